@@ -1,0 +1,1 @@
+"""The Discord frontend and the application. Never imports torch or diffusers."""

@@ -1,0 +1,114 @@
+"""The vocabulary that the bot and the worker speak: what crosses from one process to the other, and its names."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+BOT_QUEUE = "bot"  # lives of videos and rounds; served by `flock run`
+
+RENDER_WORKFLOW = "render_video"  # on gpu_queue(...), argument RenderJob.to_json(), result RenderResult or JobEnd
+UPLOAD_WORKFLOW = "upload_video"  # on upload_queue(...), argument UploadJob.to_json(), result UploadResult or JobEnd
+
+Phase = Literal["loading", "denoising", "encoding", "uploading"]
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def gpu_queue(model_class: str) -> str:
+    """The queue of workers that can run a class of models: `gpu.tiny`, `gpu.wan14b`."""
+    if not _NAME.fullmatch(model_class):
+        raise ValueError(f"A model class is a short lowercase word, not {model_class!r}.")
+    return f"gpu.{model_class}"
+
+
+def upload_queue(machine: str) -> str:
+    """The queue of the machine that holds a rendered file: only there can it be uploaded."""
+    if not _NAME.fullmatch(machine):
+        raise ValueError(f"A machine's name is a short lowercase word, not {machine!r}.")
+    return f"upload.{machine}"
+
+
+@dataclass(frozen=True)
+class RenderJob:
+    """What a worker needs in order to render one video."""
+
+    video_id: str
+    prompt: str
+    seed: int
+    model_id: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types, for the durable engine."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """Raises TypeError or ValueError when the data is not a render job."""
+        job = cls(**data)
+        if not re.fullmatch(r"[0-9]{1,20}", job.video_id):
+            raise ValueError("A video id is a Discord interaction id.")
+        return job
+
+
+@dataclass(frozen=True)
+class RenderResult:
+    """A finished render: the file lies on `machine`, at `video_path`."""
+
+    video_path: str
+    poster_path: str
+    sha256: str  # of the mp4, hex
+    size_bytes: int
+    width: int
+    height: int
+    fps: float
+    frames: int
+    seconds: float  # of the whole render, model load included
+    model_id: str
+    model_revision: str
+    machine: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types, for the durable engine."""
+        return {"outcome": "done", **asdict(self)}
+
+
+@dataclass(frozen=True)
+class UploadJob:
+    """Where the machine that holds a file sends it. The endpoint is a credential of its own."""
+
+    video_id: str
+    asset_id: str
+    tus_endpoint: str
+    video_path: str
+    sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types, for the durable engine."""
+        return asdict(self)
+
+    def __repr__(self) -> str:
+        return f"UploadJob(video_id={self.video_id!r}, asset_id={self.asset_id!r})"
+
+
+@dataclass(frozen=True)
+class JobEnd:
+    """A job that ended without a result; the reason is a sentence that the member may read."""
+
+    outcome: Literal["failed", "cancelled", "file_missing", "upload_gone"]
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types, for the durable engine."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is; written to `render_progress` by the worker, read by the bot."""
+
+    phase: Phase
+    step: int
+    steps: int
+    eta_s: float | None

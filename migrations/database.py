@@ -1,0 +1,109 @@
+"""Opens the database: one URL, SQLite (WAL, FULL) or PostgreSQL, always async, always by SQLAlchemy Core."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import URL, ColumnElement, cast, event, extract, func, make_url
+from sqlalchemy import BigInteger as SqlBigInteger
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+BUSY_TIMEOUT_S = 30
+
+
+def now_ms() -> int:
+    """The time, in milliseconds since the Unix epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def parse_url(url: str) -> URL:
+    """The database URL with its async driver filled in.
+
+    Raises ValueError with a sentence when the URL names anything but SQLite or PostgreSQL.
+    """
+    try:
+        parsed = make_url(url)
+    except Exception as error:
+        raise ValueError(
+            "The database URL cannot be read; write it as sqlite:///data/flock.db or postgresql://user@host/name."
+        ) from error
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise ValueError(
+                "The database must be a file (sqlite:///data/flock.db): several processes share it."
+            )
+        return parsed.set(drivername="sqlite+aiosqlite")
+    if backend == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    raise ValueError(f"The database must be SQLite or PostgreSQL, not {backend}.")
+
+
+def sync_url(url: str) -> str:
+    """The same database for synchronous users (the durable engine, Alembic), password included."""
+    parsed = parse_url(url)
+    driver = "sqlite" if parsed.get_backend_name() == "sqlite" else "postgresql+psycopg"
+    return parsed.set(drivername=driver).render_as_string(hide_password=False)
+
+
+def open_database(url: str) -> AsyncEngine:
+    """An async engine on the database. SQLite transactions begin IMMEDIATE: two writers wait, never deadlock."""
+    parsed = parse_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_async_engine(parsed, pool_pre_ping=True)
+    engine = create_async_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S})
+    event.listen(engine.sync_engine, "connect", _on_sqlite_connect)
+    event.listen(engine.sync_engine, "begin", _on_sqlite_begin)
+    return engine
+
+
+def _on_sqlite_connect(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves, below
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA synchronous=FULL")  # an acknowledged vote survives a power cut
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _on_sqlite_begin(connection: Any) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def database_now_ms(engine: AsyncEngine) -> ColumnElement[int]:
+    """The database's own clock as an SQL expression: leases of several machines are compared by one clock."""
+    if engine.dialect.name == "sqlite":
+        return cast(func.unixepoch("now", "subsec") * 1000, SqlBigInteger)
+    return cast(extract("epoch", func.clock_timestamp()) * 1000, SqlBigInteger)
+
+
+def _alembic_config(url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.attributes["url"] = sync_url(url)
+    return config
+
+
+def _upgrade(url: str) -> None:
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        path = Path(str(parsed.database))
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            path.touch(mode=0o600)
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")  # once: it is a property of the file
+        finally:
+            connection.close()
+    command.upgrade(_alembic_config(url), "head")
+
+
+async def upgrade_database(url: str) -> None:
+    """Creates or upgrades the schema to this version of FLock; safe to repeat."""
+    await asyncio.to_thread(_upgrade, url)

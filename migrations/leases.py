@@ -1,0 +1,35 @@
+"""A named lease: one holder at a time, by the database's clock, lost when it is not renewed."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, or_, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from migrations.database import database_now_ms
+from migrations.schema import leases
+
+
+async def take_lease(engine: AsyncEngine, name: str, owner: str, seconds: float) -> bool:
+    """Takes or renews the lease; False when somebody else holds it."""
+    now = database_now_ms(engine)
+    until = now + int(seconds * 1000)
+    insert = (sqlite if engine.dialect.name == "sqlite" else postgresql).insert(leases)
+    async with engine.begin() as connection:
+        renewed = await connection.execute(
+            update(leases)
+            .where(leases.c.name == name, or_(leases.c.owner == owner, leases.c.until_ms < now))
+            .values(owner=owner, until_ms=until)
+        )
+        if renewed.rowcount:
+            return True
+        created = await connection.execute(
+            insert.values(name=name, owner=owner, until_ms=until).on_conflict_do_nothing()
+        )
+        return bool(created.rowcount)
+
+
+async def release_lease(engine: AsyncEngine, name: str, owner: str) -> None:
+    """Gives the lease back, if it is still ours, so that a successor need not wait."""
+    async with engine.begin() as connection:
+        await connection.execute(delete(leases).where(leases.c.name == name, leases.c.owner == owner))

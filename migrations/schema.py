@@ -1,0 +1,261 @@
+"""Every table of FLock, as SQLAlchemy Core. Times are integer milliseconds since the Unix epoch (UTC).
+
+Discord ids are snowflakes (64 bits). A video's id is the id of the `/prompt` interaction that asked for it, as
+text: it is also the id of its durable workflow, so the same interaction can never make two videos.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite numbers rows only where the key is exactly INTEGER; PostgreSQL then needs the wide kind.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+
+# --------------------------------------------------------------------------- the community
+
+guilds = Table(
+    "guilds",
+    metadata,
+    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("rounds_channel_id", BigInteger, nullable=False),
+    Column("set_up_by", BigInteger, nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False),
+)
+
+rounds = Table(
+    "rounds",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("guild_id", BigInteger, nullable=False),
+    Column("number", Integer, nullable=False),  # 1, 2, 3 ... within the guild: what members read
+    Column("task", Text, nullable=False),
+    Column("opened_by", BigInteger, nullable=False),
+    Column("channel_id", BigInteger, nullable=False),
+    Column("thread_id", BigInteger),
+    Column("announcement_id", BigInteger),  # the message that announced the round, edited with its result
+    Column("status", Text, nullable=False),  # opening | open | closing | closed
+    Column("opens_at_ms", BigInteger, nullable=False),
+    Column("closes_at_ms", BigInteger, nullable=False),  # moved to "now" by /round close
+    Column("winner_video_id", Text),
+    Column("result_message_id", BigInteger),
+    Column("chain_key", Text, nullable=False, unique=True),  # 32 bytes, hex: names the round on the ledger
+    Column("chain_id", BigInteger),  # the ledger's number of the round, once it is recorded
+    Column("finalized_tx", Text),
+    UniqueConstraint("guild_id", "number"),
+    Index(None, "guild_id", "status"),
+)
+
+videos = Table(
+    "videos",
+    metadata,
+    Column("id", Text, primary_key=True),  # the interaction's id
+    Column("guild_id", BigInteger, nullable=False),
+    Column("round_id", RowId, ForeignKey("rounds.id"), nullable=False),
+    Column("member_id", BigInteger, nullable=False),
+    Column("member_name", Text, nullable=False),
+    Column("prompt", Text, nullable=False),
+    # queued | rendering | uploading | hosting | posting | published | failed | cancelled
+    Column("status", Text, nullable=False),
+    Column("reason", Text),  # why it failed, as a sentence for the member
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("finished_at_ms", BigInteger),
+    Column("cancel_requested", Boolean, nullable=False, default=False),
+    # what was rendered
+    Column("seed", BigInteger, nullable=False),
+    Column("model_id", Text, nullable=False),
+    Column("model_revision", Text),
+    Column("video_path", Text),
+    Column("poster_path", Text),
+    Column("sha256", Text),
+    Column("size_bytes", BigInteger),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("fps", Float),
+    Column("frames", Integer),
+    # where it is hosted
+    Column("asset_id", Text),
+    Column("playback_id", Text),
+    Column("playback_url", Text),  # mp4 or HLS, from the host's playback endpoint
+    Column("page_url", Text),  # the watch page
+    # where it was posted
+    Column("progress_channel_id", BigInteger),
+    Column("progress_message_id", BigInteger),
+    Column("thread_id", BigInteger),
+    Column("message_id", BigInteger),
+    # where it is recorded
+    Column("chain_key", Text, nullable=False, unique=True),
+    Column("chain_id", BigInteger),
+    Index(None, "round_id", "status"),
+    Index(None, "member_id", "status"),
+    Index(None, "message_id"),
+)
+
+votes = Table(
+    "votes",
+    metadata,
+    Column("video_id", Text, ForeignKey("videos.id"), primary_key=True),
+    Column("member_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("choice", SmallInteger, nullable=False),  # 0 withdrawn | 1 up | 2 down, as on the ledger
+    Column(
+        "source", Text, nullable=False
+    ),  # button | reaction: a reaction's removal withdraws only its own vote
+    Column("cast_at_ms", BigInteger, nullable=False),
+    CheckConstraint("choice BETWEEN 0 AND 2", name="choice"),
+    Index(None, "member_id"),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("video_id", Text, ForeignKey("videos.id"), nullable=False),
+    Column("member_id", BigInteger, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    UniqueConstraint("video_id", "member_id"),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("video_id", Text, ForeignKey("videos.id"), nullable=False),
+    Column("member_id", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    UniqueConstraint("video_id", "member_id"),
+)
+
+# --------------------------------------------------------------------------- generation
+
+render_progress = Table(
+    "render_progress",
+    metadata,
+    Column("video_id", Text, primary_key=True),
+    Column("phase", Text, nullable=False),  # loading | denoising | encoding | uploading
+    Column("step", Integer, nullable=False),
+    Column("steps", Integer, nullable=False),
+    Column("eta_s", Float),
+    Column("worker_id", Text, nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False),
+)
+
+render_timings = Table(
+    "render_timings",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("model_id", Text, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("finished_at_ms", BigInteger, nullable=False),
+    Index(None, "model_id", "finished_at_ms"),
+)
+
+upload_urls = Table(
+    "upload_urls",
+    metadata,
+    Column("asset_id", Text, primary_key=True),
+    Column("url", Text, nullable=False),  # the TUS Location: a secret of its own, never logged
+    Column("created_at_ms", BigInteger, nullable=False),
+)
+
+executor_leases = Table(
+    "executor_leases",
+    metadata,
+    Column("executor_id", Text, primary_key=True),
+    Column("role", Text, nullable=False),  # bot | worker
+    Column("queue", Text, nullable=False),
+    Column("beat_at_ms", BigInteger, nullable=False),  # by the database's clock
+)
+
+workflow_attempts = Table(
+    "workflow_attempts",
+    metadata,
+    Column("workflow_id", Text, primary_key=True),
+    Column("attempts", Integer, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),  # reaper | relayer
+    Column("owner", Text, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),  # by the database's clock
+)
+
+# --------------------------------------------------------------------------- the ledger
+
+voters = Table(
+    "voters",
+    metadata,
+    Column("voter_id", Text, primary_key=True),  # HMAC of guild and member under the pepper, 32 bytes, hex
+    Column("voter_index", BigInteger),  # the ledger's number, once registered
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),  # round | video | vote | close
+    Column("round_id", RowId, nullable=False),
+    Column("video_id", Text),  # kinds video and vote
+    Column("voter_id", Text),  # kind vote
+    Column("choice", SmallInteger),  # kind vote: 0 withdrawn | 1 up | 2 down
+    Column("payload", JSON, nullable=False),  # kinds round and video: what is recorded
+    # pending -> batched -> final; a vote that a later one of the same voter overtook is superseded;
+    # an entry that the contract refuses is rejected, with its reason
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("transaction_id", RowId),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Index(None, "state", "kind"),
+    Index(None, "video_id", "voter_id"),
+    Index(None, "round_id", "state"),
+)
+
+chain_transactions = Table(
+    "chain_transactions",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),  # round | video | voters | votes | close | finalize
+    Column("round_id", RowId),
+    Column("seq", BigInteger),  # kind votes: the batch's place in the ledger's strict order
+    Column("nonce", BigInteger, nullable=False),
+    Column("raw", LargeBinary, nullable=False),  # the signed bytes, stored before they are first sent
+    Column("hashes", JSON, nullable=False),  # every hash that this nonce was ever sent under
+    Column("state", Text, nullable=False),  # signed | sent | final | reverted
+    Column("block_number", BigInteger),
+    Column("block_hash", Text),
+    Column("gas_used", BigInteger),
+    Column("digest", Text),  # kind votes: the ledger's rolling digest after this batch
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("final_at_ms", BigInteger),
+    UniqueConstraint("nonce"),
+    UniqueConstraint("seq"),
+    Index(None, "state"),
+)
