@@ -1,4 +1,4 @@
-"""The vocabulary that the bot and the worker speak: what crosses from one process to the other, and its names."""
+"""The vocabulary that bot and worker speak: what crosses from one process to the other, and its names."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Literal, Self
 
 BOT_QUEUE = "bot"  # lives of videos and rounds; served by `flock run`
 
-RENDER_WORKFLOW = "render_video"  # on gpu_queue(...), argument RenderJob.to_json(), result RenderResult or JobEnd
-UPLOAD_WORKFLOW = "upload_video"  # on upload_queue(...), argument UploadJob.to_json(), result UploadResult or JobEnd
+RENDER_WORKFLOW = "render_video"  # on gpu_queue(...): RenderJob in, RenderResult or JobEnd out, as JSON
+UPLOAD_WORKFLOW = "upload_video"  # on upload_queue(...): UploadJob in, {"outcome": "done"} or JobEnd out
 
 Phase = Literal["loading", "denoising", "encoding", "uploading"]
 

@@ -36,9 +36,7 @@ def parse_url(url: str) -> URL:
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         if not parsed.database or parsed.database == ":memory:":
-            raise ValueError(
-                "The database must be a file (sqlite:///data/flock.db): several processes share it."
-            )
+            raise ValueError("The database must be a file (sqlite:///data/flock.db): several processes share it.")
         return parsed.set(drivername="sqlite+aiosqlite")
     if backend == "postgresql":
         return parsed.set(drivername="postgresql+psycopg")
@@ -53,7 +51,7 @@ def sync_url(url: str) -> str:
 
 
 def open_database(url: str) -> AsyncEngine:
-    """An async engine on the database. SQLite transactions begin IMMEDIATE: two writers wait, never deadlock."""
+    """An async engine. SQLite transactions begin IMMEDIATE, so that two writers wait and never deadlock."""
     parsed = parse_url(url)
     if parsed.get_backend_name() != "sqlite":
         return create_async_engine(parsed, pool_pre_ping=True)
@@ -78,7 +76,7 @@ def _on_sqlite_begin(connection: Any) -> None:
 def database_now_ms(engine: AsyncEngine) -> ColumnElement[int]:
     """The database's own clock as an SQL expression: leases of several machines are compared by one clock."""
     if engine.dialect.name == "sqlite":
-        return cast(func.unixepoch("now", "subsec") * 1000, SqlBigInteger)
+        return cast((func.julianday("now") - 2440587.5) * 86_400_000, SqlBigInteger)
     return cast(extract("epoch", func.clock_timestamp()) * 1000, SqlBigInteger)
 
 

@@ -22,9 +22,7 @@ def _run() -> None:
             connection.commit()
         else:
             connection.exec_driver_sql("PRAGMA busy_timeout=30000")
-        context.configure(
-            connection=connection, target_metadata=metadata, render_as_batch=True, include_object=_ours
-        )
+        context.configure(connection=connection, target_metadata=metadata, render_as_batch=True, include_object=_ours)
         with context.begin_transaction():
             context.run_migrations()
         connection.commit()

@@ -1,7 +1,7 @@
 """Every table of FLock, as SQLAlchemy Core. Times are integer milliseconds since the Unix epoch (UTC).
 
-Discord ids are snowflakes (64 bits). A video's id is the id of the `/prompt` interaction that asked for it, as
-text: it is also the id of its durable workflow, so the same interaction can never make two videos.
+Discord ids are snowflakes (64 bits). A video's id is the id of the `/prompt` interaction that asked for it,
+as text: it is also the id of its durable workflow, so the same interaction can never make two videos.
 """
 
 from __future__ import annotations
@@ -122,12 +122,20 @@ votes = Table(
     Column("video_id", Text, ForeignKey("videos.id"), primary_key=True),
     Column("member_id", BigInteger, primary_key=True, autoincrement=False),
     Column("choice", SmallInteger, nullable=False),  # 0 withdrawn | 1 up | 2 down, as on the ledger
-    Column(
-        "source", Text, nullable=False
-    ),  # button | reaction: a reaction's removal withdraws only its own vote
+    Column("source", Text, nullable=False),  # button | reaction: a reaction's removal withdraws only its own vote
     Column("cast_at_ms", BigInteger, nullable=False),
     CheckConstraint("choice BETWEEN 0 AND 2", name="choice"),
     Index(None, "member_id"),
+)
+
+# The 👍 and 👎 that we have seen on cards. What stands on Discord at start and is not here was done while the bot
+# was away, and what is here and no longer stands was taken back; a button pressed meanwhile changes neither.
+reactions = Table(
+    "reactions",
+    metadata,
+    Column("video_id", Text, ForeignKey("videos.id"), primary_key=True),
+    Column("member_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("choice", SmallInteger, primary_key=True, autoincrement=False),  # 1 up | 2 down
 )
 
 feedback = Table(
@@ -189,7 +197,7 @@ executor_leases = Table(
     metadata,
     Column("executor_id", Text, primary_key=True),
     Column("role", Text, nullable=False),  # bot | worker
-    Column("queue", Text, nullable=False),
+    Column("queues", JSON, nullable=False),  # the names of those that it serves
     Column("beat_at_ms", BigInteger, nullable=False),  # by the database's clock
 )
 
