@@ -24,9 +24,9 @@ async def take_lease(engine: AsyncEngine, name: str, owner: str, seconds: float)
         if renewed.rowcount:
             return True
         created = await connection.execute(
-            insert.values(name=name, owner=owner, until_ms=until).on_conflict_do_nothing()
+            insert.values(name=name, owner=owner, until_ms=until).on_conflict_do_nothing().returning(leases.c.name)
         )
-        return bool(created.rowcount)
+        return created.first() is not None
 
 
 async def release_lease(engine: AsyncEngine, name: str, owner: str) -> None:

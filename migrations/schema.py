@@ -253,6 +253,7 @@ chain_transactions = Table(
     Column("kind", Text, nullable=False),  # round | video | voters | votes | close | finalize
     Column("round_id", RowId),
     Column("seq", BigInteger),  # kind votes: the batch's place in the ledger's strict order
+    Column("sender", Text, nullable=False),  # the account whose nonce it is
     Column("nonce", BigInteger, nullable=False),
     Column("raw", LargeBinary, nullable=False),  # the signed bytes, stored before they are first sent
     Column("hashes", JSON, nullable=False),  # every hash that this nonce was ever sent under
@@ -263,7 +264,7 @@ chain_transactions = Table(
     Column("digest", Text),  # kind votes: the ledger's rolling digest after this batch
     Column("created_at_ms", BigInteger, nullable=False),
     Column("final_at_ms", BigInteger),
-    UniqueConstraint("nonce"),
+    UniqueConstraint("sender", "nonce"),
     UniqueConstraint("seq"),
     Index(None, "state"),
 )

@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("round_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True),
         sa.Column("seq", sa.BigInteger(), nullable=True),
+        sa.Column("sender", sa.Text(), nullable=False),
         sa.Column("nonce", sa.BigInteger(), nullable=False),
         sa.Column("raw", sa.LargeBinary(), nullable=False),
         sa.Column("hashes", sa.JSON(), nullable=False),
@@ -28,7 +29,7 @@ def upgrade() -> None:
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("final_at_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_chain_transactions")),
-        sa.UniqueConstraint("nonce", name=op.f("uq_chain_transactions_nonce")),
+        sa.UniqueConstraint("sender", "nonce", name=op.f("uq_chain_transactions_sender")),
         sa.UniqueConstraint("seq", name=op.f("uq_chain_transactions_seq")),
     )
     with op.batch_alter_table("chain_transactions", schema=None) as batch_op:

@@ -1,0 +1,237 @@
+"""The `flock` command. Each subcommand imports only what it needs: the worker never loads Discord, the bot no torch."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from bot import settings as settings_module
+from bot.domain.errors import OperatorError, SettingsError
+from bot.settings import Settings
+
+DESCRIPTION = "FLock: a Discord community makes a text-to-video model its own."
+EPILOG = """first steps:
+  flock demo                  see the whole loop on this machine: no account, no GPU, no wallet
+  flock doctor                check the settings for a real server, with a remedy beside each problem
+
+Settings come from the environment and from a file .env; .env.example describes them all."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs one command; exits with 0, or with a sentence on stderr and 1 (2 for a wrong command line)."""
+    arguments = _parser().parse_args(argv)
+    try:
+        raise SystemExit(arguments.command(arguments))
+    except SettingsError as error:
+        _say("Some settings are wrong or missing:", *(f"  - {problem}" for problem in error.problems))
+        _say("Put them into the environment or into .env; .env.example describes them all.")
+    except OperatorError as error:
+        _say(str(error))
+    except KeyboardInterrupt:
+        _say("Stopped.")
+        raise SystemExit(130) from None
+    raise SystemExit(1)
+
+
+def _say(*lines: str) -> None:
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="flock", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser(
+        "demo",
+        help="the whole loop on this machine, with embedded services and a small scripted community",
+        description="Starts an embedded Discord, video host and chain, the bot, and a worker; then a scripted "
+        "community opens a round, asks for videos, and votes. Everything but the community is the product itself.",
+    )
+    demo.add_argument("--once", action="store_true", help="end after the story instead of waiting for Ctrl-C")
+    demo.add_argument("--json", action="store_true", help="print the result as one JSON object on stdout")
+    demo.add_argument("--prompt", action="append", metavar="TEXT", help="a prompt of the story; may be repeated")
+    demo.add_argument("--state", type=Path, metavar="DIR", help="keep everything in DIR, and go on from it next time")
+    demo.add_argument("--database-url", metavar="URL", help="use this database instead of a SQLite file in the state")
+    demo.set_defaults(command=_demo)
+
+    run = commands.add_parser("run", help="the bot: Discord, votes, rounds, and the relayer to the chain")
+    run.add_argument("--watch-stdin", action="store_true", help=argparse.SUPPRESS)
+    run.set_defaults(command=_run)
+
+    worker = commands.add_parser("worker", help="a GPU worker: renders prompts, holds no keys")
+    worker.add_argument("--check", action="store_true", help="render one clip, print what it took, and end")
+    worker.add_argument("--watch-stdin", action="store_true", help=argparse.SUPPRESS)
+    worker.set_defaults(command=_worker)
+
+    migrate = commands.add_parser("migrate", help="create or upgrade the database (run and worker do it too)")
+    migrate.set_defaults(command=_migrate)
+
+    doctor = commands.add_parser("doctor", help="check settings and services, with a remedy for each problem")
+    doctor.add_argument("--json", action="store_true", help="print the checks as JSON")
+    doctor.set_defaults(command=_doctor)
+
+    deploy = commands.add_parser("deploy", help="put the VoteLedger contract onto the chain, once")
+    deploy.add_argument("--new-key", action="store_true", help="make the keystore file first, if there is none")
+    deploy.add_argument("--verify", action="store_true", help="only compare the code on chain with ours")
+    deploy.add_argument("--json", action="store_true", help="print the deployment as JSON")
+    deploy.set_defaults(command=_deploy)
+
+    audit = commands.add_parser(
+        "audit",
+        help="recompute every tally from the chain alone and compare",
+        description="Re-derives all tallies from the chain's events and compares them with the contract's storage, and "
+        "with the votes in the database unless --chain-only is given. Exits with 1 if anything differs.",
+    )
+    audit.add_argument("--rpc", metavar="URL", help="JSON-RPC of the chain (default: FLOCK_RPC_URL)")
+    audit.add_argument("--ledger", metavar="ADDRESS", help="the ledger's address (default: FLOCK_LEDGER_ADDRESS)")
+    audit.add_argument("--round", type=int, metavar="N", help="only the ledger's round N")
+    audit.add_argument("--chain-only", action="store_true", help="do not look at our database: anyone can run this")
+    audit.add_argument("--json", action="store_true", help="print the report as JSON")
+    audit.set_defaults(command=_audit)
+    return parser
+
+
+def _start_logging(settings: Settings) -> None:
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr
+    )
+    # What these say at INFO is an operator's noise, and httpx would log addresses that are credentials.
+    for name in ("httpx", "httpcore", "apscheduler", "alembic", "web3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("discord").setLevel(max(logging.INFO, logging.getLogger().level))
+
+
+def _until_stopped(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, watch_stdin: bool) -> int:
+    """Runs until SIGTERM or SIGINT, or until our parent is gone where stdin is its pipe."""
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        if watch_stdin:
+
+            def wait() -> None:
+                while os.read(0, 4096):
+                    pass
+                loop.call_soon_threadsafe(stop.set)
+
+            threading.Thread(target=wait, daemon=True, name="stdin").start()
+        await main(stop)
+
+    asyncio.run(run())
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    try:
+        from bot.demo.main import run_demo
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in {"bot", "generation", "contracts", "migrations"}:
+            raise
+        raise OperatorError(
+            f"The demo needs {error.name}, which is not installed. Run `make demo`, or: pip install flock[demo]"
+        ) from error
+    return run_demo(
+        prompts=arguments.prompt,
+        once=arguments.once,
+        as_json=arguments.json,
+        state=arguments.state,
+        database_url=arguments.database_url,
+    )
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    settings = settings_module.load("run")
+    _start_logging(settings)
+    from bot.app import run_bot
+
+    return _until_stopped(lambda stop: run_bot(settings, stop), watch_stdin=arguments.watch_stdin)
+
+
+def _worker(arguments: argparse.Namespace) -> int:
+    settings = settings_module.load("worker")
+    _start_logging(settings)
+    try:
+        from generation.worker import WorkerConfig, check, run_worker
+    except ModuleNotFoundError as error:
+        raise OperatorError(
+            f"The worker needs {error.name}, which is not installed. Run: pip install flock[worker]"
+        ) from error
+
+    config = WorkerConfig(
+        database_url=settings.database_url,
+        data_dir=settings.data_dir.resolve(),
+        model_class=settings.model_class,
+        model_id=settings.model_id,
+        models_file=settings.models_file,
+    )
+    if arguments.check:
+        sys.stdout.write(json.dumps(asyncio.run(check(config)), indent=2) + "\n")
+        return 0
+    return _until_stopped(lambda stop: run_worker(config, stop=stop), watch_stdin=arguments.watch_stdin)
+
+
+def _migrate(_arguments: argparse.Namespace) -> int:
+    settings = settings_module.load("migrate")
+    from bot.database import open_and_upgrade
+
+    async def migrate() -> None:
+        await (await open_and_upgrade(settings)).dispose()
+
+    asyncio.run(migrate())
+    _say("The database is up to date.")
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from bot.doctor import examine, render
+
+    checks = asyncio.run(examine())
+    sys.stdout.write(render(checks, as_json=arguments.json))
+    return 0 if all(check.ok for check in checks) else 1
+
+
+def _deploy(arguments: argparse.Namespace) -> int:
+    settings = settings_module.load("audit" if arguments.verify else "deploy")
+    from bot.ledger_commands import deploy_ledger, verify_ledger
+
+    if arguments.verify:
+        sys.stdout.write(asyncio.run(verify_ledger(settings)))
+    else:
+        text = asyncio.run(deploy_ledger(settings, new_key=arguments.new_key, as_json=arguments.json))
+        sys.stdout.write(text)
+    return 0
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    settings = settings_module.load()
+    settings = settings.model_copy(
+        update={
+            "rpc_url": arguments.rpc or settings.rpc_url,
+            "ledger_address": arguments.ledger or settings.ledger_address,
+        }
+    )
+    settings.check("audit")
+    from bot.ledger_commands import audit_ledger
+
+    ok, text = asyncio.run(
+        audit_ledger(settings, round_number=arguments.round, chain_only=arguments.chain_only, as_json=arguments.json)
+    )
+    sys.stdout.write(text)
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    main()

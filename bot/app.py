@@ -1,0 +1,165 @@
+"""The composition root of the bot's process: every object is built here, by hand, and closed in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+import aiohttp
+import discord
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.client import Client, point_at, run_client
+from bot.database import open_and_upgrade
+from bot.domain.errors import OperatorError, UnreachableError
+from bot.domain.policy import Quota
+from bot.domain.rounds import Round
+from bot.life.round_life import RoundLife
+from bot.life.video_life import VideoLife
+from bot.progress import ProgressBoard
+from bot.settings import Settings
+from bot.store.votes import VoteWriter
+from contracts.drafts import DraftSettings
+from contracts.ledger import Ledger
+from contracts.receipts import round_progress
+from contracts.relayer import Relayer, RelayerSettings
+from contracts.signer import Signer, SignerError, open_key_file, open_keystore
+from generation.engine import Engine, QueueSpec
+from generation.hosting.host import Polling
+from generation.hosting.livepeer import LivepeerHost
+from generation.jobs import BOT_QUEUE, gpu_queue
+
+log = logging.getLogger(__name__)
+
+RELAYER_LEASE_S = 15.0  # a killed bot's successor relays after that long
+LIVES_AT_ONCE = 2000  # lives of videos and rounds in one bot; nearly all of them only wait
+
+
+class App:
+    """What the cogs and the lives work with."""
+
+    def __init__(self, settings: Settings, database: AsyncEngine, signer: Signer) -> None:
+        self.settings = settings
+        self.database = database
+        self.quota = Quota(prompts_a_round=settings.prompts_a_round, waiting=settings.prompts_waiting)
+        self.engine = Engine(
+            database,
+            settings.database_url,
+            role="bot",
+            queues=[
+                QueueSpec(BOT_QUEUE, LIVES_AT_ONCE),
+                QueueSpec(gpu_queue(settings.model_class), 1, one_per_member=True, listen=False),
+            ],
+        )
+        self.votes = VoteWriter(database, secret(settings.voter_pepper).encode())
+        self.host = LivepeerHost(
+            settings.livepeer_api_base,
+            secret(settings.livepeer_api_key),
+            settings.watch_page,
+            polling=Polling(
+                first_s=settings.host_poll_s,
+                longest_s=6 * settings.host_poll_s,
+                mp4_every_s=min(2.0, settings.host_poll_s),
+            ),
+        )
+        self.ledger = Ledger(settings.rpc_url or "", settings.ledger_address or "")
+        self.relayer = Relayer(
+            database,
+            self.ledger,
+            signer,
+            RelayerSettings(
+                drafts=DraftSettings(flush_age_s=settings.flush_s),
+                confirmations=settings.confirmations,
+                poll_s=min(1.0, settings.flush_s),
+                lease_s=RELAYER_LEASE_S,
+            ),
+        )
+        self.video_life = VideoLife(self)
+        self.round_life = RoundLife(self)
+        self.video_life.register(self.engine)
+        self.round_life.register(self.engine)
+        self.board = ProgressBoard(self)
+        self.client = Client(self)
+        self._scheduler = AsyncIOScheduler()
+        self._relaying: asyncio.Task[None] | None = None
+        self._open = False
+
+    async def open(self) -> None:
+        """Begins all work; called when the client has logged in, on its loop."""
+        self._open = True
+        self.votes.start()
+        await self.engine.launch()
+        await self.round_life.wake_overdue()
+        self._relaying = asyncio.create_task(self.relayer.run(), name="relayer")
+        # Only what may be missed is ticked; what must happen is a durable sleep.
+        self._scheduler.add_job(
+            self.board.tick, "interval", seconds=1, max_instances=1, coalesce=True, misfire_grace_time=None
+        )
+        self._scheduler.start()
+
+    async def close(self) -> None:
+        """Ends all work; what is unfinished goes on at the next start. Safe to repeat."""
+        if not self._open:
+            return
+        self._open = False
+        self._scheduler.shutdown(wait=False)
+        await self.votes.close()
+        await self.engine.close()
+        if self._relaying is not None:
+            self._relaying.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._relaying
+        await self.ledger.close()
+        await self.host.aclose()
+
+    async def chain_sentence(self, round_: Round) -> str:
+        """How far a round is on the ledger, in a sentence."""
+        progress = await round_progress(self.database, round_.id)
+        recorded = progress.entries.get("final", 0)
+        if progress.finalized_tx:
+            tx = progress.finalized_tx
+            link = self.settings.explorer_tx_url
+            shown = f"[`{tx[:10]}…`]({link.format(tx=tx)})" if link else f"`{tx}`"
+            return f"On the chain: the result stands as round {progress.chain_id}, transaction {shown}."
+        trouble = (await self.relayer.status()).trouble
+        return f"On the chain: {recorded} entries recorded, {progress.underway} on their way. {trouble or ''}".rstrip()
+
+
+def secret(value: object) -> str:
+    """The text of a secret setting that `Settings.check` has found to be there."""
+    return str(value.get_secret_value()) if hasattr(value, "get_secret_value") else ""
+
+
+async def open_signer(settings: Settings) -> Signer:
+    """The relayer's key: a keystore with its password, or the embedded chain's bare key file without one."""
+    if settings.keystore is None:
+        raise OperatorError("FLOCK_KEYSTORE is missing.")
+    try:
+        if settings.keystore_password is not None:
+            return await open_keystore(settings.keystore, settings.keystore_password.get_secret_value())
+        return open_key_file(settings.keystore)
+    except SignerError as error:
+        raise OperatorError(str(error)) from error
+
+
+async def run_bot(settings: Settings, stop: asyncio.Event) -> None:
+    """`flock run`: the bot until `stop` is set. Raises OperatorError when it cannot start."""
+    signer = await open_signer(settings)
+    database = await open_and_upgrade(settings)
+    app = None
+    try:
+        point_at(settings)
+        app = App(settings, database, signer)
+        await run_client(app.client, secret(settings.discord_token), stop)
+    except discord.LoginFailure as error:
+        raise OperatorError("Discord refused the token. Check FLOCK_DISCORD_TOKEN in the developer portal.") from error
+    except (discord.HTTPException, discord.GatewayNotFound, aiohttp.ClientError, OSError) as error:
+        raise UnreachableError(
+            f"Discord cannot be reached ({type(error).__name__}). Nothing is lost: start again when it answers."
+        ) from error
+    finally:
+        if app is not None:
+            await app.close()
+        await database.dispose()

@@ -1,0 +1,230 @@
+"""What members see: Components V2 layouts, built by pure functions from domain objects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import discord
+from discord import ui
+
+from bot.domain.rounds import Round
+from bot.domain.standings import Entry
+from bot.domain.videos import Video
+from bot.domain.votes import Choice, Standing
+from bot.store.videos import Place
+from generation.jobs import Progress
+
+ACCENT = discord.Colour(0x5865F2)
+AI_LABEL = "✨ AI-generated"
+
+BUTTON_ID = r"v1:(?P<action>up|down|feedback|report|withdraw|cancel):(?P<video>[0-9]{1,20})"
+
+_MARKDOWN = re.compile(r"([\\`*_~|<>\[\]()]|^[#\-+])")
+_PHASES = {"loading": "Loading the model", "denoising": "Rendering", "encoding": "Encoding", "uploading": "Uploading"}
+_BAR = 16
+
+
+def quote(text: str, most: int = 500) -> str:
+    """A member's words, harmless: no markdown, mention, link or command; their direction ends where they end."""
+    short = text if len(text) <= most else text[: most - 1] + "…"
+    escaped = _MARKDOWN.sub(r"\\\1", short).replace("@", "@\u200b").replace("://", ":\u200b//")
+    return f"\u2068{escaped}\u2069"  # isolated: a right-to-left prompt cannot turn our own words around
+
+
+def custom_id(action: str, video_id: str) -> str:
+    """The state of a button lies in its id, so that it answers after any restart, also on old cards."""
+    return f"v1:{action}:{video_id}"
+
+
+def _button(action: str, video_id: str, label: str | None, emoji: str | None, **more: Any) -> ui.Button[Any]:
+    return ui.Button(label=label, emoji=emoji, custom_id=custom_id(action, video_id), **more)
+
+
+def _view(*items: ui.Item[Any]) -> ui.LayoutView:
+    view = ui.LayoutView(timeout=None)
+    container: ui.Container[ui.LayoutView] = ui.Container(accent_colour=ACCENT)
+    for item in items:
+        container.add_item(item)
+    view.add_item(container)
+    view.stop()  # a picture only: presses are answered by VideoButton, wherever and whenever the card was made
+    return view
+
+
+def note(text: str, *buttons: ui.Button[Any]) -> ui.LayoutView:
+    """A short answer, with buttons if there is something to do."""
+    if not buttons:
+        return _view(ui.TextDisplay(text))
+    row: ui.ActionRow[ui.LayoutView] = ui.ActionRow(*buttons)
+    return _view(ui.TextDisplay(text), row)
+
+
+def video_card(video: Video, media_url: str) -> ui.LayoutView:
+    """A video in its voting thread: playable inline, with what it shows, who asked, and how to vote."""
+    gallery: ui.MediaGallery[ui.LayoutView] = ui.MediaGallery(
+        discord.MediaGalleryItem(media_url, description=f"AI-generated video: {video.prompt}"[:256])
+    )
+    facts = [f"Asked for by <@{video.member_id}>"]
+    if video.page_url:
+        facts.append(f"[Watch on Livepeer]({video.page_url})")
+    facts.append(AI_LABEL)
+    buttons: ui.ActionRow[ui.LayoutView] = ui.ActionRow(
+        _button("up", video.id, "Up", "👍", style=discord.ButtonStyle.success),
+        _button("down", video.id, "Down", "👎", style=discord.ButtonStyle.danger),
+        _button("feedback", video.id, "Feedback", "💬"),
+        _button("report", video.id, "Report", "🚩"),
+    )
+    return _view(
+        gallery,
+        ui.TextDisplay(f"### {quote(video.prompt)}"),
+        ui.TextDisplay(f"-# {' · '.join(facts)}"),
+        buttons,
+    )
+
+
+def bar(step: int, steps: int) -> str:
+    """A bar of fixed width."""
+    full = 0 if steps <= 0 else min(_BAR, step * _BAR // steps)
+    return "▰" * full + "▱" * (_BAR - full)
+
+
+def seconds(value: float) -> str:
+    """A rough duration in words."""
+    if value < 90:
+        return f"about {max(1, round(value))} s"
+    return f"about {round(value / 60)} min" if value < 5400 else f"about {round(value / 3600)} h"
+
+
+def progress_text(video: Video, round_: Round, place: Place | None, progress: Progress | None) -> str:
+    """What the progress message of a video says."""
+    head = f"**{quote(video.prompt, 200)}**\n"
+    where = f"Round {round_.number}"
+    if video.status == "queued" and place is not None:
+        ahead = "next in the queue" if place.ahead == 0 else f"number {place.ahead + 1} in the queue"
+        return f"{head}⏳ {where}: {ahead}, done in {seconds(place.estimate_s)}."
+    if video.status == "published":
+        link = f"https://discord.com/channels/{video.guild_id}/{video.thread_id}/{video.message_id}"
+        return f"{head}✅ {where}: your video is up for votes: {link}"
+    if video.status == "cancelled":
+        return f"{head}🚫 {video.reason or 'Cancelled.'}"
+    if video.status == "failed":
+        return f"{head}⚠️ {video.reason or 'This video could not be made.'} Your prompt does not count; ask again."
+    if video.status in {"queued", "rendering"} and progress is not None:
+        eta = f" · {seconds(progress.eta_s)} left" if progress.eta_s else ""
+        return f"{head}🎬 {_PHASES[progress.phase]} {bar(progress.step, progress.steps)}{eta}"
+    words = {
+        "rendering": "🎬 A worker has begun.",
+        "uploading": "📤 The video is being uploaded.",
+        "hosting": "📼 The host is preparing the video.",
+        "posting": "📨 The video is being posted.",
+    }
+    return f"{head}{words.get(video.status, '⏳ Waiting.')}"
+
+
+def progress_card(text: str, video: Video) -> ui.LayoutView:
+    """The one message that shows how a video comes along."""
+    if video.status in {"queued", "rendering", "uploading", "hosting"} and not video.cancel_requested:
+        return note(text, _button("cancel", video.id, "Cancel", "✖️"))
+    return note(text)
+
+
+def vote_answer(standing: Standing, video_id: str) -> ui.LayoutView:
+    """The acknowledgement of a vote, after its commit."""
+    closes = f"<t:{standing.closes_at_ms // 1000}:R>"
+    if standing.choice is Choice.WITHDRAWN:
+        prompt = quote(standing.prompt, 80)
+        return note(f"{Choice.WITHDRAWN.emoji} You have no vote on **{prompt}**. You can vote until {closes}.")
+    word = "up" if standing.choice is Choice.UP else "down"
+    return note(
+        f"{standing.choice.emoji} Recorded: your vote on **{quote(standing.prompt, 80)}** is **{word}**. "
+        f"You can change it until round {standing.round_number} closes {closes}. It goes on the chain shortly.",
+        _button("withdraw", video_id, "Withdraw my vote", "↩️"),
+    )
+
+
+def announcement(round_: Round) -> ui.LayoutView:
+    """The opening of a round, in the rounds channel; its thread hangs on this message."""
+    return _view(
+        ui.TextDisplay(f"## Round {round_.number}: {quote(round_.task, 200)}"),
+        ui.TextDisplay(
+            f"Use `/prompt` to have a video made, and vote in the thread below with the buttons or with 👍 and 👎.\n"
+            f"It closes <t:{round_.closes_at_ms // 1000}:R>, <t:{round_.closes_at_ms // 1000}:f>."
+        ),
+    )
+
+
+def standings_text(round_: Round, ranked: Sequence[Entry], most: int = 10) -> str:
+    """The standings of a round, best first."""
+    if not ranked:
+        return "No video has been posted in this round yet."
+    lines = []
+    for number, entry in enumerate(ranked[:most], 1):
+        link = f"https://discord.com/channels/{entry.video.guild_id}/{entry.video.thread_id}/{entry.video.message_id}"
+        lines.append(
+            f"{number}. [{quote(entry.video.prompt, 60)}]({link}) by <@{entry.video.member_id}> · "
+            f"👍 {entry.tally.up} · 👎 {entry.tally.down}"
+        )
+    if len(ranked) > most:
+        lines.append(f"… and {len(ranked) - most} more.")
+    return "\n".join(lines)
+
+
+def standings_card(round_: Round, ranked: Sequence[Entry]) -> ui.LayoutView:
+    """`/standings`."""
+    state = "closed" if round_.status == "closed" else f"closes <t:{round_.closes_at_ms // 1000}:R>"
+    return _view(
+        ui.TextDisplay(f"### Round {round_.number}: {quote(round_.task, 200)}\n-# {state}"),
+        ui.TextDisplay(standings_text(round_, ranked)),
+    )
+
+
+def result_card(round_: Round, ranked: Sequence[Entry], best: Entry | None, chain: str) -> ui.LayoutView:
+    """The result of a round; `chain` says how far it is on the ledger."""
+    if best is None:
+        head = f"## Round {round_.number} is closed\nNobody voted, so there is no winner."
+    else:
+        head = (
+            f"## Round {round_.number} is decided\n🏆 **{quote(best.video.prompt, 200)}** by "
+            f"<@{best.video.member_id}>, with 👍 {best.tally.up} and 👎 {best.tally.down}"
+        )
+    return _view(
+        ui.TextDisplay(head),
+        ui.Separator(),
+        ui.TextDisplay(standings_text(round_, ranked)),
+        ui.TextDisplay(f"-# {chain}"),
+    )
+
+
+def my_videos(videos: Sequence[Video]) -> ui.LayoutView:
+    """`/videos`: a member's videos, with a button to cancel those on their way."""
+    if not videos:
+        return note("You have not asked for a video yet. Try `/prompt` while a round is open.")
+    icons = {"published": "✅", "failed": "⚠️", "cancelled": "🚫"}
+    items: list[ui.Item[Any]] = [ui.TextDisplay("### Your videos")]
+    for video in videos:
+        text = f"{icons.get(video.status, '⏳')} **{quote(video.prompt, 80)}**\n-# {_state(video)}"
+        if video.status in {"queued", "rendering", "uploading", "hosting"} and not video.cancel_requested:
+            items.append(ui.Section(text, accessory=_button("cancel", video.id, "Cancel", None)))
+        else:
+            items.append(ui.TextDisplay(text))
+    return _view(*items)
+
+
+def _state(video: Video) -> str:
+    if video.status == "published":
+        return f"https://discord.com/channels/{video.guild_id}/{video.thread_id}/{video.message_id}"
+    if video.status in {"failed", "cancelled"}:
+        return video.reason or video.status
+    return "is being cancelled" if video.cancel_requested else video.status
+
+
+def status_text(round_: Round, published: int, under_way: int, feedback: int, reports: int, chain: str) -> str:
+    """`/round status`, for moderators."""
+    thread = f"<#{round_.thread_id}>" if round_.thread_id else "(being opened)"
+    return (
+        f"### Round {round_.number}: {quote(round_.task, 200)}\n"
+        f"{thread} · {round_.status} · closes <t:{round_.closes_at_ms // 1000}:R>\n"
+        f"{published} videos posted, {under_way} on their way · {feedback} pieces of feedback · {reports} reports\n"
+        f"-# {chain}"
+    )

@@ -1,0 +1,1 @@
+"""The only files that listen to Discord: commands, buttons, reactions."""

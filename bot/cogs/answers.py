@@ -1,0 +1,86 @@
+"""Every answer to an interaction goes out here, and every error becomes a sentence here: in time, and only to them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Coroutine
+from typing import Any
+
+import discord
+from discord import app_commands, ui
+from sqlalchemy.exc import SQLAlchemyError
+
+from bot import cards
+from bot.domain.errors import MemberError
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 2.0  # Discord gives up after 3 s: by then it has at least heard that we are at work
+
+BUSY = (
+    "The database does not answer, so nothing was recorded. Please try again in a minute; the operator has been told."
+)
+
+
+async def answer(
+    interaction: discord.Interaction[Any],
+    work: Coroutine[Any, Any, ui.LayoutView],
+    *,
+    ephemeral: bool = True,
+) -> None:
+    """Does the work and sends what it returns. Errors of the work are always answered ephemerally."""
+    task = asyncio.create_task(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=PATIENCE_S)
+        if not done:
+            await interaction.response.defer(ephemeral=ephemeral, thinking=True)
+        view = await task
+        if interaction.response.is_done():
+            await interaction.followup.send(view=view, ephemeral=ephemeral)
+        else:
+            await interaction.response.send_message(view=view, ephemeral=ephemeral)
+    except Exception as error:
+        task.cancel()
+        await answer_error(interaction, error)
+
+
+async def answer_error(interaction: discord.Interaction[Any], error: BaseException) -> None:
+    """Tells the member what happened and what to do next; what we did not foresee gets a reference and a trace."""
+    sentence = sentence_of(error)
+    try:
+        if interaction.response.is_done():
+            if interaction.response.type in {
+                discord.InteractionResponseType.deferred_channel_message,
+                discord.InteractionResponseType.deferred_message_update,
+            }:
+                # A public "thinking…" would make the first follow-up public too.
+                with contextlib.suppress(discord.HTTPException):
+                    await interaction.delete_original_response()
+            await interaction.followup.send(view=cards.note(sentence), ephemeral=True)
+        else:
+            await interaction.response.send_message(view=cards.note(sentence), ephemeral=True)
+    except discord.NotFound:
+        log.warning("An interaction expired before it could be answered.")
+    except discord.HTTPException as failure:
+        log.warning("An error could not be told to a member: HTTP %s.", failure.status)
+
+
+def sentence_of(error: BaseException) -> str:
+    """The sentence for a member."""
+    while isinstance(error, app_commands.CommandInvokeError):
+        error = error.original
+    if isinstance(error, MemberError):
+        return error.sentence
+    if isinstance(error, SQLAlchemyError):
+        log.error("The database failed: %s", type(error).__name__)
+        return BUSY
+    if isinstance(error, discord.Forbidden):
+        return "Discord does not let me do that here. A moderator can run `/setup` to see which permission is missing."
+    if isinstance(error, app_commands.CheckFailure):
+        return "You may not use that command here. Ask a moderator of this server."
+    reference = secrets.token_hex(4)
+    log.error("Unforeseen error, reference %s", reference, exc_info=error)
+    return f"Something went wrong on our side. Please try again; if it stays, tell the operator this: `{reference}`."

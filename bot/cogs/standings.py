@@ -1,0 +1,41 @@
+"""`/standings`: how a round stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import discord
+from discord import app_commands, ui
+from discord.ext import commands
+
+from bot import cards
+from bot.cogs.answers import answer
+from bot.domain.errors import NoRoundError
+from bot.domain.standings import rank
+from bot.store import rounds, videos
+
+if TYPE_CHECKING:
+    from bot.app import App
+
+
+class Standings(commands.Cog):
+    """Results, as they are and as they were."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    @app_commands.command(name="standings", description="The standings of the latest round, or of an earlier one.")
+    @app_commands.describe(round="The number of an earlier round.")
+    @app_commands.guild_only()
+    async def standings(
+        self,
+        interaction: discord.Interaction[Any],
+        round: app_commands.Range[int, 1, 1_000_000] | None = None,  # noqa: A002  # the option's name for members
+    ) -> None:
+        await answer(interaction, self._standings(interaction, round))
+
+    async def _standings(self, interaction: discord.Interaction[Any], number: int | None) -> ui.LayoutView:
+        found = await rounds.numbered(self.app.database, interaction.guild_id or 0, number)
+        if found is None:
+            raise NoRoundError
+        return cards.standings_card(found, rank(await videos.entries(self.app.database, found.id)))

@@ -1,0 +1,22 @@
+"""Opens the database for a command, or says in a sentence why it cannot."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.domain.errors import UnreachableError
+from bot.settings import Settings
+from migrations.database import open_database, upgrade_database
+
+
+async def open_and_upgrade(settings: Settings) -> AsyncEngine:
+    """The database with today's schema. Raises UnreachableError with a sentence that names no password."""
+    try:
+        await upgrade_database(settings.database_url)
+    except (SQLAlchemyError, OSError) as error:
+        raise UnreachableError(
+            f"The database cannot be opened ({type(error).__name__}). Check FLOCK_DATABASE_URL, and that the server "
+            "runs or the folder can be written to."
+        ) from error
+    return open_database(settings.database_url)

@@ -1,0 +1,127 @@
+"""Every error that a person reads.
+
+MemberError                     always ephemeral: what happened, what to do next
+├── SetupMissingError
+├── RoundNotOpenError
+│   ├── RoundClosedError
+│   └── NoRoundError
+├── RoundAlreadyOpenError
+├── PromptEmptyError
+├── PromptTooLongError
+├── TaskEmptyError
+├── DurationError
+├── TooManyWaitingError
+├── TooManyPromptsError
+├── VideoUnknownError
+├── VideoNotYoursError
+├── VideoOverError
+├── ElsewhereError
+├── MissingPermissionsError
+├── FeedbackEmptyError
+└── UnreadableButtonError
+OperatorError                   what is wrong with the set-up, and its remedy
+├── SettingsError
+└── UnreachableError
+
+The docstring of a MemberError is the sentence; what stands in braces is filled in from the keyword arguments.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+
+class MemberError(Exception):
+    """That did not work. Please try again in a moment."""
+
+    def __init__(self, **facts: object) -> None:
+        self.sentence = " ".join(inspect.cleandoc(type(self).__doc__ or "").format(**facts).split())
+        super().__init__(self.sentence)
+
+
+class SetupMissingError(MemberError):
+    """FLock is not set up in this server yet. A moderator can do that with `/setup`."""
+
+
+class RoundNotOpenError(MemberError):
+    """There is no open round. A moderator can open one with `/round open`."""
+
+
+class NoRoundError(RoundNotOpenError):
+    """There is no round like that here. `/standings` without a number shows the latest one."""
+
+
+class RoundClosedError(RoundNotOpenError):
+    """Round {number} is closed, so its votes stand as they are. `/standings` shows the result."""
+
+
+class RoundAlreadyOpenError(MemberError):
+    """Round {number} is still open: <#{thread_id}>. Close it with `/round close` before you open another one."""
+
+
+class PromptEmptyError(MemberError):
+    """A prompt needs at least {shortest} visible characters. Describe what should be seen, and how it moves."""
+
+
+class PromptTooLongError(MemberError):
+    """That prompt has {length} characters, and at most {longest} fit. Keep what can be seen and shorten the rest."""
+
+
+class TaskEmptyError(MemberError):
+    """A round needs a task of 3 to 200 visible characters, such as "a lighthouse in a storm"."""
+
+
+class DurationError(MemberError):
+    """That duration cannot be read. Write it like `30m`, `12h` or `3d`: at least 1 minute, at most 30 days."""
+
+
+class TooManyWaitingError(MemberError):
+    """You have {waiting} videos on their way, which is the most at a time. Wait for one, or cancel one in `/videos`."""
+
+
+class TooManyPromptsError(MemberError):
+    """You have used all your {limit} prompts of this round. You can vote on the others' videos until it closes."""
+
+
+class VideoUnknownError(MemberError):
+    """That video is not there any more. `/videos` lists yours, `/standings` those of the round."""
+
+
+class VideoNotYoursError(MemberError):
+    """Only the member who asked for a video can cancel it."""
+
+
+class VideoOverError(MemberError):
+    """That video is already finished, so there is nothing left to cancel."""
+
+
+class ElsewhereError(MemberError):
+    """That belongs to another server. Please use the buttons in the server where the video was posted."""
+
+
+class MissingPermissionsError(MemberError):
+    """I may not post rounds in <#{channel_id}> yet. Give me there: {permissions}. Then run `/setup` again."""
+
+
+class FeedbackEmptyError(MemberError):
+    """Nothing was written, so nothing was saved. Press the button again and write a few words."""
+
+
+class UnreadableButtonError(MemberError):
+    """That button is from a version of FLock that is no longer there. `/videos` and `/standings` show what is new."""
+
+
+class OperatorError(Exception):
+    """What is wrong with the set-up, and what to do about it, in one sentence."""
+
+
+class SettingsError(OperatorError):
+    """Settings are wrong or missing: all of them at once, a line each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class UnreachableError(OperatorError):
+    """Something that FLock needs does not answer."""

@@ -1,0 +1,1 @@
+"""Verbs that outlive a restart: one durable workflow a file. Any step may run twice, harmlessly."""

@@ -1,0 +1,77 @@
+"""Waiting out what passes by itself: an outage is no failure, and nothing is lost while it lasts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import ParamSpec, TypeVar
+
+import aiohttp
+import discord
+import httpx
+from sqlalchemy.exc import OperationalError
+
+from generation.engine import Engine
+from generation.hosting.host import HostBusy, HostUnreachable
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+FIRST_S = 0.5
+MOST_S = 30.0
+
+
+class GivenUpError(Exception):
+    """The caller no longer wants what was waited for."""
+
+
+def passes(error: BaseException) -> bool:
+    """True for what is likely to go away: an unreachable or overloaded Discord, host or database."""
+    if isinstance(error, discord.HTTPException):
+        return error.status >= 500 or error.status == 429
+    return isinstance(
+        error,
+        HostUnreachable
+        | HostBusy
+        | discord.GatewayNotFound
+        | discord.ConnectionClosed
+        | aiohttp.ClientError
+        | httpx.TransportError
+        | OperationalError
+        | OSError
+        | TimeoutError,
+    )
+
+
+async def patiently(
+    what: str, call: Callable[[], Awaitable[T]], *, unwanted: Callable[[], Awaitable[bool]] | None = None
+) -> T:
+    """Calls until it works or fails for good, ever more slowly.
+
+    Raises GivenUpError when `unwanted` says so in between.
+    """
+    wait = FIRST_S
+    while True:
+        try:
+            return await call()
+        except Exception as error:
+            if not passes(error):
+                raise
+            log.warning("%s: %s; trying again in %.0f s.", what, error or type(error).__name__, wait)
+        if unwanted is not None and await unwanted():
+            raise GivenUpError(what)
+        await asyncio.sleep(wait * random.uniform(0.7, 1.3))  # noqa: S311  # jitter, not a secret
+        wait = min(wait * 2, MOST_S)
+
+
+async def step(name: str, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    """A durable step of a life that waits out what passes. Its result must be plain JSON.
+
+    An exception that leaves a step is recorded, and comes back after a restart as another type: what a life wants
+    to decide upon, its steps return.
+    """
+    return await Engine.step(name, lambda: patiently(name, lambda: function(*args, **kwargs)))

@@ -1,0 +1,324 @@
+"""The life of a video, from the queue to the voting thread, as one readable workflow."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import discord
+import httpx
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot import cards
+from bot.domain.videos import OVER, Status, Video
+from bot.life.patience import GivenUpError, patiently, step
+from bot.life.posting import post_once
+from bot.store import rounds, videos
+from generation.engine import Engine, WorkCancelledError
+from generation.hosting.host import (
+    AssetFailed,
+    AssetMissing,
+    HostedAsset,
+    HostRejected,
+    NotReady,
+    Playback,
+    UploadTicket,
+    claim_upload,
+)
+from generation.jobs import (
+    BOT_QUEUE,
+    RENDER_WORKFLOW,
+    UPLOAD_WORKFLOW,
+    RenderJob,
+    RenderResult,
+    UploadJob,
+    gpu_queue,
+    upload_queue,
+)
+
+if TYPE_CHECKING:
+    from bot.app import App
+
+log = logging.getLogger(__name__)
+
+WORKFLOW = "video_life"
+MOST_RENDERS = 3  # a rendered file can be lost with its machine: then the same seed is rendered again
+MOST_UPLOADS = 3
+UNFORESEEN = "Something went wrong on our side; the operator has been told."
+
+Json = dict[str, Any]
+
+
+class EndedError(Exception):
+    """The video's life ends early; the reason is a sentence for the member."""
+
+    def __init__(self, status: Literal["failed", "cancelled"], reason: str) -> None:
+        self.status: Status = status
+        self.reason = reason
+        super().__init__(reason)
+
+
+class VideoLife:
+    """Begins, cancels and lives the lives of videos."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    def register(self, engine: Engine) -> None:
+        """Makes the workflow known to the engine, before it is launched."""
+
+        async def video_life(argument: Json) -> Json:
+            return await self.live(str(argument["video_id"]))
+
+        engine.workflow(WORKFLOW)(video_life)
+
+    async def begin(self, connection: AsyncConnection, video_id: str) -> None:
+        """Begins a life in the transaction that writes the video's row."""
+        await self.app.engine.submit(connection, WORKFLOW, f"video-{video_id}", {"video_id": video_id}, queue=BOT_QUEUE)
+
+    async def cancel(self, video_id: str, reason: str) -> bool:
+        """Cancels a video that is still being made; False when it is too late."""
+        if not await videos.request_cancel(self.app.database, video_id, reason):
+            return False
+        await self.end_renders(video_id)
+        return True
+
+    async def end_renders(self, video_id: str) -> None:
+        """Takes the render of a video whose end was requested out of the queue; a running one sees the request."""
+        for attempt in range(1, MOST_RENDERS + 1):
+            await self.app.engine.cancel(f"video-{video_id}-render-{attempt}")
+
+    # ------------------------------------------------------------------ the workflow
+
+    async def live(self, video_id: str) -> Json:
+        """Queued → rendering → uploading → hosting → posting → published; or failed, or cancelled."""
+        try:
+            await self._make(video_id)
+            await self._try("post", self._post, video_id)
+        except EndedError as end:
+            await step("end", videos.end, self.app.database, video_id, end.status, end.reason)
+        except Exception:
+            log.exception("The life of video %s ended by an unforeseen error", video_id)
+            await step("end", videos.end, self.app.database, video_id, "failed", UNFORESEEN)
+        await step("tell the member", self._tell, video_id)
+        return {"video_id": video_id}
+
+    async def _try(self, name: str, function: Callable[[str], Awaitable[Json | None]], video_id: str) -> Json:
+        """A step that may end the video's life: it says so in its result, see `patience.step`."""
+
+        async def body() -> Json:
+            try:
+                return await function(video_id) or {}
+            except EndedError as end:
+                return {"ended": end.status, "reason": end.reason}
+
+        result = await step(name, body)
+        if "ended" in result:
+            raise EndedError(result["ended"], result["reason"])
+        return result
+
+    async def _make(self, video_id: str) -> None:
+        """Renders, uploads and waits for the host, again where a machine or an upload was lost."""
+        for attempt in range(1, MOST_RENDERS + 1):
+            result = await self._render(video_id, attempt)
+            await step("rendered", videos.rendered, self.app.database, video_id, result)
+            if await self._upload(video_id, attempt, result):
+                return
+        raise EndedError("failed", "The worker's machine was lost three times while it had your video.")
+
+    async def _render(self, video_id: str, attempt: int) -> RenderResult:
+        job = await step("look", self._render_job, video_id)
+        try:
+            if job is None:
+                raise WorkCancelledError(video_id)
+            end = await Engine.delegate(
+                RENDER_WORKFLOW,
+                f"video-{video_id}-render-{attempt}",
+                job["job"],
+                queue=gpu_queue(self.app.settings.model_class),
+                member_id=job["member_id"],
+            )
+        except WorkCancelledError:
+            reason = await step("why it ended", self._cancel_reason, video_id)
+            if reason is None:
+                raise EndedError("failed", "Three workers died while they rendered this prompt.") from None
+            raise EndedError("cancelled", reason) from None
+        if end["outcome"] == "done":
+            return RenderResult(**{key: value for key, value in end.items() if key != "outcome"})
+        if end["outcome"] == "cancelled":
+            reason = await step("why it ended", self._cancel_reason, video_id)
+            raise EndedError("cancelled", reason or end["reason"])
+        raise EndedError("failed", end["reason"])
+
+    async def _render_job(self, video_id: str) -> Json | None:
+        video = await self._video(video_id)
+        if video.cancel_requested:
+            return None
+        job = RenderJob(video_id=video.id, prompt=video.prompt, seed=video.seed, model_id=video.model_id)
+        return {"job": job.to_json(), "member_id": video.member_id}
+
+    async def _cancel_reason(self, video_id: str) -> str | None:
+        video = await self._video(video_id)
+        return video.reason if video.cancel_requested else None
+
+    async def _upload(self, video_id: str, attempt: int, result: RenderResult) -> bool:
+        """False when the file is gone and must be rendered again."""
+        for number in range(1, MOST_UPLOADS + 1):
+            ticket = await self._try("ask for an upload address", self._request_upload, video_id)
+            if "tus_endpoint" in ticket:
+                end = await self._send_file(f"video-{video_id}-upload-{attempt}-{number}", video_id, ticket, result)
+                if end["outcome"] == "file_missing":
+                    return False
+                if end["outcome"] == "upload_gone":
+                    continue
+                if end["outcome"] != "done":
+                    reason = await step("why it ended", self._cancel_reason, video_id)
+                    raise EndedError("cancelled" if reason else "failed", reason or end["reason"])
+            hosted = await self._try("wait for the host", self._wait_for_host, video_id)
+            if "problem" not in hosted:
+                return True
+            log.warning("Video %s: the host failed it: %s", video_id, hosted["problem"])
+        raise EndedError("failed", "The video host did not take the video, three times.")
+
+    async def _send_file(self, workflow_id: str, video_id: str, ticket: Json, result: RenderResult) -> Json:
+        """Has the machine that holds the file send it; a machine that is gone has lost it."""
+        job = UploadJob(video_id, ticket["asset_id"], ticket["tus_endpoint"], result.video_path, result.sha256)
+        try:
+            end: Json = await Engine.delegate(
+                UPLOAD_WORKFLOW, workflow_id, job.to_json(), queue=upload_queue(result.machine)
+            )
+        except WorkCancelledError:
+            return {"outcome": "file_missing"}
+        return end
+
+    async def _request_upload(self, video_id: str) -> Json:
+        """An address to upload to; empty where the host has the bytes already, from an attempt that was cut short."""
+        video = await self._video(video_id)
+
+        async def ask() -> UploadTicket | HostedAsset:
+            return await claim_upload(self.app.host, video.asset_name, creator=f"discord:{video.member_id}")
+
+        claimed = await self._while_wanted("The video host", video_id, ask)
+        await videos.change(self.app.database, video_id, asset_id=claimed.asset_id, playback_id=claimed.playback_id)
+        return claimed.to_json() if isinstance(claimed, UploadTicket) else {"asset_id": claimed.asset_id}
+
+    async def _wait_for_host(self, video_id: str) -> Json | None:
+        """Waits until the host can play the video; what it says when it failed."""
+        video = await self._video(video_id)
+        asset_id = video.asset_id or ""
+        await videos.advance(self.app.database, video_id, "hosting")
+
+        async def wait() -> Playback | str:
+            try:
+                return await self.app.host.wait_until_playable(asset_id)
+            except (AssetFailed, AssetMissing) as error:
+                return str(error)
+            except NotReady as error:  # stuck: a new asset has a better chance than more patience
+                await self.app.host.delete(asset_id)
+                return str(error)
+
+        playback = await self._while_wanted("The video host", video_id, wait)
+        if isinstance(playback, str):
+            return {"problem": playback}
+        await videos.change(
+            self.app.database,
+            video_id,
+            playback_id=playback.playback_id,
+            playback_url=playback.mp4_url or playback.hls_url,
+            page_url=playback.page_url,
+        )
+        return None
+
+    async def _while_wanted(self, what: str, video_id: str, call: Any) -> Any:
+        async def unwanted() -> bool:
+            return (await self._video(video_id)).cancel_requested
+
+        try:
+            return await patiently(what, call, unwanted=unwanted)
+        except GivenUpError:
+            reason = await self._cancel_reason(video_id)
+            raise EndedError("cancelled", reason or "Cancelled.") from None
+        except HostRejected as error:
+            raise EndedError("failed", f"The video host refused the video: {error}") from error
+
+    # ------------------------------------------------------------------ Discord
+
+    async def _post(self, video_id: str) -> None:
+        """Posts the card in the voting thread, once, and from then on the video takes votes."""
+        video = await self._video(video_id)
+        if video.status in OVER:
+            return
+        again = video.status == "posting"
+        await videos.advance(self.app.database, video_id, "posting")
+
+        async def post() -> tuple[int, int]:
+            round_ = await rounds.get(self.app.database, video.round_id)
+            thread = await self.app.client.channel(round_.thread_id or 0)
+            file, media_url = await self._media(video, thread.guild.filesize_limit)
+            message = await post_once(
+                thread,
+                cards.video_card(video, media_url),
+                nonce=video.id,
+                mark=cards.custom_id("up", video.id),
+                again=again,
+                file=file,
+            )
+            return thread.id, message.id
+
+        try:
+            thread_id, message_id = await patiently("Discord", post)
+        except (discord.NotFound, discord.Forbidden):
+            reason = "The voting thread was deleted, or I may no longer post in it."
+            raise EndedError("failed", reason) from None
+        if not await videos.publish(self.app.database, video_id, thread_id=thread_id, message_id=message_id):
+            await self._take_back(thread_id, message_id)
+            raise EndedError("failed", "The round closed just before your video could be posted.")
+
+    async def _media(self, video: Video, limit: int) -> tuple[discord.File | None, str]:
+        """The file to attach where it fits (it then plays inline everywhere), else only its address at the host."""
+        if (video.size_bytes or 0) > limit:
+            return None, video.playback_url or ""
+        name = f"flock-{video.id}.mp4"
+        path = Path(video.video_path or "")
+        if await asyncio.to_thread(path.is_file):
+            return discord.File(path, filename=name), f"attachment://{name}"
+        # Rendered on another machine: the host has it.
+        async with httpx.AsyncClient(follow_redirects=True, timeout=60) as client:
+            answer = await client.get(video.playback_url or "")
+        if answer.is_success and len(answer.content) <= limit:
+            return discord.File(io.BytesIO(answer.content), filename=name), f"attachment://{name}"
+        return None, video.playback_url or ""
+
+    async def _take_back(self, thread_id: int, message_id: int) -> None:
+        try:
+            thread = await self.app.client.channel(thread_id)
+            await thread.get_partial_message(message_id).delete()
+        except discord.HTTPException as error:
+            log.warning("A card that came too late could not be deleted: HTTP %s.", error.status)
+
+    async def _tell(self, video_id: str) -> None:
+        """The last edit of the progress message: a link to the post, or the reason why there is none."""
+        video = await self._video(video_id)
+        if video.progress_message_id is None or video.progress_channel_id is None:
+            return
+        round_ = await rounds.get(self.app.database, video.round_id)
+        card = cards.progress_card(cards.progress_text(video, round_, None, None), video)
+
+        async def tell() -> None:
+            channel = await self.app.client.channel(video.progress_channel_id or 0)
+            await channel.get_partial_message(video.progress_message_id or 0).edit(view=card)
+
+        try:
+            await patiently("Discord", tell)
+        except discord.HTTPException as error:
+            log.info("The progress message of video %s is gone: HTTP %s.", video_id, error.status)
+
+    async def _video(self, video_id: str) -> Video:
+        video = await videos.get(self.app.database, video_id)
+        if video is None:
+            raise LookupError(f"There is no video {video_id}.")
+        return video

@@ -1,0 +1,156 @@
+"""Every setting of FLock, its default and one sentence about it.
+
+Built once in `__main__` and passed down; nothing else reads the environment.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bot.domain.errors import SettingsError
+from migrations.database import parse_url
+
+Need = Literal["run", "worker", "migrate", "deploy", "audit"]
+
+
+class Settings(BaseSettings):
+    """Read from the environment and from `.env`; every name begins with FLOCK_."""
+
+    model_config = SettingsConfigDict(env_prefix="FLOCK_", env_file=".env", extra="ignore", hide_input_in_errors=True)
+
+    # --- where things are kept
+    database_url: str = Field(
+        "sqlite:///data/flock.db",
+        description="The database: a SQLite file on one machine, postgresql://user:password@host/name on many.",
+    )
+    data_dir: Path = Field(Path("data"), description="Where rendered videos and models are kept on this machine.")
+
+    # --- Discord (flock run)
+    discord_token: SecretStr | None = Field(
+        None, description="The bot's token, from the Discord developer portal. Needed by `flock run`."
+    )
+    discord_api_base: str | None = Field(
+        None, description="Another Discord REST API, such as the embedded one. OPTIONAL."
+    )
+    discord_gateway: str | None = Field(
+        None, description="Another Discord gateway, such as the embedded one. OPTIONAL."
+    )
+
+    # --- the video host (flock run)
+    livepeer_api_base: str = Field(
+        "https://livepeer.studio/api", description="The video host's API: Livepeer Studio, or one that speaks like it."
+    )
+    livepeer_api_key: SecretStr | None = Field(
+        None, description="The key to the video host. Only the bot holds it. Needed by `flock run`."
+    )
+    watch_page: str = Field("https://lvpr.tv/?v={playback_id}", description="The page where a hosted video is watched.")
+    host_poll_s: float = Field(5.0, gt=0, description="Seconds between two questions to the host while it processes.")
+
+    # --- the ledger (flock run, deploy, audit)
+    rpc_url: str | None = Field(None, description="JSON-RPC of the chain. Needed by `flock run`, `deploy` and `audit`.")
+    ledger_address: str | None = Field(None, description="The VoteLedger's address, as `flock deploy` printed it.")
+    keystore: Path | None = Field(
+        None, description="The relayer's key: a keystore file (mode 0600). Needed by `flock run` and `deploy`."
+    )
+    keystore_password: SecretStr | None = Field(None, description="The password of the keystore file.")
+    voter_pepper: SecretStr | None = Field(
+        None,
+        description="A secret of at least 32 characters that hides who a voter is. Keep a copy: without it, continuity "
+        "of voters is lost. Needed by `flock run`.",
+    )
+    explorer_tx_url: str | None = Field(
+        None, description="A block explorer's page of a transaction, such as https://arbiscan.io/tx/{tx}. OPTIONAL."
+    )
+    flush_s: float = Field(15.0, gt=0, description="Seconds that votes are gathered before they go to the chain.")
+    confirmations: int = Field(
+        1, ge=1, le=1000, description="Blocks after which a transaction counts as final, where the chain does not say."
+    )
+    chain_grace_s: int = Field(
+        600, ge=60, description="Seconds that a round stays open on the ledger after its deadline, for the last votes."
+    )
+
+    # --- the model (flock worker; the bot names it in jobs)
+    model_id: str = Field("tiny", description="The model that answers prompts; `tiny` is made locally.")
+    model_class: str = Field("tiny", description="The class of models that this worker serves: its queue.")
+    models_file: Path | None = Field(None, description="A file with more models (see docs/models.md). OPTIONAL.")
+
+    # --- what members may do
+    prompts_a_round: int = Field(5, ge=1, description="How many prompts a member has in a round.")
+    prompts_waiting: int = Field(3, ge=1, description="How many of a member's videos may be on their way at a time.")
+
+    # --- operation
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much is logged.")
+    progress_s: float = Field(5.0, gt=0, description="Seconds between two edits of a message that shows progress.")
+
+    def __repr__(self) -> str:
+        return "Settings(...)"  # a database URL may carry a password
+
+    __str__ = __repr__
+
+    def check(self, need: Need) -> None:
+        """Raises SettingsError with every problem at once, in plain words, for the command that needs them."""
+        problems = []
+        try:
+            parse_url(self.database_url)
+        except ValueError as error:
+            problems.append(f"FLOCK_DATABASE_URL: {error}")
+        for name in _REQUIRED[need]:
+            value = getattr(self, name)
+            empty = not (value.get_secret_value() if isinstance(value, SecretStr) else value)
+            if empty:
+                problems.append(f"FLOCK_{name.upper()} is missing. {type(self).model_fields[name].description}")
+        for name in ("livepeer_api_base", "rpc_url", "discord_api_base"):
+            value = getattr(self, name)
+            if value and (urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname):
+                problems.append(f"FLOCK_{name.upper()} must be an http or https address.")
+        if "{playback_id}" not in self.watch_page:
+            problems.append("FLOCK_WATCH_PAGE must contain {playback_id}.")
+        if self.explorer_tx_url and "{tx}" not in self.explorer_tx_url:
+            problems.append("FLOCK_EXPLORER_TX_URL must contain {tx}.")
+        pepper = self.voter_pepper.get_secret_value() if self.voter_pepper else ""
+        if pepper and len(pepper) < 32:
+            problems.append("FLOCK_VOTER_PEPPER is too short: take at least 32 random characters.")
+        if problems:
+            raise SettingsError(problems)
+
+
+_REQUIRED: dict[Need, tuple[str, ...]] = {
+    "run": ("discord_token", "livepeer_api_key", "rpc_url", "ledger_address", "keystore", "voter_pepper"),
+    "worker": (),
+    "migrate": (),
+    "deploy": ("rpc_url", "keystore"),
+    "audit": ("rpc_url", "ledger_address"),
+}
+
+
+def load(need: Need | None = None) -> Settings:
+    """The settings, checked for a command. Raises SettingsError with all problems, never with a value."""
+    try:
+        settings = Settings()  # type: ignore[call-arg]  # every field has a default
+    except ValidationError as error:
+        raise SettingsError(
+            [
+                f"FLOCK_{str(problem['loc'][0]).upper()} cannot be read: {problem['msg']}."
+                for problem in error.errors(include_input=False, include_url=False, include_context=False)
+            ]
+        ) from None
+    if need is not None:
+        settings.check(need)
+    return settings
+
+
+def example() -> str:
+    """The text of `.env.example`: every setting with its sentence and default."""
+    lines = [
+        "# FLock's settings. Copy this file to .env (mode 0600) and fill in what you need; the rest has defaults.",
+        "",
+    ]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else str(field.default)
+        lines += [f"# {field.description}", f"{'' if default else '# '}FLOCK_{name.upper()}={default}", ""]
+    return "\n".join(lines)

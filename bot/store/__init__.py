@@ -1,0 +1,1 @@
+"""What is kept, by SQLAlchemy Core: each module reads and writes one noun."""

@@ -1,0 +1,169 @@
+"""Guilds and their rounds, as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bot.domain.errors import RoundAlreadyOpenError, SetupMissingError
+from bot.domain.rounds import Round
+from bot.domain.videos import chain_key
+from contracts import outbox
+from migrations.database import now_ms
+from migrations.schema import guilds, rounds, videos
+
+NOT_CLOSED = ("opening", "open", "closing")
+
+
+async def set_up_guild(database: AsyncEngine, guild_id: int, channel_id: int, member_id: int) -> None:
+    """Remembers where a guild's rounds are posted."""
+    values = {"rounds_channel_id": channel_id, "set_up_by": member_id, "updated_at_ms": now_ms()}
+    upsert = (sqlite if database.dialect.name == "sqlite" else postgresql).insert(guilds)
+    async with database.begin() as connection:
+        await connection.execute(
+            upsert.values(guild_id=guild_id, **values).on_conflict_do_update(index_elements=["guild_id"], set_=values)
+        )
+
+
+async def rounds_channel(database: AsyncEngine, guild_id: int) -> int:
+    """The channel of a guild's rounds. Raises SetupMissingError."""
+    async with database.connect() as connection:
+        channel = await connection.scalar(select(guilds.c.rounds_channel_id).where(guilds.c.guild_id == guild_id))
+    if channel is None:
+        raise SetupMissingError
+    return int(channel)
+
+
+async def open_round(
+    connection: AsyncConnection,
+    *,
+    guild_id: int,
+    channel_id: int,
+    task: str,
+    opened_by: int,
+    seconds: int,
+    grace_s: int,
+) -> Round:
+    """Writes the round and its outbox entry in the caller's transaction.
+
+    On the ledger it closes `grace_s` later than on Discord, so that votes cast in the last second still get there.
+    Raises RoundAlreadyOpenError.
+    """
+    running = (
+        await connection.execute(
+            select(rounds).where(rounds.c.guild_id == guild_id, rounds.c.status.in_(NOT_CLOSED)).limit(1)
+        )
+    ).first()
+    if running is not None:
+        raise RoundAlreadyOpenError(number=running.number, thread_id=running.thread_id or running.channel_id)
+    last = await connection.scalar(select(func.max(rounds.c.number)).where(rounds.c.guild_id == guild_id))
+    number = (last or 0) + 1
+    opens = now_ms()
+    closes = opens + seconds * 1000
+    key = chain_key("round", guild_id, number, opens)
+    inserted = await connection.execute(
+        insert(rounds)
+        .values(
+            guild_id=guild_id,
+            number=number,
+            task=task,
+            opened_by=opened_by,
+            channel_id=channel_id,
+            status="opening",
+            opens_at_ms=opens,
+            closes_at_ms=closes,
+            chain_key=key,
+        )
+        .returning(rounds.c.id)
+    )
+    round_id = int(inserted.scalar_one())
+    await outbox.record_round(
+        connection,
+        round_id=round_id,
+        key=key,
+        opens_ms=opens,
+        closes_ms=closes + grace_s * 1000,
+        meta_hash=outbox.text_hash(task),
+    )
+    found = await find(connection, round_id)
+    assert found is not None  # noqa: S101  # written four lines above
+    return found
+
+
+async def find(connection: AsyncConnection, round_id: int) -> Round | None:
+    """The round, within the caller's transaction."""
+    row = (await connection.execute(select(rounds).where(rounds.c.id == round_id))).first()
+    return Round.from_row(row) if row else None
+
+
+async def get(database: AsyncEngine, round_id: int) -> Round:
+    """The round; it must exist."""
+    async with database.connect() as connection:
+        row = (await connection.execute(select(rounds).where(rounds.c.id == round_id))).one()
+    return Round.from_row(row)
+
+
+async def current(database: AsyncEngine, guild_id: int) -> Round | None:
+    """The guild's round that is not closed yet, if any."""
+    async with database.connect() as connection:
+        row = (
+            await connection.execute(
+                select(rounds)
+                .where(rounds.c.guild_id == guild_id, rounds.c.status.in_(NOT_CLOSED))
+                .order_by(rounds.c.id.desc())
+                .limit(1)
+            )
+        ).first()
+    return Round.from_row(row) if row else None
+
+
+async def numbered(database: AsyncEngine, guild_id: int, number: int | None) -> Round | None:
+    """A round by its number in the guild; the latest one for None."""
+    query = select(rounds).where(rounds.c.guild_id == guild_id)
+    if number is not None:
+        query = query.where(rounds.c.number == number)
+    async with database.connect() as connection:
+        row = (await connection.execute(query.order_by(rounds.c.number.desc()).limit(1))).first()
+    return Round.from_row(row) if row else None
+
+
+async def not_closed(database: AsyncEngine) -> Sequence[Round]:
+    """All rounds, of all guilds, that are not closed yet."""
+    async with database.connect() as connection:
+        rows = await connection.execute(select(rounds).where(rounds.c.status.in_(NOT_CLOSED)))
+        return [Round.from_row(row) for row in rows]
+
+
+async def change(database: AsyncEngine, round_id: int, **values: Any) -> None:
+    """Sets columns of a round."""
+    async with database.begin() as connection:
+        await connection.execute(update(rounds).where(rounds.c.id == round_id).values(**values))
+
+
+async def close_early(database: AsyncEngine, round_id: int) -> None:
+    """Moves the deadline to now: no vote is taken from here on."""
+    now = now_ms()
+    async with database.begin() as connection:
+        await connection.execute(
+            update(rounds).where(rounds.c.id == round_id, rounds.c.closes_at_ms > now).values(closes_at_ms=now)
+        )
+
+
+async def begin_closing(database: AsyncEngine, round_id: int, reason: str) -> None:
+    """From `open` to `closing`, once: ends the videos that did not make it, and asks the ledger for its result."""
+    async with database.begin() as connection:
+        changed = await connection.execute(
+            update(rounds).where(rounds.c.id == round_id, rounds.c.status == "open").values(status="closing")
+        )
+        if not changed.rowcount:
+            return
+        await connection.execute(
+            update(videos)
+            .where(videos.c.round_id == round_id, videos.c.status.in_(("queued", "rendering", "uploading", "hosting")))
+            .values(cancel_requested=True, reason=reason)
+        )
+        await outbox.record_close(connection, round_id=round_id)

@@ -1,0 +1,282 @@
+"""Videos as rows: asked for once, changed by their life, listed for members."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import case, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bot.domain.policy import Quota
+from bot.domain.standings import Entry
+from bot.domain.videos import UNDER_WAY, Status, Video, chain_key, seed_of
+from bot.domain.votes import Choice, Tally
+from contracts import outbox
+from generation.jobs import Progress, RenderResult
+from migrations.database import now_ms
+from migrations.schema import render_progress, render_timings, rounds, videos, votes
+
+GUESS_S = 60.0  # how long a render takes, before the first one of a model has been timed
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a video stands in the queue, and the seconds until it is likely to be done."""
+
+    ahead: int
+    estimate_s: float
+
+
+async def ask(
+    connection: AsyncConnection,
+    *,
+    video_id: str,
+    guild_id: int,
+    round_id: int,
+    member_id: int,
+    member_name: str,
+    prompt: str,
+    model_id: str,
+    quota: Quota,
+) -> bool:
+    """Writes the video in the caller's transaction; False when this interaction has written it before.
+
+    Raises TooManyPromptsError or TooManyWaitingError.
+    """
+    if await connection.scalar(select(videos.c.id).where(videos.c.id == video_id)):
+        return False
+    mine = videos.c.member_id == member_id
+    # A failed or cancelled video costs nothing.
+    asked = await connection.scalar(
+        select(func.count()).where(mine, videos.c.round_id == round_id, videos.c.status.notin_(("failed", "cancelled")))
+    )
+    waiting = await connection.scalar(
+        select(func.count()).where(mine, videos.c.guild_id == guild_id, videos.c.status.in_(UNDER_WAY))
+    )
+    quota.check(asked=int(asked or 0), waiting=int(waiting or 0))
+    await connection.execute(
+        insert(videos).values(
+            id=video_id,
+            guild_id=guild_id,
+            round_id=round_id,
+            member_id=member_id,
+            member_name=member_name,
+            prompt=prompt,
+            status="queued",
+            created_at_ms=now_ms(),
+            cancel_requested=False,
+            seed=seed_of(video_id),
+            model_id=model_id,
+            chain_key=chain_key("video", video_id),
+        )
+    )
+    return True
+
+
+async def get(database: AsyncEngine, video_id: str) -> Video | None:
+    """The video, if there is one."""
+    async with database.connect() as connection:
+        row = (await connection.execute(select(videos).where(videos.c.id == video_id))).first()
+    return Video.from_row(row) if row else None
+
+
+async def change(database: AsyncEngine, video_id: str, **values: Any) -> None:
+    """Sets columns of a video."""
+    async with database.begin() as connection:
+        await connection.execute(update(videos).where(videos.c.id == video_id).values(**values))
+
+
+async def advance(database: AsyncEngine, video_id: str, status: Status, **values: Any) -> None:
+    """The next status of a video that is not over yet; a video that is over stays as it is."""
+    async with database.begin() as connection:
+        await connection.execute(
+            update(videos)
+            .where(videos.c.id == video_id, videos.c.status.in_(UNDER_WAY))
+            .values(status=status, **values)
+        )
+
+
+async def begin_rendering(database: AsyncEngine, video_id: str) -> None:
+    """A worker has begun."""
+    async with database.begin() as connection:
+        await connection.execute(
+            update(videos).where(videos.c.id == video_id, videos.c.status == "queued").values(status="rendering")
+        )
+
+
+async def rendered(database: AsyncEngine, video_id: str, result: RenderResult) -> None:
+    """Records what was rendered, and how long it took."""
+    async with database.begin() as connection:
+        changed = await connection.execute(
+            update(videos)
+            .where(videos.c.id == video_id, videos.c.status.in_(("queued", "rendering")))
+            .values(
+                status="uploading",
+                video_path=result.video_path,
+                poster_path=result.poster_path,
+                sha256=result.sha256,
+                size_bytes=result.size_bytes,
+                width=result.width,
+                height=result.height,
+                fps=result.fps,
+                frames=result.frames,
+                model_revision=result.model_revision,
+            )
+        )
+        if changed.rowcount:
+            await connection.execute(
+                insert(render_timings).values(model_id=result.model_id, seconds=result.seconds, finished_at_ms=now_ms())
+            )
+
+
+async def publish(database: AsyncEngine, video_id: str, *, thread_id: int, message_id: int) -> bool:
+    """The video is in the voting thread: from now on it takes votes. Its ledger entry is written with it.
+
+    False when its round closed in the meantime: then it takes no part.
+    """
+    async with database.begin() as connection:
+        row = (
+            await connection.execute(
+                select(videos, rounds.c.status.label("round_status"), rounds.c.closes_at_ms)
+                .join(rounds, rounds.c.id == videos.c.round_id)
+                .where(videos.c.id == video_id)
+                .with_for_update(of=rounds, read=True)  # the round cannot close before the ledger entry is written
+            )
+        ).one()
+        if row.status == "published":
+            return True
+        if row.round_status != "open" or row.closes_at_ms <= now_ms():
+            return False
+        await connection.execute(
+            update(videos)
+            .where(videos.c.id == video_id)
+            .values(status="published", thread_id=thread_id, message_id=message_id, finished_at_ms=now_ms())
+        )
+        await outbox.record_video(
+            connection,
+            round_id=row.round_id,
+            video_id=video_id,
+            key=row.chain_key,
+            prompt_hash=outbox.text_hash(row.prompt),
+            content_hash=row.sha256,
+            model_hash=outbox.text_hash(f"{row.model_id}@{row.model_revision}"),
+            playback_id=row.playback_id or "",
+        )
+    return True
+
+
+async def end(database: AsyncEngine, video_id: str, status: Status, reason: str) -> None:
+    """The video failed or was cancelled; the reason is a sentence for the member."""
+    await advance(database, video_id, status, reason=reason, finished_at_ms=now_ms())
+
+
+async def request_cancel(database: AsyncEngine, video_id: str, reason: str) -> bool:
+    """Asks for the end of a video that is still being made; False when it is too late for that."""
+    async with database.begin() as connection:
+        changed = await connection.execute(
+            update(videos)
+            .where(videos.c.id == video_id, videos.c.status.in_(("queued", "rendering", "uploading", "hosting")))
+            .values(cancel_requested=True, reason=reason)
+        )
+    return bool(changed.rowcount)
+
+
+async def of_member(database: AsyncEngine, guild_id: int, member_id: int, most: int) -> Sequence[Video]:
+    """A member's videos in a guild, the newest first."""
+    async with database.connect() as connection:
+        rows = await connection.execute(
+            select(videos)
+            .where(videos.c.guild_id == guild_id, videos.c.member_id == member_id)
+            .order_by(videos.c.created_at_ms.desc())
+            .limit(most)
+        )
+        return [Video.from_row(row) for row in rows]
+
+
+async def under_way(database: AsyncEngine, round_id: int | None = None) -> Sequence[Video]:
+    """Videos that are on their way, of one round or of all, the oldest first."""
+    query = select(videos).where(videos.c.status.in_(UNDER_WAY)).order_by(videos.c.created_at_ms)
+    if round_id is not None:
+        query = query.where(videos.c.round_id == round_id)
+    async with database.connect() as connection:
+        return [Video.from_row(row) for row in await connection.execute(query)]
+
+
+async def entries(database: AsyncEngine, round_id: int) -> Sequence[Entry]:
+    """The published videos of a round with their votes, unranked."""
+    up = func.coalesce(func.sum(case((votes.c.choice == Choice.UP, 1), else_=0)), 0)
+    down = func.coalesce(func.sum(case((votes.c.choice == Choice.DOWN, 1), else_=0)), 0)
+    counted = (
+        select(votes.c.video_id, up.label("up"), down.label("down")).group_by(votes.c.video_id).subquery("counted")
+    )
+    query = (
+        select(videos, counted.c.up, counted.c.down)
+        .outerjoin(counted, counted.c.video_id == videos.c.id)
+        .where(videos.c.round_id == round_id, videos.c.status == "published")
+    )
+    async with database.connect() as connection:
+        rows = await connection.execute(query)
+        return [Entry(Video.from_row(row), Tally(up=int(row.up or 0), down=int(row.down or 0))) for row in rows]
+
+
+async def by_message(database: AsyncEngine, message_id: int) -> Video | None:
+    """The published video whose card a message is."""
+    async with database.connect() as connection:
+        row = (
+            await connection.execute(
+                select(videos).where(videos.c.message_id == message_id, videos.c.status == "published")
+            )
+        ).first()
+    return Video.from_row(row) if row else None
+
+
+async def open_for_votes(database: AsyncEngine) -> Sequence[Video]:
+    """All published videos of rounds that are open."""
+    query = (
+        select(videos)
+        .join(rounds, rounds.c.id == videos.c.round_id)
+        .where(videos.c.status == "published", rounds.c.status == "open", rounds.c.closes_at_ms > now_ms())
+    )
+    async with database.connect() as connection:
+        return [Video.from_row(row) for row in await connection.execute(query)]
+
+
+async def progress_of(database: AsyncEngine, video_ids: Sequence[str]) -> dict[str, Progress]:
+    """The latest progress that workers reported."""
+    if not video_ids:
+        return {}
+    async with database.connect() as connection:
+        rows = await connection.execute(select(render_progress).where(render_progress.c.video_id.in_(video_ids)))
+        return {row.video_id: Progress(row.phase, row.step, row.steps, row.eta_s) for row in rows}
+
+
+async def place(database: AsyncEngine, video: Video) -> Place:
+    """How many videos are ahead of this one, and when it is likely to be done.
+
+    Queues are fair by member, so of everybody else only as many are ahead as this member has waiting.
+    """
+    async with database.connect() as connection:
+        waiting = (
+            await connection.execute(
+                select(videos.c.member_id, videos.c.status, videos.c.created_at_ms).where(
+                    videos.c.model_id == video.model_id, videos.c.status.in_(("queued", "rendering"))
+                )
+            )
+        ).all()
+        recent = (
+            select(render_timings.c.seconds)
+            .where(render_timings.c.model_id == video.model_id)
+            .order_by(render_timings.c.finished_at_ms.desc())
+            .limit(20)
+            .subquery()
+        )
+        seconds = await connection.scalar(select(func.avg(recent.c.seconds)))
+    mine = sum(1 for w in waiting if w.member_id == video.member_id and w.created_at_ms < video.created_at_ms)
+    others: dict[int, int] = {}
+    for row in waiting:
+        if row.member_id != video.member_id:
+            others[row.member_id] = others.get(row.member_id, 0) + 1
+    ahead = mine + sum(min(count, mine + 1) for count in others.values())
+    return Place(ahead=ahead, estimate_s=(ahead + 1) * float(seconds or GUESS_S))

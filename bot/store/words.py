@@ -1,0 +1,46 @@
+"""What members wrote about videos: feedback and reports. One of each a member and video; writing again replaces it."""
+
+from __future__ import annotations
+
+from sqlalchemy import Table, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from migrations.database import now_ms
+from migrations.schema import feedback, reports, videos
+
+
+async def _write(database: AsyncEngine, table: Table, column: str, video_id: str, member_id: int, text: str) -> None:
+    upsert = (sqlite if database.dialect.name == "sqlite" else postgresql).insert(table)
+    values = {column: text, "created_at_ms": now_ms()}
+    async with database.begin() as connection:
+        await connection.execute(
+            upsert.values(video_id=video_id, member_id=member_id, **values).on_conflict_do_update(
+                index_elements=["video_id", "member_id"], set_=values
+            )
+        )
+
+
+async def give_feedback(database: AsyncEngine, video_id: str, member_id: int, text: str) -> None:
+    """Keeps a member's feedback on a video."""
+    await _write(database, feedback, "text", video_id, member_id, text)
+
+
+async def report(database: AsyncEngine, video_id: str, member_id: int, reason: str) -> None:
+    """Keeps a member's report of a video, for the moderators."""
+    await _write(database, reports, "reason", video_id, member_id, reason)
+
+
+async def count(database: AsyncEngine, round_id: int) -> tuple[int, int]:
+    """How many pieces of feedback and how many reports the videos of a round have."""
+    async with database.connect() as connection:
+        numbers = [
+            await connection.scalar(
+                select(func.count())
+                .select_from(table)
+                .join(videos, videos.c.id == table.c.video_id)
+                .where(videos.c.round_id == round_id)
+            )
+            for table in (feedback, reports)
+        ]
+    return int(numbers[0] or 0), int(numbers[1] or 0)
