@@ -1,0 +1,51 @@
+# Two commands: `make demo` shows the whole loop on this machine, `make test` proves it.
+# Nothing is needed but Python 3.11+ and make; everything is installed into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+
+.PHONY: demo test bench lint format lock clean install
+
+demo: $(READY)
+	@$(BIN)/flock demo $(ARGS)
+
+test: lint
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: $(READY)
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(READY)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+install: $(READY)
+
+# torch comes first and alone: any other package that asks for it must find it there already.
+$(READY): pyproject.toml requirements.lock
+	@echo "Setting up $(VENV); this takes two or three minutes, once." >&2
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c 'import sys; sys.exit("FLock needs Python 3.11 or newer.") if sys.version_info < (3, 11) else None'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' requirements.lock)" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]' >&2
+	@touch $@
+
+# Exact versions of what is installed now, after the ranges in pyproject.toml were changed and installed.
+lock: $(READY)
+	@{ head -1 requirements.lock; $(BIN)/python -m pip list --format=freeze --exclude-editable \
+		| grep -viE '^(flock|pip|setuptools|wheel)==' | sed 's/+cpu$$//' | sort -f; } > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+

@@ -1,0 +1,172 @@
+"""Starts the demo's processes, keeps them running, and leaves none behind. What it starts knows nothing of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from bot.domain.errors import OperatorError
+
+START_S = 60.0
+STOP_S = 8.0
+MOST_RESTARTS = 20
+
+# What a process may inherit from ours; settings and secrets are given to each one by name.
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+@dataclass
+class _Service:
+    name: str
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    says_ready: bool
+    process: asyncio.subprocess.Process | None = None
+    restarts: int = 0
+    watcher: asyncio.Task[None] | None = None
+    ready: dict[str, Any] = field(default_factory=dict)
+
+
+class Supervisor:
+    """Processes by name. One that dies is started again; all of them end with us, also when we are killed.
+
+    Each has a pipe of ours as its stdin and ends when that is closed: no process outlives its supervisor.
+    """
+
+    def __init__(self, folder: Path, on_death: Callable[[str], None] | None = None) -> None:
+        """`folder` takes the logs, one file a process. `on_death` is told the name of a process that died."""
+        self._logs = folder / "logs"
+        self._folder = folder
+        self._services: dict[str, _Service] = {}
+        self._on_death = on_death
+        self._stopping = False
+
+    async def start(
+        self, name: str, argv: Sequence[str], env: Mapping[str, str], *, says_ready: bool = False
+    ) -> dict[str, Any]:
+        """Starts a process; with `says_ready`, returns the JSON line that it prints when it is ready.
+
+        Raises OperatorError, with the end of its log, when it does not get there.
+        """
+        service = _Service(name, argv, env, says_ready)
+        self._services[name] = service
+        await self._launch(service)
+        service.watcher = asyncio.create_task(self._watch(service), name=f"watch {name}")
+        return service.ready
+
+    def change_argv(self, name: str, argv: Sequence[str]) -> None:
+        """How a process is started from the next time on."""
+        self._services[name].argv = argv
+
+    async def forget(self, name: str) -> None:
+        """Drops a process that did not start."""
+        service = self._services.pop(name)
+        if service.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                service.process.kill()
+            await service.process.wait()
+            _close_pipes(service.process)
+
+    def pid(self, name: str) -> int:
+        """The process id of a running process."""
+        process = self._services[name].process
+        if process is None or process.returncode is not None:
+            raise ProcessLookupError(f"{name} is not running.")
+        return process.pid
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, as a power cut would; the process is started again. For tests and curious people."""
+        os.kill(self.pid(name), signal.SIGKILL)
+
+    def log_path(self, name: str) -> Path:
+        """Where the process's log is."""
+        return self._logs / f"{name}.log"
+
+    async def stop(self) -> None:
+        """Ends all processes, the last one started first: politely, then by force."""
+        self._stopping = True
+        for service in reversed(list(self._services.values())):
+            if service.watcher is not None:
+                service.watcher.cancel()
+                await asyncio.gather(service.watcher, return_exceptions=True)
+            process = service.process
+            if process is None:
+                continue
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.terminate()
+                try:
+                    await asyncio.wait_for(process.wait(), STOP_S)
+                except TimeoutError:
+                    with contextlib.suppress(ProcessLookupError):
+                        process.kill()
+                    await process.wait()
+            _close_pipes(process)
+
+    async def _launch(self, service: _Service) -> None:
+        self._logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _private_append(self.log_path(service.name)) as log:
+            process = await asyncio.create_subprocess_exec(
+                *service.argv,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE if service.says_ready else log,
+                stderr=log,
+                env={**{k: os.environ[k] for k in INHERITED if k in os.environ}, **service.env},
+                cwd=self._folder,  # away from any .env of ours
+                start_new_session=True,  # Ctrl-C reaches us alone, and we end them in order
+            )
+        service.process = process
+        if service.says_ready:
+            service.ready = await self._read_ready(service, process)
+
+    async def _read_ready(self, service: _Service, process: asyncio.subprocess.Process) -> dict[str, Any]:
+        assert process.stdout is not None  # noqa: S101  # asked for above
+        try:
+            line = await asyncio.wait_for(process.stdout.readline(), START_S)
+            ready = json.loads(line)
+            if not isinstance(ready, dict) or not ready.get("ready"):
+                raise ValueError(line)
+        except (TimeoutError, ValueError) as error:
+            end = self._end_of_log(service.name)
+            raise OperatorError(f"The {service.name} did not start. Its log ends: {end}") from error
+        return ready
+
+    async def _watch(self, service: _Service) -> None:
+        while service.process is not None:
+            await service.process.wait()
+            if self._stopping:
+                return
+            _close_pipes(service.process)
+            if self._on_death is not None:
+                self._on_death(service.name)
+            service.restarts += 1
+            if service.restarts > MOST_RESTARTS:
+                return
+            await asyncio.sleep(min(0.2 * service.restarts, 3.0))
+            try:
+                await self._launch(service)
+            except (OperatorError, OSError):
+                continue
+
+    def _end_of_log(self, name: str) -> str:
+        with contextlib.suppress(OSError):
+            lines = self.log_path(name).read_text(errors="replace").strip().splitlines()
+            return " / ".join(lines[-3:]) or "(empty)"
+        return "(none)"
+
+
+def _private_append(path: Path) -> IO[bytes]:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+
+
+def _close_pipes(process: asyncio.subprocess.Process) -> None:
+    transport = getattr(process, "_transport", None)
+    if transport is not None:
+        transport.close()

@@ -1,0 +1,91 @@
+"""Settings: all problems at once, in plain words, and never a secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bot import settings as settings_module
+from bot.domain.errors import SettingsError
+from bot.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+COMPLETE = {
+    "FLOCK_DISCORD_TOKEN": "a-token-that-nobody-may-see",
+    "FLOCK_LIVEPEER_API_KEY": "a-key-that-nobody-may-see",
+    "FLOCK_RPC_URL": "http://127.0.0.1:8545",
+    "FLOCK_LEDGER_ADDRESS": "0x" + "1" * 40,
+    "FLOCK_KEYSTORE": "relayer.json",
+    "FLOCK_VOTER_PEPPER": "p" * 40,
+}
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"FLOCK_{name.upper()}", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def load_with(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> Settings:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return settings_module.load("run")
+
+
+def test_the_example_is_the_one_that_the_class_writes() -> None:
+    """`.env.example` and the settings never disagree."""
+    assert (ROOT / ".env.example").read_text() == settings_module.example()
+
+
+def test_every_setting_has_a_sentence() -> None:
+    """Nobody has to guess what a variable is for."""
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert field.description.rstrip().endswith("."), name
+
+
+def test_a_complete_set_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With everything in place `flock run` may start."""
+    assert load_with(monkeypatch, COMPLETE).rpc_url == "http://127.0.0.1:8545"
+
+
+def test_all_that_is_missing_is_told_at_once() -> None:
+    """A new operator reads one list, not six errors one after the other."""
+    with pytest.raises(SettingsError) as caught:
+        settings_module.load("run")
+    assert {problem.split()[0] for problem in caught.value.problems} == set(COMPLETE)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("FLOCK_DATABASE_URL", "mysql://root:hunter2@host/x", "SQLite or PostgreSQL"),
+        ("FLOCK_DATABASE_URL", "sqlite://", "file"),
+        ("FLOCK_RPC_URL", "ws://elsewhere", "http"),
+        ("FLOCK_VOTER_PEPPER", "short", "32"),
+        ("FLOCK_WATCH_PAGE", "https://example.org/", "{playback_id}"),
+        ("FLOCK_HOST_POLL_S", "soon", "number"),
+        ("FLOCK_PROMPTS_A_ROUND", "0", "greater"),
+    ],
+)
+def test_a_wrong_value_is_named_but_not_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    """The message names the setting and the remedy, and never repeats a value that may be a secret."""
+    with pytest.raises(SettingsError) as caught:
+        load_with(monkeypatch, {**COMPLETE, name: value})
+    text = str(caught.value)
+    assert name in text
+    assert says in text
+    assert "hunter2" not in text
+
+
+def test_secrets_are_in_no_representation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings may be printed by accident: nothing of theirs shows."""
+    settings = load_with(monkeypatch, {**COMPLETE, "FLOCK_DATABASE_URL": "postgresql://u:hunter2@h/d"})
+    shown = f"{settings!r} {settings} {settings.discord_token} {settings.model_dump()['livepeer_api_key']}"
+    for secret in ("nobody-may-see", "hunter2", "pppp"):
+        assert secret not in shown
