@@ -1,0 +1,1 @@
+"""The demo: the product on embedded services, with a scripted community."""

@@ -1,0 +1,67 @@
+"""`python -m bot.demo.discord`: the embedded Discord as a process. Prints one line of JSON when it is ready."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from bot.demo.discord.server import DiscordConfig, EmbeddedDiscord
+
+
+async def serve(config: DiscordConfig, *, watch_stdin: bool) -> None:
+    """Runs until SIGTERM or SIGINT, or until stdin is closed where that is our parent's pipe."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if watch_stdin:
+
+        def wait() -> None:
+            while os.read(0, 4096):
+                pass
+            loop.call_soon_threadsafe(stop.set)
+
+        threading.Thread(target=wait, daemon=True, name="stdin").start()
+    server = EmbeddedDiscord(config)
+    await server.start()
+    sys.stdout.write(json.dumps({"ready": True, "port": server.port}) + "\n")
+    sys.stdout.flush()
+    try:
+        await stop.wait()
+    finally:
+        await server.close()
+
+
+def main() -> None:
+    """The tokens come by the environment, never by the command line, which other users can read."""
+    parser = argparse.ArgumentParser(prog="python -m bot.demo.discord")
+    parser.add_argument("--port", type=int, default=0, help="loopback port; 0 takes a free one")
+    parser.add_argument("--state", type=Path, required=True, help="folder that keeps the world")
+    parser.add_argument("--watch-stdin", action="store_true", help="stop when standard input is closed")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        config = DiscordConfig(
+            state=options.state,
+            bot_token=os.environ["FLOCK_DEMO_BOT_TOKEN"],
+            control_token=os.environ["FLOCK_DEMO_CONTROL_TOKEN"],
+            port=options.port,
+        )
+        asyncio.run(serve(config, watch_stdin=options.watch_stdin))
+    except KeyError as error:
+        sys.stderr.write(f"{error.args[0]} must be set.\n")
+        raise SystemExit(2) from None
+    except OSError as error:
+        sys.stderr.write(f"The embedded Discord could not start: {error}\n")
+        raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Tells the story on the terminal as it happens: a line an event, a bar a video. Everything goes to stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+PHASES = {"loading": "loading the model", "denoising": "denoising", "encoding": "encoding", "uploading": "uploading"}
+
+
+class Teller:
+    """Words and bars. Members' words are escaped: a prompt cannot draw on the terminal."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self._progress: Progress | None = None
+        self._bars: dict[str, TaskID] = {}
+
+    def heading(self, text: str) -> None:
+        self.console.print(f"\n[bold]{escape(text)}[/bold]")
+
+    def say(self, who: str, text: str) -> None:
+        """One event: who did it, and what."""
+        self.console.print(f"  [cyan]{escape(who):>10}[/cyan]  {escape(_printable(text))}", soft_wrap=True)
+
+    @contextmanager
+    def bars(self) -> Iterator[None]:
+        """Bars are shown within this block, where the terminal can show them."""
+        progress = Progress(
+            TextColumn("  {task.fields[who]:>10}  {task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[phase]}"),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+        )
+        with progress:
+            self._progress = progress
+            try:
+                yield
+            finally:
+                self._progress = None
+                self._bars.clear()
+
+    def bar(self, key: str, who: str, what: str, phase: str, step: int, steps: int) -> None:
+        """Moves the bar of one video."""
+        if self._progress is None:
+            return
+        if key not in self._bars:
+            label = escape(_printable(what))[:40]
+            self._bars[key] = self._progress.add_task(label, total=1, who=who, phase="")
+        total = max(steps, 1)
+        self._progress.update(self._bars[key], completed=step, total=total, phase=escape(PHASES.get(phase, phase)))
+
+    def finish(self, key: str) -> None:
+        """Takes the bar of a finished video away."""
+        if self._progress is not None and key in self._bars:
+            self._progress.remove_task(self._bars.pop(key))
+
+    def table(self, result: dict[str, Any]) -> None:
+        """The result: what was made, how it was voted, and what the chain says."""
+        table = Table(title=f"Round {result['round']['number']}: {escape(_printable(result['round']['task']))}")
+        for name in ("prompt", "votes", "on chain", "playback", "sha-256"):
+            table.add_column(name, overflow="fold")
+        for video in result["videos"]:
+            mark = "🏆 " if video["message_id"] == result["round"]["winner_message_id"] else ""
+            table.add_row(
+                mark + escape(_printable(video["prompt"])),
+                f"👍 {video['votes']['up']}  👎 {video['votes']['down']}",
+                f"👍 {video['chain']['up']}  👎 {video['chain']['down']}",
+                escape(str(video["page_url"])),
+                video["sha256"][:16] + "…",
+            )
+        self.console.print()
+        self.console.print(table)
+        audit = result["audit"]
+        verdict = "agrees with" if audit["ok"] else "DIFFERS FROM"
+        self.console.print(
+            f"  The audit recomputed {audit['votes']} votes from the chain alone: it {verdict} contract and database."
+        )
+
+
+def _printable(text: str) -> str:
+    """Members' words without characters that steer a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
