@@ -124,7 +124,7 @@ def progress_text(video: Video, round_: Round, place: Place | None, progress: Pr
 
 def progress_card(text: str, video: Video) -> ui.LayoutView:
     """The one message that shows how a video comes along."""
-    if video.status in {"queued", "rendering", "uploading", "hosting"} and not video.cancel_requested:
+    if video.cancellable:
         return note(text, _button("cancel", video.id, "Cancel", "✖️"))
     return note(text)
 
@@ -204,7 +204,7 @@ def my_videos(videos: Sequence[Video]) -> ui.LayoutView:
     items: list[ui.Item[Any]] = [ui.TextDisplay("### Your videos")]
     for video in videos:
         text = f"{icons.get(video.status, '⏳')} **{quote(video.prompt, 80)}**\n-# {_state(video)}"
-        if video.status in {"queued", "rendering", "uploading", "hosting"} and not video.cancel_requested:
+        if video.cancellable:
             items.append(ui.Section(text, accessory=_button("cancel", video.id, "Cancel", None)))
         else:
             items.append(ui.TextDisplay(text))

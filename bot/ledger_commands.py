@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from contracts.audit import audit
-
 from bot.app import open_signer, secret
 from bot.database import open_and_upgrade
 from bot.domain.errors import OperatorError
 from bot.settings import Settings
+from contracts.audit import audit
 from contracts.deploy import deploy, verify
 from contracts.node import LedgerError
 from contracts.signer import SignerError, create_keystore
@@ -55,9 +54,13 @@ async def audit_ledger(
     database = None if chain_only else await open_and_upgrade(settings)
     try:
         report = await audit(
-            settings.rpc_url or "", settings.ledger_address or "", round=round_number, database=database
+            settings.rpc_url or "",
+            settings.ledger_address or "",
+            round=round_number,
+            database=database,
+            pepper=secret(settings.voter_pepper).encode() or None,
         )
-    except (LedgerError, ValueError) as error:
+    except (LedgerError, LookupError, ValueError) as error:
         raise OperatorError(str(error)) from error
     finally:
         if database is not None:
@@ -67,5 +70,5 @@ async def audit_ledger(
     lines = [
         f"{'✓' if report.ok else '✗'} {report.votes} votes in {report.batches} batches, recomputed from the chain."
     ]
-    lines += [f"  - {mismatch}" for mismatch in report.mismatches]
+    lines += [f"  - {problem}" for problem in report.problems]
     return report.ok, "\n".join(lines) + "\n"

@@ -192,13 +192,17 @@ class Engine:
         queue: str,
         member_id: int | None = None,
         priority: int = NORMAL_PRIORITY,
+        unwanted: Callable[[], Awaitable[bool]] | None = None,
     ) -> Any:
         """Has a workflow run by whoever serves `queue`, and waits for its result.
 
+        `unwanted` is asked once it is enqueued: a cancellation that came before found nothing to cancel.
         Raises WorkCancelledError when it was cancelled or given up.
         """
         options = _options(workflow, workflow_id, queue, member_id, priority)
         handle = await DBOS.enqueue_workflow_with_options_async(options, argument)
+        if unwanted is not None and await Engine.step("still wanted", unwanted):
+            await DBOS.cancel_workflow_async(workflow_id)
         try:
             return await handle.get_result(polling_interval_sec=RESULT_POLL_S)
         except (DBOSAwaitedWorkflowCancelledError, DBOSAwaitedWorkflowMaxRecoveryAttemptsExceeded) as error:

@@ -8,7 +8,8 @@ from typing import Any, Literal, Self
 
 Status = Literal["queued", "rendering", "uploading", "hosting", "posting", "published", "failed", "cancelled"]
 
-UNDER_WAY: tuple[Status, ...] = ("queued", "rendering", "uploading", "hosting", "posting")
+CANCELLABLE: tuple[Status, ...] = ("queued", "rendering", "uploading", "hosting")
+UNDER_WAY: tuple[Status, ...] = (*CANCELLABLE, "posting")
 OVER: tuple[Status, ...] = ("published", "failed", "cancelled")
 
 
@@ -53,6 +54,11 @@ class Video:
     def from_row(cls, row: Any) -> Self:
         """From a row that has all columns of `videos`."""
         return cls(**{field.name: getattr(row, field.name) for field in fields(cls)})
+
+    @property
+    def cancellable(self) -> bool:
+        """True while a cancel button makes sense."""
+        return self.status in CANCELLABLE and not self.cancel_requested
 
     @property
     def asset_name(self) -> str:

@@ -133,14 +133,13 @@ class VideoLife:
     async def _render(self, video_id: str, attempt: int) -> RenderResult:
         job = await step("look", self._render_job, video_id)
         try:
-            if job is None:
-                raise WorkCancelledError(video_id)
             end = await Engine.delegate(
                 RENDER_WORKFLOW,
                 f"video-{video_id}-render-{attempt}",
                 job["job"],
                 queue=gpu_queue(self.app.settings.model_class),
                 member_id=job["member_id"],
+                unwanted=lambda: self._cancelled(video_id),
             )
         except WorkCancelledError:
             reason = await step("why it ended", self._cancel_reason, video_id)
@@ -154,12 +153,13 @@ class VideoLife:
             raise EndedError("cancelled", reason or end["reason"])
         raise EndedError("failed", end["reason"])
 
-    async def _render_job(self, video_id: str) -> Json | None:
+    async def _render_job(self, video_id: str) -> Json:
         video = await self._video(video_id)
-        if video.cancel_requested:
-            return None
         job = RenderJob(video_id=video.id, prompt=video.prompt, seed=video.seed, model_id=video.model_id)
         return {"job": job.to_json(), "member_id": video.member_id}
+
+    async def _cancelled(self, video_id: str) -> bool:
+        return (await self._video(video_id)).cancel_requested
 
     async def _cancel_reason(self, video_id: str) -> str | None:
         video = await self._video(video_id)
@@ -234,11 +234,8 @@ class VideoLife:
         return None
 
     async def _while_wanted(self, what: str, video_id: str, call: Any) -> Any:
-        async def unwanted() -> bool:
-            return (await self._video(video_id)).cancel_requested
-
         try:
-            return await patiently(what, call, unwanted=unwanted)
+            return await patiently(what, call, unwanted=lambda: self._cancelled(video_id))
         except GivenUpError:
             reason = await self._cancel_reason(video_id)
             raise EndedError("cancelled", reason or "Cancelled.") from None

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.errors import RoundAlreadyOpenError, SetupMissingError
 from bot.domain.rounds import Round
-from bot.domain.videos import chain_key
+from bot.domain.videos import CANCELLABLE, chain_key
 from contracts import outbox
 from migrations.database import now_ms
 from migrations.schema import guilds, rounds, videos
@@ -163,7 +163,11 @@ async def begin_closing(database: AsyncEngine, round_id: int, reason: str) -> No
             return
         await connection.execute(
             update(videos)
-            .where(videos.c.round_id == round_id, videos.c.status.in_(("queued", "rendering", "uploading", "hosting")))
+            .where(
+                videos.c.round_id == round_id,
+                videos.c.status.in_(CANCELLABLE),
+                videos.c.cancel_requested.is_(False),  # whoever cancelled it before keeps their reason
+            )
             .values(cancel_requested=True, reason=reason)
         )
         await outbox.record_close(connection, round_id=round_id)

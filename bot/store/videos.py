@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.policy import Quota
 from bot.domain.standings import Entry
-from bot.domain.videos import UNDER_WAY, Status, Video, chain_key, seed_of
+from bot.domain.videos import CANCELLABLE, UNDER_WAY, Status, Video, chain_key, seed_of
 from bot.domain.votes import Choice, Tally
 from contracts import outbox
 from generation.jobs import Progress, RenderResult
@@ -177,7 +177,7 @@ async def request_cancel(database: AsyncEngine, video_id: str, reason: str) -> b
     async with database.begin() as connection:
         changed = await connection.execute(
             update(videos)
-            .where(videos.c.id == video_id, videos.c.status.in_(("queued", "rendering", "uploading", "hosting")))
+            .where(videos.c.id == video_id, videos.c.status.in_(CANCELLABLE))
             .values(cancel_requested=True, reason=reason)
         )
     return bool(changed.rowcount)

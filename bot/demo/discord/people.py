@@ -217,7 +217,9 @@ async def wait_for(what: str, look: Callable[[], Awaitable[T | None]], *, second
 
 
 def _message(data: Mapping[str, Any]) -> Message:
-    texts, buttons, media = [], [], []
+    texts: list[str] = []
+    buttons: list[Button] = []
+    media: list[str] = []
     if data.get("content"):
         texts.append(str(data["content"]))
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from aiohttp import BodyPartReader, web
+from simcord.backend import serializers
 from simcord.backend.errors import BackendError
 from simcord.http import router
 from simcord.http import routes as _routes  # noqa: F401  # registers them
@@ -81,6 +82,8 @@ class Rest:
             path, body, files, method = f"/channels/{channel_id}/messages/{known[1]}", None, [], "GET"
         else:
             method = request.method
+        if method == "PATCH" and (thread := self._thread(path)) is not None:
+            return self._edit_thread(thread, body)
         result = router.dispatch(
             backend,
             method,
@@ -101,6 +104,26 @@ class Rest:
         if path.startswith("/interactions/"):
             self.world.forget_the_past()
         return result
+
+    def _thread(self, path: str) -> Any | None:
+        """The thread that a path such as /channels/1 names."""
+        parts = path.strip("/").split("/")
+        if len(parts) != 2 or parts[0] != "channels" or not parts[1].isdigit():
+            return None
+        channel = self.world.backend.channels.get(int(parts[1]))
+        return channel if channel is not None and channel.is_thread else None
+
+    def _edit_thread(self, thread: Any, body: Any) -> Any:
+        """Threads are managed with Manage Threads, where simcord asks for Manage Channels."""
+        backend = self.world.backend
+        known = ("archived", "locked", "auto_archive_duration", "invitable", "name", "rate_limit_per_user")
+        if not isinstance(body, dict) or set(body) - set(known):
+            raise BackendError(400, 50035, "Invalid Form Body")
+        backend.require_permissions(thread.guild_id, backend.bot_user.id, thread.id, "manage_threads")
+        changes = {key: body[key] for key in ("name", "rate_limit_per_user") if key in body}
+        metadata = {key: body[key] for key in known[:4] if key in body}
+        backend.edit_channel(thread.id, changes, overwrites=None, thread_metadata=metadata)
+        return dict(serializers.channel_payload(backend, thread))
 
     @staticmethod
     def _nonce(path: str, body: Any) -> tuple[str, str] | None:

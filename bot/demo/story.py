@@ -1,0 +1,294 @@
+"""The story of one round, as a small community lives it: each chapter is what people do, and what they see of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.demo.discord.people import Answer, CannotDoError, Community, Message, NoAnswerError, Person, wait_for
+from bot.demo.discord.world import MEMBERS, MODERATOR
+from bot.demo.house import House
+from bot.demo.teller import Teller
+from bot.domain.errors import OperatorError
+from bot.domain.rounds import Round
+from bot.domain.videos import Video
+from bot.store import rounds, videos
+from contracts.audit import audit
+from contracts.ledger import Ledger
+from contracts.node import LedgerError
+from contracts.receipts import receipts
+from migrations.database import open_database
+
+PROMPTS = (
+    "a red circle rolls to the right over a blue field",
+    "a green square jumps up and down at night",
+    "a yellow star spins slowly in the rain",
+)
+TASK = "shapes on the move"
+ROUNDS_CHANNEL = "videos"
+READY_S = 90.0
+RENDER_S = 300.0  # for each video: generous, for machines that are busy with other things
+LEDGER_S = 180.0
+
+# What each member does about a video, in order: the first video wins, whatever the prompts are.
+_VOTES: tuple[tuple[tuple[str, str], ...], ...] = (
+    (
+        ("ana", "Up"),
+        ("ben", "Down"),
+        ("ben", "Up"),
+        ("chloé", "👍"),
+        ("dmitri", "👎"),
+        ("dmitri", "-👎"),
+        ("emi", "Up"),
+    ),
+    (("ana", "Down"), ("ben", "Up"), ("chloé", "👎"), ("dmitri", "👍"), ("emi", "Up"), ("emi", "withdraw")),
+    (("ana", "Up"), ("ben", "Down"), ("chloé", "Down"), ("dmitri", "👍"), ("dmitri", "Down"), ("emi", "👎")),
+)
+
+
+@dataclass
+class Story:
+    """One telling. Raises OperatorError with a sentence when something does not go as it should."""
+
+    house: House
+    community: Community
+    teller: Teller
+    prompts: Sequence[str]
+    seconds: dict[str, float] = field(default_factory=dict)
+    round_id: int = 0
+    video_ids: list[str] = field(default_factory=list)
+    cards: list[Message] = field(default_factory=list)
+
+    async def tell(self) -> dict[str, Any]:
+        """All chapters; returns the result as plain JSON types."""
+        begun = time.monotonic()
+        database = open_database(self.house.database_url)
+        try:
+            for name, chapter in (
+                ("ready", self.wait_for_bot),
+                ("open", self.open_round),
+                ("videos", self.make_videos),
+                ("votes", self.vote),
+                ("close", self.close_round),
+            ):
+                since = time.monotonic()
+                await chapter(database)
+                self.seconds[name] = round(time.monotonic() - since, 2)
+            since = time.monotonic()
+            result = await self.look_back(database)
+            self.seconds["audit"] = round(time.monotonic() - since, 2)
+        except (CannotDoError, NoAnswerError, LookupError) as error:
+            raise OperatorError(f"The story broke off: {error} The logs are in {self.house.state / 'logs'}.") from error
+        except LedgerError as error:
+            raise OperatorError(f"The chain could not be read: {error}") from error
+        finally:
+            await database.dispose()
+        self.seconds["total"] = round(time.monotonic() - begun, 2)
+        result["seconds"] = self.seconds
+        return result
+
+    def person(self, name: str) -> Person:
+        return self.community.person(name)
+
+    # ------------------------------------------------------------------ chapters
+
+    async def wait_for_bot(self, _database: AsyncEngine) -> None:
+        """Until the bot is in the guild and its commands can be typed."""
+
+        async def ready() -> bool | None:
+            world = await self.community.world()
+            names = {command["name"] for command in world["commands"]}
+            return True if world["connected"] and {"setup", "round", "prompt"} <= names else None
+
+        await wait_for("the bot to come online", ready, seconds=READY_S)
+        self.teller.say("FLock", "is online")
+
+    async def open_round(self, database: AsyncEngine) -> None:
+        """The moderator sets the bot up and opens a round."""
+        mira = self.person(MODERATOR)
+        channel = await self.community.channel(ROUNDS_CHANNEL)
+        await self._expect(await mira.command("setup", channel=channel), "Rounds are posted")
+        self.teller.say(MODERATOR, f"/setup channel: #{ROUNDS_CHANNEL}")
+        opened = await mira.command("round open", task=TASK, duration="1h")
+        if "still open" in opened.text:  # of an earlier telling that broke off
+            await self._expect(await mira.command("round close"), "closed")
+            await self._wait_until_closed(database, None)
+            opened = await mira.command("round open", task=TASK, duration="1h")
+        await self._expect(opened, "is open")
+        guild_id = int((await self.community.world())["guild"]["id"])
+        current = await rounds.current(database, guild_id)
+        if current is None:
+            raise LookupError("The round is not there.")
+        self.round_id = current.id
+        self.teller.say(MODERATOR, f"/round open task: {TASK} duration: 1h  →  round {current.number}")
+
+    async def make_videos(self, database: AsyncEngine) -> None:
+        """Members ask; the queue, the worker, the host and the posts follow."""
+        await self.submit()
+        await self.wait_until_posted(database)
+
+    async def submit(self) -> None:
+        """Every prompt is typed by somebody, and answered at once with a place in the queue."""
+        for number, prompt in enumerate(self.prompts):
+            name = MEMBERS[number % len(MEMBERS)]
+            answer = await self.person(name).command("prompt", text=prompt)
+            if answer.ephemeral or not answer.messages:
+                raise NoAnswerError(f"The bot did not take the prompt: {answer.text}")
+            # The id of an interaction is the id of its video.
+            self.video_ids.append(answer.interaction_id)
+            self.teller.say(name, f"/prompt text: {prompt}")
+            self.teller.say("FLock", answer.text.splitlines()[-1])
+
+    async def wait_until_posted(self, database: AsyncEngine) -> None:
+        """Bars move with what the worker reports; a line tells of each post."""
+        told: set[str] = set()
+
+        async def posted() -> bool | None:
+            progress = await videos.progress_of(database, self.video_ids)
+            for video in await self._videos(database):
+                who, what = video.member_name, video.prompt
+                if video.status in {"failed", "cancelled"}:
+                    raise NoAnswerError(f"The video “{what}” was not made: {video.reason}")
+                if video.status == "published" and video.id not in told:
+                    told.add(video.id)
+                    self.teller.finish(video.id)
+                    self.teller.say("FLock", f"posted “{what}” for {who}  ·  {video.page_url}")
+                elif video.status != "published":
+                    seen = progress.get(video.id)
+                    if video.status in {"queued", "rendering"} and seen is not None:
+                        self.teller.bar(video.id, who, what, seen.phase, seen.step, seen.steps)
+                    else:
+                        self.teller.bar(video.id, who, what, video.status, 0, 1)
+            return True if len(told) == len(set(self.video_ids)) else None
+
+        with self.teller.bars():
+            await wait_for("the videos", posted, seconds=60 + RENDER_S * len(self.video_ids), every=0.2)
+        made = {video.id: video for video in await self._videos(database)}
+        for video_id in self.video_ids:
+            video = made[video_id]
+            card = await self.person("ana").message(str(video.thread_id), str(video.message_id))
+            await self._check_plays(card)
+            self.cards.append(card)
+
+    async def vote(self, _database: AsyncEngine) -> None:
+        """Buttons and reactions; second thoughts; words."""
+        for number, card in enumerate(self.cards):
+            for name, act in _VOTES[min(number, len(_VOTES) - 1)]:
+                await self._vote(self.person(name), card, act)
+        emi = self.person("emi")
+        shown = await emi.press(self.cards[0], "Feedback")
+        await self._expect(await emi.submit(shown, text="More of this, please!"), "is kept")
+        self.teller.say("emi", "💬 More of this, please!")
+
+    async def close_round(self, database: AsyncEngine) -> None:
+        """The moderator closes the round; the result is posted, and then stands on the chain."""
+        await self._expect(await self.person(MODERATOR).command("round close"), "is closed")
+        self.teller.say(MODERATOR, "/round close")
+        late = await self.person("ana").press(self.cards[0], "Down")
+        await self._expect(late, "is closed")
+        self.teller.say("ana", f"👎, too late: {late.text}")
+        await self._wait_until_closed(database, self.teller)
+        round_ = await rounds.get(database, self.round_id)
+        said = await self.person("ana").message(str(round_.channel_id), str(round_.result_message_id))
+        self.teller.say("FLock", said.text.splitlines()[1])
+
+    async def look_back(self, database: AsyncEngine) -> dict[str, Any]:
+        """What was made, voted and recorded, with the audit's word on it."""
+        round_ = await rounds.get(database, self.round_id)
+        tallies = {entry.video.id: entry.tally for entry in await videos.entries(database, self.round_id)}
+        address = self.house.deployment.address if self.house.deployment else ""
+        told = []
+        async with Ledger(self.house.rpc_url, address) as ledger:
+            for video in await self._videos(database):
+                on_chain = await ledger.tally(video.chain_id or 0)
+                tally = tallies[video.id]
+                told.append(
+                    {
+                        "prompt": video.prompt,
+                        "video_path": str(Path(video.video_path or "").resolve()),
+                        "sha256": video.sha256,
+                        "playback_id": video.playback_id,
+                        "playback_url": video.playback_url,
+                        "page_url": video.page_url,
+                        "message_id": str(video.message_id),
+                        "thread_id": str(video.thread_id),
+                        "votes": {"up": tally.up, "down": tally.down},
+                        "chain": {
+                            "video": video.chain_id,
+                            "up": on_chain.up,
+                            "down": on_chain.down,
+                            "tx": await receipts(database, video.id),
+                        },
+                    }
+                )
+        report = await audit(self.house.rpc_url, address, database=database, pepper=self.house.keys.pepper.encode())
+        if not report.ok:
+            raise OperatorError("The audit found differences: " + " ".join(report.problems))
+        recomputed = sum(video.up + video.down for video in report.videos if video.round == round_.chain_id)
+        facts = {"ok": report.ok, "votes": recomputed, "batches": report.batches, "entries": report.votes}
+        facts |= {"digest": report.digest, "chain_id": report.chain_id, "ledger": report.address}
+        return {"round": await self._round_json(database, round_), "videos": told, "audit": facts}
+
+    # ------------------------------------------------------------------ pieces
+
+    async def _vote(self, person: Person, card: Message, act: str) -> None:
+        if act in {"Up", "Down"}:
+            answer = await person.press(card, act)
+            await self._expect(answer, f"is **{act.lower()}**")
+            self.teller.say(person.name, f"presses {'👍' if act == 'Up' else '👎'}  →  {_first(answer)}")
+        elif act == "withdraw":
+            before = await person.press(card, "Up")
+            answer = await person.press(before.message, "Withdraw my vote")
+            await self._expect(answer, "no vote")
+            self.teller.say(person.name, f"withdraws  →  {_first(answer)}")
+        else:
+            on = not act.startswith("-")
+            await person.react(card, act.lstrip("-"), on=on)
+            self.teller.say(person.name, f"{'reacts with' if on else 'takes back'} {act.lstrip('-')}")
+
+    async def _wait_until_closed(self, database: AsyncEngine, teller: Teller | None) -> None:
+        async def closed() -> bool | None:
+            if teller is None:
+                open_ones = await rounds.not_closed(database)
+                return None if open_ones else True
+            round_ = await rounds.get(database, self.round_id)
+            return True if round_.status == "closed" and round_.finalized_tx else None
+
+        await wait_for("the result on the chain", closed, seconds=LEDGER_S, every=0.2)
+
+    async def _check_plays(self, card: Message) -> None:
+        """Anybody who sees the card can play the video: it is attached, and served in ranges."""
+        if not card.media:
+            raise LookupError("The card shows no video.")
+        answer = await self.community.fetch(card.media[0], Range="bytes=0-11")
+        if answer.status_code != 206 or b"ftyp" not in answer.content:
+            raise NoAnswerError(f"The video on the card cannot be played (HTTP {answer.status_code}).")
+
+    async def _expect(self, answer: Answer, words: str) -> None:
+        if words not in answer.text:
+            raise NoAnswerError(f"The bot was expected to say “… {words} …”, and said: {answer.text}")
+
+    async def _videos(self, database: AsyncEngine) -> list[Video]:
+        found = [await videos.get(database, video_id) for video_id in self.video_ids]
+        return [video for video in found if video is not None]
+
+    async def _round_json(self, database: AsyncEngine, round_: Round) -> dict[str, Any]:
+        best = await videos.get(database, round_.winner_video_id or "")
+        return {
+            "number": round_.number,
+            "task": round_.task,
+            "status": round_.status,
+            "thread_id": str(round_.thread_id),
+            "winner": best.prompt if best else None,
+            "winner_message_id": str(best.message_id) if best else None,
+            "chain": {"round": round_.chain_id, "finalized_tx": round_.finalized_tx},
+        }
+
+
+def _first(answer: Answer) -> str:
+    return answer.text.splitlines()[0]
