@@ -230,7 +230,12 @@ class Story:
         if not report.ok:
             raise OperatorError("The audit found differences: " + " ".join(report.problems))
         recomputed = sum(video.up + video.down for video in report.videos if video.round == round_.chain_id)
-        facts = {"ok": report.ok, "votes": recomputed, "batches": report.batches, "entries": report.votes}
+        facts: dict[str, Any] = {
+            "ok": report.ok,
+            "votes": recomputed,
+            "batches": report.batches,
+            "entries": report.votes,
+        }
         facts |= {"digest": report.digest, "chain_id": report.chain_id, "ledger": report.address}
         return {"round": await self._round_json(database, round_), "videos": told, "audit": facts}
 

@@ -29,7 +29,7 @@ def upgrade() -> None:
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("final_at_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_chain_transactions")),
-        sa.UniqueConstraint("sender", "nonce", name=op.f("uq_chain_transactions_sender")),
+        sa.UniqueConstraint("sender", "nonce", name=op.f("uq_chain_transactions_sender_nonce")),
         sa.UniqueConstraint("seq", name=op.f("uq_chain_transactions_seq")),
     )
     with op.batch_alter_table("chain_transactions", schema=None) as batch_op:

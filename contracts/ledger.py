@@ -1,0 +1,280 @@
+"""The typed client of the VoteLedger contract: reads, calldata, events. Signs nothing and sends nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from eth_utils.abi import event_abi_to_log_topic
+from web3 import Web3
+
+from contracts.artefact import keccak_hex, ledger_artefact
+from contracts.node import ChainUnreachableError, Node, NodeRefusedError, WrongLedgerError
+
+At = int | str  # a block's number, or latest | safe | finalized
+T = TypeVar("T")
+R = TypeVar("R")
+
+MAX_VOTERS = 256  # in one registration
+
+
+class Tally(NamedTuple):
+    """A video's votes."""
+
+    up: int
+    down: int
+
+
+@dataclass(frozen=True)
+class RoundInfo:
+    """A round as the ledger holds it; times in seconds since the epoch; winner 0 until final, or without videos."""
+
+    opens: int
+    closes: int
+    videos: int
+    final: bool
+    winner: int
+
+    @property
+    def known(self) -> bool:
+        return self.closes != 0
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much the ledger holds, and where its batches stand."""
+
+    rounds: int
+    videos: int
+    voters: int
+    seq: int
+    digest: bytes
+
+
+@dataclass(frozen=True)
+class Event:
+    """One entry of the ledger's log. `args` are the event's fields by name; hashes and keys as bytes."""
+
+    name: str
+    args: dict[str, Any]
+    block: int
+    place: int  # within the block
+    tx: str
+
+
+def from_hex(value: str) -> bytes:
+    """32 bytes from 64 hex digits, with or without 0x. Raises ValueError for anything else."""
+    data = bytes.fromhex(value.removeprefix("0x"))
+    if len(data) != 32:
+        raise ValueError(f"A ledger key or hash has 32 bytes, not {len(data)}.")
+    return data
+
+
+# ------------------------------------------------------------------- calldata
+
+
+@functools.cache
+def _encoder() -> Any:
+    return Web3().eth.contract(abi=ledger_artefact().abi)
+
+
+def _calldata(function: str, *args: Any) -> bytes:
+    return bytes.fromhex(_encoder().encode_abi(function, args=list(args)).removeprefix("0x"))
+
+
+def open_round(key: bytes, opens: int, closes: int, meta: bytes) -> bytes:
+    """Calldata that opens a round; times in seconds since the epoch."""
+    return _calldata("open_round", key, opens, closes, meta)
+
+
+def add_video(
+    key: bytes, round_number: int, prompt_hash: bytes, content_hash: bytes, model_hash: bytes, playback_id: str
+) -> bytes:
+    """Calldata that enters a video into a round; the playback id has at most 128 bytes."""
+    return _calldata("add_video", key, round_number, prompt_hash, content_hash, model_hash, playback_id)
+
+
+def register(voter_ids: Sequence[bytes]) -> bytes:
+    """Calldata that gives up to 256 new voters their indices."""
+    return _calldata("register", list(voter_ids))
+
+
+def batch(seq: int, words: Sequence[int]) -> bytes:
+    """Calldata that records votes; `contracts.stream.encode` makes the words."""
+    return _calldata("batch", seq, list(words))
+
+
+def close_round(round_number: int) -> bytes:
+    """Calldata that closes a round before its time."""
+    return _calldata("close_round", round_number)
+
+
+def finalize(round_number: int) -> bytes:
+    """Calldata that names a closed round's winner."""
+    return _calldata("finalize", round_number)
+
+
+# --------------------------------------------------------------------- client
+
+
+class Ledger:
+    """The ledger at an address of a chain. Call `check` before trusting it, and `close` at the end.
+
+    Every method raises ChainUnreachableError when the node does not answer; see `contracts.node` for the errors.
+    """
+
+    def __init__(self, rpc_url: str, address: str, *, timeout_s: float = 10.0) -> None:
+        self.node = Node(rpc_url, timeout_s=timeout_s)
+        try:
+            self.address: str = self.node.checksum(address)
+        except ValueError as error:
+            raise ValueError("The ledger's address must be 0x and 40 hex digits.") from error
+        self._contract = self.node.web3.eth.contract(address=self.node.checksum(address), abi=ledger_artefact().abi)
+
+    def __repr__(self) -> str:
+        return f"Ledger({self.address} on {self.node.host})"
+
+    async def __aenter__(self) -> Ledger:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self.node.close()
+
+    async def check(self, chain_id: int | None = None) -> int:
+        """The chain's id, after making sure that the expected chain and exactly our contract are there.
+
+        Raises WrongLedgerError with a sentence otherwise.
+        """
+        found = await self.node.chain_id()
+        if chain_id is not None and found != chain_id:
+            raise WrongLedgerError(
+                f"The node at {self.node.host} serves chain {found}, but chain {chain_id} is expected."
+            )
+        code = await self.node.code(self.address)
+        if not code:
+            raise WrongLedgerError(f"There is no contract at {self.address} on chain {found}; run `flock deploy`.")
+        if keccak_hex(code) != ledger_artefact().runtime_keccak:
+            raise WrongLedgerError(
+                f"The contract at {self.address} on chain {found} is not this version's VoteLedger; "
+                "check the address, or deploy a new ledger with `flock deploy`."
+            )
+        return found
+
+    async def _read(self, function: str, *args: Any, at: At = "latest") -> Any:
+        with self.node.asking():
+            return await self._contract.functions[function](*args).call(block_identifier=at)
+
+    async def seq(self, at: At = "latest") -> int:
+        return int(await self._read("seq", at=at))
+
+    async def digest(self, at: At = "latest") -> bytes:
+        return bytes(await self._read("digest", at=at))
+
+    async def paused(self, at: At = "latest") -> bool:
+        return bool(await self._read("paused", at=at))
+
+    async def is_relayer(self, address: str, at: At = "latest") -> bool:
+        return bool(await self._read("is_relayer", self.node.checksum(address), at=at))
+
+    async def counts(self, at: At = "latest") -> Counts:
+        names = ("rounds_count", "videos_count", "voters_count", "seq", "digest")
+        rounds, videos, voters, seq, digest = [await self._read(name, at=at) for name in names]
+        return Counts(rounds, videos, voters, seq, bytes(digest))
+
+    async def round_of(self, key: bytes, at: At = "latest") -> int:
+        """The number of the round of this key; 0 when there is none."""
+        return int(await self._read("round_of", key, at=at))
+
+    async def video_of(self, key: bytes, at: At = "latest") -> int:
+        """The number of the video of this key; 0 when there is none."""
+        return int(await self._read("video_of", key, at=at))
+
+    async def voter_index(self, voter_id: bytes, at: At = "latest") -> int:
+        """The voter's index; 0 for one who is not registered."""
+        return int(await self._read("voter_index", voter_id, at=at))
+
+    async def voter_indices(self, voter_ids: Sequence[bytes], at: At = "latest") -> list[int]:
+        return await gather(lambda voter_id: self.voter_index(voter_id, at), voter_ids)
+
+    async def tally(self, video: int, at: At = "latest") -> Tally:
+        return Tally(*await self._read("tally", video, at=at))
+
+    async def vote_of(self, video: int, voter: int, at: At = "latest") -> int:
+        """A voter's choice about a video: 0 nothing or withdrawn, 1 up, 2 down."""
+        return int(await self._read("vote_of", video, voter, at=at))
+
+    async def round_info(self, round_number: int, at: At = "latest") -> RoundInfo:
+        return RoundInfo(*await self._read("round_info", round_number, at=at))
+
+    async def round_of_video(self, video: int, at: At = "latest") -> int:
+        return int(await self._read("round_of_video", video, at=at))
+
+    async def videos_of(self, round_number: int, at: At = "latest") -> list[int]:
+        return [int(video) for video in await self._read("videos_of", round_number, at=at)]
+
+    async def events(
+        self, first: int = 0, last: int | None = None, *, step: int = 10_000, topics: list[Any] | None = None
+    ) -> AsyncIterator[Event]:
+        """The ledger's log from block `first` to `last` (both included; None is the latest), in order.
+
+        Asks for `step` blocks at a time, and for fewer where the node finds that too much.
+        """
+        decoders = self._decoders
+        end = await self.node.block_number() if last is None else last
+        while first <= end:
+            upto = min(end, first + step - 1)
+            wanted: dict[str, Any] = {"address": self.address, "fromBlock": first, "toBlock": upto}
+            if topics:
+                wanted["topics"] = topics
+            try:
+                with self.node.asking():
+                    logs = await self.node.web3.eth.get_logs(wanted)  # type: ignore[arg-type]  # a FilterParams by its fields
+            except (NodeRefusedError, ChainUnreachableError) as error:
+                too_much = isinstance(error, NodeRefusedError) or "busy" in str(error)
+                if not too_much or step == 1:
+                    raise
+                step = max(1, step // 4)
+                continue
+            for log in logs:
+                decoder = decoders.get(bytes(log["topics"][0]))
+                if decoder is None:
+                    raise WrongLedgerError(f"The ledger's log holds an event that we do not know (block {upto}).")
+                found = decoder.process_log(log)
+                yield Event(
+                    name=str(found["event"]),
+                    args=dict(found["args"]),
+                    block=int(log["blockNumber"]),
+                    place=int(log["logIndex"]),
+                    tx="0x" + bytes(log["transactionHash"]).hex(),
+                )
+            first = upto + 1
+
+    @functools.cached_property
+    def _decoders(self) -> dict[bytes, Any]:
+        return {
+            bytes(event_abi_to_log_topic(abi)): self._contract.events[abi["name"]]()  # type: ignore[arg-type]  # an event of our ABI
+            for abi in ledger_artefact().abi
+            if abi["type"] == "event"
+        }
+
+    async def finalized_tx(self, round_number: int) -> str | None:
+        """The transaction that finalized a round, whoever sent it."""
+        topic = next(topic for topic, decoder in self._decoders.items() if decoder.event_name == "RoundFinalized")
+        wanted = ["0x" + topic.hex(), "0x" + round_number.to_bytes(32, "big").hex()]
+        async for event in self.events(topics=wanted):
+            return event.tx
+        return None
+
+
+async def gather(ask: Callable[[T], Awaitable[R]], values: Iterable[T], *, at_once: int = 16) -> list[R]:
+    """The answers to many questions, in order, a few at a time."""
+    listed, answers = list(values), []
+    for start in range(0, len(listed), at_once):
+        answers += await asyncio.gather(*(ask(value) for value in listed[start : start + at_once]))
+    return answers

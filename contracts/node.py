@@ -1,0 +1,257 @@
+"""One Ethereum node over JSON-RPC, with our own words for what can go wrong. Knows nothing of the ledger.
+
+LedgerError                 what the chain's side can answer; the message is a sentence
+├── ChainUnreachableError   no usable answer: try again, nothing is lost
+├── NodeRefusedError        the node declined a request (its code and words)
+├── LedgerRefusedError      the contract said no; `reason` is its own text, such as "ledger: round closed"
+└── WrongLedgerError        another chain, another contract, or another writer: a person must look
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from web3 import AsyncHTTPProvider, AsyncWeb3
+from web3.exceptions import (
+    BadFunctionCallOutput,
+    BadResponseFormat,
+    BlockNotFound,
+    ContractLogicError,
+    TransactionIndexingInProgress,
+    TransactionNotFound,
+    Web3RPCError,
+)
+
+BUSY = (-32005, -32029, 429)  # what providers answer when they want us to slow down
+MAYBE_SENT = (
+    "already known",
+    "already imported",
+    "known transaction",
+    "already exists",
+    "nonce too low",
+    "underpriced",
+)
+
+
+class LedgerError(Exception):
+    """Something on the chain's side went wrong."""
+
+
+class ChainUnreachableError(LedgerError):
+    """The chain gave no usable answer; asking again later is safe."""
+
+
+class NodeRefusedError(LedgerError):
+    """The node declined a request."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"The chain's node refused: {message}")
+        self.code = code
+        self.message = message
+
+
+class LedgerRefusedError(LedgerError):
+    """The contract refused; `reason` is its own text."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The ledger refused: {reason.removeprefix('ledger: ')}.")
+        self.reason = reason
+
+
+class WrongLedgerError(LedgerError):
+    """What is at the other end is not the ledger that we write to."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What the chain says of a mined transaction; gas in units, contract only for a deployment."""
+
+    tx: str
+    ok: bool
+    block_number: int
+    block_hash: str
+    gas_used: int
+    contract: str | None
+
+
+@dataclass(frozen=True)
+class Fees:
+    """EIP-1559 fees, in wei for a unit of gas."""
+
+    base: int
+    tip: int
+    maximum: int
+
+
+class _KeepsConnections(AsyncHTTPProvider):
+    """web3's own provider opens a connection (and a TLS session) for every request; this one keeps them."""
+
+    def __init__(self, rpc_url: str, timeout_s: float) -> None:
+        # no retries here: who calls us knows what may be repeated
+        super().__init__(rpc_url, exception_retry_configuration=None)
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def _make_request(self, method: Any, request_data: bytes) -> bytes:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=self._timeout, raise_for_status=True)
+        headers = self.get_request_headers()
+        async with self._session.post(str(self.endpoint_uri), data=request_data, headers=headers) as response:
+            return await response.read()
+
+    async def disconnect(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+class Node:
+    """A node at an HTTP URL. The URL may carry a provider's secret, so that only its host is ever named."""
+
+    def __init__(self, rpc_url: str, *, timeout_s: float = 10.0) -> None:
+        host = urlsplit(rpc_url).hostname
+        if not rpc_url.startswith(("http://", "https://")) or not host:
+            raise ValueError("The chain's address must be an http:// or https:// URL.")
+        self.host = host
+        self._provider = _KeepsConnections(rpc_url, timeout_s)
+        # no middleware: every request below says all that it needs
+        self.web3: AsyncWeb3[AsyncHTTPProvider] = AsyncWeb3(self._provider, middleware=[], ens=None)
+
+    def __repr__(self) -> str:
+        return f"Node({self.host})"
+
+    async def close(self) -> None:
+        await self._provider.disconnect()
+
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[None]:
+        """Turns whatever a request raises into a LedgerError. Causes are cut: they may quote the URL."""
+        try:
+            yield
+        except ContractLogicError as error:
+            raise LedgerRefusedError(_reason(error)) from None
+        except aiohttp.ClientResponseError as error:
+            raise self._unreachable(f"HTTP {error.status}") from None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unreachable(type(error).__name__) from None
+        except BadFunctionCallOutput:
+            raise WrongLedgerError(f"There is no ledger at this address on the chain at {self.host}.") from None
+        except (BadResponseFormat, TransactionIndexingInProgress, UnicodeDecodeError) as error:
+            raise self._unreachable(f"an answer that cannot be read, {type(error).__name__}") from None
+        except BlockNotFound:
+            raise self._unreachable("it does not know the block yet") from None
+        except Web3RPCError as error:
+            told: Any = (error.rpc_response or {}).get("error") or {}
+            code, message = (told.get("code"), told.get("message")) if isinstance(told, dict) else (None, told)
+            if code in BUSY:
+                raise self._unreachable("it is busy") from None
+            raise NodeRefusedError(code if isinstance(code, int) else 0, str(message)[:200]) from None
+
+    def _unreachable(self, why: str) -> ChainUnreachableError:
+        return ChainUnreachableError(f"The chain at {self.host} does not answer ({why}); trying again is safe.")
+
+    async def chain_id(self) -> int:
+        with self.asking():
+            return int(await self.web3.eth.chain_id)
+
+    async def block_number(self, tag: str = "latest") -> int:
+        """The number of the block that a tag (latest, safe, finalized) names."""
+        with self.asking():
+            block = await self.web3.eth.get_block(tag)  # type: ignore[arg-type]  # web3 wants a literal
+            return int(block["number"])
+
+    async def code(self, address: str) -> bytes:
+        with self.asking():
+            return bytes(await self.web3.eth.get_code(self.checksum(address)))
+
+    async def balance(self, address: str) -> int:
+        """An account's balance, in wei."""
+        with self.asking():
+            return int(await self.web3.eth.get_balance(self.checksum(address)))
+
+    async def nonce(self, address: str, tag: str = "latest") -> int:
+        """How many transactions of an account are in the chain up to the block that a tag names."""
+        with self.asking():
+            count = await self.web3.eth.get_transaction_count(
+                self.checksum(address),
+                tag,  # type: ignore[arg-type]  # web3 wants a literal
+            )
+            return int(count)
+
+    async def fees(self) -> Fees:
+        """What a transaction should offer now: twice the base fee and a tip, as is usual for EIP-1559."""
+        with self.asking():
+            block = await self.web3.eth.get_block("latest")
+            base = int(block["baseFeePerGas"])
+            try:
+                tip = int(await self.web3.eth.max_priority_fee)
+            except Web3RPCError:  # not every node has the method
+                tip = 1_000_000
+            return Fees(base=base, tip=tip, maximum=2 * base + tip)
+
+    async def estimate(self, sender: str, to: str | None, data: bytes) -> int:
+        """The gas a transaction would need. Raises LedgerRefusedError when the contract would refuse it."""
+        call: dict[str, Any] = {"from": self.checksum(sender), "data": "0x" + data.hex()}
+        if to is not None:
+            call["to"] = self.checksum(to)
+        with self.asking():
+            return int(await self.web3.eth.estimate_gas(call))  # type: ignore[arg-type]  # a TxParams by its fields
+
+    async def send(self, raw: bytes) -> bool:
+        """Broadcasts signed bytes. False when the node has seen this nonce before: the receipt is then the truth.
+
+        Raises ChainUnreachableError, after which the bytes may or may not have arrived.
+        """
+        try:
+            with self.asking():
+                await self.web3.eth.send_raw_transaction(raw)
+        except NodeRefusedError as refusal:
+            if any(words in refusal.message.lower() for words in MAYBE_SENT):
+                return False
+            raise
+        return True
+
+    async def receipt(self, tx: str) -> Receipt | None:
+        """The receipt of a mined transaction, None while there is none."""
+        with self.asking():
+            try:
+                told = await self.web3.eth.get_transaction_receipt(tx)  # type: ignore[arg-type]  # hex is fine
+            except TransactionNotFound:
+                return None
+        contract = told.get("contractAddress")
+        return Receipt(
+            tx=tx,
+            ok=told["status"] == 1,
+            block_number=int(told["blockNumber"]),
+            block_hash="0x" + bytes(told["blockHash"]).hex(),
+            gas_used=int(told["gasUsed"]),
+            contract=str(contract) if contract else None,
+        )
+
+    async def wait(self, tx: str, *, timeout_s: float = 120.0) -> Receipt:
+        """The receipt, as soon as there is one. Raises ChainUnreachableError when there is none in time."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        pause = 0.05
+        while True:
+            if (receipt := await self.receipt(tx)) is not None:
+                return receipt
+            if asyncio.get_running_loop().time() > deadline:
+                raise ChainUnreachableError(f"Transaction {tx} was not mined within {timeout_s:.0f} seconds.")
+            await asyncio.sleep(pause)
+            pause = min(2.0, pause * 1.5)
+
+    def checksum(self, address: str) -> Any:
+        return self.web3.to_checksum_address(address)
+
+
+def _reason(error: ContractLogicError) -> str:
+    message = str(error.message or "")
+    for prefix in ("execution reverted: ", "execution reverted"):
+        message = message.removeprefix(prefix)
+    return message.strip() or "no reason given"

@@ -1,0 +1,146 @@
+"""What the bot writes down for the ledger, inside its own transactions; the relayer takes it from here. No web3.
+
+Every function may be repeated: a round, a video or a close is entered once, whatever happens to its caller.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from migrations.database import now_ms
+from migrations.schema import outbox
+
+MIN_PEPPER = 16  # bytes
+MAX_PLAYBACK_ID = 128  # bytes, as the contract has it
+
+
+def voter_id(pepper: bytes, guild_id: int, member_id: int) -> str:
+    """A member's pseudonym in a guild, 64 hex digits: HMAC-SHA256 (RFC 2104) under a secret pepper.
+
+    Without the pepper nobody can tell who it is; ids of one member in two guilds have nothing in common.
+    Raises ValueError for a pepper under 16 bytes: a plain hash of a Discord id can be reversed.
+    """
+    if len(pepper) < MIN_PEPPER:
+        raise ValueError(f"The pepper must have at least {MIN_PEPPER} bytes.")
+    message = b"flock voter 1" + guild_id.to_bytes(8, "big") + member_id.to_bytes(8, "big")
+    return hmac.new(pepper, message, hashlib.sha256).hexdigest()
+
+
+def text_hash(text: str) -> str:
+    """SHA-256 of the UTF-8 text, 64 hex digits: anyone who has the text can check it with `sha256sum`."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _digits(value: str, what: str) -> str:
+    plain = value.removeprefix("0x").lower()
+    if len(plain) != 64 or any(digit not in "0123456789abcdef" for digit in plain):
+        raise ValueError(f"The {what} must be 64 hex digits.")
+    return plain
+
+
+async def record_round(
+    connection: AsyncConnection, *, round_id: int, key: str, opens_ms: int, closes_ms: int, meta_hash: str
+) -> None:
+    """Enters a round. The ledger takes votes until `closes_ms`: add the grace that late batches need.
+
+    Raises ValueError for keys or hashes that are not 64 hex digits, or a round that closes before it opens.
+    """
+    if closes_ms // 1000 <= opens_ms // 1000:
+        raise ValueError("A round must close after it opens.")
+    payload = {
+        "key": _digits(key, "round's key"),
+        "opens": opens_ms // 1000,  # the ledger counts in seconds
+        "closes": -(-closes_ms // 1000),
+        "meta_hash": _digits(meta_hash, "round's hash"),
+    }
+    await _enter_once(connection, "round", round_id, None, payload)
+
+
+async def record_video(
+    connection: AsyncConnection,
+    *,
+    round_id: int,
+    video_id: str,
+    key: str,
+    prompt_hash: str,
+    content_hash: str,
+    model_hash: str,
+    playback_id: str,
+) -> None:
+    """Enters a video of a round. `content_hash` is the SHA-256 of the video file.
+
+    Raises ValueError for keys or hashes that are not 64 hex digits, or a playback id over 128 bytes.
+    """
+    if len(playback_id.encode()) > MAX_PLAYBACK_ID:
+        raise ValueError(f"The playback id has more than {MAX_PLAYBACK_ID} bytes.")
+    payload = {
+        "key": _digits(key, "video's key"),
+        "prompt_hash": _digits(prompt_hash, "prompt's hash"),
+        "content_hash": _digits(content_hash, "video's hash"),
+        "model_hash": _digits(model_hash, "model's hash"),
+        "playback_id": playback_id,
+    }
+    await _enter_once(connection, "video", round_id, video_id, payload)
+
+
+def vote_row(
+    *, round_id: int, video_id: str, voter_id: str, choice: int, created_at_ms: int | None = None
+) -> dict[str, Any]:
+    """One vote as a row for `record_votes`: choice 0 withdrawn, 1 up, 2 down. Rows count in their order."""
+    if choice not in (0, 1, 2):
+        raise ValueError("A choice is 0, 1 or 2.")
+    return {
+        "kind": "vote",
+        "round_id": round_id,
+        "video_id": video_id,
+        "voter_id": _digits(voter_id, "voter id"),
+        "choice": choice,
+        "payload": {},
+        "state": "pending",
+        "created_at_ms": now_ms() if created_at_ms is None else created_at_ms,
+    }
+
+
+def vote_rows(votes: Iterable[tuple[int, str, str, int]], created_at_ms: int | None = None) -> list[dict[str, Any]]:
+    """Rows for many votes, each (round id, video id, voter id, choice)."""
+    when = now_ms() if created_at_ms is None else created_at_ms
+    return [
+        vote_row(round_id=round_id, video_id=video_id, voter_id=voter, choice=choice, created_at_ms=when)
+        for round_id, video_id, voter, choice in votes
+    ]
+
+
+async def record_votes(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """Enters votes, all with one statement. Whoever changes a vote enters it again: the last one counts."""
+    if rows:
+        await connection.execute(insert(outbox), list(rows))
+
+
+async def record_close(connection: AsyncConnection, *, round_id: int) -> None:
+    """Asks for the end of a round: its votes are drained, it is closed on the ledger, and finalized."""
+    await _enter_once(connection, "close", round_id, None, {})
+
+
+async def _enter_once(
+    connection: AsyncConnection, kind: str, round_id: int, video_id: str | None, payload: dict[str, Any]
+) -> None:
+    same = select(outbox.c.id).where(outbox.c.kind == kind, outbox.c.round_id == round_id)
+    if video_id is not None:
+        same = same.where(outbox.c.video_id == video_id)
+    if (await connection.execute(same)).first() is None:
+        await connection.execute(
+            insert(outbox).values(
+                kind=kind,
+                round_id=round_id,
+                video_id=video_id,
+                payload=payload,
+                state="pending",
+                created_at_ms=now_ms(),
+            )
+        )

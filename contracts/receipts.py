@@ -1,0 +1,107 @@
+"""What the bot may tell members of the ledger's side: how far things are, and under which transactions they stand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from migrations.schema import chain_transactions, outbox, rounds, videos, voters
+
+UNDERWAY = ("pending", "batched")
+
+
+@dataclass(frozen=True)
+class RoundProgress:
+    """How far a round is. `entries` counts outbox entries by state; `finalized_tx` is set once its winner stands."""
+
+    chain_id: int | None
+    finalized_tx: str | None
+    entries: dict[str, int]
+
+    @property
+    def underway(self) -> int:
+        return sum(self.entries.get(state, 0) for state in UNDERWAY)
+
+
+@dataclass(frozen=True)
+class VoteReceipt:
+    """A voter's latest choice about a video and where it stands; all that is needed to look it up on the chain."""
+
+    choice: int
+    state: str  # pending | batched | final | rejected
+    reason: str | None
+    video_number: int | None
+    voter_index: int | None
+    seq: int | None
+    tx: str | None
+
+
+async def drained(engine: AsyncEngine, round_id: int) -> bool:
+    """Whether nothing of a round is underway any more: all of it is final, or was refused with a reason."""
+    query = select(func.count()).where(outbox.c.round_id == round_id, outbox.c.state.in_(UNDERWAY))
+    async with engine.connect() as connection:
+        return (await connection.scalar(query)) == 0
+
+
+async def round_progress(engine: AsyncEngine, round_id: int) -> RoundProgress:
+    """How far a round is on the ledger. Raises LookupError for a round that does not exist."""
+    counted = select(outbox.c.state, func.count()).where(outbox.c.round_id == round_id).group_by(outbox.c.state)
+    async with engine.connect() as connection:
+        row = (
+            await connection.execute(select(rounds.c.chain_id, rounds.c.finalized_tx).where(rounds.c.id == round_id))
+        ).first()
+        entries = {state: int(count) for state, count in await connection.execute(counted)}
+    if row is None:
+        raise LookupError(f"There is no round {round_id}.")
+    return RoundProgress(row.chain_id, row.finalized_tx, entries)
+
+
+async def receipts(engine: AsyncEngine, video_id: str) -> list[str]:
+    """The final transactions that hold a video, in their order: its entry first, then each batch with its votes."""
+    held_in = select(outbox.c.transaction_id).where(outbox.c.video_id == video_id, outbox.c.state == "final")
+    query = (
+        select(chain_transactions.c.hashes)
+        .where(chain_transactions.c.state == "final", chain_transactions.c.id.in_(held_in))
+        .order_by(chain_transactions.c.id)
+    )
+    async with engine.connect() as connection:
+        rows = (await connection.execute(query)).all()
+    return [row.hashes[-1] for row in rows]
+
+
+async def vote_receipt(engine: AsyncEngine, video_id: str, voter_id: str) -> VoteReceipt | None:
+    """Where a voter's latest choice about a video stands; None for one who never voted on it."""
+    query = (
+        select(
+            outbox.c.choice,
+            outbox.c.state,
+            outbox.c.reason,
+            videos.c.chain_id.label("video_number"),
+            voters.c.voter_index,
+            chain_transactions.c.seq,
+            chain_transactions.c.hashes,
+        )
+        .select_from(outbox)
+        .outerjoin(videos, videos.c.id == outbox.c.video_id)
+        .outerjoin(voters, voters.c.voter_id == outbox.c.voter_id)
+        .outerjoin(chain_transactions, chain_transactions.c.id == outbox.c.transaction_id)
+        .where(outbox.c.kind == "vote", outbox.c.video_id == video_id, outbox.c.voter_id == voter_id)
+        .where(outbox.c.state != "superseded")
+        .order_by(outbox.c.id.desc())
+        .limit(1)
+    )
+    async with engine.connect() as connection:
+        row = (await connection.execute(query)).first()
+    if row is None:
+        return None
+    return VoteReceipt(
+        choice=int(row.choice),
+        state=row.state,
+        reason=row.reason,
+        video_number=row.video_number,
+        voter_index=row.voter_index,
+        seq=row.seq,
+        tx=row.hashes[-1] if row.hashes else None,
+    )

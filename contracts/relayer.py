@@ -1,0 +1,389 @@
+"""The relayer: outbox -> one signed transaction at a time -> chain -> final. The only owner of the account's nonce.
+
+Signed bytes are on disk before they are first sent; after a crash the same bytes are sent again. One relayer at a
+time holds the `relayer` lease, and whoever lost it can no longer store a transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contracts.drafts import Draft, Drafts, DraftSettings, mark
+from contracts.ledger import Ledger, from_hex
+from contracts.node import ChainUnreachableError, LedgerError, LedgerRefusedError, Receipt, WrongLedgerError
+from contracts.signer import Signer
+from migrations.database import database_now_ms, now_ms
+from migrations.leases import release_lease, take_lease
+from migrations.schema import chain_transactions, leases, outbox, rounds
+
+log = logging.getLogger(__name__)
+
+LEASE = "relayer"
+SURE = 3  # how often in a row a nonce must look taken before we believe that our transaction is dead
+
+
+@dataclass(frozen=True)
+class RelayerSettings:
+    """How the relayer works. Times in seconds, fees in wei for a unit of gas.
+
+    A transaction is final `confirmations` blocks deep, its own included, or at or below the block of `final_tag`
+    (safe, finalized) where the chain offers one.
+    """
+
+    drafts: DraftSettings = field(default_factory=DraftSettings)
+    chain_id: int | None = None
+    confirmations: int = 1
+    final_tag: str | None = None
+    poll_s: float = 1.0
+    rebroadcast_s: float = 15.0
+    longest_pause_s: float = 60.0
+    lease_s: float = 60.0
+    max_fee: int | None = None
+
+
+@dataclass(frozen=True)
+class RelayerStatus:
+    """What an operator wants to know. `trouble` is a sentence, or None while all is well; the balance is in wei."""
+
+    backlog: int
+    oldest_ms: int | None  # when the oldest entry that is not yet final was written
+    in_flight: int
+    refused: int
+    trouble: str | None
+    balance: int | None
+    active: bool
+
+
+class Relayer:
+    """Carries the outbox of a database to a ledger. `run` until cancelled; `nudge` when there is something new."""
+
+    def __init__(
+        self, engine: AsyncEngine, ledger: Ledger, signer: Signer, settings: RelayerSettings | None = None
+    ) -> None:
+        self._engine = engine
+        self._ledger = ledger
+        self._node = ledger.node
+        self._signer = signer
+        self._settings = settings or RelayerSettings()
+        self._drafts = Drafts(engine, ledger, signer.address, self._settings.drafts)
+        self._owner = secrets.token_hex(8)
+        self._new = asyncio.Event()
+        self._checked = False
+        self._active = False
+        self._renewed = 0.0
+        self._chain_id = 0
+        self._trouble: str | None = None
+        self._balance: int | None = None
+        self._sent_at: dict[int, float] = {}
+        self._taken: dict[int, int] = {}
+
+    # --------------------------------------------------------------- the loop
+
+    async def run(self) -> None:
+        """Works until it is cancelled. Trouble is logged as a sentence and tried again, ever more slowly."""
+        pause = self._settings.poll_s
+        try:
+            while True:
+                try:
+                    underway = await self.tick()
+                    self._trouble, pause = None, self._settings.poll_s
+                    wait = min(0.25, self._settings.poll_s) if underway else self._settings.poll_s
+                except LedgerError as error:
+                    wait = pause = self._in_trouble(str(error), pause)
+                except SQLAlchemyError as error:
+                    wait = pause = self._in_trouble(
+                        f"The relayer cannot use the database ({type(error).__name__}); it keeps trying.", pause
+                    )
+                except Exception as error:
+                    log.exception("The relayer met something unexpected")
+                    wait = pause = self._in_trouble(f"The relayer failed ({type(error).__name__}); see its log.", pause)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._new.wait(), wait)
+                if self._trouble is None:
+                    self._new.clear()
+                else:  # news does not mend trouble: keep the pause
+                    await asyncio.sleep(wait if self._new.is_set() else 0)
+                    self._new.clear()
+        finally:
+            self._active = False
+            with contextlib.suppress(SQLAlchemyError):
+                await asyncio.shield(release_lease(self._engine, LEASE, self._owner))
+
+    def _in_trouble(self, sentence: str, pause: float) -> float:
+        if sentence != self._trouble:
+            log.warning("%s", sentence)
+        self._trouble = sentence
+        self._checked = False
+        return min(self._settings.longest_pause_s, pause * 2) * random.uniform(0.8, 1.2)  # noqa: S311  # spreads retries
+
+    def nudge(self) -> None:
+        """Says that there is something new, so that it need not wait for the next look."""
+        self._new.set()
+
+    async def tick(self) -> bool:
+        """Does all that can be done now; True while something waits for the chain.
+
+        Does nothing while another relayer holds the lease. Raises LedgerError with a sentence.
+        """
+        while True:
+            if not await self._hold_lease():
+                return False
+            if not self._checked:
+                self._chain_id = await self._ledger.check(self._settings.chain_id)
+                self._balance = await self._node.balance(self._signer.address)
+                self._checked = True
+            if await self._settle():
+                return True
+            draft = await self._drafts.next()
+            if draft is None:
+                return await self._unfinal() > 0
+            await self._store(draft)
+
+    async def _hold_lease(self) -> bool:
+        """Takes or renews the lease; asks the database only when a third of it has passed."""
+        now = asyncio.get_running_loop().time()
+        if not self._active or now - self._renewed > self._settings.lease_s / 3:
+            self._active = await take_lease(self._engine, LEASE, self._owner, self._settings.lease_s)
+            self._renewed = now
+        return self._active
+
+    async def status(self) -> RelayerStatus:
+        """How things stand, from the database and from the last look at the chain."""
+        underway = outbox.c.state.in_(("pending", "batched"))
+        async with self._engine.connect() as connection:
+            backlog, oldest = (
+                await connection.execute(select(func.count(), func.min(outbox.c.created_at_ms)).where(underway))
+            ).one()
+            refused = await connection.scalar(select(func.count()).where(outbox.c.state == "rejected"))
+        return RelayerStatus(
+            backlog=int(backlog),
+            oldest_ms=oldest,
+            in_flight=await self._unfinal(),
+            refused=int(refused or 0),
+            trouble=self._trouble,
+            balance=self._balance,
+            active=self._active,
+        )
+
+    async def _unfinal(self) -> int:
+        query = select(func.count()).where(chain_transactions.c.state.in_(("signed", "sent")))
+        async with self._engine.connect() as connection:
+            return int(await connection.scalar(query) or 0)
+
+    # ------------------------------------------------------------ one transaction
+
+    async def _store(self, draft: Draft) -> None:
+        """Signs a draft and writes the bytes down with the entries they carry, in one transaction. Sends nothing."""
+        fees = await self._node.fees()
+        most = fees.maximum if self._settings.max_fee is None else min(fees.maximum, self._settings.max_fee)
+        if most < fees.base:
+            raise ChainUnreachableError(f"The chain asks {fees.base} wei for gas, over our limit of {most}; waiting.")
+        gas = draft.gas + draft.gas // 5
+        self._balance = await self._node.balance(self._signer.address)
+        if self._balance < gas * most:
+            raise LedgerError(
+                f"The relayer's account {self._signer.address} holds {self._balance / 1e18:.6f} ether, and the next "
+                f"transaction may cost {gas * most / 1e18:.6f}; send it some. Nothing is lost meanwhile."
+            )
+        nonce = await self._next_nonce()
+        signed = await self._signer.sign(
+            {
+                "chainId": self._chain_id,
+                "nonce": nonce,
+                "to": self._ledger.address,
+                "data": draft.data,
+                "value": 0,
+                "gas": gas,
+                "maxFeePerGas": most,
+                "maxPriorityFeePerGas": min(fees.tip, most),
+            }
+        )
+        ours = select(leases.c.owner).where(
+            leases.c.name == LEASE, leases.c.owner == self._owner, leases.c.until_ms > database_now_ms(self._engine)
+        )
+        async with self._engine.begin() as connection:
+            if (await connection.execute(ours)).first() is None:
+                self._active = False
+                raise LedgerError("The relayer lost its lease while it drafted; another one may be at work.")
+            row = await connection.execute(
+                insert(chain_transactions)
+                .values(
+                    kind=draft.kind,
+                    round_id=draft.round_id,
+                    seq=draft.seq,
+                    sender=self._signer.address,
+                    nonce=nonce,
+                    raw=signed.raw,
+                    hashes=[signed.tx],
+                    state="signed",
+                    digest=draft.digest,
+                    created_at_ms=now_ms(),
+                )
+                .returning(chain_transactions.c.id)
+            )
+            moved = await mark(connection, draft.entries, "batched", transaction_id=row.scalar_one())
+            if moved != len(draft.entries):
+                raise LedgerError("The outbox changed while a transaction was drafted; trying again.")
+            await mark(connection, draft.superseded, "superseded")
+
+    async def _next_nonce(self) -> int:
+        """The chain's count is only a floor: a node that is behind must not make us use a nonce twice."""
+        query = select(func.max(chain_transactions.c.nonce)).where(chain_transactions.c.sender == self._signer.address)
+        async with self._engine.connect() as connection:
+            last = await connection.scalar(query)
+        found = await self._node.nonce(self._signer.address)
+        if last is not None and found <= last:
+            raise ChainUnreachableError(
+                f"The chain's node does not know our transaction number {last}; waiting for it. If the chain was "
+                "started anew, deploy the ledger again and begin with an empty database."
+            )
+        return found
+
+    async def _settle(self) -> bool:
+        """Follows what was signed, in the order of its nonces. True while one of them is not in a block yet."""
+        query = (
+            select(chain_transactions)
+            .where(chain_transactions.c.state.in_(("signed", "sent")))
+            .order_by(chain_transactions.c.nonce)
+        )
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query)).all()
+        if not rows:
+            return False
+        if any(row.sender != self._signer.address for row in rows):
+            raise WrongLedgerError(
+                f"Transactions of account {rows[0].sender} are still underway; let its relayer finish before "
+                f"{self._signer.address} takes over."
+            )
+        for row in rows:
+            receipt = await self._receipt(row) or await self._send(row)
+            if receipt is None:
+                return True
+            self._sent_at.pop(row.id, None)
+            self._taken.pop(row.id, None)
+            if row.block_hash != receipt.block_hash:
+                await self._included(row, receipt)
+            if await self._is_final(receipt):
+                await self._final(row, receipt)
+        return False
+
+    async def _is_final(self, receipt: Receipt) -> bool:
+        if self._settings.final_tag is not None:
+            return receipt.block_number <= await self._node.block_number(self._settings.final_tag)
+        deeper = self._settings.confirmations - 1
+        return deeper == 0 or receipt.block_number + deeper <= await self._node.block_number()
+
+    async def _receipt(self, row: Row[Any]) -> Receipt | None:
+        for tx in row.hashes:
+            if (receipt := await self._node.receipt(tx)) is not None:
+                return receipt
+        return None
+
+    async def _send(self, row: Row[Any]) -> Receipt | None:
+        """Sends the stored bytes, the first time and whenever the chain seems to have lost them."""
+        if row.block_number is not None:
+            log.warning("Transaction %s has left the chain (a reorganisation); it is sent again", row.hashes[-1])
+            await self._change(row.id, block_number=None, block_hash=None, gas_used=None)
+        now = asyncio.get_running_loop().time()
+        if now - self._sent_at.get(row.id, -1e9) < self._settings.rebroadcast_s:
+            return None
+        if not await self._node.send(bytes(row.raw)) and await self._nonce_taken(row):
+            return None
+        self._sent_at[row.id] = now
+        receipt = await self._receipt(row)
+        if receipt is None and row.state == "signed":
+            await self._change(row.id, state="sent")
+        return receipt
+
+    async def _nonce_taken(self, row: Row[Any]) -> bool:
+        """Whether another transaction has our nonce for good; then ours is dead and its entries wait again."""
+        tag = self._settings.final_tag or "latest"
+        if await self._node.nonce(self._signer.address, tag) <= row.nonce or await self._receipt(row) is not None:
+            self._taken.pop(row.id, None)
+            return False
+        self._taken[row.id] = self._taken.get(row.id, 0) + 1
+        if self._taken[row.id] >= SURE:
+            log.warning("Another program used the relayer's account: nonce %d is not ours", row.nonce)
+            await self._abandon(row)
+        return True
+
+    async def _change(self, transaction: int, **values: Any) -> None:
+        async with self._engine.begin() as connection:
+            await connection.execute(
+                update(chain_transactions).where(chain_transactions.c.id == transaction).values(**values)
+            )
+
+    async def _abandon(self, row: Row[Any], receipt: Receipt | None = None) -> None:
+        """The transaction did nothing and never will: its entries wait again, and its sequence number is free."""
+        told = {} if receipt is None else _place(row, receipt)
+        async with self._engine.begin() as connection:
+            await connection.execute(
+                update(chain_transactions)
+                .where(chain_transactions.c.id == row.id)
+                .values(state="reverted", seq=None, **told)
+            )
+            carried = list(
+                await connection.scalars(
+                    select(outbox.c.id).where(outbox.c.transaction_id == row.id, outbox.c.state == "batched")
+                )
+            )
+            await mark(connection, carried, "pending", transaction_id=None)
+
+    async def _included(self, row: Row[Any], receipt: Receipt) -> None:
+        """It is in a block: writes down which, and the numbers that the ledger gave."""
+        if not receipt.ok:
+            await self._abandon(row, receipt)
+            # drafting it again asks the contract for the reason, and refuses the entry that is to blame
+            raise LedgerRefusedError(f"ledger: a transaction of kind {row.kind} was reverted, and is drafted anew")
+        if row.kind in ("round", "video"):
+            async with self._engine.connect() as connection:
+                entry = (await connection.execute(select(outbox).where(outbox.c.transaction_id == row.id))).one()
+            key = from_hex(entry.payload["key"])
+            if row.kind == "round":
+                await self._drafts.settle_round(entry.round_id, await self._ledger.round_of(key))
+            else:
+                await self._drafts.settle_video(entry.video_id, await self._ledger.video_of(key))
+        elif row.kind == "voters":
+            async for event in self._ledger.events(receipt.block_number, receipt.block_number):
+                if event.name == "VotersRegistered" and event.tx == receipt.tx:
+                    first = int(event.args["first"])
+                    named = [bytes(voter).hex() for voter in event.args["voter_ids"]]
+                    await self._drafts.settle_voters({voter: first + place for place, voter in enumerate(named)})
+        await self._change(row.id, state="sent", **_place(row, receipt))
+
+    async def _final(self, row: Row[Any], receipt: Receipt) -> None:
+        async with self._engine.begin() as connection:
+            await connection.execute(
+                update(chain_transactions)
+                .where(chain_transactions.c.id == row.id)
+                .values(state="final", final_at_ms=now_ms())
+            )
+            await connection.execute(
+                update(outbox)
+                .where(outbox.c.transaction_id == row.id, outbox.c.state == "batched")
+                .values(state="final")
+            )
+            if row.kind == "finalize":
+                await connection.execute(
+                    update(rounds).where(rounds.c.id == row.round_id).values(finalized_tx=receipt.tx)
+                )
+
+
+def _place(row: Row[Any], receipt: Receipt) -> dict[str, Any]:
+    """The columns that tell where a transaction was mined; the hash that was mined comes last."""
+    return {
+        "hashes": [*(tx for tx in row.hashes if tx != receipt.tx), receipt.tx],
+        "block_number": receipt.block_number,
+        "block_hash": receipt.block_hash,
+        "gas_used": receipt.gas_used,
+    }

@@ -1,0 +1,216 @@
+"""Resumable uploads by TUS 1.0.0 (https://tus.io/protocols/resumable-upload): a process without any key sends a file.
+
+The address that the host gives for an upload is a secret of its own. It is handed to `on_url` before the first
+byte travels, so that a process that dies goes on where it was; it is never logged and never part of an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import httpx
+
+from generation.hosting.answers import check_url, error_of, hide_addresses_in_logs, no_answer
+from generation.hosting.host import AlreadyUploaded, HostBusy, HostError, HostRejected, HostUnreachable, UploadGone
+
+CHUNK_BYTES = 8 * 1024 * 1024  # Livepeer stores uploads in parts of this size
+TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+_VERSION = {"Tus-Resumable": "1.0.0"}
+_HOPS = 3
+
+OnUrl = Callable[[str], Awaitable[None]]
+OnProgress = Callable[[int, int], Awaitable[None]]  # bytes that the host has, bytes in all
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often in a row a host may fail without a byte of progress, and the pauses between, in seconds."""
+
+    failures: int = 10
+    first_s: float = 0.5
+    longest_s: float = 10.0
+
+    def pause_s(self, failure: int) -> float:
+        return min(self.first_s * 2.0 ** (failure - 1), self.longest_s) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+
+
+class _Again(Exception):  # noqa: N818 - no error to anyone outside: the loop asks the host where it stands
+    """What was tried may have worked in part; `cause` is what the caller hears if patience runs out."""
+
+    def __init__(self, cause: HostError) -> None:
+        super().__init__()
+        self.cause = cause
+
+
+async def upload(
+    tus_endpoint: str,
+    path: Path,
+    *,
+    client: httpx.AsyncClient,
+    on_url: OnUrl,
+    resume_url: str | None = None,
+    on_progress: OnProgress | None = None,
+    chunk: int = CHUNK_BYTES,
+    patience: Patience | None = None,
+) -> str:
+    """Send a file and return its upload's address. With `resume_url` (from `on_url`), go on where it stood.
+
+    Raises UploadGone when the host no longer knows the upload (ask for a new ticket), AlreadyUploaded when the
+    asset has its bytes, HostRejected, HostUnreachable or HostBusy when patience ran out (call again with the
+    same address), OSError for the local file, ValueError for addresses that are not http or https.
+    """
+    check_url(tus_endpoint, "The upload's endpoint")
+    hide_addresses_in_logs()
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        if size == 0:
+            raise OSError(f"The file {path.name} is empty, so there is nothing to upload.")
+        sender = _Sender(client, file, size, chunk, patience or Patience(), on_progress)
+        if resume_url is None:
+            resume_url = await sender.create(tus_endpoint, path.name)
+            await on_url(resume_url)
+            await sender.send(resume_url, 0)
+        else:
+            check_url(resume_url, "The upload's address")
+            await sender.send(resume_url, None)
+    return resume_url
+
+
+@dataclass
+class _Sender:
+    client: httpx.AsyncClient
+    file: BinaryIO
+    size: int
+    chunk: int
+    patience: Patience
+    on_progress: OnProgress | None
+
+    async def create(self, endpoint: str, name: str) -> str:
+        """POST. A repetition makes a second, empty upload of the same asset, which harms nobody."""
+        metadata = f"filename {b64encode(name.encode()).decode()},filetype {b64encode(b'video/mp4').decode()}"
+        headers = {"Upload-Length": str(self.size), "Upload-Metadata": metadata}
+        failures = 0
+        while True:
+            try:
+                response = await self._ask("POST", endpoint, "begin an upload", headers)
+                if response.status_code != 201:
+                    raise self._refusal(response, "begin an upload")
+                return self._location(response, endpoint)
+            except _Again as again:
+                failures += 1
+                await self._pause(failures, again)
+
+    async def send(self, url: str, offset: int | None) -> None:
+        """PATCH after PATCH; whenever the outcome of one is unknown, HEAD tells what the host really has."""
+        failures = known = 0
+        while True:
+            try:
+                if offset is None:
+                    offset = await self._offset(url)
+                if offset > known:  # a host that takes a little each time is slow, not broken
+                    failures, known = 0, offset
+                await self._tell(offset)
+                if offset >= self.size:
+                    return
+                offset = await self._patch(url, offset)
+            except _Again as again:
+                failures += 1
+                await self._pause(failures, again)
+                offset = None
+
+    async def _offset(self, url: str) -> int:
+        response = await self._ask("HEAD", url, "tell how much of the upload it has", {})
+        if response.status_code not in {200, 204}:
+            raise self._refusal(response, "tell how much of the upload it has")
+        length = response.headers.get("upload-length")
+        if length is not None and length != str(self.size):
+            raise UploadGone("The upload at the video host belongs to a file of another size; it has to begin again.")
+        return self._number(response)
+
+    async def _patch(self, url: str, offset: int) -> int:
+        data = await asyncio.to_thread(self._piece, offset)
+        headers = {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
+        response = await self._ask("PATCH", url, "take a part of the upload", headers, data)
+        if response.status_code not in {200, 204}:
+            raise self._refusal(response, "take a part of the upload")
+        after = self._number(response)
+        if after <= offset:
+            raise _Again(HostUnreachable("The video host took none of the bytes that it was sent."))
+        return after
+
+    def _piece(self, offset: int) -> bytes:
+        self.file.seek(offset)
+        data = self.file.read(min(self.chunk, self.size - offset))
+        if not data:
+            raise OSError("The file became shorter while it was uploaded.")
+        return data
+
+    async def _ask(
+        self, method: str, url: str, doing: str, headers: dict[str, str], content: bytes | None = None
+    ) -> httpx.Response:
+        for _ in range(_HOPS + 1):
+            try:
+                request = self.client.build_request(
+                    method, url, headers={**_VERSION, **headers}, content=content, timeout=TIMEOUT
+                )
+                # Whatever the client carries for others is none of this host's business: the address suffices.
+                request.headers.pop("authorization", None)
+                request.headers.pop("cookie", None)
+                response = await self.client.send(request, auth=None, follow_redirects=False)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                raise _Again(no_answer(error, doing)) from None
+            if response.status_code not in {307, 308} or "location" not in response.headers:
+                return response
+            url = self._location(response, url)
+        raise HostRejected(f"The video host sent us in circles when asked to {doing}.", status=response.status_code)
+
+    @staticmethod
+    def _location(response: httpx.Response, asked: str) -> str:
+        """The absolute address in Location: another host is fine, a step down from https is not."""
+        try:
+            target = check_url(str(httpx.URL(asked).join(response.headers["location"])), "The upload's address")
+        except (KeyError, ValueError, httpx.InvalidURL):
+            target = ""
+        if not target or (asked.startswith("https:") and not target.startswith("https:")):
+            raise HostRejected(
+                "The video host named no usable address for the upload.", status=response.status_code
+            ) from None
+        return target
+
+    def _number(self, response: httpx.Response) -> int:
+        value = response.headers.get("upload-offset", "")
+        if not value.isascii() or not value.isdigit() or int(value) > self.size:
+            raise _Again(HostUnreachable("The video host did not tell how much of the upload it has."))
+        return int(value)
+
+    @staticmethod
+    def _refusal(response: httpx.Response, doing: str) -> HostError | _Again:
+        status = response.status_code
+        error = error_of(response, doing)
+        if status in {404, 410}:
+            return UploadGone("The video host no longer knows this upload; it has to begin again with a new ticket.")
+        if status == 422 and "already been uploaded" in str(error):
+            return AlreadyUploaded(str(error), status=status, sentences=getattr(error, "sentences", ()))
+        if status in {409, 423} or error.retryable:
+            if status in {409, 423}:
+                error = HostUnreachable("The video host is still busy with an earlier part of this upload.")
+            return _Again(error)
+        return error
+
+    async def _pause(self, failures: int, again: _Again) -> None:
+        if failures >= self.patience.failures:
+            raise again.cause from None
+        pause = self.patience.pause_s(failures)
+        if isinstance(again.cause, HostBusy) and again.cause.retry_after is not None:
+            pause = max(pause, again.cause.retry_after)
+        await asyncio.sleep(pause)
+
+    async def _tell(self, offset: int) -> None:
+        if self.on_progress is not None:
+            await self.on_progress(offset, self.size)

@@ -1,0 +1,236 @@
+"""A bench for the contract alone (real EVM, our own clock), and a real embedded chain process over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
+from web3 import Web3
+from web3.types import Nonce
+from web3.utils.address import get_create_address
+
+from contracts.artefact import ledger_artefact
+from contracts.blocks import Blocks, Call
+from contracts.blockstore import ChainError
+from contracts.deploy import deploy
+from contracts.ledger import Ledger
+from contracts.signer import KeySigner, open_key_file
+from migrations.database import open_database, upgrade_database
+
+ABI = ledger_artefact().abi
+CODEC = Web3().eth.contract(abi=ABI)
+START = 1_900_000_000  # seconds since the epoch
+
+
+class RefusedError(Exception):
+    """The contract said no, with this reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Bench:
+    """A deployed ledger on a chain in this process. Time stands still until a test moves it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.now = START
+        self.directory = directory
+        self.owner, self.guardian, self.relayer, self.stranger = (Account.create() for _ in range(4))
+        self._nonces: dict[str, int] = {}
+        self.blocks = Blocks(
+            directory / "chain.db", chain_id=5, funded=bytes.fromhex(self.owner.address[2:]), clock=lambda: self.now
+        )
+        for account in (self.guardian, self.relayer, self.stranger):
+            self._send(self.owner, account.address, b"", value=10**20)
+        roles = [account.address for account in (self.owner, self.guardian, self.relayer)]
+        creation = Web3().eth.contract(abi=ABI, bytecode=ledger_artefact().bytecode).constructor(*roles)
+        self.deployed = self._send(self.owner, "", bytes.fromhex(creation.data_in_transaction[2:]))
+        self.address = get_create_address(self.owner.address, Nonce(3))
+
+    def copy(self, directory: Path) -> Bench:
+        """The same ledger on a copy of the chain, so that a test need not deploy its own."""
+        made = object.__new__(Bench)
+        made.__dict__.update(self.__dict__)
+        made._nonces = dict(self._nonces)
+        shutil.copy(self.directory / "chain.db", directory / "chain.db")
+        made.directory = directory
+        made.blocks = Blocks(
+            directory / "chain.db", chain_id=5, funded=bytes.fromhex(self.owner.address[2:]), clock=lambda: made.now
+        )
+        return made
+
+    def _send(self, who: LocalAccount, to: str, data: bytes, value: int = 0) -> dict[str, Any]:
+        nonce = self._nonces.setdefault(who.address, 0)
+        transaction = {
+            "chainId": 5, "nonce": nonce, "to": to, "data": data, "value": value, "gas": 20_000_000,
+            "maxFeePerGas": 3 * 10**9, "maxPriorityFeePerGas": 0,
+        }  # fmt: skip
+        tx = self.blocks.send_raw(bytes(who.sign_transaction(transaction).raw_transaction))
+        self._nonces[who.address] += 1
+        receipt = self.blocks.store.receipt(tx)
+        assert receipt is not None
+        return receipt
+
+    def do(self, who: LocalAccount, function: str, *args: Any) -> dict[str, Any]:
+        """Sends a transaction that must succeed; raises RefusedError with the reason when it is reverted."""
+        data = bytes.fromhex(CODEC.encode_abi(function, args=list(args))[2:])
+        self.ask(who, data)
+        receipt = self._send(who, self.address, data)
+        assert receipt["status"] == "0x1"
+        return receipt
+
+    def ask(self, who: LocalAccount, data: bytes) -> bytes:
+        call = Call(bytes.fromhex(who.address[2:]), bytes.fromhex(self.address[2:]), data, 0, None)
+        try:
+            return self.blocks.call(call, None)
+        except ChainError as error:
+            raise RefusedError(str(error).removeprefix("execution reverted: ")) from error
+
+    def read(self, function: str, *args: Any) -> Any:
+        data = bytes.fromhex(CODEC.encode_abi(function, args=list(args))[2:])
+        answer = self.ask(self.stranger, data)
+        outputs = next(abi["outputs"] for abi in ABI if abi.get("name") == function and abi["type"] == "function")
+        found = Web3().codec.decode([output["type"] for output in outputs], answer)
+        return found[0] if len(found) == 1 else found
+
+    def events(self, receipt: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+        """The names and fields of a receipt's events, decoded by web3."""
+        found = []
+        for log in receipt["logs"]:
+            for abi in ABI:
+                if abi["type"] == "event":
+                    with contextlib.suppress(Exception):
+                        event = CODEC.events[abi["name"]]().process_log(_typed(log))
+                        found.append((str(event["event"]), dict(event["args"])))
+        return found
+
+    def round(self, key: bytes = b"r" * 32, seconds: int = 3600) -> int:
+        self.do(self.relayer, "open_round", key, self.now, self.now + seconds, b"m" * 32)
+        return int(self.read("round_of", key))
+
+    def video(self, round_number: int, key: bytes = b"v" * 32) -> int:
+        self.do(self.relayer, "add_video", key, round_number, b"p" * 32, b"c" * 32, b"o" * 32, "play1")
+        return int(self.read("video_of", key))
+
+    def voters(self, count: int, first: int = 1) -> None:
+        named = [number.to_bytes(32, "big") for number in range(first, first + count)]
+        for start in range(0, count, 256):
+            self.do(self.relayer, "register", named[start : start + 256])
+
+    def vote(self, words: list[int]) -> dict[str, Any]:
+        return self.do(self.relayer, "batch", self.read("seq"), words)
+
+
+def _typed(log: dict[str, Any]) -> Any:
+    hexed = ("data", "transactionHash", "blockHash")
+    return {
+        **log,
+        **{name: bytes.fromhex(log[name][2:]) for name in hexed},
+        "topics": [bytes.fromhex(topic[2:]) for topic in log["topics"]],
+        **{name: int(log[name], 16) for name in ("logIndex", "transactionIndex", "blockNumber")},
+    }
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    made = Bench(tmp_path_factory.mktemp("bench"))
+    made.blocks.close()
+    return made
+
+
+@pytest.fixture
+def bench(deployed: Bench, tmp_path: Path) -> Iterator[Bench]:
+    made = deployed.copy(tmp_path)
+    yield made
+    made.blocks.close()
+
+
+class ChainProcess:
+    """The embedded chain as a user starts it."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "contracts.chain", "--port", str(self.port), "--state", str(self.state)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.ready = json.loads(self.process.stdout.readline())
+        self.port = self.ready["port"]
+        self.url = self.ready["url"]
+
+    @property
+    def signer(self) -> KeySigner:
+        return open_key_file(Path(self.ready["key_file"]))
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Stops the process; gives its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        status = self.process.wait(20)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return status
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChainProcess]:
+    """One chain for all tests that only add to it: each deploys its own ledger."""
+    made = ChainProcess(tmp_path_factory.mktemp("chain"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def start_chain(tmp_path: Path) -> Iterator[Callable[[], ChainProcess]]:
+    """A chain of the test's own, which it may kill and start again."""
+    made: list[ChainProcess] = []
+
+    def start() -> ChainProcess:
+        made.append(ChainProcess(tmp_path / f"chain{len(made)}"))
+        return made[-1]
+
+    yield start
+    for process in made:
+        process.stop()
+
+
+@pytest.fixture
+async def ledger(chain: ChainProcess, tmp_path: Path) -> AsyncIterator[Ledger]:
+    """A ledger of the test's own on the shared chain; its relayer is the chain's own account."""
+    deployment = await deploy(chain.url, chain.signer, tmp_path / "ledger.json")
+    async with Ledger(chain.url, deployment.address) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database with today's schema, to be copied: migrating takes longer than most tests."""
+    path = tmp_path_factory.mktemp("schema") / "flock.db"
+    asyncio.run(upgrade_database(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture
+async def store(migrated: Path, sqlite_url: str) -> AsyncIterator[AsyncEngine]:
+    """An open SQLite database, for what does not depend on the kind."""
+    shutil.copy(migrated, make_url(sqlite_url).database or "")
+    engine = open_database(sqlite_url)
+    yield engine
+    await engine.dispose()

@@ -1,0 +1,204 @@
+"""Our requests and the embedded host's answers, against Livepeer's own published schema, where a copy is at hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from jsonschema import Draft202012Validator, ValidationError, validators
+
+from generation.hosting.embedded import EmbeddedHost, Fault, Faults
+from generation.hosting.host import HostError
+from generation.hosting.livepeer import LivepeerHost
+from generation.hosting.tus import upload
+
+SCHEMA = Path(__file__).parents[3].parent / "shared/specs/livepeer_api_schema.yaml"
+
+
+@dataclass
+class Exchange:
+    request: httpx.Request
+    response: httpx.Response
+
+    def __str__(self) -> str:
+        return f"{self.request.method} {self.request.url.path} {self.response.status_code}"
+
+
+class Listening(httpx.AsyncBaseTransport):
+    """Real HTTP, with a note of each exchange with the API."""
+
+    def __init__(self) -> None:
+        self.inner = httpx.AsyncHTTPTransport()
+        self.heard: list[Exchange] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await self.inner.handle_async_request(request)
+        await response.aread()
+        if request.url.path.startswith("/api/"):
+            self.heard.append(Exchange(request, response))
+        return response
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+
+def _refuse(why: str) -> Any:
+    def check(_: Any, flag: bool, instance: Any, __: Any) -> Iterator[ValidationError]:
+        if flag:
+            yield ValidationError(f"{instance!r} is {why}")
+
+    return check
+
+
+class Contract:
+    """Validates bodies by method, path and status."""
+
+    def __init__(self) -> None:
+        self.schema = _mended(yaml.safe_load(SCHEMA.read_text()))
+        extend: Any = validators.extend  # which has no types
+        self.request_kind = extend(Draft202012Validator, {"readOnly": _refuse("only for answers")})
+        self.answer_kind = extend(Draft202012Validator, {"writeOnly": _refuse("only for requests")})
+
+    def operation(self, method: str, path: str) -> dict[str, Any] | None:
+        plain = self.schema["paths"].get(path)
+        if plain is None:
+            for template, item in self.schema["paths"].items():
+                if "{" in template and re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", template), path):
+                    plain = item
+        return (plain or {}).get(method.lower())
+
+    def check(self, kind: Any, schema: dict[str, Any], body: Any) -> None:
+        kind({**schema, "components": self.schema["components"]}).validate(body)
+
+    def check_exchange(self, exchange: Exchange) -> bool:
+        """Whether the schema has this operation; raises ValidationError when a body does not fit."""
+        operation = self.operation(exchange.request.method, exchange.request.url.path.removeprefix("/api"))
+        if operation is None:
+            return False
+        if exchange.request.content:
+            body = operation["requestBody"]["content"]["application/json"]["schema"]
+            self.check(self.request_kind, body, json.loads(exchange.request.content))
+        status = str(exchange.response.status_code)
+        answer = operation["responses"].get(status) or operation["responses"]["default"]
+        if "content" in answer:
+            # Only what an operation does not name falls to its errors.
+            assert status in operation["responses"] or int(status) >= 400, str(exchange)
+            self.check(self.answer_kind, answer["content"]["application/json"]["schema"], exchange.response.json())
+        else:
+            assert exchange.response.content == b""
+        return True
+
+
+def _mended(node: Any) -> Any:
+    """The copy of a schema in which `$ref` stands as a property's name in two places: those are not references."""
+    if isinstance(node, dict):
+        mended = {key: _mended(value) for key, value in node.items() if key not in {"example", "examples"}}
+        if isinstance(mended.get("properties"), dict):
+            mended["properties"] = {k: v for k, v in mended["properties"].items() if isinstance(v, dict)}
+        return mended
+    return [_mended(item) for item in node] if isinstance(node, list) else node
+
+
+@pytest.fixture
+def contract() -> Contract:
+    if not SCHEMA.is_file():
+        pytest.skip(f"Livepeer's schema is not at hand ({SCHEMA.name}), so the wire format is not compared with it.")
+    return Contract()
+
+
+async def test_every_request_and_answer_fits_livepeers_schema(
+    contract: Contract, hosting: Any, key: str, video: Path, tmp_path: Path, brisk: Any, ignore_url: Any, faults: Faults
+) -> None:
+    """A whole life, a failure and every refusal: what we send and what the stand-in answers are what Livepeer says."""
+    transport = Listening()
+    fake = tmp_path / "fake.mp4"
+    fake.write_bytes(b"not a video")
+    async with hosting() as host, httpx.AsyncClient(transport=transport) as client:
+        livepeer = LivepeerHost(host.api_base, key, host.watch_page, client, polling=brisk, retry_s=0.01)
+        await _live(livepeer, client, video, fake, ignore_url)
+        await _misbehave(host, client, key, faults)
+    checked = [exchange for exchange in transport.heard if contract.check_exchange(exchange)]
+    operations = {(e.request.method, re.sub(r"/[0-9a-f-]{16,36}$", "/{id}", e.request.url.path)) for e in checked}
+    assert operations >= {
+        ("POST", "/api/asset/request-upload"),
+        ("POST", "/api/asset/upload/url"),
+        ("GET", "/api/asset"),
+        ("GET", "/api/asset/{id}"),
+        ("PATCH", "/api/asset/{id}"),
+        ("DELETE", "/api/asset/{id}"),
+    }
+    assert {"/api/playback", "/api/data/views/query/total"} <= {e.request.url.path.rpartition("/")[0] for e in checked}
+    phases = {e.response.json()["status"]["phase"] for e in checked if e.response.is_success and _is_asset(e)}
+    assert {"ready", "failed"} <= phases
+    assert {401, 404, 422, 400, 429} <= {e.response.status_code for e in checked}
+
+
+async def test_the_comparison_can_fail(contract: Contract) -> None:
+    """A write-only field in an answer, an unknown field in a request and a phase that is none are all found."""
+    asset = {"id": "a", "name": "n", "source": {"type": "directUpload"}}
+    schemas = contract.schema["components"]["schemas"]
+    contract.check(contract.answer_kind, schemas["asset"], asset)
+    for wrong in ({"staticMp4": True}, {"status": {"phase": "polishing", "updatedAt": 1}}, {"surprise": 1}):
+        with pytest.raises(ValidationError):
+            contract.check(contract.answer_kind, schemas["asset"], asset | wrong)
+    contract.check(contract.request_kind, schemas["new-asset-payload"], {"name": "n", "staticMp4": True})
+    with pytest.raises(ValidationError):
+        contract.check(contract.request_kind, schemas["new-asset-payload"], {"name": "n", "surprise": 1})
+
+
+def _is_asset(exchange: Exchange) -> bool:
+    body = exchange.response.content
+    return exchange.request.method == "GET" and b'"phase"' in body and body.startswith(b"{")
+
+
+async def _live(livepeer: LivepeerHost, client: httpx.AsyncClient, video: Path, fake: Path, ignore_url: Any) -> None:
+    ticket = await livepeer.request_upload("clip", creator="discord:1")
+    await livepeer.find_asset("clip")
+    await livepeer.asset(ticket.asset_id)
+    await upload(ticket.tus_endpoint, video, client=client, on_url=ignore_url)
+    playback = await livepeer.wait_until_playable(ticket.asset_id)
+    await livepeer.asset(ticket.asset_id)
+    await livepeer.find_asset("clip")
+    await livepeer.views(playback.playback_id)
+    bad = await livepeer.request_upload("bad", creator="discord:1")
+    await upload(bad.tus_endpoint, fake, client=client, on_url=ignore_url)
+    with pytest.raises(HostError):
+        await livepeer.wait_until_playable(bad.asset_id)
+    early = await livepeer.request_upload("early", creator="discord:1")
+    for wanted in (early.playback_id, "unknown"):
+        with pytest.raises(HostError):
+            await livepeer.playback(wanted or "")
+    with pytest.raises(HostError):
+        await livepeer.asset("unknown")
+    await livepeer.delete(bad.asset_id)
+    await livepeer.delete(bad.asset_id)
+
+
+async def _misbehave(host: EmbeddedHost, client: httpx.AsyncClient, key: str, faults: Faults) -> None:
+    keyed = {"Authorization": f"Bearer {key}"}
+    base = host.api_base
+    await client.get(f"{base}/asset")
+    await client.post(f"{base}/asset/request-upload", json={"name": "a", "profiles": []}, headers=keyed)
+    # What all fields together look like on the way back: nothing write-only may be there.
+    policy = {"type": "webhook", "webhookId": "w", "webhookContext": {"a": 1}, "refreshInterval": 600}
+    everything = {
+        "name": "all", "staticMp4": True, "playbackPolicy": policy, "creatorId": "x", "storage": {"ipfs": False},
+        "c2pa": False, "profiles": [{"bitrate": 1_500_000}],
+        "targetSegmentSizeSecs": 2,
+    }  # fmt: skip
+    made = await client.post(f"{base}/asset/request-upload", json=everything, headers=keyed)
+    url = {**everything, "url": "http://192.0.2.1/x.mp4"}
+    assert (await client.post(f"{base}/asset/upload/url", json=url, headers=keyed)).status_code == 201
+    assert made.status_code == 200
+    asset = made.json()["asset"]["id"]
+    await client.patch(f"{base}/asset/{asset}", json={"name": "b"}, headers=keyed)
+    await client.get(f"{base}/asset", headers=keyed)
+    faults.answers = [Fault(429, method="GET", body='{"errors":["slow down"]}')]
+    await client.get(f"{base}/asset", headers=keyed)
