@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import shutil
 import signal
 import sys
 import tempfile
@@ -36,8 +35,6 @@ def run_demo(
         raise
     if as_json:
         sys.stdout.write(json.dumps(result) + "\n")
-    if temporary and not once:
-        shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.demo.discord.people import Answer, CannotDoError, Community, Message, NoAnswerError, Person, wait_for
 from bot.demo.discord.world import MEMBERS, MODERATOR
 from bot.demo.house import House
-from bot.demo.teller import Teller
+from bot.demo.teller import Teller, plain
 from bot.domain.errors import OperatorError
 from bot.domain.rounds import Round
 from bot.domain.videos import Video
@@ -63,6 +63,7 @@ class Story:
     round_id: int = 0
     video_ids: list[str] = field(default_factory=list)
     cards: list[Message] = field(default_factory=list)
+    names: dict[str, str] = field(default_factory=dict)  # of members and channels, by id
 
     async def tell(self) -> dict[str, Any]:
         """All chapters; returns the result as plain JSON types."""
@@ -106,6 +107,8 @@ class Story:
             return True if world["connected"] and {"setup", "round", "prompt"} <= names else None
 
         await wait_for("the bot to come online", ready, seconds=READY_S)
+        world = await self.community.world()
+        self.names = {thing["id"]: thing["name"] for thing in [*world["members"], *world["channels"]]}
         self.teller.say("FLock", "is online")
 
     async def open_round(self, database: AsyncEngine) -> None:
@@ -142,7 +145,7 @@ class Story:
             # The id of an interaction is the id of its video.
             self.video_ids.append(answer.interaction_id)
             self.teller.say(name, f"/prompt text: {prompt}")
-            self.teller.say("FLock", answer.text.splitlines()[-1])
+            self.teller.say("FLock", self._plain(answer.text.splitlines()[-1]))
 
     async def wait_until_posted(self, database: AsyncEngine) -> None:
         """Bars move with what the worker reports; a line tells of each post."""
@@ -191,11 +194,11 @@ class Story:
         self.teller.say(MODERATOR, "/round close")
         late = await self.person("ana").press(self.cards[0], "Down")
         await self._expect(late, "is closed")
-        self.teller.say("ana", f"👎, too late: {late.text}")
+        self.teller.say("ana", f"👎, too late: {self._plain(late.text)}")
         await self._wait_until_closed(database, self.teller)
         round_ = await rounds.get(database, self.round_id)
         said = await self.person("ana").message(str(round_.channel_id), str(round_.result_message_id))
-        self.teller.say("FLock", said.text.splitlines()[1])
+        self.teller.say("FLock", self._plain(said.text.splitlines()[1]))
 
     async def look_back(self, database: AsyncEngine) -> dict[str, Any]:
         """What was made, voted and recorded, with the audit's word on it."""
@@ -245,12 +248,14 @@ class Story:
         if act in {"Up", "Down"}:
             answer = await person.press(card, act)
             await self._expect(answer, f"is **{act.lower()}**")
-            self.teller.say(person.name, f"presses {'👍' if act == 'Up' else '👎'}  →  {_first(answer)}")
+            self.teller.say(
+                person.name, f"presses {'👍' if act == 'Up' else '👎'}  →  {self._plain(answer.text.splitlines()[0])}"
+            )
         elif act == "withdraw":
             before = await person.press(card, "Up")
             answer = await person.press(before.message, "Withdraw my vote")
             await self._expect(answer, "no vote")
-            self.teller.say(person.name, f"withdraws  →  {_first(answer)}")
+            self.teller.say(person.name, f"withdraws  →  {self._plain(answer.text.splitlines()[0])}")
         else:
             on = not act.startswith("-")
             await person.react(card, act.lstrip("-"), on=on)
@@ -278,6 +283,9 @@ class Story:
         if words not in answer.text:
             raise NoAnswerError(f"The bot was expected to say “… {words} …”, and said: {answer.text}")
 
+    def _plain(self, text: str) -> str:
+        return plain(text, self.names)
+
     async def _videos(self, database: AsyncEngine) -> list[Video]:
         found = [await videos.get(database, video_id) for video_id in self.video_ids]
         return [video for video in found if video is not None]
@@ -293,7 +301,3 @@ class Story:
             "winner_message_id": str(best.message_id) if best else None,
             "chain": {"round": round_.chain_id, "finalized_tx": round_.finalized_tx},
         }
-
-
-def _first(answer: Answer) -> str:
-    return answer.text.splitlines()[0]

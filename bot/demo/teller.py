@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -84,6 +86,20 @@ class Teller:
         self.console.print(
             f"  The audit recomputed {audit['votes']} votes from the chain alone: it {verdict} contract and database."
         )
+
+
+def plain(text: str, names: dict[str, str]) -> str:
+    """A message as a client shows it, in plain text: names for mentions, no markup, times in words."""
+    text = re.sub(r"<@(\d+)>", lambda m: f"@{names.get(m[1], 'somebody')}", text)
+    text = re.sub(r"<#(\d+)>", lambda m: f"#{names.get(m[1], 'thread')}", text)
+    text = re.sub(r"<t:(\d+):R>", lambda m: _from_now(int(m[1]) - time.time()), text)
+    text = re.sub(r"\\([^\w\s])", r"\1", text.replace("**", "").replace("`", ""))
+    return re.sub(r"[\u2068\u2069\u200b]", "", text)
+
+
+def _from_now(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"in {minutes} minutes" if minutes > 1 else "in a minute" if minutes == 1 else "now"
 
 
 def _printable(text: str) -> str:
