@@ -110,6 +110,8 @@ def progress_text(video: Video, round_: Round, place: Place | None, progress: Pr
         return f"{head}🚫 {video.reason or 'Cancelled.'}"
     if video.status == "failed":
         return f"{head}⚠️ {video.reason or 'This video could not be made.'} Your prompt does not count; ask again."
+    if video.reason:
+        return f"{head}⏸️ {video.reason}"
     if video.status in {"queued", "rendering"} and progress is not None:
         eta = f" · {seconds(progress.eta_s)} left" if progress.eta_s else ""
         return f"{head}🎬 {_PHASES[progress.phase]} {bar(progress.step, progress.steps)}{eta}"

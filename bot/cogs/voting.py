@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import discord
 from discord import ui
@@ -141,19 +141,16 @@ class Voting(commands.Cog):
         choice = choice_of_emoji(payload.emoji.name or "") if payload.emoji.is_unicode_emoji() else None
         if choice is None or payload.guild_id is None:
             return
-        video = await videos.by_message(self.app.database, payload.message_id)
-        if video is None or video.guild_id != payload.guild_id:
-            return
-        await self._record(Reaction(video.id, payload.user_id, choice, change))
+        await self._record(Reaction(payload.guild_id, payload.message_id, payload.user_id, choice, change))
 
     async def _record(self, reaction: Reaction) -> None:
         try:
             await self.app.votes.react(reaction)
         except MemberError:
-            pass  # a reaction on a closed round; there is nobody to tell without spamming the thread
+            pass  # no card of ours, or of a closed round: nobody can be told but by spamming the thread
         except SQLAlchemyError as error:
             # Not lost: what stands on the card is compared with what we know at the next start.
-            log.error("A reaction on video %s could not be recorded: %s", reaction.video_id, type(error).__name__)
+            log.error("A reaction could not be recorded: %s", type(error).__name__)
 
     @commands.Cog.listener()
     async def on_ready(self) -> None:
@@ -176,10 +173,11 @@ class Voting(commands.Cog):
             if choice is not None:
                 standing |= {(user.id, choice) async for user in reaction.users() if not user.bot}
         known = await known_reactions(self.app.database, video.id)
-        for member_id, choice in sorted(known - standing):
-            await self._record(Reaction(video.id, member_id, choice, "removed"))
-        for member_id, choice in sorted(standing - known):
-            await self._record(Reaction(video.id, member_id, choice, "added"))
+        changes: list[tuple[set[tuple[int, Choice]], Literal["added", "removed"]]]
+        changes = [(known - standing, "removed"), (standing - known, "added")]
+        for found, change in changes:
+            for member_id, choice in sorted(found):
+                await self._record(Reaction(video.guild_id, message.id, member_id, choice, change))
 
 
 def _first_text(components: Any) -> str:

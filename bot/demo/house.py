@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from contracts.node import LedgerError
 from contracts.signer import open_key_file
 
 MODEL = "tiny"
+WORKER_SETTINGS = ("FLOCK_MODELS_FILE", "FLOCK_MODEL_ID", "FLOCK_MODEL_CLASS", "FLOCK_LOG_LEVEL")
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,15 @@ class Keys:
 class House:
     """All processes of the demo, over one state folder."""
 
-    def __init__(self, state: Path, supervisor: Supervisor, database_url: str | None = None) -> None:
+    def __init__(
+        self,
+        state: Path,
+        supervisor: Supervisor,
+        database_url: str | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """`settings` replace those of bot and worker, by the names of their environment variables."""
+        self.settings = dict(settings or {})
         self.state = state
         self.supervisor = supervisor
         self.database_url = database_url or f"sqlite:///{state / 'flock.db'}"
@@ -69,15 +80,11 @@ class House:
         They keep their ports from one run to the next, because links to videos hold them.
         """
         keys = self.keys
-        chain = await self._service("chain", "contracts.chain", keys.chain_port)
-        host = await self._service(
-            "host", "generation.hosting.embedded", keys.host_port, {"FLOCK_DEMO_LIVEPEER_KEY": keys.host_key}
-        )
-        discord = await self._service(
-            "discord",
-            "bot.demo.discord",
-            keys.discord_port,
-            {"FLOCK_DEMO_BOT_TOKEN": keys.bot_token, "FLOCK_DEMO_CONTROL_TOKEN": keys.control_token},
+        tokens = {"FLOCK_DEMO_BOT_TOKEN": keys.bot_token, "FLOCK_DEMO_CONTROL_TOKEN": keys.control_token}
+        chain, host, discord = await asyncio.gather(
+            self.open_chain(),
+            self.open_host(),
+            self._service("discord", "bot.demo.discord", keys.discord_port, tokens),
         )
         self.keys = replace(keys, chain_port=chain, host_port=host, discord_port=discord)
         self.keys.save(self._keys_path)
@@ -85,6 +92,15 @@ class House:
             self.deployment = await deploy(self.rpc_url, open_key_file(self.key_file), self.state / "ledger.json")
         except (LedgerError, ValueError) as error:
             raise OperatorError(f"The ledger could not be deployed: {error}") from error
+
+    async def open_chain(self) -> int:
+        """The embedded chain; returns its port."""
+        return await self._service("chain", "contracts.chain", self.keys.chain_port)
+
+    async def open_host(self) -> int:
+        """The embedded video host; returns its port."""
+        env = {"FLOCK_DEMO_LIVEPEER_KEY": self.keys.host_key}
+        return await self._service("host", "generation.hosting.embedded", self.keys.host_port, env)
 
     async def open_bot_and_worker(self) -> None:
         """The product itself: only base addresses differ from production."""
@@ -132,6 +148,7 @@ class House:
             "FLOCK_MODEL_ID": MODEL,
             "FLOCK_MODEL_CLASS": MODEL,
             "PYTHONUNBUFFERED": "1",
+            **{name: value for name, value in self.settings.items() if name in WORKER_SETTINGS},
         }
 
     @property
@@ -153,4 +170,8 @@ class House:
             "FLOCK_VOTER_PEPPER": self.keys.pepper,
             "FLOCK_FLUSH_S": "2",
             "FLOCK_PROGRESS_S": "1",
+            # A demo may be given more prompts than a round of a real community would take from one member.
+            "FLOCK_PROMPTS_A_ROUND": "1000",
+            "FLOCK_PROMPTS_WAITING": "1000",
+            **self.settings,
         }

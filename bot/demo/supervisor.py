@@ -66,8 +66,11 @@ class Supervisor:
         self._services[name].argv = argv
 
     async def forget(self, name: str) -> None:
-        """Drops a process that did not start."""
+        """Ends a process, by force, and does not start it again."""
         service = self._services.pop(name)
+        if service.watcher is not None:
+            service.watcher.cancel()
+            await asyncio.gather(service.watcher, return_exceptions=True)
         if service.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 service.process.kill()

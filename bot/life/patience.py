@@ -48,11 +48,15 @@ def passes(error: BaseException) -> bool:
 
 
 async def patiently(
-    what: str, call: Callable[[], Awaitable[T]], *, unwanted: Callable[[], Awaitable[bool]] | None = None
+    what: str,
+    call: Callable[[], Awaitable[T]],
+    *,
+    unwanted: Callable[[], Awaitable[bool]] | None = None,
+    on_trouble: Callable[[], Awaitable[None]] | None = None,
 ) -> T:
     """Calls until it works or fails for good, ever more slowly.
 
-    Raises GivenUpError when `unwanted` says so in between.
+    `on_trouble` is told once, at the first failure. Raises GivenUpError when `unwanted` says so in between.
     """
     wait = FIRST_S
     while True:
@@ -62,6 +66,9 @@ async def patiently(
             if not passes(error):
                 raise
             log.warning("%s: %s; trying again in %.0f s.", what, error or type(error).__name__, wait)
+        if on_trouble is not None:
+            await on_trouble()
+            on_trouble = None
         if unwanted is not None and await unwanted():
             raise GivenUpError(what)
         await asyncio.sleep(wait * random.uniform(0.7, 1.3))  # noqa: S311  # jitter, not a secret

@@ -234,13 +234,19 @@ class VideoLife:
         return None
 
     async def _while_wanted(self, what: str, video_id: str, call: Any) -> Any:
+        async def tell() -> None:
+            note = f"{what} does not answer. Your video is safe here, and goes on as soon as it does."
+            await videos.note(self.app.database, video_id, note)
+
         try:
-            return await patiently(what, call, unwanted=lambda: self._cancelled(video_id))
+            result = await patiently(what, call, unwanted=lambda: self._cancelled(video_id), on_trouble=tell)
+            await videos.note(self.app.database, video_id, None)
         except GivenUpError:
             reason = await self._cancel_reason(video_id)
             raise EndedError("cancelled", reason or "Cancelled.") from None
         except HostRejected as error:
             raise EndedError("failed", f"The video host refused the video: {error}") from error
+        return result
 
     # ------------------------------------------------------------------ Discord
 

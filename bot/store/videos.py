@@ -172,6 +172,16 @@ async def end(database: AsyncEngine, video_id: str, status: Status, reason: str)
     await advance(database, video_id, status, reason=reason, finished_at_ms=now_ms())
 
 
+async def note(database: AsyncEngine, video_id: str, text: str | None) -> None:
+    """What the member should know about a video on its way, such as an outage; a cancellation's reason stays."""
+    async with database.begin() as connection:
+        await connection.execute(
+            update(videos)
+            .where(videos.c.id == video_id, videos.c.status.in_(UNDER_WAY), videos.c.cancel_requested.is_(False))
+            .values(reason=text)
+        )
+
+
 async def request_cancel(database: AsyncEngine, video_id: str, reason: str) -> bool:
     """Asks for the end of a video that is still being made; False when it is too late for that."""
     async with database.begin() as connection:
@@ -219,17 +229,6 @@ async def entries(database: AsyncEngine, round_id: int) -> Sequence[Entry]:
     async with database.connect() as connection:
         rows = await connection.execute(query)
         return [Entry(Video.from_row(row), Tally(up=int(row.up or 0), down=int(row.down or 0))) for row in rows]
-
-
-async def by_message(database: AsyncEngine, message_id: int) -> Video | None:
-    """The published video whose card a message is."""
-    async with database.connect() as connection:
-        row = (
-            await connection.execute(
-                select(videos).where(videos.c.message_id == message_id, videos.c.status == "published")
-            )
-        ).first()
-    return Video.from_row(row) if row else None
 
 
 async def open_for_votes(database: AsyncEngine) -> Sequence[Video]:

@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import delete, select, tuple_
+from sqlalchemy import delete, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -30,9 +30,13 @@ MOST_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Reaction:
-    """A 👍 or 👎 that was put on a card, or taken off it."""
+    """A 👍 or 👎 that was put on a message, or taken off it; the writer finds out whether that is a video's card.
 
-    video_id: str
+    It is queued at once, before anything is looked up, so that a member's reactions and presses keep their order.
+    """
+
+    guild_id: int
+    message_id: int
     member_id: int
     choice: Choice
     change: Literal["added", "removed"]
@@ -124,6 +128,7 @@ class _Batch:
         self.now = now_ms()
         self.pepper = pepper
         self.videos: dict[str, tuple[Any, Round]] = {}
+        self.by_message: dict[int, str] = {}
         self.ballots: dict[tuple[str, int], _Ballot] = {}
         self.changed: dict[tuple[str, int], None] = {}
         self.outbox: list[dict[str, Any]] = []
@@ -132,32 +137,38 @@ class _Batch:
     @classmethod
     async def load(cls, connection: AsyncConnection, actions: list[Vote | Reaction], pepper: bytes) -> _Batch:
         batch = cls(pepper)
-        ids = {action.video_id for action in actions}
-        found = (await connection.execute(select(videos).where(videos.c.id.in_(ids)))).all()
+        ids = {action.video_id for action in actions if isinstance(action, Vote)}
+        messages = {action.message_id for action in actions if isinstance(action, Reaction)}
+        query = select(videos).where(or_(videos.c.id.in_(ids), videos.c.message_id.in_(messages)))
+        found = (await connection.execute(query)).all()
         # Locked for reading (where rows can be locked): a round cannot close between this check and the commit.
         held = await connection.execute(
             select(rounds).where(rounds.c.id.in_({video.round_id for video in found})).with_for_update(read=True)
         )
         by_id = {row.id: Round.from_row(row) for row in held}
         batch.videos = {video.id: (video, by_id[video.round_id]) for video in found if video.status == "published"}
+        batch.by_message = {video.message_id: video.id for video in found}
         batch.now = now_ms()  # after the locks: waiting for them may have taken us over the deadline
-        keys = {(action.video_id, action.member_id) for action in actions}
+        keys = {(batch.video_id(action), action.member_id) for action in actions}
         standing = await connection.execute(select(votes).where(tuple_(votes.c.video_id, votes.c.member_id).in_(keys)))
         batch.ballots = {(row.video_id, row.member_id): _Ballot(Choice(row.choice), row.source) for row in standing}
         return batch
 
+    def video_id(self, action: Vote | Reaction) -> str:
+        return action.video_id if isinstance(action, Vote) else self.by_message.get(action.message_id, "")
+
     def apply(self, action: Vote | Reaction) -> Standing | Exception:
-        if action.video_id not in self.videos:
+        video_id = self.video_id(action)
+        if video_id not in self.videos:
             return VideoUnknownError()
-        video, round_ = self.videos[action.video_id]
-        if isinstance(action, Vote) and action.guild_id != video.guild_id:
+        video, round_ = self.videos[video_id]
+        if action.guild_id != video.guild_id:
             return ElsewhereError()
         if isinstance(action, Reaction):
-            key = (action.video_id, action.member_id, int(action.choice))
-            self.added[key] = action.change == "added"
+            self.added[video_id, action.member_id, int(action.choice)] = action.change == "added"
         if not round_.accepts_votes(self.now):
             return RoundClosedError(number=round_.number)
-        ballot_key = (action.video_id, action.member_id)
+        ballot_key = (video_id, action.member_id)
         before = self.ballots.get(ballot_key, _Ballot(Choice.WITHDRAWN, "button"))
         after = _next(before, action)
         if after != before:
@@ -168,7 +179,7 @@ class _Batch:
             self.outbox.append(
                 outbox.vote_row(
                     round_id=round_.id,
-                    video_id=action.video_id,
+                    video_id=video_id,
                     voter_id=voter,
                     choice=int(after.choice),
                     created_at_ms=self.now,

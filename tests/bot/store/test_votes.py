@@ -22,7 +22,7 @@ from migrations.database import now_ms, open_database, upgrade_database
 from migrations.schema import outbox, rounds, videos, votes
 
 PEPPER = b"a pepper of the tests, 32 bytes long"
-GUILD, MEMBER = 77, 1001
+GUILD, MEMBER, MESSAGE = 77, 1001, 5010
 
 
 async def add_round(database: AsyncEngine, round_id: int, *, closes_in_s: float = 60, status: str = "open") -> None:
@@ -59,6 +59,7 @@ async def add_video(database: AsyncEngine, video_id: str, round_id: int, *, stat
                 seed=1,
                 model_id="tiny",
                 chain_key=f"{int(video_id):064x}",
+                message_id=5000 + int(video_id),
             )
         )
 
@@ -78,7 +79,7 @@ def vote(choice: Choice, *, video: str = "10", member: int = MEMBER, guild: int 
 
 
 def reaction(choice: Choice, change: Any) -> Reaction:
-    return Reaction("10", MEMBER, choice, change)
+    return Reaction(GUILD, MESSAGE, MEMBER, choice, change)
 
 
 async def sent_to_chain(database: AsyncEngine) -> list[tuple[str, int]]:
@@ -188,6 +189,15 @@ async def test_taking_a_reaction_off_leaves_a_buttons_vote_alone(writer: VoteWri
     assert await standing(database) is Choice.DOWN
 
 
+async def test_reactions_elsewhere_are_nobodys_vote(writer: VoteWriter, database: AsyncEngine) -> None:
+    """A 👍 on a message that is no card, or that another server claims as its own, records nothing."""
+    with pytest.raises(VideoUnknownError):
+        await writer.react(Reaction(GUILD, MESSAGE + 99, MEMBER, Choice.UP, "added"))
+    with pytest.raises(ElsewhereError):
+        await writer.react(Reaction(GUILD + 1, MESSAGE, MEMBER, Choice.UP, "added"))
+    assert await sent_to_chain(database) == []
+
+
 async def test_a_failed_database_is_told_and_the_next_vote_works(writer: VoteWriter, database: AsyncEngine) -> None:
     """A vote that was not committed is not acknowledged; afterwards voting goes on."""
     async with database.begin() as connection:
@@ -230,7 +240,7 @@ async def test_any_history_ends_as_a_plain_model_says(
                 await writer.cast(vote(choice, member=member))
                 model[member] = (choice, "button")
             elif choice is not Choice.WITHDRAWN:
-                await writer.react(Reaction("10", member, choice, kind))  # type: ignore[arg-type]  # added | removed
+                await writer.react(Reaction(GUILD, MESSAGE, member, choice, kind))  # type: ignore[arg-type]  # added | removed
                 if kind == "added":
                     model[member] = (choice, "reaction")
                 elif model.get(member) == (choice, "reaction"):
