@@ -19,6 +19,7 @@ from bot.domain.errors import ElsewhereError, FeedbackEmptyError, MemberError, U
 from bot.domain.policy import clean_text
 from bot.domain.videos import Video
 from bot.domain.votes import EMOJI, Choice, Vote, choice_of_emoji
+from bot.life.posting import marks
 from bot.store import videos, words
 from bot.store.votes import Reaction, known_reactions
 
@@ -47,13 +48,17 @@ class VideoButton(ui.DynamicItem[ui.Button[Any]], template=cards.BUTTON_ID):
         return cls(match["action"], match["video"])
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        app: App = interaction.client.app
-        if self.action in _CHOICES:
-            await answer(interaction, _vote(app, interaction, self.video_id, _CHOICES[self.action]))
-        elif self.action == "cancel":
-            await answer(interaction, cancel_video(app, interaction, self.video_id))
-        else:
-            await _ask_for_words(app, interaction, self.action, self.video_id)
+        await pressed(interaction.client.app, interaction, self.action, self.video_id)
+
+
+async def pressed(app: App, interaction: discord.Interaction[Any], action: str, video_id: str) -> None:
+    """A button about a video was pressed."""
+    if action in _CHOICES:
+        await answer(interaction, _vote(app, interaction, video_id, _CHOICES[action]))
+    elif action == "cancel":
+        await answer(interaction, cancel_video(app, interaction, video_id))
+    else:
+        await _ask_for_words(app, interaction, action, video_id)
 
 
 async def _vote(app: App, interaction: discord.Interaction[Any], video_id: str, choice: Choice) -> ui.LayoutView:
@@ -108,10 +113,14 @@ class Voting(commands.Cog):
                 await answer(interaction, self._keep(interaction, match["kind"], match["video"], text))
             else:
                 await answer_error(interaction, UnreadableButtonError())
-        elif interaction.type is discord.InteractionType.component and not re.fullmatch(
-            cards.BUTTON_ID, str(data.get("custom_id", ""))
-        ):
-            await answer_error(interaction, UnreadableButtonError())
+        elif interaction.type is discord.InteractionType.component:
+            custom_id = str(data.get("custom_id", ""))
+            match = re.fullmatch(cards.BUTTON_ID, custom_id)
+            if match is None:
+                await answer_error(interaction, UnreadableButtonError())
+            elif interaction.message is None or custom_id not in marks(interaction.message):
+                # Forged, or of a card that was edited meanwhile: discord.py calls no DynamicItem for it.
+                await pressed(self.app, interaction, match["action"], match["video"])
 
     async def _keep(self, interaction: discord.Interaction[Any], kind: str, video_id: str, text: str) -> ui.LayoutView:
         text = clean_text(text)[:LONGEST_TEXT]

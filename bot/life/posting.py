@@ -14,18 +14,18 @@ async def find_ours(channel: Any, mark: str) -> discord.Message | None:
     """Our own recent message in a channel whose card carries the mark (a custom id, or a text)."""
     me = channel.guild.me.id
     async for message in channel.history(limit=LOOK_BACK):
-        if message.author.id == me and mark in _marks(message):
+        if message.author.id == me and any(mark in found for found in marks(message)):
             return message  # type: ignore[no-any-return]  # the channel is of any kind
     return None
 
 
-def _marks(message: discord.Message) -> str:
-    """Everything in a card by which it can be known again."""
-    found: list[str] = []
+def marks(message: discord.Message) -> set[str]:
+    """Everything in a card by which it can be known again: its texts and the ids of its buttons."""
+    found: set[str] = set()
 
     def walk(data: Any) -> None:
         if isinstance(data, dict):
-            found.extend(str(data[key]) for key in ("custom_id", "content") if data.get(key))
+            found.update(str(data[key]) for key in ("custom_id", "content") if data.get(key))
             for value in data.values():
                 walk(value)
         elif isinstance(data, list):
@@ -33,7 +33,7 @@ def _marks(message: discord.Message) -> str:
                 walk(value)
 
     walk([component.to_dict() for component in message.components])
-    return "\n".join(found)
+    return found
 
 
 async def post_once(

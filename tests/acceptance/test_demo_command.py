@@ -1,0 +1,87 @@
+"""`flock demo` as a user runs it: one JSON object, an honest exit code, and a state that goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+
+def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bot", "demo", *arguments], capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def left_behind(state: Path) -> list[str]:
+    """Command lines of processes that still work on a state."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (entry / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+            environ = (entry / "environ").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if int(entry.name) != os.getpid() and (str(state) in line or f"{state}/" in environ):
+            found.append(line)
+    return found
+
+
+def test_the_demo_prints_one_json_object_and_goes_on_from_its_state(tmp_path: Path) -> None:
+    """Twice on the same state: rounds 1 and 2 on one chain; stdout is JSON alone, the story is on stderr."""
+    state = tmp_path / "state"
+    for number, prompts in ((1, ["a red circle", "a blue square"]), (2, ["<b>a green star</b> & more"])):
+        arguments = [part for prompt in prompts for part in ("--prompt", prompt)]
+        run = demo("--once", "--json", "--state", str(state), *arguments)
+        assert run.returncode == 0, run.stderr[-3000:]
+        result = json.loads(run.stdout)
+        assert run.stdout.count("\n") == 1
+        assert set(result) == {"round", "videos", "audit", "seconds"}
+        assert result["round"]["number"] == result["round"]["chain"]["round"] == number
+        assert [video["prompt"] for video in result["videos"]] == prompts
+        for video in result["videos"]:
+            assert hashlib.sha256(Path(video["video_path"]).read_bytes()).hexdigest() == video["sha256"]
+            assert video["playback_id"] in video["page_url"]
+            assert video["playback_url"].startswith("http://127.0.0.1:")
+            assert video["message_id"].isdigit()
+            assert video["thread_id"] == result["round"]["thread_id"]
+            assert video["votes"] == {"up": video["chain"]["up"], "down": video["chain"]["down"]}
+            assert all(tx.startswith("0x") and len(tx) == 66 for tx in video["chain"]["tx"])
+            assert len(video["chain"]["tx"]) >= 2
+        votes = sum(sum(video["votes"].values()) for video in result["videos"])
+        assert result["audit"]["ok"] is True
+        assert result["audit"]["votes"] == votes > 0
+        assert result["seconds"]["total"] > 0
+        assert "presses 👍" in run.stderr
+    assert left_behind(state) == []
+
+
+def test_a_prompt_that_the_bot_refuses_ends_the_demo_with_its_sentence(tmp_path: Path) -> None:
+    """No traceback, no JSON: the bot's own words, and exit code 1."""
+    run = demo("--once", "--json", "--state", str(tmp_path / "state"), "--prompt", "\u200b")
+    assert run.returncode == 1
+    assert run.stdout == ""
+    assert "at least 3 visible characters" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert left_behind(tmp_path / "state") == []
+
+
+def test_secrets_of_the_demo_are_in_no_log(tmp_path: Path) -> None:
+    """Tokens and keys of a state are in its key files alone, which only their owner can read."""
+    state = tmp_path / "state"
+    run = demo("--once", "--state", str(state), "--prompt", "a red circle")
+    assert run.returncode == 0, run.stderr[-3000:]
+    keys = json.loads((state / "demo.json").read_text())
+    secrets = [keys[name] for name in ("bot_token", "control_token", "host_key", "pepper")]
+    secrets.append((state / "chain" / "dev.key").read_text().strip().removeprefix("0x"))
+    for path in (state / "demo.json", state / "chain" / "dev.key", state / "flock.db"):
+        assert path.stat().st_mode & 0o077 == 0, path
+    text = run.stdout + run.stderr + "".join(log.read_text() for log in (state / "logs").glob("*.log"))
+    for secret in secrets:
+        assert secret not in text
+    assert httpx.__name__ not in text  # at INFO it would log addresses that are credentials
