@@ -164,6 +164,7 @@ def _worker(arguments: argparse.Namespace) -> int:
     settings = settings_module.load("worker")
     _start_logging(settings)
     try:
+        from generation.supervise import RenderError
         from generation.worker import WorkerConfig, check, run_worker
     except ModuleNotFoundError as error:
         raise OperatorError(
@@ -177,10 +178,19 @@ def _worker(arguments: argparse.Namespace) -> int:
         model_id=settings.model_id,
         models_file=settings.models_file,
     )
-    if arguments.check:
-        sys.stdout.write(json.dumps(asyncio.run(check(config)), indent=2) + "\n")
-        return 0
-    return _until_stopped(lambda stop: run_worker(config, stop=stop), watch_stdin=arguments.watch_stdin)
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from bot.database import unreachable
+
+    try:
+        if arguments.check:
+            sys.stdout.write(json.dumps(asyncio.run(check(config)), indent=2) + "\n")
+            return 0
+        return _until_stopped(lambda stop: run_worker(config, stop=stop), watch_stdin=arguments.watch_stdin)
+    except (ValueError, RenderError) as error:  # of the model, or of the data folder: sentences both
+        raise OperatorError(str(error)) from error
+    except (SQLAlchemyError, OSError) as error:
+        raise unreachable(error) from error
 
 
 def _migrate(_arguments: argparse.Namespace) -> int:

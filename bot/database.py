@@ -10,13 +10,18 @@ from bot.settings import Settings
 from migrations.database import open_database, upgrade_database
 
 
+def unreachable(error: Exception) -> UnreachableError:
+    """What an operator reads; it names no address, because that may hold a password."""
+    return UnreachableError(
+        f"The database cannot be opened ({type(error).__name__}). Check FLOCK_DATABASE_URL, and that the server runs "
+        "or the folder can be written to."
+    )
+
+
 async def open_and_upgrade(settings: Settings) -> AsyncEngine:
-    """The database with today's schema. Raises UnreachableError with a sentence that names no password."""
+    """The database with today's schema. Raises UnreachableError."""
     try:
         await upgrade_database(settings.database_url)
     except (SQLAlchemyError, OSError) as error:
-        raise UnreachableError(
-            f"The database cannot be opened ({type(error).__name__}). Check FLOCK_DATABASE_URL, and that the server "
-            "runs or the folder can be written to."
-        ) from error
+        raise unreachable(error) from error
     return open_database(settings.database_url)

@@ -1,0 +1,116 @@
+"""The supervisor: real processes, started, restarted, and never left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot.demo.supervisor import Supervisor
+from bot.domain.errors import OperatorError
+
+SERVICE = """
+import json, os, sys
+print(json.dumps({"ready": True, "port": 1, "env": sorted(os.environ)}), flush=True)
+print("a line for the log", file=sys.stderr, flush=True)
+sys.stdin.read()
+"""
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/status")
+    return not (status.exists() and "\nState:\tZ" in status.read_text())
+
+
+async def until(condition: object) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # type: ignore[operator]  # any callable without arguments
+            await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def supervisor(tmp_path: Path) -> AsyncIterator[Supervisor]:
+    supervisor = Supervisor(tmp_path)
+    yield supervisor
+    await supervisor.stop()
+
+
+async def test_a_service_says_when_it_is_ready(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first line is its answer; its environment holds what it was given and nothing secret of ours."""
+    monkeypatch.setenv("FLOCK_DISCORD_TOKEN", "must not be inherited")
+    ready = await supervisor.start("one", [sys.executable, "-c", SERVICE], {"GIVEN": "1"}, says_ready=True)
+    assert ready["port"] == 1
+    assert "GIVEN" in ready["env"]
+    assert "FLOCK_DISCORD_TOKEN" not in ready["env"]
+    await until(lambda: "a line for the log" in supervisor.log_path("one").read_text())
+    assert supervisor.log_path("one").stat().st_mode & 0o077 == 0
+
+
+async def test_one_that_cannot_start_is_a_sentence_with_the_end_of_its_log(supervisor: Supervisor) -> None:
+    """The operator reads why, at once."""
+    script = "import sys; sys.exit('the port is taken')"
+    with pytest.raises(OperatorError, match=r"bad did not start.*the port is taken"):
+        await supervisor.start("bad", [sys.executable, "-c", script], {}, says_ready=True)
+
+
+async def test_a_killed_process_is_started_again(tmp_path: Path) -> None:
+    """SIGKILL is survived, and told."""
+    deaths: list[str] = []
+    supervisor = Supervisor(tmp_path, deaths.append)
+    try:
+        await supervisor.start("one", [sys.executable, "-c", SERVICE], {}, says_ready=True)
+        first = supervisor.pid("one")
+        supervisor.kill("one")
+        await until(lambda: deaths == ["one"] and _pid(supervisor) not in {None, first})
+    finally:
+        await supervisor.stop()
+
+
+async def test_a_forgotten_process_stays_away(supervisor: Supervisor) -> None:
+    """What is ended on purpose is not started again."""
+    await supervisor.start("one", [sys.executable, "-c", SERVICE], {}, says_ready=True)
+    pid = supervisor.pid("one")
+    await supervisor.forget("one")
+    await asyncio.sleep(0.5)
+    assert not alive(pid)
+    with pytest.raises(KeyError):
+        supervisor.pid("one")
+
+
+async def test_nothing_outlives_a_supervisor_that_was_killed(tmp_path: Path) -> None:
+    """The pipes close, and everything ends by itself."""
+    script = f"""
+import asyncio, sys
+from pathlib import Path
+from bot.demo.supervisor import Supervisor
+async def main():
+    supervisor = Supervisor(Path({str(tmp_path)!r}))
+    await supervisor.start("one", [sys.executable, "-c", {SERVICE!r}], {{}}, says_ready=True)
+    print(supervisor.pid("one"), flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    pid = int(await asyncio.wait_for(process.stdout.readline(), 30))
+    assert alive(pid)
+    process.send_signal(signal.SIGKILL)
+    await process.wait()
+    process._transport.close()  # type: ignore[attr-defined]  # or the pipe is reported as leaked
+    await until(lambda: not alive(pid))
+
+
+def _pid(supervisor: Supervisor) -> int | None:
+    try:
+        return supervisor.pid("one")
+    except ProcessLookupError:
+        return None

@@ -1,0 +1,91 @@
+"""The schema and how a database is opened: the same on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, inspect, select, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from migrations.database import database_now_ms, now_ms, open_database, parse_url, sync_url, upgrade_database
+from migrations.schema import metadata
+
+
+async def test_every_table_is_made_and_a_second_upgrade_changes_nothing(database_url: str) -> None:
+    """Upgrading is safe to repeat, and ends at exactly the tables that schema.py names."""
+    await upgrade_database(database_url)
+    await upgrade_database(database_url)
+    engine = create_engine(sync_url(database_url))
+    try:
+        with engine.connect() as connection:
+            assert set(metadata.tables) <= set(inspect(connection).get_table_names())
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            assert compare_metadata(context, metadata) == []
+    finally:
+        engine.dispose()
+
+
+async def test_bot_and_worker_may_upgrade_at_the_same_moment(database_url: str) -> None:
+    """Two processes that start together on a new database both come up."""
+    script = (
+        "import asyncio, sys; from migrations.database import upgrade_database; "
+        "asyncio.run(upgrade_database(sys.argv[1]))"
+    )
+    processes = [await asyncio.create_subprocess_exec(sys.executable, "-c", script, database_url) for _ in range(3)]
+    assert [await process.wait() for process in processes] == [0, 0, 0]
+
+
+async def test_a_sqlite_database_survives_a_power_cut_and_is_private(sqlite_url: str) -> None:
+    """WAL with synchronous=FULL, and a file that only its owner can read."""
+    await upgrade_database(sqlite_url)
+    engine = open_database(sqlite_url)
+    try:
+        async with engine.connect() as connection:
+            pragmas = [
+                (await connection.execute(text(f"PRAGMA {name}"))).scalar_one()
+                for name in ("journal_mode", "synchronous", "foreign_keys")
+            ]
+    finally:
+        await engine.dispose()
+    assert pragmas == ["wal", 2, 1]
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
+
+
+async def test_the_databases_clock_is_a_clock(database: AsyncEngine) -> None:
+    """Leases are compared by the database's own time, in milliseconds."""
+    before = now_ms()
+    async with database.connect() as connection:
+        found = await connection.scalar(select(database_now_ms(database)))
+    assert found is not None
+    assert before - 2000 <= found <= now_ms() + 2000
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("mysql://u:hunter2@host/db", "SQLite or PostgreSQL"),
+        ("sqlite://", "must be a file"),
+        ("sqlite:///:memory:", "must be a file"),
+        ("not a url hunter2", "cannot be read"),
+    ],
+)
+def test_other_urls_are_refused_without_being_shown(url: str, says: str) -> None:
+    """The sentence says what to write; it repeats nothing that may be a password."""
+    with pytest.raises(ValueError, match=says) as caught:
+        parse_url(url)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_urls_get_the_right_drivers() -> None:
+    """One setting serves asynchronous and synchronous users."""
+    assert parse_url("postgresql://u:p@h/d").drivername == "postgresql+psycopg"
+    assert parse_url("postgresql+asyncpg://u:p@h/d").drivername.endswith("psycopg")
+    assert sync_url("sqlite:///x.db") == "sqlite:///x.db"
+    assert sync_url("postgresql://u:p@h/d") == "postgresql+psycopg://u:p@h/d"
