@@ -163,13 +163,13 @@ def _run(arguments: argparse.Namespace) -> int:
 def _worker(arguments: argparse.Namespace) -> int:
     settings = settings_module.load("worker")
     _start_logging(settings)
-    try:
-        from generation.supervise import RenderError
-        from generation.worker import WorkerConfig, check, run_worker
-    except ModuleNotFoundError as error:
-        raise OperatorError(
-            f"The worker needs {error.name}, which is not installed. Run: pip install flock[worker]"
-        ) from error
+    from importlib.util import find_spec
+
+    for name in ("torch", "diffusers", "av"):
+        if find_spec(name) is None:
+            raise OperatorError(f"The worker needs {name}, which is not installed. Run: pip install flock[worker]")
+    from generation.supervise import RenderError
+    from generation.worker import WorkerConfig, check, run_worker
 
     config = WorkerConfig(
         database_url=settings.database_url,

@@ -213,3 +213,17 @@ async def test_a_deleted_card_breaks_nothing(story: Story) -> None:
     told(await story.person("ana").command("prompt", text="too late for this round"), "no open round")
     # Everything that went wrong was answered: nothing unforeseen is in the log.
     assert "Unforeseen" not in story.house.supervisor.log_path("bot").read_text()
+
+
+async def test_a_round_closes_at_its_deadline_though_the_bot_was_killed_meanwhile(story: Story) -> None:
+    """The shortest round there is: nobody closes it, the bot dies while it sleeps, and the result comes in time."""
+    mira, channel = story.person("mod-mira"), await story.community.channel("videos")
+    opened = await mira.command("round open", task="a short one", duration="1m")
+    told(opened, "is open")
+    story.house.supervisor.kill("bot")
+
+    async def closed() -> bool | None:
+        texts = [m.text for m in await story.person("ana").messages(channel)]
+        return True if any("Nobody voted" in text and "stands as round 2" in text for text in texts) else None
+
+    await wait_for("the round's end", closed, seconds=150, every=0.5)

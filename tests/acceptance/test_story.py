@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +132,32 @@ async def nothing_is_twice(story: Story, database: AsyncEngine) -> None:
     assert len(results) == 1
 
 
+async def the_operators_commands_agree(story: Story) -> None:
+    """`flock audit` and `flock doctor`, run beside the living house; the auditor needs nothing of ours."""
+    everything = story.house.bot_env
+    nothing = {"PATH": everything.get("PATH", ""), "HOME": str(story.house.state)}
+    ledger = ["--rpc", everything["FLOCK_RPC_URL"], "--ledger", everything["FLOCK_LEDGER_ADDRESS"]]
+    report = await flock_json(everything, story.house.state, "audit", "--json")
+    assert report["ok"]
+    assert report["database_checked"]
+    assert report["videos"][0]["up"] == 4
+    alone = await flock_json(nothing, story.house.state, "audit", "--json", "--chain-only", *ledger)
+    assert alone["ok"]
+    assert not alone["database_checked"]
+    assert alone["digest"] == report["digest"]
+    checks = (await flock_json(everything, story.house.state, "doctor", "--json"))["checks"]
+    assert [check["what"] for check in checks if not check["ok"]] == []
+
+
+async def flock_json(env: dict[str, str], folder: Path, *arguments: str) -> Any:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bot", *arguments, stdout=asyncio.subprocess.PIPE, env=env, cwd=folder
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output
+    return json.loads(output)
+
+
 async def test_votes_outlive_an_outage_of_the_chain_and_videos_one_of_the_host(
     tmp_path: Path, story_opener: OpenStory
 ) -> None:
@@ -163,6 +191,7 @@ async def test_votes_outlive_an_outage_of_the_chain_and_videos_one_of_the_host(
             await story.house.open_chain()
             await story._wait_until_closed(database, story.teller)
             result = await story.look_back(database)
+            await the_operators_commands_agree(story)
         finally:
             await database.dispose()
     assert result["videos"][0]["votes"] == {"up": 4, "down": 0}

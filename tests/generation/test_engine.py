@@ -119,7 +119,9 @@ async def engine(database: AsyncEngine, database_url: str) -> AsyncIterator[Engi
     await engine.close()
 
 
-async def submit(engine: Engine, job: str, *, seconds: float = 0, member: int = 1, fatal: bool = False) -> None:
+async def submit(
+    engine: Engine, job: str, *, seconds: float = 0, member: int = 1, fatal: bool = False, priority: int = 10
+) -> None:
     async with engine.database.begin() as connection:
         await engine.submit(
             connection,
@@ -128,6 +130,7 @@ async def submit(engine: Engine, job: str, *, seconds: float = 0, member: int = 
             {"id": job, "seconds": seconds, "fatal": fatal},
             queue="gpu.test",
             member_id=member,
+            priority=priority,
         )
 
 
@@ -205,6 +208,16 @@ async def test_nobody_waits_behind_all_of_anothers_jobs(engine: Engine, workers:
     await workers.start()
     await workers.until("done:modest")
     assert sum(line.startswith("done:greedy") for line in workers.lines()) < 5
+
+
+async def test_the_more_urgent_of_a_members_jobs_runs_first(engine: Engine, workers: Workers) -> None:
+    """Priority orders what one member has waiting; equal ones run in the order in which they came."""
+    for job, priority in (("first", 10), ("second", 10), ("urgent", 1)):
+        await submit(engine, job, priority=priority)
+    await workers.start()
+    await until_status(engine, "second", "SUCCESS")
+    done = [line for line in workers.lines() if line.startswith("done:")]
+    assert done == ["done:urgent", "done:first", "done:second"]
 
 
 async def test_a_queued_job_can_be_cancelled(engine: Engine, workers: Workers) -> None:
