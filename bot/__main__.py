@@ -107,8 +107,9 @@ def _start_logging(settings: Settings) -> None:
         level=settings.log_level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr
     )
     # What these say at INFO is an operator's noise, and httpx would log addresses that are credentials.
-    for name in ("httpx", "httpcore", "apscheduler", "alembic", "web3"):
+    for name in ("httpx", "httpcore", "alembic", "web3"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a tick that was skipped is what ticks are for
     logging.getLogger("discord").setLevel(max(logging.INFO, logging.getLogger().level))
 
 

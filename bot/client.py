@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 INTENTS = discord.Intents(guilds=True, guild_reactions=True)
 
 
+discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # we never speak
+
+
 class Tree(app_commands.CommandTree[Any]):
     """The command tree; its errors are answered where all errors are."""
 

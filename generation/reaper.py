@@ -15,11 +15,10 @@ from dataclasses import dataclass
 
 from dbos import DBOSClient, WorkflowStatus
 from sqlalchemy import delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from migrations.database import database_now_ms, now_ms
+from migrations.database import database_now_ms, now_ms, upsert_into
 from migrations.leases import release_lease, take_lease
 from migrations.schema import executor_leases, workflow_attempts
 
@@ -92,7 +91,7 @@ class Reaper:
                 )
 
     async def _beat(self) -> None:
-        insert = (sqlite if self._database.dialect.name == "sqlite" else postgresql).insert(executor_leases)
+        insert = upsert_into(self._database, executor_leases)
         now = database_now_ms(self._database)
         async with self._database.begin() as connection:
             await connection.execute(
@@ -177,7 +176,7 @@ class Reaper:
             return {row.executor_id: list(row.queues) for row in rows}
 
     async def _count_attempt(self, workflow_id: str) -> int:
-        insert = (sqlite if self._database.dialect.name == "sqlite" else postgresql).insert(workflow_attempts)
+        insert = upsert_into(self._database, workflow_attempts)
         async with self._database.begin() as connection:
             await connection.execute(insert.values(workflow_id=workflow_id, attempts=0).on_conflict_do_nothing())
             await connection.execute(

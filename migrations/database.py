@@ -10,9 +10,10 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import URL, ColumnElement, cast, event, extract, func, make_url
+from sqlalchemy import URL, ColumnElement, Table, cast, event, extract, func, make_url
 from sqlalchemy import BigInteger as SqlBigInteger
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 BUSY_TIMEOUT_S = 30
 
@@ -78,6 +79,11 @@ def database_now_ms(engine: AsyncEngine) -> ColumnElement[int]:
     if engine.dialect.name == "sqlite":
         return cast((func.julianday("now") - 2440587.5) * 86_400_000, SqlBigInteger)
     return cast(extract("epoch", func.clock_timestamp()) * 1000, SqlBigInteger)
+
+
+def upsert_into(bind: AsyncEngine | AsyncConnection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that knows `on_conflict_do_update`, in the dialect of the database."""
+    return sqlite.insert(table) if bind.dialect.name == "sqlite" else postgresql.insert(table)
 
 
 def _alembic_config(url: str) -> Config:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from sqlalchemy import delete, or_, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from migrations.database import database_now_ms
+from migrations.database import database_now_ms, upsert_into
 from migrations.schema import leases
 
 
@@ -14,7 +13,7 @@ async def take_lease(engine: AsyncEngine, name: str, owner: str, seconds: float)
     """Takes or renews the lease; False when somebody else holds it."""
     now = database_now_ms(engine)
     until = now + int(seconds * 1000)
-    insert = (sqlite if engine.dialect.name == "sqlite" else postgresql).insert(leases)
+    insert = upsert_into(engine, leases)
     async with engine.begin() as connection:
         renewed = await connection.execute(
             update(leases)

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.errors import RoundAlreadyOpenError, SetupMissingError
 from bot.domain.rounds import Round
 from bot.domain.videos import CANCELLABLE, chain_key
 from contracts import outbox
-from migrations.database import now_ms
+from migrations.database import now_ms, upsert_into
 from migrations.schema import guilds, rounds, videos
 
 NOT_CLOSED = ("opening", "open", "closing")
@@ -22,7 +21,7 @@ NOT_CLOSED = ("opening", "open", "closing")
 async def set_up_guild(database: AsyncEngine, guild_id: int, channel_id: int, member_id: int) -> None:
     """Remembers where a guild's rounds are posted."""
     values = {"rounds_channel_id": channel_id, "set_up_by": member_id, "updated_at_ms": now_ms()}
-    upsert = (sqlite if database.dialect.name == "sqlite" else postgresql).insert(guilds)
+    upsert = upsert_into(database, guilds)
     async with database.begin() as connection:
         await connection.execute(
             upsert.values(guild_id=guild_id, **values).on_conflict_do_update(index_elements=["guild_id"], set_=values)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import delete, or_, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -20,7 +19,7 @@ from bot.domain.errors import ElsewhereError, RoundClosedError, VideoUnknownErro
 from bot.domain.rounds import Round
 from bot.domain.votes import Choice, Source, Standing, Vote
 from contracts import outbox
-from migrations.database import now_ms
+from migrations.database import now_ms, upsert_into
 from migrations.schema import reactions, rounds, videos, votes
 
 log = logging.getLogger(__name__)
@@ -194,9 +193,8 @@ class _Batch:
         )
 
     async def save(self, connection: AsyncConnection) -> None:
-        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
         if self.changed:
-            upsert = dialect.insert(votes)
+            upsert = upsert_into(connection, votes)
             await connection.execute(
                 upsert.on_conflict_do_update(
                     index_elements=["video_id", "member_id"],
@@ -219,7 +217,7 @@ class _Batch:
         removed = [key for key, present in self.added.items() if not present]
         if added:
             await connection.execute(
-                dialect.insert(reactions).on_conflict_do_nothing(),
+                upsert_into(connection, reactions).on_conflict_do_nothing(),
                 [{"video_id": v, "member_id": m, "choice": c} for v, m, c in added],
             )
         if removed:

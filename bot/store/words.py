@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from sqlalchemy import Table, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from migrations.database import now_ms
+from migrations.database import now_ms, upsert_into
 from migrations.schema import feedback, reports, videos
 
 
 async def _write(database: AsyncEngine, table: Table, column: str, video_id: str, member_id: int, text: str) -> None:
-    upsert = (sqlite if database.dialect.name == "sqlite" else postgresql).insert(table)
+    upsert = upsert_into(database, table)
     values = {column: text, "created_at_ms": now_ms()}
     async with database.begin() as connection:
         await connection.execute(
