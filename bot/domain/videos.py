@@ -62,8 +62,11 @@ class Video:
 
     @property
     def asset_name(self) -> str:
-        """What the video is called at the host: unique, so that a repeated request finds the first one's asset."""
-        return f"flock-{self.id}.mp4"
+        """What the video is called at the host: its prompt, for whoever watches it there, and an id.
+
+        It is unique, so that a repeated request finds the first one's asset.
+        """
+        return f"{self.prompt[:80]} · flock-{self.id}"
 
 
 def chain_key(kind: Literal["round", "video"], *parts: object) -> str:
