@@ -32,6 +32,7 @@ from contracts.blockstore import ChainError, octets, quantity
 CHAIN_ID = 31_431
 NOTICE = "dev chain, not immutable: whoever owns its directory can rewrite it"
 MAX_BODY = 4 * 1024 * 1024  # bytes
+MAX_DEPTH = 100  # of nested lists and objects in a request
 MAX_BATCH = 200
 MAX_LOGS = 10_000  # in one answer; a client asks for fewer blocks then
 TIP = 1_000_000  # wei: what eth_maxPriorityFeePerGas proposes
@@ -250,6 +251,19 @@ class Methods:
         return self._blocks.store.logs(first, last, addresses, topics, MAX_LOGS)
 
 
+def _parse(body: bytes) -> Any:
+    """JSON of a sane depth. Raises ValueError.
+
+    py-evm lets Python recurse so deep (for calls in calls) that nested brackets would overflow the stack and end us.
+    """
+    depth = 0
+    for bracket in re.finditer(rb"[\[\]{}]", body):
+        depth += 1 if bracket[0] in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise ValueError("nested too deep")
+    return json.loads(body)
+
+
 class Port:
     """The HTTP side: one or many requests a POST, answered in order by the one thread that owns the blocks."""
 
@@ -262,7 +276,7 @@ class Port:
         if request.content_type != "application/json" or "Origin" in request.headers:
             return web.json_response(_refusal(None, -32600, "post application/json"), status=415)
         try:
-            body = json.loads(await request.read())
+            body = _parse(await request.read())
         except ValueError:
             return web.json_response(_refusal(None, -32700, "parse error"))
         if not isinstance(body, list):

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from generation.presets import Preset
-
 TINY = "tiny"
+REVISION_FILE = "REVISION"  # in a model's folder: what the folder holds, in one word
+DTYPES = ("float32", "bfloat16", "float16")
+OFFLOADS = ("none", "model", "sequential")
+
+# What the embedded model's pictures are like; a models file may change any of it.
+TINY_LOOKS: dict[str, Any] = {
+    "width": 128,
+    "height": 128,
+    "frames": 17,
+    "fps": 8,
+    "steps": 8,
+    "upscale": 2,
+    "max_sequence_length": 64,
+}
+
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_DTYPES = ("float32", "bfloat16", "float16")
-_OVERRIDABLE = {f.name: f.type for f in fields(Preset) if f.name != "family"}
+_WHOLE = {"width": 2048, "height": 2048, "frames": 1025, "fps": 120, "steps": 1000, "upscale": 8}
+_WHOLE["max_sequence_length"] = 4096
+_PLACE = {"source", "revision", "dtype", "offload"}
+_KNOWN = {*_PLACE, "guidance", "negative_prompt", *_WHOLE}
 
 
 class ModelError(ValueError):
@@ -28,12 +44,14 @@ class Model:
     source: str
     revision: str | None = None  # pinned; required for a repository, whose contents may change under its name
     dtype: str = "float32"
+    offload: str = "none"  # what leaves the GPU while it is not needed: slower, and fits into less memory
+    embedded: bool = False  # made on this machine when it is first needed
     overrides: dict[str, Any] = field(default_factory=dict)
 
 
 def tiny_model(data_dir: Path) -> Model:
     """The embedded model, made locally under the data folder."""
-    return Model(TINY, str(data_dir / "models" / TINY))
+    return Model(TINY, str(data_dir / "models" / TINY), embedded=True, overrides=dict(TINY_LOOKS))
 
 
 def load_models(data_dir: Path, models_file: Path | None) -> dict[str, Model]:
@@ -52,36 +70,84 @@ def load_models(data_dir: Path, models_file: Path | None) -> dict[str, Model]:
     if not isinstance(tables, dict):
         raise ModelError(f"{models_file} needs a table [models.ID] for each model.")
     for model_id, table in tables.items():
-        models[model_id] = _read(model_id, table, data_dir)
+        models[model_id] = _read(model_id, table, tiny_model(data_dir))
     return models
 
 
-def _read(model_id: str, table: Any, data_dir: Path) -> Model:
+def choose(models: dict[str, Model], model_id: str) -> Model:
+    """The model of that id. Raises ModelError that names those that there are."""
+    if model_id not in models:
+        raise ModelError(f"There is no model {model_id!r}; there are {', '.join(sorted(models))}.")
+    return models[model_id]
+
+
+def known_revision(model: Model) -> str | None:
+    """The revision as far as it is known before the model is loaded: pinned, or written in its folder."""
+    if model.revision is not None:
+        return model.revision
+    try:
+        return Path(model.source, REVISION_FILE).read_text().strip() or None
+    except OSError:
+        return None
+
+
+def folder_revision(folder: Path) -> str:
+    """Sha-256 over a folder's files and their names, 64 hex digits; reads all of them."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != REVISION_FILE:
+            digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _read(model_id: str, table: Any, tiny: Model) -> Model:
     if not _ID.fullmatch(model_id) or not isinstance(table, dict):
-        raise ModelError(f"A model's id is a short lowercase word, not {model_id!r}.")
-    known = {"source", "revision", "dtype", *_OVERRIDABLE}
-    if unknown := sorted(set(table) - known):
-        raise ModelError(
-            f"Model {model_id} has an unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}."
-        )
-    source = table.get("source") or (tiny_model(data_dir).source if model_id == TINY else None)
-    if not isinstance(source, str):
-        raise ModelError(f"Model {model_id} needs a source: a repository id or a folder.")
-    if source == TINY:
-        source = tiny_model(data_dir).source
+        raise ModelError(f"A model is a table [models.ID] whose ID is a short lowercase word, not {model_id!r}.")
+    if unknown := sorted(set(table) - _KNOWN):
+        known = ", ".join(sorted(_KNOWN))
+        raise ModelError(f"Model {model_id} has an unknown setting {unknown[0]!r}; known are {known}.")
+    source = table.get("source", TINY if model_id == TINY else None)
     revision = table.get("revision")
-    if revision is None and not Path(source).is_absolute():
-        raise ModelError(f"Model {model_id} needs a revision (a commit of {source}), so that its videos can be remade.")
-    dtype = table.get("dtype", "float32")
-    if dtype not in _DTYPES:
-        raise ModelError(f"Model {model_id} has the dtype {dtype!r}; use one of {', '.join(_DTYPES)}.")
-    overrides = {name: table[name] for name in _OVERRIDABLE if name in table}
-    for name, value in overrides.items():
-        if name == "negative_prompt":
-            fits, wanted = isinstance(value, str), "text"
-        else:
-            fits = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-            wanted = "a positive number"
-        if not fits:
-            raise ModelError(f"Model {model_id}: {name} = {value!r} is not {wanted}.")
-    return Model(model_id, source, revision, dtype, overrides)
+    if not isinstance(source, str) or not source:
+        raise ModelError(f"Model {model_id} needs a source: a repository id, a folder, or {TINY!r}.")
+    if revision is not None and not isinstance(revision, str):
+        raise ModelError(f"Model {model_id}: revision = {revision!r} is not text.")
+    embedded = source == TINY
+    if revision is None and not embedded and not Path(source).is_dir():
+        raise ModelError(
+            f"Model {model_id} needs a revision (a commit of {source}), so that its videos can be made again; "
+            "or a source that is a folder on this machine."
+        )
+    overrides = {name: _value(model_id, name, value) for name, value in table.items() if name not in _PLACE}
+    return Model(
+        id=model_id,
+        source=tiny.source if embedded else source,
+        revision=None if embedded else revision,
+        dtype=_one_of(model_id, "dtype", table.get("dtype", DTYPES[0]), DTYPES),
+        offload=_one_of(model_id, "offload", table.get("offload", OFFLOADS[0]), OFFLOADS),
+        embedded=embedded,
+        overrides={**tiny.overrides, **overrides} if embedded else overrides,
+    )
+
+
+def _one_of(model_id: str, name: str, value: Any, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise ModelError(f"Model {model_id}: {name} = {value!r}; use one of {', '.join(choices)}.")
+    return str(value)
+
+
+def _value(model_id: str, name: str, value: Any) -> Any:
+    """A checked setting of the preset."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if name == "negative_prompt":
+        fits, wanted = isinstance(value, str), "text"
+    elif name == "guidance":
+        fits, wanted = number and 0 <= value <= 100, "a number from 0 to 100"
+    else:
+        fits = number and isinstance(value, int) and 1 <= value <= _WHOLE[name]
+        wanted = f"a whole number from 1 to {_WHOLE[name]}"
+    if not fits:
+        raise ModelError(f"Model {model_id}: {name} = {value!r} is not {wanted}.")
+    return value

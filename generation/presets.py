@@ -21,13 +21,15 @@ class Preset:
     max_sequence_length: int | None = None
     negative_prompt: str | None = None
     upscale: int = 1  # whole factor by which the encoder enlarges pixels, for models of very small pictures
+    vae_float32: bool = False  # the decoder stays exact where the rest of the model is halved
 
     def fitted(self) -> tuple[Preset, list[str]]:
         """The nearest legal preset, with a sentence for each value that had to be changed."""
         said = []
         frames = max(1, round((self.frames - 1) / self.frame_step)) * self.frame_step + 1
         if frames != self.frames:
-            said.append(f"{self.family} renders {self.frame_step}k+1 frames: {self.frames} became {frames}.")
+            rule = f"{self.family} renders {self.frame_step}k+1 frames"
+            said.append(f"{rule}: {self.frames} became {frames}.")
         sizes = {}
         for name in ("width", "height"):
             value = getattr(self, name)
@@ -39,9 +41,12 @@ class Preset:
 
 # By the name of the pipeline's class. Wan: 4k+1 frames, multiples of 16 (diffusers' WanPipeline.check_inputs).
 PRESETS: dict[str, Preset] = {
-    "WanPipeline": Preset("Wan", 832, 480, 81, 16, 50, 5.0, frame_step=4, size_step=16, max_sequence_length=512),
+    "WanPipeline": Preset(
+        "Wan", 832, 480, 81, 16, 50, 5.0, frame_step=4, size_step=16, max_sequence_length=512, vae_float32=True
+    ),
 }
-GENERIC = Preset("generic", 512, 512, 17, 8, 30, 6.0, frame_step=4, size_step=16)
+# Most families want 4k+1 or 8k+1 frames, and sizes in steps of 16 or 32: 8k+1 and 32 suit them all.
+GENERIC = Preset("generic", 512, 512, 17, 8, 30, 6.0, frame_step=8, size_step=32)
 
 
 def preset_for(pipeline_class: str) -> Preset:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from migrations.database import open_database, upgrade_database
 
 _numbers = itertools.count(1)
+_recursion_limit = sys.getrecursionlimit()
+
+
+def pytest_runtest_setup() -> None:
+    """py-evm raises the limit when it is imported; a server that runs in a test must fail as it does by itself."""
+    sys.setrecursionlimit(_recursion_limit)
 
 
 @pytest.fixture(scope="session")

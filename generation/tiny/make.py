@@ -5,13 +5,13 @@ Its weights are random under a fixed seed until it is trained: pictures are patt
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-REVISION_FILE = "REVISION"
+from generation.models import REVISION_FILE, folder_revision
+
 VOCABULARY = 512
 TEXT_WIDTH = 64
 LATENTS = 8
@@ -28,30 +28,24 @@ def make_tiny_pipeline(folder: Path) -> str:
     """Makes the pipeline in `folder`, once; returns its revision: sha-256 over its files, 64 hex digits.
 
     The folder appears whole or not at all, also when several processes make it at the same time.
+    Raises FileExistsError when something else lies there.
     """
     marker = folder / REVISION_FILE
     if marker.is_file():
         return marker.read_text().strip()
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists and holds no tiny pipeline; name a new folder, or remove it.")
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
     _build().save_pretrained(draft, safe_serialization=True)
-    revision = _revision(draft)
+    revision = folder_revision(draft)
     (draft / REVISION_FILE).write_text(revision + "\n")
     try:
         draft.rename(folder)
     except OSError:  # another process was quicker; what it made is the same
         shutil.rmtree(draft, ignore_errors=True)
     return marker.read_text().strip()
-
-
-def _revision(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != REVISION_FILE:
-            digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
 
 
 def _tokenizer() -> Any:
@@ -83,7 +77,9 @@ def _build() -> Any:
     import torch
     from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
     from transformers import UMT5Config, UMT5EncoderModel
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     torch.manual_seed(0)
     text_encoder = UMT5EncoderModel(
         UMT5Config(

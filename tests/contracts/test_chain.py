@@ -239,6 +239,14 @@ async def test_web_pages_cannot_use_the_port(chain: Any) -> None:
         session.post(chain.url, data="{", headers={"Content-Type": "application/json"}) as response,
     ):
         assert (await response.json())["error"]["code"] == -32700
+    async with (  # would overflow the stack of a process whose recursion limit py-evm has raised
+        aiohttp.ClientSession() as session,
+        session.post(chain.url, data="[" * 200_000, headers={"Content-Type": "application/json"}) as response,
+    ):
+        assert (await response.json())["error"]["code"] == -32700
+    status, answer = await rpc(chain.url, body)
+    assert status == 200
+    assert "result" in answer
 
 
 def test_the_directory_of_another_chain_is_refused(tmp_path: Path) -> None:

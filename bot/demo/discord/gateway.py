@@ -1,29 +1,33 @@
-"""The gateway, version 10: hello, identify, heartbeat, resume, reconnect; events by intents and shard."""
+"""The gateway, version 10: hello, identify, heartbeat, resume, reconnect; events by intents and shard.
+
+https://discord.com/developers/docs/events/gateway
+"""
 
 from __future__ import annotations
 
 import asyncio
 import copy
 import json
-import logging
 import secrets
 import time
+import zlib
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import discord
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 from simcord import intents as simcord_intents
 from simcord.backend import serializers
-
-log = logging.getLogger(__name__)
 
 DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, VOICE, RESUME = 0, 1, 2, 3, 4, 6
 RECONNECT, MEMBERS, INVALID_SESSION, HELLO, ACK = 7, 8, 9, 10, 11
 KEPT_EVENTS = 2000  # for a resume
 KEPT_S = 180.0  # how long a session may be away
+IDENTIFIES_A_DAY = 1000
+DAY_S = 86_400.0
+LAST_WORD_S = 2.0  # for the other side to take note of a close
 
 
 @dataclass
@@ -36,7 +40,7 @@ class Session:
     intents: discord.Intents
     seq: int = 0
     log: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=KEPT_EVENTS))
-    outgoing: asyncio.Queue[str] | None = None  # of the connection, while there is one
+    connection: Connection | None = None
     left_at: float | None = None
 
     def push(self, event: str, payload: Mapping[str, Any]) -> None:
@@ -44,8 +48,83 @@ class Session:
         self.seq += 1
         frame = json.dumps({"op": DISPATCH, "t": event, "s": self.seq, "d": payload}, default=str)
         self.log.append((self.seq, frame))
-        if self.outgoing is not None:
-            self.outgoing.put_nowait(frame)
+        if self.connection is not None:
+            self.connection.send(frame)
+
+
+class Connection:
+    """One websocket; frames leave in the order in which they were given, as one zlib stream where asked for."""
+
+    def __init__(self, ws: web.WebSocketResponse, *, compress: bool, heartbeat_s: float) -> None:
+        self.ws = ws
+        self._loop = asyncio.get_running_loop()
+        self._heartbeat_s = heartbeat_s
+        self._beat = self._loop.time()
+        self.said_goodbye = False  # a clean close by the other side, which ends its session
+        self._outgoing: asyncio.Queue[str | CloseError] = asyncio.Queue()
+        self._ended: asyncio.Future[CloseError] = self._loop.create_future()
+        self._deflate = zlib.compressobj() if compress else None
+
+    def send(self, frame: str) -> None:
+        """Queues a frame."""
+        self._outgoing.put_nowait(frame)
+
+    def say(self, op: int, data: Any = None) -> None:
+        """Queues an operation that is no event."""
+        self.send(json.dumps({"op": op, "d": data, "s": None, "t": None}))
+
+    def end(self, code: int, reason: str) -> None:
+        """Closes the connection after all that was queued before."""
+        self._outgoing.put_nowait(CloseError(code, reason))
+
+    async def next(self) -> tuple[int, Any] | None:
+        """The next operation, or None at the end; answers heartbeats. Raises CloseError when they stay away."""
+        while True:
+            left = self._beat + 2 * self._heartbeat_s - self._loop.time()
+            message = await self._receive(left)
+            if message.type is not WSMsgType.TEXT:
+                self.said_goodbye = message.type is WSMsgType.CLOSE and message.data in {1000, 1001}
+                return None
+            op, data = _read(message)
+            if op != HEARTBEAT:
+                return op, data
+            self._beat = self._loop.time()
+            # discord.py notes the time only after it has sent: an answer that is quicker than any network
+            # would look to it like one that took a whole interval.
+            self._loop.call_later(0.02, self.say, ACK)
+
+    async def _receive(self, seconds: float) -> WSMessage:
+        """Raises CloseError when nothing comes, or when the connection is to end."""
+        receiving = asyncio.ensure_future(self.ws.receive())
+        either: set[asyncio.Future[Any]] = {receiving, self._ended}
+        await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if receiving.done():
+            return receiving.result()
+        # Whoever closes must not be reading at the same time, or the other side's goodbye gets lost.
+        receiving.cancel()
+        await asyncio.gather(receiving, return_exceptions=True)
+        raise self._ended.result() if self._ended.done() else CloseError(4009, "Session timed out.")
+
+    async def write(self) -> None:
+        """Sends what was queued, until the connection ends."""
+        while True:
+            frame = await self._outgoing.get()
+            if isinstance(frame, CloseError):
+                self._ended.set_result(frame)
+                return
+            if self._deflate is None:
+                await self.ws.send_str(frame)
+            else:
+                data = self._deflate.compress(frame.encode()) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
+                await self.ws.send_bytes(data)
+
+
+class CloseError(Exception):
+    """The connection has to end, with one of Discord's close codes."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 class Gateway:
@@ -57,16 +136,34 @@ class Gateway:
         self._token = token
         self._heartbeat_s = heartbeat_s
         self._sessions: dict[str, Session] = {}
-        self._sockets: dict[str, web.WebSocketResponse] = {}
+        self._identified: deque[float] = deque(maxlen=IDENTIFIES_A_DAY)
         backend.subscribers.append(self.emit)
+
+    @property
+    def connected(self) -> int:
+        """How many sessions are connected."""
+        return sum(session.connection is not None for session in self._sessions.values())
+
+    def describe(self) -> dict[str, Any]:
+        """The answer to /gateway/bot."""
+        now = time.monotonic()
+        while self._identified and now - self._identified[0] > DAY_S:
+            self._identified.popleft()
+        reset = DAY_S - (now - self._identified[0]) if self._identified else 0.0
+        limit = {
+            "total": IDENTIFIES_A_DAY,
+            "remaining": IDENTIFIES_A_DAY - len(self._identified),
+            "reset_after": int(reset * 1000),
+            "max_concurrency": 1,
+        }
+        return {"url": self.url, "shards": 1, "session_start_limit": limit}
 
     # ------------------------------------------------------------------ events
 
     def emit(self, event: str, payload: Mapping[str, Any]) -> None:
         """Hands an event to every session that may see it."""
-        now = time.monotonic()
         for session in list(self._sessions.values()):
-            if session.left_at is not None and now - session.left_at > KEPT_S:
+            if self._is_over(session):
                 del self._sessions[session.id]
                 continue
             shaped = self._shape(session, event, payload)
@@ -82,98 +179,97 @@ class Gateway:
         needed = simcord_intents.required_intent(event, payload)
         if needed is not None and not getattr(session.intents, needed):
             return None
-        if session.intents.message_content:
-            return payload
-        shaped = copy.deepcopy(dict(payload))
         bot_id = self.backend.bot_user.id
-        if event in {"MESSAGE_CREATE", "MESSAGE_UPDATE"}:
-            simcord_intents.censor_message(shaped, bot_id, backend=self.backend)
-        elif event == "GUILD_CREATE":
+        if event == "GUILD_CREATE":
+            shaped = copy.deepcopy(dict(payload))
             simcord_intents.prune_guild_create(shaped, session.intents, bot_id)
-        return shaped
+            return shaped
+        if event in {"MESSAGE_CREATE", "MESSAGE_UPDATE"} and not session.intents.message_content:
+            shaped = copy.deepcopy(dict(payload))
+            simcord_intents.censor_message(shaped, bot_id, backend=self.backend)
+            return shaped
+        return payload
+
+    def _is_over(self, session: Session) -> bool:
+        return session.left_at is not None and time.monotonic() - session.left_at > KEPT_S
 
     # ------------------------------------------------------------------ faults, for tests and the curious
 
-    async def drop(self) -> None:
-        """Cuts every connection without a word; sessions can be resumed."""
-        for ws in list(self._sockets.values()):
-            await ws.close(code=4000, message=b"Unknown error.")
+    def drop(self) -> None:
+        """Closes every connection; sessions can be resumed."""
+        for connection in self._connections():
+            connection.end(4000, "Unknown error.")
 
-    async def ask_to_reconnect(self) -> None:
+    def ask_to_reconnect(self) -> None:
         """Operation 7: please connect again and resume."""
-        for ws in list(self._sockets.values()):
-            await ws.send_json({"op": RECONNECT, "d": None})
+        for connection in self._connections():
+            connection.say(RECONNECT)
 
-    async def invalidate(self) -> None:
+    def invalidate(self) -> None:
         """Forgets every session: a resume gets operation 9 and the bot must identify anew."""
+        self.drop()
         self._sessions.clear()
-        await self.drop()
+
+    def _connections(self) -> list[Connection]:
+        return [s.connection for s in self._sessions.values() if s.connection is not None]
 
     # ------------------------------------------------------------------ connections
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One websocket connection."""
-        ws = web.WebSocketResponse(max_msg_size=1 << 20)
+        # Without per-message compression: frames of one zlib stream must not overtake each other.
+        ws = web.WebSocketResponse(timeout=LAST_WORD_S, max_msg_size=1 << 16, compress=False)
         await ws.prepare(request)
-        await ws.send_json({"op": HELLO, "d": {"heartbeat_interval": int(self._heartbeat_s * 1000)}})
+        compress = request.query.get("compress") == "zlib-stream"
+        connection = Connection(ws, compress=compress, heartbeat_s=self._heartbeat_s)
+        writer = asyncio.create_task(connection.write(), name="gateway writer")
+        connection.say(HELLO, {"heartbeat_interval": int(self._heartbeat_s * 1000)})
         session: Session | None = None
-        writer: asyncio.Task[None] | None = None
         try:
-            while True:
-                message = await ws.receive(timeout=self._heartbeat_s * 2)
-                if message.type is not WSMsgType.TEXT:
-                    break
-                op, data = _read(message.data)
-                if op == HEARTBEAT:
-                    # discord.py notes the time only after it has sent: an answer that is quicker than any network
-                    # would look to it like one that took a whole interval.
-                    await asyncio.sleep(0.02)
-                    await ws.send_json({"op": ACK})
-                elif op in {IDENTIFY, RESUME} and session is None:
-                    if not isinstance(data, dict) or not secrets.compare_digest(str(data.get("token")), self._token):
-                        await ws.close(code=4004, message=b"Authentication failed.")
-                        break
-                    session = self._identify(data) if op == IDENTIFY else self._resume(data)
-                    if session is None:
-                        await ws.send_json({"op": INVALID_SESSION, "d": False})
-                        continue
-                    writer = asyncio.create_task(_write(ws, session.outgoing))
-                    self._sockets[session.id] = ws
-                elif op in {IDENTIFY, RESUME}:
-                    await ws.close(code=4005, message=b"Already authenticated.")
-                    break
-                elif op == MEMBERS and session is not None and isinstance(data, dict):
-                    self._members(session, data)
-                elif op not in {PRESENCE, VOICE, MEMBERS}:
-                    await ws.close(code=4001, message=b"Unknown opcode.")
-                    break
-        except TimeoutError:
-            await ws.close(code=4009, message=b"Session timed out.")
-        except ConnectionError:
-            pass
+            while (received := await connection.next()) is not None:
+                session = self._act(connection, session, *received)
+        except CloseError as error:
+            if error.code == 4009 and session is not None:
+                self._sessions.pop(session.id, None)
+            await ws.close(code=error.code, message=str(error).encode())
         finally:
-            if writer is not None:
-                writer.cancel()
-                await asyncio.gather(writer, return_exceptions=True)
-            if session is not None and self._sockets.get(session.id) is ws:
-                del self._sockets[session.id]
-                session.outgoing, session.left_at = None, time.monotonic()
-                if ws.close_code in {1000, 1001}:  # a clean goodbye ends the session
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+            if session is not None and session.connection is connection:
+                session.connection, session.left_at = None, time.monotonic()
+                if connection.said_goodbye:
                     self._sessions.pop(session.id, None)
         return ws
 
-    def _identify(self, data: dict[str, Any]) -> Session:
-        shard, shards = data.get("shard") or (0, 1)
-        session = Session(
-            id=secrets.token_hex(16),
-            shard=int(shard),
-            shards=int(shards),
-            intents=discord.Intents._from_value(int(data.get("intents", 0))),
-        )
-        session.outgoing = asyncio.Queue()
+    def _act(self, connection: Connection, session: Session | None, op: int, data: Any) -> Session | None:
+        if op in {IDENTIFY, RESUME}:
+            if session is not None:
+                raise CloseError(4005, "Already authenticated.")
+            token = str(data.get("token")) if isinstance(data, dict) else ""
+            if not secrets.compare_digest(token.encode(errors="replace"), self._token.encode()):
+                raise CloseError(4004, "Authentication failed.")
+            return self._identify(connection, data) if op == IDENTIFY else self._resume(connection, data)
+        if op not in {PRESENCE, VOICE, MEMBERS}:
+            raise CloseError(4001, "Unknown opcode.")
+        if session is None:
+            raise CloseError(4003, "Not authenticated.")
+        if op == MEMBERS and isinstance(data, dict):
+            self._members(session, data)
+        return session
+
+    def _identify(self, connection: Connection, data: dict[str, Any]) -> Session:
+        try:
+            shard, shards = (int(number) for number in data.get("shard") or (0, 1))
+            intents = discord.Intents._from_value(int(data["intents"]))
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise CloseError(4013, "Invalid intent(s) or shard.") from None
+        if not 0 <= shard < shards:
+            raise CloseError(4010, "Invalid shard.")
+        session = Session(secrets.token_hex(16), shard, shards, intents, connection=connection)
         self._sessions[session.id] = session
+        self._identified.append(time.monotonic())
         backend = self.backend
-        mine = [guild for guild in backend.guilds.values() if (guild.id >> 22) % session.shards == session.shard]
+        mine = [guild for guild in backend.guilds.values() if (guild.id >> 22) % shards == shard]
         session.push(
             "READY",
             {
@@ -182,7 +278,7 @@ class Gateway:
                 "guilds": [{"id": str(guild.id), "unavailable": True} for guild in mine],
                 "session_id": session.id,
                 "resume_gateway_url": self.url,
-                "shard": [session.shard, session.shards],
+                "shard": [shard, shards],
                 "application": {"id": str(backend.application_id), "flags": 0},
                 "private_channels": [],
                 "relationships": [],
@@ -195,24 +291,44 @@ class Gateway:
                 session.push("GUILD_CREATE", payload)
         return session
 
-    def _resume(self, data: dict[str, Any]) -> Session | None:
+    def _resume(self, connection: Connection, data: dict[str, Any]) -> Session | None:
+        """The session with what it missed, or operation 9 when that cannot be told any more."""
         session = self._sessions.get(str(data.get("session_id")))
-        seen = int(data.get("seq") or 0)
-        if session is None or (session.log and session.log[0][0] > seen + 1):
+        seen = data.get("seq")
+        if session is None or not isinstance(seen, int) or self._is_over(session):
+            connection.say(INVALID_SESSION, False)
             return None
-        session.outgoing, session.left_at = asyncio.Queue(), None
+        if seen > session.seq:
+            raise CloseError(4007, "Invalid seq.")
+        if session.log[0][0] > seen + 1:
+            connection.say(INVALID_SESSION, False)
+            return None
+        session.connection, session.left_at = connection, None
         for seq, frame in session.log:
             if seq > seen:
-                session.outgoing.put_nowait(frame)
+                connection.send(frame)
         session.push("RESUMED", {})
+        session.log.pop()  # nothing to tell again
         return session
 
     def _members(self, session: Session, data: dict[str, Any]) -> None:
-        guild = self.backend.guilds.get(int(data.get("guild_id") or 0))
+        """A chunk of members: by ids, by the beginning of a name, or all."""
+        ids = data.get("user_ids") or []
+        try:
+            guild = self.backend.guilds.get(int(data.get("guild_id") or 0))
+            wanted = {int(user_id) for user_id in (ids if isinstance(ids, list) else [ids])}
+        except (TypeError, ValueError, OverflowError):
+            raise CloseError(4002, "Decode error.") from None
         if guild is None:
             return
-        wanted = {int(user_id) for user_id in data.get("user_ids") or []}
-        found = [m for m in guild.members.values() if not wanted or m.user_id in wanted]
+        query = str(data.get("query") or "").lower()
+        if not wanted and not query and not session.intents.members:
+            raise CloseError(4014, "Disallowed intent(s).")
+        found = [
+            member
+            for member in guild.members.values()
+            if (member.user_id in wanted if wanted else self.backend.users[member.user_id].name.startswith(query))
+        ]
         session.push(
             "GUILD_MEMBERS_CHUNK",
             {
@@ -220,20 +336,15 @@ class Gateway:
                 "members": [dict(serializers.member_payload(self.backend, guild, member)) for member in found],
                 "chunk_index": 0,
                 "chunk_count": 1,
-                "not_found": [],
+                "not_found": [str(user_id) for user_id in wanted - {member.user_id for member in found}],
                 **({"nonce": data["nonce"]} if data.get("nonce") else {}),
             },
         )
 
 
-def _read(text: str) -> tuple[int, Any]:
+def _read(message: WSMessage) -> tuple[int, Any]:
     try:
-        message = json.loads(text)
-        return int(message["op"]), message.get("d")
-    except (ValueError, KeyError, TypeError):
-        return -1, None
-
-
-async def _write(ws: web.WebSocketResponse, outgoing: asyncio.Queue[str] | None) -> None:
-    while outgoing is not None:
-        await ws.send_str(await outgoing.get())
+        read = json.loads(message.data)
+        return int(read["op"]), read.get("d")
+    except (ValueError, KeyError, TypeError, OverflowError):
+        raise CloseError(4002, "Decode error.") from None

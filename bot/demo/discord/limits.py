@@ -1,8 +1,13 @@
-"""Rate limits as Discord states them: a bucket a route and major id, one for the bot as a whole, headers on all."""
+"""Rate limits as Discord states them: a bucket a route and major id, one for the bot as a whole, headers on all.
+
+Windows are fixed, as Discord's are: a bucket that is empty is full again when its window ends.
+https://discord.com/developers/docs/topics/rate-limits
+"""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import time
 from collections import deque
@@ -22,7 +27,11 @@ _RULES: list[tuple[str, re.Pattern[str], int, float]] = [
 ]
 _DEFAULT = (30, 10.0)
 GLOBAL = (50, 1.0)
-_EXEMPT = re.compile(r"/interactions/\d+/[^/]+/callback")
+_CALLBACK = re.compile(r"/interactions/\d+/[^/]+/callback")
+# Interactions and their webhooks are not bound to the bot's global limit.
+_NOT_GLOBAL = re.compile(r"/(?:interactions|webhooks)/\d+/[^/]+(?:/.*)?")
+MOST_INVALID = (10_000, 600.0)  # answers 401, 403 and 429 before the address is shut out
+_MOST_BUCKETS = 10_000
 
 
 @dataclass(frozen=True)
@@ -33,61 +42,89 @@ class Verdict:
     headers: dict[str, str]
     retry_after: float = 0.0
     is_global: bool = False
+    banned: bool = False  # by the edge, before the API: no JSON, no `Via`
+
+
+@dataclass
+class _Window:
+    ends: float = 0.0
+    used: int = 0
+
+    def wait(self, now: float, limit: int, seconds: float) -> float:
+        """Seconds until another request may come; 0.0 for now."""
+        if now >= self.ends:
+            self.ends, self.used = now + seconds, 0
+        return 0.0 if self.used < limit else self.ends - now
 
 
 class Limits:
-    """Counts the bot's requests. `scale` below 1 makes every limit tighter, for tests of patience."""
+    """Counts the bot's requests."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, most_invalid: tuple[int, float] = MOST_INVALID
+    ) -> None:
         self._clock = clock
-        self._buckets: dict[str, deque[float]] = {}
-        self._all: deque[float] = deque()
+        self._windows: dict[str, _Window] = {}
+        self._all = _Window()
+        self._most_invalid, self._invalid_s = most_invalid
+        self._invalid: deque[float] = deque(maxlen=self._most_invalid)
 
     def check(self, method: str, path: str) -> Verdict:
         """Counts one request, unless it is refused."""
-        if _EXEMPT.fullmatch(path):
-            return Verdict(True, {})
         now = self._clock()
-        if retry := _wait(self._all, now, *GLOBAL):
-            headers = {"X-RateLimit-Global": "true", "X-RateLimit-Scope": "global", "Retry-After": str(_up(retry))}
-            return Verdict(False, headers, retry, True)
-        key, limit, seconds = _rule(method, path)
-        used = self._buckets.setdefault(key, deque())
-        retry = _wait(used, now, limit, seconds)
+        if self.shut_out:
+            return Verdict(False, {}, banned=True)
+        if _CALLBACK.fullmatch(path):
+            return Verdict(True, {})
+        is_global = not _NOT_GLOBAL.fullmatch(path)
+        if is_global and (retry := _up(self._all.wait(now, *GLOBAL))):
+            headers = {"X-RateLimit-Global": "true", "X-RateLimit-Scope": "global"}
+            return Verdict(False, {**headers, "Retry-After": str(math.ceil(retry))}, retry, is_global=True)
+        bucket, major, limit, seconds = _rule(method, path)
+        window = self._window(f"{bucket}:{major}", now)
+        retry = _up(window.wait(now, limit, seconds))
         if not retry:
-            used.append(now)
-            self._all.append(now)
-        after = max(0.0, used[0] + seconds - now) if used else seconds
+            window.used += 1
+            self._all.used += is_global
+        after = max(0.0, window.ends - now)
         headers = {
             "X-RateLimit-Limit": str(limit),
-            "X-RateLimit-Remaining": str(max(0, limit - len(used))),
+            "X-RateLimit-Remaining": str(max(0, limit - window.used)),
             "X-RateLimit-Reset": f"{time.time() + after:.3f}",
-            "X-RateLimit-Reset-After": f"{after:.3f}",
-            "X-RateLimit-Bucket": hashlib.sha256(key.encode()).hexdigest()[:32],
+            "X-RateLimit-Reset-After": f"{_up(after):.3f}",
+            "X-RateLimit-Bucket": hashlib.sha256(bucket.encode()).hexdigest()[:32],
         }
         if retry:
-            headers |= {"Retry-After": str(_up(retry)), "X-RateLimit-Scope": "user"}
-            return Verdict(False, headers, retry)
-        if len(self._buckets) > 10_000:
-            self._buckets = {k: v for k, v in self._buckets.items() if v and now - v[-1] < 60}
-        return Verdict(True, headers)
+            headers |= {"Retry-After": str(math.ceil(retry)), "X-RateLimit-Scope": "user"}
+        return Verdict(not retry, headers, retry)
+
+    @property
+    def shut_out(self) -> bool:
+        """Whether the address, whoever asks from there, had too many invalid requests."""
+        full = len(self._invalid) == self._most_invalid
+        return full and self._clock() - self._invalid[0] < self._invalid_s
+
+    def note(self, status: int) -> None:
+        """Remembers an answer's status: too many invalid requests shut an address out."""
+        if status in {401, 403, 429}:
+            self._invalid.append(self._clock())
+
+    def _window(self, key: str, now: float) -> _Window:
+        if len(self._windows) > _MOST_BUCKETS:
+            self._windows = {known: window for known, window in self._windows.items() if window.ends > now}
+        return self._windows.setdefault(key, _Window())
 
 
-def _wait(used: deque[float], now: float, limit: int, seconds: float) -> float:
-    while used and now - used[0] >= seconds:
-        used.popleft()
-    return 0.0 if len(used) < limit else used[0] + seconds - now
-
-
-def _rule(method: str, path: str) -> tuple[str, int, float]:
+def _rule(method: str, path: str) -> tuple[str, str, int, float]:
     for index, (verb, pattern, limit, seconds) in enumerate(_RULES):
         match = pattern.fullmatch(path)
         if match and verb in {"*", method}:
-            return f"{index}:{match[1]}", limit, seconds
+            return str(index), match[1], limit, seconds
+    major = re.match(r"/(?:channels|guilds)/(\d+)", path)
     template = re.sub(r"\d{5,}", "{id}", path)
-    return f"{method}:{template}", *_DEFAULT
+    return f"{method}:{template}", major[1] if major else "", *_DEFAULT
 
 
 def _up(seconds: float) -> float:
     """Never tells a client to come back a moment too early."""
-    return round(seconds + 0.001, 3)
+    return math.ceil(seconds * 1000) / 1000

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
+import secrets
 import sys
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,142 +19,165 @@ from simcord.backend.errors import BackendError
 from simcord.http import router
 from simcord.http import routes as _routes  # noqa: F401  # registers them
 
+from bot.demo.discord import rules
+from bot.demo.discord.attachments import MOST_BYTES, safe_name
 from bot.demo.discord.gateway import Gateway
+from bot.demo.discord.interactions import Interactions
 from bot.demo.discord.limits import Limits
 from bot.demo.discord.world import World
 
 log = logging.getLogger(__name__)
 
-MOST_BYTES = 10 * 1024 * 1024  # of one file, in a guild without boosts
-MOST_THREADS = 1000
 NONCE_S = 300.0
+_MOST_NONCES = 10_000
+_REACTIONS = re.compile(r"/channels/\d+/messages/\d+/reactions/[^/]+")
+# Discord's edge names itself; discord.py takes a 429 without it for a ban of the address and does not try again.
+_VIA = {"Via": "1.1 embedded"}
 
 
 class Rest:
-    """Answers the bot's requests."""
+    """Answers the bot's requests. `on_change` is told of every request that changes something without an event."""
 
-    def __init__(self, world: World, gateway: Gateway, token: str, limits: Limits) -> None:
+    def __init__(
+        self,
+        world: World,
+        gateway: Gateway,
+        interactions: Interactions,
+        limits: Limits,
+        token: str,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
         self.world = world
         self.gateway = gateway
+        self.interactions = interactions
         self.limits = limits
+        self.on_interaction: list[Callable[[int], None]] = [interactions.changed]
         self._token = token
+        self._on_change = on_change
         self._nonces: dict[tuple[str, str], tuple[float, int]] = {}
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One request to /api/v10/…"""
         path = "/" + request.match_info["path"].strip("/")
         # Callbacks and follow-ups are authorised by the token in their path, as on Discord.
-        if not path.startswith(("/interactions/", "/webhooks/")) and (
-            request.headers.get("Authorization") != f"Bot {self._token}"
-        ):
-            return reply({"message": "401: Unauthorized", "code": 0}, 401)
+        authorised = path.startswith(("/interactions/", "/webhooks/")) or secrets.compare_digest(
+            request.headers.get("Authorization", "").encode(errors="replace"), f"Bot {self._token}".encode()
+        )
+        if not authorised and not self.limits.shut_out:
+            self.limits.note(401)
+            return reply({"message": "401: Unauthorized", "code": 0}, 401, _VIA)
         verdict = self.limits.check(request.method, path)
+        if verdict.banned:
+            return web.Response(status=429, text="error code: 1015")
+        headers = {**verdict.headers, **_VIA}
         if not verdict.allowed:
+            self.limits.note(429)
             body = {"message": "You are being rate limited.", "retry_after": verdict.retry_after}
-            return reply({**body, "global": verdict.is_global}, 429, verdict.headers)
+            return reply({**body, "global": verdict.is_global}, 429, headers)
+        status, result = await self._answer(request, path)
+        self.limits.note(status)
+        if result is None:
+            return web.Response(status=204, headers=headers)
+        return reply(result, status, headers)
+
+    async def _answer(self, request: web.Request, path: str) -> tuple[int, Any]:
         try:
-            json_body, files = await _read_body(request)
+            json_body, files = await read_body(request)
             result = self._dispatch(request, path, json_body, files)
         except (router.RouteNotImplemented, router.UnsupportedField) as error:
             sys.stderr.write(f"The embedded Discord lacks this: {error}\n")  # loudly: never fake a success
-            return reply({"code": 0, "message": str(error)}, 501, verdict.headers)
+            sys.stderr.flush()
+            return 501, {"code": 0, "message": str(error)}
         except BackendError as error:
-            return reply(error.to_json(), error.status, verdict.headers)
-        except (ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
+            return error.status, error.to_json()
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             log.warning("A request was not understood: %s %s: %r", request.method, path, error)
-            return reply({"code": 50035, "message": "Invalid Form Body"}, 400, verdict.headers)
-        if result is None:
-            return web.Response(status=204, headers=verdict.headers)
-        return reply(result, 200, verdict.headers)
+            return 400, {"code": 50035, "message": "Invalid Form Body"}
+        if request.method != "GET":
+            self._on_change()
+        return 200, result
 
     def _dispatch(self, request: web.Request, path: str, body: Any, files: list[Any]) -> Any:
-        backend = self.world.backend
-        if path in {"/gateway", "/gateway/bot"}:
-            return {
-                "url": self.gateway.url,
-                "shards": 1,
-                "session_start_limit": {"total": 1000, "remaining": 999, "reset_after": 0, "max_concurrency": 1},
-            }
+        method, params = request.method, dict(request.query)
+        if path == "/gateway":
+            return {"url": self.gateway.url}
+        if path == "/gateway/bot":
+            return self.gateway.describe()
         if path == "/applications/@me":
             path = "/oauth2/applications/@me"
-        self._check(request.method, path, body, files)
-        posts = request.method == "POST" and path.startswith("/channels/") and path.endswith("/messages")
-        nonce = self._nonce(path, body) if posts else None
-        if nonce is not None and (known := self._nonces.get(nonce)) and time.monotonic() - known[0] < NONCE_S:
-            channel_id = path.split("/")[2]
-            path, body, files, method = f"/channels/{channel_id}/messages/{known[1]}", None, [], "GET"
-        else:
-            method = request.method
+        interaction_id = self.interactions.of_path(path)
+        if interaction_id is not None and self.interactions.refuses(interaction_id, path):
+            raise BackendError(401, 50027, "Invalid Webhook Token")
+        rules.check(self.world.backend, method, path, body, files)
+        posts = method == "POST" and path.startswith("/channels/") and path.endswith("/messages")
+        if posts and (known := self._posted_before(path, body)) is not None:
+            return known
         if method == "PATCH" and (thread := self._thread(path)) is not None:
             return self._edit_thread(thread, body)
         result = router.dispatch(
-            backend,
+            self.world.backend,
             method,
             path,
             json=body,
-            params=dict(request.query),
+            params=params,
             files=files,
             reason=request.headers.get("X-Audit-Log-Reason"),
             message_content_access=False,
         )
+        if interaction_id is not None:
+            for listener in self.on_interaction:
+                listener(interaction_id)
+        if method == "GET" and _REACTIONS.fullmatch(path):
+            return _page(result, params)
         if posts and isinstance(result, dict):
-            if nonce is not None:
-                if len(self._nonces) > 10_000:
-                    self._nonces.clear()
-                self._nonces[nonce] = (time.monotonic(), int(result["id"]))
-            if isinstance(body, dict) and body.get("nonce") is not None:
-                result["nonce"] = body["nonce"]
-        if path.startswith("/interactions/"):
-            self.world.forget_the_past()
+            self._remember_post(path, body, result)
         return result
+
+    # ------------------------------------------------------------------ nonces
+
+    def _posted_before(self, path: str, body: Any) -> Any | None:
+        """The message that was posted with this nonce a little while ago, where the bot asks for that."""
+        if not isinstance(body, dict) or not body.get("enforce_nonce") or body.get("nonce") is None:
+            return None
+        posted = self._nonces.get((path, str(body["nonce"])))
+        if posted is None or time.monotonic() - posted[0] > NONCE_S:
+            return None
+        message = self.world.backend.messages.get(int(path.split("/")[2]), {}).get(posted[1])
+        if message is None:
+            return None
+        return {**serializers.message_payload(self.world.backend, message), "nonce": body["nonce"]}
+
+    def _remember_post(self, path: str, body: Any, result: dict[str, Any]) -> None:
+        nonce = body.get("nonce") if isinstance(body, dict) else None
+        if nonce is None:
+            return
+        result["nonce"] = nonce
+        now = time.monotonic()
+        if len(self._nonces) > _MOST_NONCES:
+            self._nonces = {key: known for key, known in self._nonces.items() if now - known[0] < NONCE_S}
+        self._nonces[(path, str(nonce))] = (now, int(result["id"]))
+
+    # ------------------------------------------------------------------ threads
 
     def _thread(self, path: str) -> Any | None:
         """The thread that a path such as /channels/1 names."""
-        parts = path.strip("/").split("/")
-        if len(parts) != 2 or parts[0] != "channels" or not parts[1].isdigit():
-            return None
-        channel = self.world.backend.channels.get(int(parts[1]))
+        match = re.fullmatch(r"/channels/(\d+)", path)
+        channel = self.world.backend.channels.get(int(match[1])) if match else None
         return channel if channel is not None and channel.is_thread else None
 
     def _edit_thread(self, thread: Any, body: Any) -> Any:
         """Threads are managed with Manage Threads, where simcord asks for Manage Channels."""
         backend = self.world.backend
-        known = ("archived", "locked", "auto_archive_duration", "invitable", "name", "rate_limit_per_user")
-        if not isinstance(body, dict) or set(body) - set(known):
-            raise BackendError(400, 50035, "Invalid Form Body")
-        backend.require_permissions(thread.guild_id, backend.bot_user.id, thread.id, "manage_threads")
+        body = rules.check_thread_edit(body)
+        names = () if thread.owner_id == backend.bot_user.id and "locked" not in body else ("manage_threads",)
+        backend.require_permissions(thread.guild_id, backend.bot_user.id, thread.id, *names)
         changes = {key: body[key] for key in ("name", "rate_limit_per_user") if key in body}
-        metadata = {key: body[key] for key in known[:4] if key in body}
+        kept = ("archived", "locked", "auto_archive_duration", "invitable")
+        metadata = {key: body[key] for key in kept if key in body}
+        if "archived" in metadata:
+            metadata["archive_timestamp"] = backend.now_iso()
         backend.edit_channel(thread.id, changes, overwrites=None, thread_metadata=metadata)
         return dict(serializers.channel_payload(backend, thread))
-
-    @staticmethod
-    def _nonce(path: str, body: Any) -> tuple[str, str] | None:
-        if isinstance(body, dict) and body.get("enforce_nonce") and body.get("nonce") is not None:
-            return path, str(body["nonce"])[:25]
-        return None
-
-    def _check(self, method: str, path: str, body: Any, files: list[Any]) -> None:
-        """What Discord refuses and simcord lets pass."""
-        if any(len(file.fp.getbuffer()) > MOST_BYTES for file in files):
-            raise BackendError(413, 40005, "Request entity too large")
-        if not isinstance(body, dict):
-            return
-        if path.endswith("/threads") and method == "POST":
-            if not 1 <= len(str(body.get("name") or "")) <= 100:
-                raise BackendError(400, 50035, "Invalid Form Body: name must be between 1 and 100 in length.")
-            active = sum(
-                1
-                for thread_id in self.world.guild.thread_ids
-                if not self.world.backend.channels[thread_id].thread_metadata.archived
-            )
-            if active >= MOST_THREADS:
-                raise BackendError(400, 160006, "Maximum number of active threads reached")
-        if len(str(body.get("nonce") or "")) > 25:
-            raise BackendError(400, 50035, "Invalid Form Body: nonce must be 25 or fewer in length.")
-        for url in _urls(body.get("components")):
-            if not url.startswith(("https://", "http://", "attachment://")):
-                raise BackendError(400, 50035, "Invalid Form Body: Scheme must be one of http, https, attachment.")
 
 
 def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
@@ -160,39 +186,42 @@ def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -
     return web.Response(body=data, status=status, headers={**(headers or {}), "Content-Type": "application/json"})
 
 
-async def _read_body(request: web.Request) -> tuple[Any, list[Any]]:
-    """The JSON body and the files, from JSON or from a multipart form."""
+async def read_body(request: web.Request) -> tuple[Any, list[Any]]:
+    """The JSON body and the files, from JSON or from a multipart form. Raises BackendError when it is too large."""
+    if (request.content_length or 0) > rules.MOST_REQUEST_BYTES:
+        raise rules.too_large()
     if not request.content_type.startswith("multipart"):
         return (await request.json() if request.can_read_body else None), []
     form: list[dict[str, Any]] = []
     files: list[Any] = []
+    total = 0
     async for part in await request.multipart():
         if not isinstance(part, BodyPartReader):
             continue
+        data = bytearray()
+        while chunk := await part.read_chunk(1 << 16):
+            data += chunk
+            total += len(chunk)
+            if len(data) > MOST_BYTES or total > rules.MOST_REQUEST_BYTES:
+                raise rules.too_large()
         if part.filename is None:
-            form.append({"name": part.name, "value": await part.text()})
+            form.append({"name": part.name, "value": data.decode()})
         else:
-            data = await part.read(decode=False)
-            files.append(SimpleNamespace(fp=io.BytesIO(data), filename=part.filename, description=None))
+            files.append(SimpleNamespace(fp=io.BytesIO(data), filename=safe_name(part.filename), description=None))
     body, files = router.parse_form(form, files)
-    attachments = (body.get("data") or body).get("attachments") if isinstance(body, dict) else None
-    for described in attachments or []:
-        index = described.get("id")
-        if isinstance(index, int | str) and str(index).isdigit() and int(index) < len(files):
+    inner = body.get("data") or body if isinstance(body, dict) else {}
+    for described in inner.get("attachments") or []:
+        index = str(described.get("id"))
+        if index.isdigit() and int(index) < len(files):
             files[int(index)].description = described.get("description")
-            files[int(index)].filename = described.get("filename") or files[int(index)].filename
+            files[int(index)].filename = safe_name(str(described.get("filename") or files[int(index)].filename))
     return body, files
 
 
-def _urls(components: Any) -> list[str]:
-    """Every address in a tree of components."""
-    found: list[str] = []
-    if isinstance(components, dict):
-        if isinstance(components.get("url"), str):
-            found.append(components["url"])
-        for value in components.values():
-            found += _urls(value)
-    elif isinstance(components, list):
-        for value in components:
-            found += _urls(value)
-    return found
+def _page(users: list[dict[str, Any]], params: dict[str, str]) -> list[dict[str, Any]]:
+    """Who reacted, in pages by id as Discord gives them; simcord gives all at once."""
+    after, limit = int(params.get("after", 0)), int(params.get("limit", 25))
+    if not 1 <= limit <= 100:
+        raise rules.invalid("limit must be between 1 and 100.")
+    later = sorted((user for user in users if int(user["id"]) > after), key=lambda user: int(user["id"]))
+    return later[:limit]

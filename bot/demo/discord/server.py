@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+import ipaddress
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
+from bot.demo.discord.acting import Acting
 from bot.demo.discord.control import Control
 from bot.demo.discord.gateway import Gateway
+from bot.demo.discord.interactions import ANSWER_S, TOKEN_S, Interactions
 from bot.demo.discord.limits import Limits
-from bot.demo.discord.rest import MOST_BYTES, Rest
-from bot.demo.discord.world import World
-
-log = logging.getLogger(__name__)
-
-SAVE_S = 0.5
+from bot.demo.discord.rest import Rest
+from bot.demo.discord.rules import MOST_REQUEST_BYTES
+from bot.demo.discord.world import People, World, watch
 
 
 @dataclass(frozen=True)
@@ -31,8 +28,18 @@ class DiscordConfig:
     state: Path
     bot_token: str = field(repr=False)
     control_token: str = field(repr=False)
-    port: int = 0
+    port: int = 0  # 0 takes a free one
+    host: str = "127.0.0.1"
+    people: People = field(default_factory=People)  # of a new state
     heartbeat_s: float = 41.25
+    answer_s: float = ANSWER_S  # until an interaction's first answer
+    token_s: float = TOKEN_S  # until its token expires
+
+    def __post_init__(self) -> None:
+        if not ipaddress.ip_address(self.host).is_loopback:
+            raise ValueError("The embedded Discord listens on loopback addresses only.")
+        if not self.bot_token or not self.control_token:
+            raise ValueError("The tokens of the bot and of the control plane must not be empty.")
 
 
 class EmbeddedDiscord:
@@ -41,77 +48,68 @@ class EmbeddedDiscord:
     def __init__(self, config: DiscordConfig) -> None:
         self.config = config
         self.port = 0
+        self.world: World | None = None
         self._runner: web.AppRunner | None = None
         self._saver: asyncio.Task[None] | None = None
-        self._changed = asyncio.Event()
-        self.world: World | None = None
 
     async def start(self) -> None:
-        """Raises OSError when the port is taken."""
-        config = self.config
-        config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        """Raises OSError when the port is taken, WorldError when the state cannot be used."""
+        listener = _listen(self.config.host, self.config.port)
         try:
-            listener.bind(("127.0.0.1", config.port))
-        except OSError:
+            self.port = listener.getsockname()[1]
+            host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+            world = World.open(self.config.state, f"http://{host}:{self.port}", self.config.people)
+        except BaseException:
             listener.close()
             raise
-        self.port = listener.getsockname()[1]
-        base = f"http://127.0.0.1:{self.port}"
-        world = self.world = World.open(config.state, base)
-        gateway = Gateway(
-            world.backend, config.bot_token, f"ws://127.0.0.1:{self.port}/gateway", heartbeat_s=config.heartbeat_s
+        self.world = world
+        changed = asyncio.Event()
+        changed.set()
+        self._runner = web.AppRunner(
+            self._compose(world, f"ws://{host}:{self.port}/gateway", changed), access_log=None, shutdown_timeout=1
         )
-        rest = Rest(world, gateway, config.bot_token, Limits())
-        control = Control(world, gateway, config.control_token)
-        world.backend.subscribers.append(self._note_change)
-        app = web.Application(client_max_size=3 * MOST_BYTES)
-        app.router.add_routes(
-            [
-                web.route("*", "/api/v10/{path:.*}", rest.handle),
-                web.get("/gateway", gateway.handle),
-                web.get("/gateway/", gateway.handle),
-                web.get("/attachments/{channel}/{id}/{name}", self._attachment),
-                *control.routes(),
-            ]
-        )
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
-        await web.SockSite(self._runner, listener).start()
-        self._changed.set()
-        self._saver = asyncio.create_task(self._keep_saving(), name="save the world")
+        await web.SockSite(self._runner, listener, backlog=1024).start()
+        self._saver = asyncio.create_task(world.keep_saving(changed), name="save the world")
 
     async def close(self) -> None:
-        """Saves and stops."""
+        """Stops and saves."""
+        if self._runner is not None:
+            await self._runner.cleanup()
         if self._saver is not None:
             self._saver.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._saver
         if self.world is not None:
-            self.world.save()
-        if self._runner is not None:
-            await self._runner.cleanup()
+            self.world.close()
 
-    def _note_change(self, _event: str, _payload: Mapping[str, Any]) -> None:
-        self._changed.set()
+    def _compose(self, world: World, gateway_url: str, changed: asyncio.Event) -> web.Application:
+        config = self.config
+        gateway = Gateway(world.backend, config.bot_token, gateway_url, heartbeat_s=config.heartbeat_s)
+        interactions = Interactions(world, answer_s=config.answer_s, token_s=config.token_s)
+        rest = Rest(world, gateway, interactions, Limits(), config.bot_token, changed.set)
+        control = Control(world, gateway, interactions, Acting(world, gateway, interactions), config.control_token)
+        rest.on_interaction.append(control.tell_of_interaction)
+        watch(world.backend, changed.set)
+        app = web.Application(client_max_size=MOST_REQUEST_BYTES)
+        app.router.add_routes(
+            [
+                web.route("*", "/api/v10/{path:.*}", rest.handle),
+                web.get("/gateway", gateway.handle),
+                web.get("/gateway/", gateway.handle),
+                web.get("/attachments/{channel}/{id}/{name}", world.backend.cdn.serve),
+                *control.routes(),
+            ]
+        )
+        return app
 
-    async def _keep_saving(self) -> None:
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
-            if self.world is not None:
-                self.world.save()
-            await asyncio.sleep(SAVE_S)
 
-    async def _attachment(self, request: web.Request) -> web.StreamResponse:
-        attachments = self.world.backend.cdn if self.world else None
-        path = attachments.path(request.match_info["id"], request.match_info["name"]) if attachments else None
-        if path is None:
-            raise web.HTTPNotFound
-        # Members' files must never run as a page of this origin.
-        headers = {
-            "X-Content-Type-Options": "nosniff",
-            "Content-Security-Policy": "default-src 'none'; media-src 'self'",
-        }
-        return web.FileResponse(path, headers=headers)
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener

@@ -1,25 +1,31 @@
-"""The demo's guild, and how it is kept: members, channels, threads, messages and attachments outlive a restart."""
+"""The demo's guild, and how it is kept: members, channels, threads, messages and commands outlive a restart."""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import enum
+import fcntl
 import json
 import logging
-import mimetypes
 import os
-import re
+import threading
+import time
 import types
 import typing
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import discord
 from simcord._clock import Clock
 from simcord.backend import Backend
 from simcord.backend.models import Channel, Guild, Message, User
+
+from bot.demo.discord.attachments import Attachments
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +46,22 @@ BOT_PERMISSIONS = discord.Permissions(
     read_message_history=True,
     add_reactions=True,
 )
+SAVE_S = 0.5  # between two savings; longer where saving itself takes long
+_KEPT_CALLS = 100  # of simcord's own records, which are made for tests
+
+
+class WorldError(Exception):
+    """The saved world cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class People:
+    """Who and what is in a new guild. A saved one stays as it is."""
+
+    guild: str = GUILD_NAME
+    moderators: tuple[str, ...] = (MODERATOR,)
+    members: tuple[str, ...] = MEMBERS
+    channels: tuple[str, ...] = CHANNELS
 
 
 class RealClock(Clock):  # type: ignore[misc]  # simcord ships no types
@@ -52,46 +74,6 @@ class RealClock(Clock):  # type: ignore[misc]  # simcord ships no types
         raise RuntimeError("The embedded Discord lives in real time.")
 
 
-class Attachments:
-    """Uploaded files, on disk; their addresses are on this server and good for ever."""
-
-    def __init__(self, folder: Path, base_url: str) -> None:
-        self.folder = folder
-        self.base_url = base_url
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-
-    def store_attachment(
-        self, attachment_id: int, channel_id: int, filename: str, data: bytes, description: str | None
-    ) -> dict[str, Any]:
-        """Stores a file and returns its attachment object, as Discord describes one."""
-        name = re.sub(r"[^A-Za-z0-9._-]", "_", filename).lstrip(".")[-100:] or "file"
-        path = self.folder / f"{attachment_id}-{name}"
-        path.write_bytes(data)
-        url = f"{self.base_url}/attachments/{channel_id}/{attachment_id}/{name}"
-        return {
-            "id": str(attachment_id),
-            "filename": name,
-            "description": description,
-            "size": len(data),
-            "url": url,
-            "proxy_url": url,
-            "content_type": mimetypes.guess_type(name)[0] or "application/octet-stream",
-        }
-
-    def path(self, attachment_id: str, name: str) -> Path | None:
-        """Where a file lies, if there is one of that name."""
-        if not attachment_id.isdigit() or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", name):
-            return None
-        path = self.folder / f"{attachment_id}-{name}"
-        return path if path.is_file() else None
-
-    def get(self, url: str) -> bytes | None:
-        """The bytes behind one of our addresses (simcord asks)."""
-        attachment_id, _, name = url.removeprefix(f"{self.base_url}/attachments/").partition("/")[2].partition("/")
-        path = self.path(attachment_id, name)
-        return path.read_bytes() if path else None
-
-
 @dataclass
 class World:
     """simcord's backend, with the one guild in it."""
@@ -99,18 +81,38 @@ class World:
     backend: Any
     state: Path
     guild_id: int
+    _lock: IO[str]
+    _writing: threading.Lock = field(default_factory=threading.Lock)
+    _version: int = 0  # of what was last put into words
+    _written: int = 0
 
     @classmethod
-    def open(cls, state: Path, base_url: str) -> World:
-        """The world of an earlier run, or a new one."""
-        backend = Backend(clock=RealClock())
-        backend.cdn = Attachments(state / "attachments", base_url)
-        saved = state / "world.json"
-        if saved.exists():
-            _restore(backend, json.loads(saved.read_text()), base_url)
-            return cls(backend, state, next(iter(backend.guilds)))
-        guild_id = _create(backend)
-        return cls(backend, state, guild_id)
+    def open(cls, state: Path, base_url: str, people: People | None = None) -> World:
+        """The world of an earlier run, or a new one.
+
+        Raises WorldError when it cannot be read, or when another process has it open.
+        """
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = _lock(state)
+        try:
+            backend = Backend(clock=RealClock())
+            backend.cdn = Attachments(state / "attachments", base_url)
+            backend.http_requests = deque(maxlen=_KEPT_CALLS)
+            backend.transcript = deque(maxlen=_KEPT_CALLS)
+            saved = state / "world.json"
+            known = saved.exists()
+            guild_id = _open_saved(backend, saved, base_url) if known else _create(backend, people or People())
+        except BaseException:
+            lock.close()
+            raise
+        return cls(backend, state, guild_id, lock)
+
+    def close(self) -> None:
+        """Saves, and lets others have the folder."""
+        try:
+            self._write(*self._text())
+        finally:
+            self._lock.close()
 
     @property
     def guild(self) -> Any:
@@ -123,41 +125,64 @@ class World:
                 return int(user_id)
         return None
 
-    def save(self) -> None:
-        """Replaces the saved world at once or not at all."""
+    async def keep_saving(self, changed: asyncio.Event) -> None:
+        """Saves after changes, for ever: a process killed by force loses at most what `SAVE_S` holds."""
+        while True:
+            await changed.wait()
+            changed.clear()
+            began = time.monotonic()
+            try:
+                await asyncio.to_thread(self._write, *self._text())
+            except OSError as error:  # a full disk may have room again
+                log.error("The world could not be saved: %s. It is tried again.", error)
+                changed.set()
+            # A large world takes long to write down, and nobody may wait for that more than a tenth of the time.
+            await asyncio.sleep(max(SAVE_S, 9 * (time.monotonic() - began)))
+
+    def _text(self) -> tuple[int, str]:
+        self._version += 1
+        return self._version, json.dumps(_dump(self.backend))
+
+    def _write(self, version: int, text: str) -> None:
+        """Replaces the saved world at once or not at all; an older one never replaces a newer one."""
         path = self.state / "world.json"
         new = path.with_suffix(".new")
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(_dump(self.backend), file)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-
-    def forget_the_past(self) -> None:
-        """Lets go of the requests and events that simcord keeps for tests: a server runs for days."""
-        backend = self.backend
-        backend.http_requests.clear()
-        backend.transcript.clear()
-        while len(backend.interactions) > 5000:
-            record = backend.interactions.pop(next(iter(backend.interactions)))
-            backend.interaction_tokens.pop(record.token, None)
+        with self._writing:
+            if version < self._written:
+                return
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(path)
+            self._written = version
 
 
-def _create(backend: Any) -> int:
+def _lock(state: Path) -> IO[str]:
+    lock = os.fdopen(os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o600), "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise WorldError(f"Another process uses {state}. Stop it, or take another --state folder.") from None
+    return lock
+
+
+def _create(backend: Any, people: People) -> int:
     backend.bot_user.name = "FLock"
     owner = backend.make_user("owner")
-    guild = backend.create_guild(GUILD_NAME, owner_id=owner.id)
+    guild = backend.create_guild(people.guild, owner_id=owner.id)
     for role in guild.roles.values():
         if role.managed:
             role.name, role.permissions = "FLock", BOT_PERMISSIONS.value
-    # Members may do what members usually may; what the bot may do comes from its own role alone.
     moderators = backend.create_role(
         guild.id, "Moderator", permissions=discord.Permissions(manage_guild=True, manage_messages=True).value
     )
-    backend.add_member(guild.id, backend.make_user(MODERATOR).id, roles=[moderators.id])
-    for name in MEMBERS:
+    for name in people.moderators:
+        backend.add_member(guild.id, backend.make_user(name).id, roles=[moderators.id])
+    for name in people.members:
         backend.add_member(guild.id, backend.make_user(name).id)
-    for name in CHANNELS:
+    for name in people.channels:
         backend.create_channel(guild.id, name)
     return int(guild.id)
 
@@ -209,21 +234,37 @@ def _dump(backend: Any) -> dict[str, Any]:
         "users": _plain(backend.users),
         "guilds": _plain(backend.guilds),
         "channels": _plain(backend.channels),
+        "dm_channels": _plain(backend.dm_channels),
         "messages": _plain(lasting),
         "commands": [[scope, list(commands.values())] for scope, commands in backend.commands.items()],
     }
 
 
-def _restore(backend: Any, saved: dict[str, Any], base_url: str) -> None:
-    if saved["base_url"] != base_url:  # another port this time: the addresses of attachments move along
-        saved = json.loads(json.dumps(saved).replace(saved["base_url"], base_url))
+def _open_saved(backend: Any, path: Path, base_url: str) -> int:
+    try:
+        saved = json.loads(path.read_text())
+        if saved["base_url"] != base_url:  # another port this time: the addresses of attachments move along
+            saved = json.loads(path.read_text().replace(f"{saved['base_url']}/", f"{base_url}/"))
+        _restore(backend, saved)
+        return int(next(iter(backend.guilds)))
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise WorldError(f"{path} cannot be read. Take another --state folder, or remove this one.") from error
+
+
+def _restore(backend: Any, saved: dict[str, Any]) -> None:
     backend.application_id = saved["application_id"]
     backend.users = _typed(dict[int, User], saved["users"])
     backend.bot_user = backend.users[saved["bot_user_id"]]
     backend.guilds = _typed(dict[int, Guild], saved["guilds"])
     backend.channels = _typed(dict[int, Channel], saved["channels"])
+    backend.dm_channels = _typed(dict[int, int], saved.get("dm_channels", {}))
     backend.messages = _typed(dict[int, dict[int, Message]], saved["messages"])
     backend.commands = {
         scope: {(command["name"], command["type"]): command for command in commands}
         for scope, commands in saved["commands"]
     }
+
+
+def watch(backend: Any, changed: Callable[[], None]) -> None:
+    """Calls back at every event of the world."""
+    backend.subscribers.append(lambda _event, _payload: changed())

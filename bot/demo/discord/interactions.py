@@ -1,0 +1,156 @@
+"""Interactions from their beginning to what a person sees of them, with Discord's deadlines on the real clock."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from typing import Any
+
+from simcord import interactions as simcord_interactions
+from simcord.backend import serializers
+
+from bot.demo.discord.attachments import MOST_BYTES
+from bot.demo.discord.world import World
+
+ANSWER_S = 3.0  # for the first answer
+TOKEN_S = 15 * 60.0  # for all that follows
+MOST_KEPT = 5000
+COMMAND, COMPONENT, AUTOCOMPLETE, MODAL = 2, 3, 4, 5
+
+Body = dict[str, Any]
+
+
+class Interactions:
+    """Opens interactions, tells how they stand, and forgets old ones."""
+
+    def __init__(self, world: World, *, answer_s: float = ANSWER_S, token_s: float = TOKEN_S) -> None:
+        self.world = world
+        self._answer_s = answer_s
+        self._token_s = token_s
+        self._waiting: dict[int, set[asyncio.Future[None]]] = {}
+
+    def open(self, kind: int, member_id: int, channel_id: int, data: Body, message: Any = None) -> tuple[int, Body]:
+        """A new interaction: its id, and the payload for the bot."""
+        backend = self.world.backend
+        record, payload = simcord_interactions.base_payload(
+            backend,
+            type=kind,
+            channel_id=channel_id,
+            guild_id=backend.get_channel(channel_id).guild_id,
+            user_id=member_id,
+            data=data,
+        )
+        # A token lets its holder speak as the bot: nobody may guess it.
+        del backend.interaction_tokens[record.token]
+        record.token = payload["token"] = secrets.token_urlsafe(48)
+        backend.interaction_tokens[record.token] = record.id
+        record.initial_response_deadline = backend.iso_after(self._answer_s)
+        record.expires_at = backend.iso_after(self._token_s)
+        payload["attachment_size_limit"] = MOST_BYTES
+        if message is not None:
+            payload["message"] = plain(serializers.message_payload(backend, message))
+            record.source_message_id = message.id
+        self._forget_old()
+        return record.id, payload
+
+    def of_path(self, path: str) -> int | None:
+        """Whose interaction a request such as /webhooks/{application}/{token}/… is about."""
+        parts = path.strip("/").split("/")
+        if len(parts) < 3 or parts[0] not in {"interactions", "webhooks"}:
+            return None
+        found: int | None = self.world.backend.interaction_tokens.get(parts[2])
+        return found
+
+    def refuses(self, interaction_id: int, path: str) -> bool:
+        """Whether a follow-up comes after its token has expired."""
+        record = self.world.backend.interactions[interaction_id]
+        return path.startswith("/webhooks/") and bool(record.expires_at <= self.world.backend.now_iso())
+
+    def changed(self, interaction_id: int) -> None:
+        """Wakes whoever waits for an answer."""
+        for waiter in self._waiting.pop(interaction_id, ()):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def wait(self, interaction_id: int, seconds: float) -> Body | None:
+        """How it stands, once it is answered or has failed, or after so many seconds."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while True:
+            status = self.status(interaction_id)
+            if status is None or is_settled(status) or (left := until - loop.time()) <= 0:
+                return status
+            waiter: asyncio.Future[None] = loop.create_future()
+            self._waiting.setdefault(interaction_id, set()).add(waiter)
+            try:
+                # Nothing tells that the first deadline has passed: look again shortly after it.
+                await asyncio.wait({waiter}, timeout=min(left, self._answer_s + 0.01))
+            finally:
+                if waiters := self._waiting.get(interaction_id):  # nobody woke us
+                    waiters.discard(waiter)
+                    if not waiters:
+                        del self._waiting[interaction_id]
+
+    def status(self, interaction_id: int) -> Body | None:
+        """What its member sees of it; nothing where there is no such interaction (any more)."""
+        backend = self.world.backend
+        record = backend.interactions.get(interaction_id)
+        if record is None:
+            return None
+        messages = backend.messages.get(record.channel_id, {})
+        now = backend.now_iso()
+        return {
+            "id": str(record.id),
+            "type": record.type,
+            "member": backend.users[record.user_id].name,
+            "channel_id": str(record.channel_id),
+            "kind": record.response_kind.value if record.response_kind else None,
+            # What a person sees as "the application did not respond".
+            "failed": not record.responded and now >= record.initial_response_deadline,
+            "expired": now >= record.expires_at,
+            "loading": record.loading,
+            "ephemeral": record.ephemeral,
+            "messages": [self.shown(messages[i]) for i in [record.message_id, *record.followup_ids] if i in messages],
+            "modal": record.modal,
+            "choices": record.autocomplete_choices,
+        }
+
+    def shown(self, message: Any) -> Body:
+        """A message as its readers see it, with its thread and whether it is for one member alone."""
+        backend = self.world.backend
+        payload: Body = plain(serializers.message_payload(backend, message))
+        payload["ephemeral"] = message.is_ephemeral
+        if message.is_ephemeral:
+            user_id = int(((message.interaction_metadata or {}).get("user") or {}).get("id") or 0)
+            payload["only_for"] = backend.users[user_id].name if user_id in backend.users else None
+        thread = backend.channels.get(message.id)
+        if thread is not None:
+            payload["thread"] = plain(serializers.channel_payload(backend, thread))
+        return payload
+
+    def _forget_old(self) -> None:
+        """A server runs for days; what only one member saw is gone with the interaction, as with a client's restart."""
+        backend = self.world.backend
+        while len(backend.interactions) > MOST_KEPT:
+            record = backend.interactions.pop(next(iter(backend.interactions)))
+            backend.interaction_tokens.pop(record.token, None)
+            messages = backend.messages.get(record.channel_id, {})
+            for message_id in [record.message_id, *record.followup_ids]:
+                if message_id in messages and messages[message_id].is_ephemeral:
+                    del messages[message_id]
+        if len(backend._reserved_ids) > 20 * MOST_KEPT:
+            # simcord remembers every id it gave; those of the past cannot come again, since ids hold the time.
+            latest = max(backend._sequences)
+            backend._reserved_ids = {i for i in backend._reserved_ids if i >> 22 >= latest}
+            backend._sequences = {latest: backend._sequences[latest]}
+
+
+def is_settled(status: Body) -> bool:
+    """Whether a person waits no longer."""
+    return bool(status["failed"] or status["expired"] or (status["kind"] is not None and not status["loading"]))
+
+
+def plain(payload: Any) -> Any:
+    """A payload as it comes off the wire: a copy of plain JSON types."""
+    return json.loads(json.dumps(payload, default=str))

@@ -1,0 +1,127 @@
+"""What Discord refuses and simcord lets pass; each rule raises the error that Discord gives."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from simcord.backend.errors import BackendError
+
+from bot.demo.discord.attachments import MOST_BYTES
+
+MOST_FILES = 10
+MOST_REQUEST_BYTES = 25 * 1024 * 1024  # of a whole request
+MOST_THREADS = 1000  # active at once, in a guild
+MOST_NONCE = 25
+ARCHIVE_MINUTES = (60, 1440, 4320, 10080)
+_SCHEMES = ("https://", "http://", "attachment://", "discord://")
+_THREADS = re.compile(r"/channels/(\d+)/(?:messages/(\d+)/)?threads")
+_POSTS = re.compile(r"/channels/(\d+)/messages")
+_TOUCHES = re.compile(r"/channels/(\d+)/messages/\d+(?:/reactions/.*)?")
+
+
+def too_large() -> BackendError:
+    """A file above 10 MiB, or a request above 25 MiB."""
+    return BackendError(413, 40005, "Request entity too large")
+
+
+def invalid(detail: str) -> BackendError:
+    """A body that does not hold to a limit."""
+    return BackendError(400, 50035, f"Invalid Form Body: {detail}")
+
+
+def check(backend: Any, method: str, path: str, body: Any, files: list[Any]) -> None:
+    """Raises BackendError where Discord would refuse the bot's request."""
+    _check_files(files)
+    if isinstance(body, dict):
+        _check_body(body)
+    if method == "POST" and (match := _THREADS.fullmatch(path)):
+        _check_new_thread(backend, int(match[1]), match[2], body if isinstance(body, dict) else {})
+    if method == "POST" and (match := _POSTS.fullmatch(path)):
+        channel = backend.get_channel(int(match[1]))
+        if files:
+            backend.require_permissions(channel.guild_id, backend.bot_user.id, channel.id, "attach_files")
+        _wake(backend, channel)
+    if method in {"PATCH", "PUT", "DELETE"} and (match := _TOUCHES.fullmatch(path)):
+        channel = backend.channels.get(int(match[1]))
+        deletes_message = method == "DELETE" and "/reactions/" not in path
+        if channel is not None and _is_archived(channel) and not deletes_message:
+            raise thread_is_archived()
+
+
+def thread_is_archived() -> BackendError:
+    """Messages of an archived thread can be neither edited nor reacted to."""
+    return BackendError(400, 50083, "Thread is archived")
+
+
+def check_thread_edit(body: Any) -> dict[str, Any]:
+    """The changes to a thread, if they are such as Discord takes."""
+    known = {"archived", "locked", "auto_archive_duration", "invitable", "name", "rate_limit_per_user"}
+    if not isinstance(body, dict) or set(body) - known:
+        raise invalid("a thread has no such field.")
+    if "name" in body:
+        _check_thread_name(body["name"])
+    if body.get("auto_archive_duration", 60) not in ARCHIVE_MINUTES:
+        raise invalid(f"auto_archive_duration must be one of {ARCHIVE_MINUTES}.")
+    return body
+
+
+def _check_files(files: list[Any]) -> None:
+    if len(files) > MOST_FILES:
+        raise invalid(f"attachments must be {MOST_FILES} or fewer in length.")
+    if any(len(file.fp.getbuffer()) > MOST_BYTES for file in files):
+        raise too_large()
+
+
+def _check_body(body: dict[str, Any]) -> None:
+    if len(str(body.get("nonce") or "")) > MOST_NONCE:
+        raise invalid(f"nonce must be {MOST_NONCE} or fewer in length.")
+    inner = body.get("data")
+    shown = inner if isinstance(inner, dict) else body
+    for part in ("components", "embeds", "embed"):
+        for url in _urls(shown.get(part)):
+            if not url.lower().startswith(_SCHEMES):
+                raise invalid("url: Scheme must be one of ('http', 'https', 'attachment', 'discord').")
+
+
+def _check_new_thread(backend: Any, channel_id: int, message_id: str | None, body: dict[str, Any]) -> None:
+    _check_thread_name(body.get("name"))
+    if body.get("auto_archive_duration", 60) not in ARCHIVE_MINUTES:
+        raise invalid(f"auto_archive_duration must be one of {ARCHIVE_MINUTES}.")
+    if message_id is not None and int(message_id) in backend.channels:
+        raise BackendError(400, 160004, "A thread has already been created for this message")
+    guild_id = backend.get_channel(channel_id).guild_id
+    if guild_id is not None and len(backend.active_threads(guild_id)) >= MOST_THREADS:
+        raise BackendError(400, 160006, "Maximum number of active threads reached")
+
+
+def _check_thread_name(name: Any) -> None:
+    if not isinstance(name, str) or not 1 <= len(name) <= 100:
+        raise invalid("name must be between 1 and 100 in length.")
+
+
+def _wake(backend: Any, channel: Any) -> None:
+    """A message posted into an archived thread opens it again, where the poster may do that."""
+    if not _is_archived(channel):
+        return
+    if channel.thread_metadata.locked:
+        backend.require_permissions(channel.guild_id, backend.bot_user.id, channel.id, "manage_threads")
+    backend.edit_channel(channel.id, {}, thread_metadata={"archived": False})
+
+
+def _is_archived(channel: Any) -> bool:
+    return bool(channel.is_thread and channel.thread_metadata.archived)
+
+
+def _urls(tree: Any) -> list[str]:
+    """Every address in a tree of components or embeds."""
+    found: list[str] = []
+    if isinstance(tree, dict):
+        if isinstance(tree.get("url"), str):
+            found.append(tree["url"])
+        for value in tree.values():
+            found += _urls(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            found += _urls(value)
+    return found

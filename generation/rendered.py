@@ -1,0 +1,72 @@
+"""Rendered files on this machine: its name, and the notes beside each video that make a repeated render free."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import Any
+
+from generation.jobs import RenderJob
+
+Json = dict[str, Any]
+
+
+def machine_name(data_dir: Path) -> str:
+    """The machine's name, made once and kept beside its files: uploads go to the machine that holds the file.
+
+    Raises ValueError when the file that holds it is damaged.
+    """
+    path = data_dir / "machine"
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.exists():
+        draft = data_dir / f".machine.{os.getpid()}"
+        draft.write_text(secrets.token_hex(6))
+        with contextlib.suppress(FileExistsError):  # another worker on this machine was quicker
+            path.hardlink_to(draft)  # at once with its contents, and never over an older name
+        draft.unlink()
+    name = path.read_text().strip()
+    if not re.fullmatch(r"[0-9a-f]{12}", name):
+        raise ValueError(f"{path} is damaged; remove it, and uploads that wait for this machine are rendered anew.")
+    return name
+
+
+def sha256_of(path: Path) -> str | None:
+    """The file's hash in hex; None when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _job_hash(job: RenderJob) -> str:
+    return hashlib.sha256(f"{job.model_id}\0{job.seed}\0{job.prompt}".encode()).hexdigest()
+
+
+def finished_result(video: Path, job: RenderJob, revision: str | None) -> Json | None:
+    """The result of an earlier attempt at exactly this job, if its files are whole."""
+    try:
+        sidecar = json.loads(video.with_suffix(".json").read_text())
+        result: Json = sidecar["result"]
+        same = sidecar["job"] == _job_hash(job) and result["model_revision"] == revision
+        whole = video.with_suffix(".jpg").is_file() and result["sha256"] == sha256_of(video)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    paths = {"video_path": str(video), "poster_path": str(video.with_suffix(".jpg"))}
+    return {**result, **paths} if same and whole else None
+
+
+def remember_result(video: Path, job: RenderJob, result: Json) -> None:
+    """Writes the note beside the video, whole or not at all; it holds a hash of the prompt, not the prompt."""
+    path = video.with_suffix(".json")
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump({"job": _job_hash(job), "result": result}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

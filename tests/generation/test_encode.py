@@ -1,0 +1,108 @@
+"""Encoding, read back by another reader of mp4."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from generation.encode import best_frame, encode
+
+
+def clip(frames: int = 12, height: int = 64, width: int = 96) -> NDArray[np.uint8]:
+    """A bright square that moves over a grey ground."""
+    pictures = np.full((frames, height, width, 3), 60, np.uint8)
+    for number in range(frames):
+        pictures[number, 8:24, 2 * number : 2 * number + 16] = (250, 220, 40)
+    return pictures
+
+
+def boxes(path: Path) -> list[bytes]:
+    """The kinds of an mp4's top-level boxes, in their order (ISO/IEC 14496-12)."""
+    data, at, kinds = path.read_bytes(), 0, []
+    while at < len(data):
+        kinds.append(data[at + 4 : at + 8])
+        at += int.from_bytes(data[at : at + 4], "big")
+    return kinds
+
+
+def test_it_plays_everywhere(tmp_path: Path) -> None:
+    """H.264 High, yuv420p, constant frame rate, bt709, a key frame every two seconds, and the index comes first."""
+    video = tmp_path / "clips" / "a.mp4"
+    facts = encode(clip(40), 8, video, tmp_path / "clips" / "a.jpg")
+    with av.open(str(video)) as container:
+        stream = container.streams.video[0]
+        frames = list(container.decode(stream))
+        assert (stream.codec_context.name, stream.codec_context.profile) == ("h264", "High")
+        assert stream.codec_context.pix_fmt == "yuv420p"
+        assert stream.average_rate == stream.base_rate == facts.fps == 8
+        assert (stream.width, stream.height) == (facts.width, facts.height) == (96, 64)
+        assert len(frames) == facts.frames == 40
+        assert [round(f.time * 8) for f in frames] == list(range(40))
+        assert [n for n, f in enumerate(frames) if f.key_frame] == [0, 16, 32]
+        assert {(int(f.colorspace), int(f.color_range)) for f in frames} == {(1, 1)}
+    kinds = boxes(video)
+    assert kinds.index(b"moov") < kinds.index(b"mdat")
+    assert facts.sha256 == hashlib.sha256(video.read_bytes()).hexdigest()
+    assert facts.size_bytes == video.stat().st_size
+    assert video.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(("colour", "luma"), [((255, 0, 0), 63), ((0, 255, 0), 173), ((0, 0, 255), 32)])
+def test_colours_are_those_of_their_tags(tmp_path: Path, colour: tuple[int, int, int], luma: int) -> None:
+    """Luma follows BT.709 in the limited range (ITU-R BT.709-6), as the file says; BT.601 would give 81, 145, 41."""
+    pictures = np.empty((3, 32, 32, 3), np.uint8)
+    pictures[:] = colour
+    encode(pictures, 8, tmp_path / "a.mp4", tmp_path / "a.jpg")
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        picture = next(container.decode(video=0)).to_ndarray()
+    assert abs(int(picture[10, 10]) - luma) <= 2
+
+
+def test_odd_sizes_become_even(tmp_path: Path) -> None:
+    """What yuv420p cannot hold loses a row or a column; enlarging comes first."""
+    odd = encode(clip(height=65, width=97), 8, tmp_path / "a.mp4", tmp_path / "a.jpg")
+    assert (odd.width, odd.height) == (96, 64)
+    larger = encode(clip(height=65, width=97), 8, tmp_path / "b.mp4", tmp_path / "b.jpg", upscale=2)
+    assert (larger.width, larger.height) == (194, 130)
+
+
+def test_the_poster_shows_something(tmp_path: Path) -> None:
+    """A clip that fades in from black and out again has a poster that is not black."""
+    pictures = clip(9)
+    pictures[:6] = 0
+    encode(pictures, 8, tmp_path / "a.mp4", tmp_path / "a.jpg")
+    with av.open(str(tmp_path / "a.jpg")) as container:
+        poster = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert poster.shape == (64, 96, 3)
+    assert poster.max() > 200
+    assert best_frame(clip(9)) == 4
+
+
+def test_the_same_frames_give_the_same_file(tmp_path: Path) -> None:
+    """Encoding is repeatable; another frame makes another file."""
+    first = encode(clip(), 8, tmp_path / "a.mp4", tmp_path / "a.jpg")
+    assert encode(clip(), 8, tmp_path / "b.mp4", tmp_path / "b.jpg").sha256 == first.sha256
+    assert encode(clip()[:-1], 8, tmp_path / "c.mp4", tmp_path / "c.jpg").sha256 != first.sha256
+
+
+@pytest.mark.parametrize("shape", [(0, 32, 32, 3), (4, 32, 32, 4), (32, 32, 3)])
+def test_other_shapes_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    """What is no clip leaves no file behind."""
+    with pytest.raises(ValueError, match="shape"):
+        encode(np.zeros(shape, np.uint8), 8, tmp_path / "a.mp4", tmp_path / "a.jpg")
+    with pytest.raises(ValueError, match="shape"):
+        encode(np.zeros((4, 32, 32, 3)), 8, tmp_path / "a.mp4", tmp_path / "a.jpg")  # type: ignore[arg-type]  # on purpose
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_there_is_replaced_whole(tmp_path: Path) -> None:
+    """A second encoding replaces the first, and no draft stays behind."""
+    encode(clip(), 8, tmp_path / "a.mp4", tmp_path / "a.jpg")
+    second = encode(clip(6), 8, tmp_path / "a.mp4", tmp_path / "a.jpg")
+    assert hashlib.sha256((tmp_path / "a.mp4").read_bytes()).hexdigest() == second.sha256
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jpg", "a.mp4"]

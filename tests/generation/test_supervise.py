@@ -1,0 +1,206 @@
+"""Supervision where it ends badly: jobs that no fresh child can save, models that do not load, ends in mid-render.
+
+What a well child does, and what a single failure costs, is in test_render.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from generation.models import Model, load_models
+from generation.supervise import RenderChild, RenderError
+
+# One child for the whole file: it takes seconds to start.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TEBIBYTE = 1 << 20  # pixels a side, at which the noise alone takes 2**40 bytes: refused at once, never touched
+
+Json = dict[str, Any]
+
+
+def job(folder: Path, name: str, prompt: str = "a red circle") -> Json:
+    return {
+        "prompt": prompt,
+        "seed": 1,
+        "video_path": str(folder / f"{name}.mp4"),
+        "poster_path": str(folder / f"{name}.jpg"),
+    }
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.fixture(scope="module")
+def quick(tiny_revision: tuple[Path, str], models_file: Path) -> Model:
+    return load_models(tiny_revision[0].parent.parent, models_file)["quick"]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def child(quick: Model) -> AsyncIterator[RenderChild]:
+    child = RenderChild(quick, hang_s=4)
+    yield child
+    await child.close()
+
+
+async def test_two_jobs_at_once_are_rendered_one_after_the_other(child: RenderChild, tmp_path: Path) -> None:
+    """Each gets its own video; cancelling the one that waits does not touch the one that is rendered."""
+    one, other = await asyncio.gather(
+        child.render(job(tmp_path, "one")), child.render(job(tmp_path, "other", "a blue square"))
+    )
+    assert one["sha256"] != other["sha256"]
+    waiting = asyncio.Event()
+
+    async def cancel_the_other(tick: Json) -> None:
+        if tick["phase"] == "denoising" and tick["step"] == 2:
+            waiting.set()
+
+    first = asyncio.create_task(child.render(job(tmp_path, "first"), on_tick=cancel_the_other))
+    second = asyncio.create_task(child.render(job(tmp_path, "second"), unwanted=waiting))
+    done = await asyncio.gather(first, second, return_exceptions=True)
+    assert isinstance(done[0], dict)
+    assert done[0]["sha256"] == one["sha256"]
+    assert isinstance(done[1], RenderError)
+    assert done[1].kind == "cancelled"
+    assert not (tmp_path / "second.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "sentence"),
+    [
+        (signal.SIGKILL, "crash", "The render process was killed, most likely because the machine ran out of memory."),
+        (signal.SIGSTOP, "hang", "The render showed no progress for 4 s and was stopped."),
+    ],
+    ids=["killed", "stopped"],
+)
+async def test_a_job_that_ends_two_children_is_given_up(
+    child: RenderChild, tmp_path: Path, number: signal.Signals, kind: str, sentence: str
+) -> None:
+    """After the second try the member reads why; no process is left of either, and the next job is rendered."""
+    met: list[int] = []
+
+    async def strike(tick: Json) -> None:
+        if tick["phase"] == "denoising" and tick["step"] == 1:
+            met.append(child.pid or 0)
+            os.kill(met[-1], number)
+
+    with pytest.raises(RenderError) as caught:
+        await child.render(job(tmp_path, "poison"), on_tick=strike)
+    assert (caught.value.kind, str(caught.value)) == (kind, sentence)
+    assert len(set(met)) == 2
+    assert not [pid for pid in met if runs(pid)]
+    assert list(tmp_path.iterdir()) == []
+    assert (await child.render(job(tmp_path, "next")))["frames"] == 5
+
+
+async def test_a_cancelled_job_is_not_tried_again(child: RenderChild, tmp_path: Path) -> None:
+    """A child that dies while its job is no longer wanted: the member reads that it was cancelled, at once."""
+    await child.warm()
+    unwanted = asyncio.Event()
+    met: list[int] = []
+
+    async def strike(tick: Json) -> None:
+        if tick["phase"] == "denoising" and tick["step"] == 1:
+            met.append(child.pid or 0)
+            unwanted.set()
+            os.kill(met[-1], signal.SIGKILL)
+
+    with pytest.raises(RenderError) as caught:
+        await child.render(job(tmp_path, "unwanted"), on_tick=strike, unwanted=unwanted)
+    assert caught.value.kind == "cancelled"
+    assert len(met) == 1
+    assert (await child.render(job(tmp_path, "next")))["frames"] == 5
+
+
+async def test_a_size_that_no_machine_holds_is_out_of_memory(quick: Model, tmp_path: Path) -> None:
+    """An allocation that fails at once is said as such, without a path or a prompt; the same child in a size
+    that fits is the module's other tests."""
+    vast = RenderChild(replace(quick, overrides={**quick.overrides, "width": TEBIBYTE, "height": TEBIBYTE}))
+    try:
+        with pytest.raises(RenderError) as caught:
+            await vast.render(job(tmp_path, "vast", "a secret wish"))
+        assert caught.value.kind == "out_of_memory"
+        assert str(caught.value) == "The worker ran out of memory on this prompt."
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        await vast.close()
+
+
+def _damage_weights(folder: Path) -> None:
+    (folder / "transformer" / "diffusion_pytorch_model.safetensors").write_bytes(b"not weights")
+
+
+def _lose_a_part(folder: Path) -> None:
+    shutil.rmtree(folder / "vae")
+
+
+def _garble_the_index(folder: Path) -> None:
+    (folder / "model_index.json").write_text("{")
+
+
+@pytest.mark.parametrize("harm", [_damage_weights, _lose_a_part, _garble_the_index])
+async def test_a_damaged_model_does_not_load(
+    tiny_revision: tuple[Path, str], tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    """It is an error of kind load, with a sentence that shows no path of the machine, and no process stays."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_revision[0], folder)
+    harm(folder)
+    child = RenderChild(Model("mine", str(folder)))
+    try:
+        with pytest.raises(RenderError, match=r"could not be loaded \(\w+\); the worker's log says why") as caught:
+            await child.warm()
+        assert caught.value.kind == "load"
+        assert str(tmp_path) not in str(caught.value)
+        assert child.pid is None
+    finally:
+        await child.close()
+
+
+async def test_an_end_in_mid_render_is_not_the_jobs_fault(quick: Model, tmp_path: Path) -> None:
+    """A worker that closes ends its job as `closed`, which hands it on; its child is gone, and no other starts."""
+    child = RenderChild(quick)
+    begun = asyncio.Event()
+    met: list[int] = []
+
+    async def note(tick: Json) -> None:
+        if tick["phase"] == "denoising" and tick["step"] == 1:
+            met.append(child.pid or 0)
+            begun.set()
+
+    rendering = asyncio.create_task(child.render(job(tmp_path, "a"), on_tick=note))
+    await asyncio.wait_for(begun.wait(), 60)
+    await asyncio.wait_for(child.close(), 30)
+    with pytest.raises(RenderError) as caught:
+        await rendering
+    assert caught.value.kind == "closed"
+    assert not runs(met[0])
+    with pytest.raises(RenderError) as caught:
+        await child.render(job(tmp_path, "b"))
+    assert caught.value.kind == "closed"
+    assert child.pid is None
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_video_that_cannot_be_written_is_said(child: RenderChild, tmp_path: Path) -> None:
+    """Where the folder is a file the job ends with a sentence that names no path, and what lies there stays."""
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RenderError, match="could not write the video") as caught:
+        await child.render(job(tmp_path / "file", "a"))
+    assert caught.value.kind == "crash"
+    assert str(tmp_path) not in str(caught.value)
+    assert (tmp_path / "file").read_text() == "mine"
+    assert (await child.render(job(tmp_path, "a")))["frames"] == 5
