@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from alembic import context
-from sqlalchemy import create_engine, text
+from typing import Any
 
+from alembic import context
+from sqlalchemy import create_engine, event, text
+
+from migrations.database import BUSY_TIMEOUT_S
 from migrations.schema import metadata
 
 
@@ -13,19 +16,31 @@ def _ours(_object: object, name: str | None, kind: str, _reflected: bool, _compa
     return kind != "table" or name in metadata.tables
 
 
+def _begin_at_once(connection: Any) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
 def _run() -> None:
-    engine = create_engine(context.config.attributes["url"])
+    """One process upgrades; others that start at the same moment wait for it, and find nothing left to do."""
+    url = context.config.attributes["url"]
+    sqlite = url.startswith("sqlite")
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None} if sqlite else {})
+    if sqlite:
+        # The driver would begin its transaction only at the first change, after everybody has looked.
+        event.listen(engine, "begin", _begin_at_once)
     with engine.connect() as connection:
-        if connection.dialect.name == "postgresql":
-            # Bot and worker may start at the same moment: the second waits for the first.
-            connection.execute(text("SELECT pg_advisory_lock(5051702)"))
+        if not sqlite:
+            connection.execute(text("SELECT pg_advisory_lock(5051702)"))  # given back with the connection
             connection.commit()
-        else:
-            connection.exec_driver_sql("PRAGMA busy_timeout=30000")
-        context.configure(connection=connection, target_metadata=metadata, render_as_batch=True, include_object=_ours)
-        with context.begin_transaction():
+        context.configure(
+            connection=connection,
+            target_metadata=metadata,
+            render_as_batch=True,
+            include_object=_ours,
+            transactional_ddl=True,
+        )
+        with connection.begin():
             context.run_migrations()
-        connection.commit()
     engine.dispose()
 
 
