@@ -42,13 +42,20 @@ def encode(frames: NDArray[np.uint8], fps: int, video: Path, poster: Path, *, up
     if upscale > 1:
         frames = frames.repeat(upscale, axis=1).repeat(upscale, axis=2)
     frames = frames[:, : frames.shape[1] // 2 * 2, : frames.shape[2] // 2 * 2]
+    if not frames.size:
+        raise ValueError("Frames must be at least two pixels wide and high.")
     video.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = video.with_name(f".{video.name}.{os.getpid()}.mp4")
-    _write_video(frames, fps, draft)
-    _settle(draft, video)
-    draft = poster.with_name(f".{poster.name}.{os.getpid()}.jpg")
-    _write_poster(frames[best_frame(frames)], draft)
-    _settle(draft, poster)
+    drafts = [path.with_name(f".{path.name}.{os.getpid()}{path.suffix}") for path in (video, poster)]
+    try:
+        for draft in drafts:  # ours alone from the first byte; the muxer keeps the mode of a file that is there
+            os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        _write_video(frames, fps, drafts[0])
+        _write_poster(frames[best_frame(frames)], drafts[1])
+        for draft, path in zip(drafts, (video, poster), strict=True):
+            _settle(draft, path)
+    finally:  # on a full disk a half draft would only make it worse
+        for draft in drafts:
+            draft.unlink(missing_ok=True)
     with video.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Encoded(

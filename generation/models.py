@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -64,7 +65,7 @@ def load_models(data_dir: Path, models_file: Path | None) -> dict[str, Model]:
         return models
     try:
         data = tomllib.loads(models_file.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelError(f"The models file {models_file} cannot be read: {error}") from error
     tables = data.get("models")
     if not isinstance(tables, dict):
@@ -112,10 +113,10 @@ def _read(model_id: str, table: Any, tiny: Model) -> Model:
     revision = table.get("revision")
     if not isinstance(source, str) or not source:
         raise ModelError(f"Model {model_id} needs a source: a repository id, a folder, or {TINY!r}.")
-    if revision is not None and not isinstance(revision, str):
-        raise ModelError(f"Model {model_id}: revision = {revision!r} is not text.")
+    if revision is not None and not (isinstance(revision, str) and revision.strip()):
+        raise ModelError(f"Model {model_id}: revision = {revision!r} is not text, or is empty.")
     embedded = source == TINY
-    if revision is None and not embedded and not Path(source).is_dir():
+    if revision is None and not embedded and not os.path.isdir(source):  # noqa: PTH112  # Path raises for a name that is too long
         raise ModelError(
             f"Model {model_id} needs a revision (a commit of {source}), so that its videos can be made again; "
             "or a source that is a folder on this machine."

@@ -33,7 +33,7 @@ def make_tiny_pipeline(folder: Path) -> str:
     marker = folder / REVISION_FILE
     if marker.is_file():
         return marker.read_text().strip()
-    if folder.exists():
+    if folder.exists() and not marker.is_file():  # asked again: another process may have been quicker just now
         raise FileExistsError(f"{folder} exists and holds no tiny pipeline; name a new folder, or remove it.")
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = folder.with_name(f".{folder.name}.{os.getpid()}")

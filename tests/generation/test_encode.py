@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -90,7 +92,7 @@ def test_the_same_frames_give_the_same_file(tmp_path: Path) -> None:
     assert encode(clip()[:-1], 8, tmp_path / "c.mp4", tmp_path / "c.jpg").sha256 != first.sha256
 
 
-@pytest.mark.parametrize("shape", [(0, 32, 32, 3), (4, 32, 32, 4), (32, 32, 3)])
+@pytest.mark.parametrize("shape", [(0, 32, 32, 3), (4, 32, 32, 4), (32, 32, 3)], ids=str)
 def test_other_shapes_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     """What is no clip leaves no file behind."""
     with pytest.raises(ValueError, match="shape"):
@@ -106,3 +108,44 @@ def test_what_is_there_is_replaced_whole(tmp_path: Path) -> None:
     second = encode(clip(6), 8, tmp_path / "a.mp4", tmp_path / "a.jpg")
     assert hashlib.sha256((tmp_path / "a.mp4").read_bytes()).hexdigest() == second.sha256
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jpg", "a.mp4"]
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 32, 3), (4, 32, 1, 3), (4, 1, 1, 3)], ids=str)
+def test_a_single_row_or_column_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    """Nothing would be left of it in yuv420p; enlarged, it is a clip like any other."""
+    with pytest.raises(ValueError, match="at least two pixels"):
+        encode(np.zeros(shape, np.uint8), 8, tmp_path / "a.mp4", tmp_path / "a.jpg")
+    assert list(tmp_path.iterdir()) == []
+    larger = encode(np.zeros(shape, np.uint8), 8, tmp_path / "a.mp4", tmp_path / "a.jpg", upscale=2)
+    assert (larger.height, larger.width) == (2 * shape[1], 2 * shape[2])
+
+
+# In a process of its own, since a limit that was lowered cannot be raised again.
+ON_A_FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from generation.encode import encode
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+noise = np.random.default_rng(1).integers(0, 255, (40, 64, 64, 3), np.uint8)
+try:
+    encode(noise, 8, Path(sys.argv[1], "a.mp4"), Path(sys.argv[1], "a.jpg"))
+except OSError:
+    print("full")
+else:
+    print("written")
+"""
+
+
+@pytest.mark.parametrize(("limit", "said"), [(20_000, "full"), (2_000_000, "written")])
+def test_a_full_disk_leaves_no_half_file(tmp_path: Path, limit: int, said: str) -> None:
+    """What was there before is untouched and no draft stays; with room enough the same frames replace it."""
+    before = encode(clip(), 8, tmp_path / "a.mp4", tmp_path / "a.jpg")
+    command = [sys.executable, "-c", ON_A_FULL_DISK, str(tmp_path), str(limit)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == said, found.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jpg", "a.mp4"]
+    kept = hashlib.sha256((tmp_path / "a.mp4").read_bytes()).hexdigest() == before.sha256
+    assert kept == (said == "full")
+    assert {p.stat().st_mode & 0o777 for p in tmp_path.iterdir()} == {0o600}

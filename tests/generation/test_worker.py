@@ -318,6 +318,33 @@ async def test_an_upload_waits_for_its_host_until_it_is_cancelled(
     assert (await asyncio.wait_for(uploading, 15))["outcome"] == "cancelled"
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_an_upload_survives_its_hosts_absence(
+    database: AsyncEngine, database_url: str, data_dir: Path, models_file: Path, tmp_path: Path
+) -> None:
+    """The host goes away before the bytes are sent and comes back on the same port: the upload is done."""
+    worker = Worker(WorkerConfig(database_url, data_dir, "test", "quick", models_file), database)
+    path = worker.data_dir / "videos" / "42.mp4"
+    path.parent.mkdir()
+    path.write_bytes(b"video" * 1000)
+    config = HostConfig(haste=200.0)
+    try:
+        async with EmbeddedHost(tmp_path / "host", KEY, config=config) as host:
+            port = int(host.public_url.rsplit(":", 1)[1])
+            livepeer = LivepeerHost(host.api_base, KEY, host.watch_page, worker.client, retry_s=0.01)
+            ticket = await livepeer.request_upload("42", creator="discord:1")
+        job = UploadJob("42", ticket.asset_id, ticket.tus_endpoint, str(path), sha256_of(path) or "")
+        uploading = asyncio.create_task(worker.upload(job.to_json()))
+        done, _ = await asyncio.wait([uploading], timeout=1)
+        assert not done
+        async with EmbeddedHost(tmp_path / "host", KEY, config=config, port=port) as host:
+            assert await asyncio.wait_for(uploading, 60) == {"outcome": "done"}
+            livepeer = LivepeerHost(host.api_base, KEY, host.watch_page, worker.client, retry_s=0.01)
+            assert (await livepeer.asset(ticket.asset_id)).phase != "uploading"
+    finally:
+        await worker.close()
+
+
 # --------------------------------------------------------------------------- processes
 
 
@@ -384,6 +411,75 @@ async def test_a_job_outlives_its_workers(sqlite_url: str, data_dir: Path, model
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
             await process.wait()
+        await engine.close()
+        await database.dispose()
+
+
+async def test_the_command_cancels_then_renders_then_ends(sqlite_url: str, data_dir: Path, models_file: Path) -> None:
+    """`flock worker`: a job that is cancelled in mid-render ends as cancelled and leaves no file, the next one is a
+    video, and SIGTERM ends the worker with 0 and without a child."""
+    quicker = data_dir.parent / "models.toml"
+    quicker.write_text(models_file.read_text().replace("steps = 1000", "steps = 200"))
+    await upgrade_database(sqlite_url)
+    database = open_database(sqlite_url)
+    queue = gpu_queue("test")
+    engine = Engine(
+        database,
+        sqlite_url,
+        role="bot",
+        queues=[QueueSpec("bot", 1), QueueSpec(queue, 1, one_per_member=True, listen=False)],
+    )
+    await engine.launch()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("FLOCK_")}
+    environment |= {
+        "FLOCK_DATABASE_URL": sqlite_url,
+        "FLOCK_DATA_DIR": str(data_dir),
+        "FLOCK_MODEL_CLASS": "test",
+        "FLOCK_MODEL_ID": "slow",
+        "FLOCK_MODELS_FILE": str(quicker),
+    }
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "bot", "worker", env=environment)
+
+    async def submit(video_id: str) -> None:
+        job = RenderJob(video_id, "a red circle", 7, "slow").to_json()
+        async with database.begin() as connection:
+            await engine.submit(connection, RENDER_WORKFLOW, f"job{video_id}", job, queue=queue, member_id=1)
+
+    async def denoises() -> bool:
+        query = select(render_progress.c.step).where(
+            render_progress.c.video_id == "42", render_progress.c.phase == "denoising"
+        )
+        async with database.connect() as connection:
+            return (await connection.scalar(query) or 0) > 1
+
+    def result_of(video_id: str) -> Callable[[], Awaitable[Any]]:
+        async def ended() -> Any:
+            found = await engine.client.list_workflows_async(workflow_ids=[f"job{video_id}"])
+            return found[0].output if found[0].status == "SUCCESS" else None
+
+        return ended
+
+    try:
+        await add_video(database, "42")
+        await submit("42")
+        await until(denoises)
+        async with database.begin() as connection:
+            await connection.execute(update(videos).where(videos.c.id == "42").values(cancel_requested=True))
+        assert (await until(result_of("42")))["outcome"] == "cancelled"
+        assert not (data_dir / "videos" / "42.mp4").exists()
+        await submit("43")
+        result = await until(result_of("43"))
+        assert (result["outcome"], result["model_id"]) == ("done", "slow")
+        assert sha256_of(Path(result["video_path"])) == result["sha256"]
+        children = _children(process.pid)
+        assert len(children) == 1
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+        assert not Path(f"/proc/{children[0]}").exists()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
         await engine.close()
         await database.dispose()
 

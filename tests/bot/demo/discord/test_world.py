@@ -187,7 +187,7 @@ async def test_a_full_disk_is_not_the_end(tmp_path: Path, caplog: pytest.LogCapt
         obstacle.mkdir()  # opening it for writing fails, as on a full disk
 
         def told() -> bool:
-            if obstacle.exists() and "could not be saved" in caplog.text:
+            if obstacle.is_dir() and "could not be saved" in caplog.text:
                 obstacle.rmdir()
             return path.exists() and "Round 1" in path.read_text()
 
