@@ -419,7 +419,7 @@ async def test_the_command_cancels_then_renders_then_ends(sqlite_url: str, data_
     """`flock worker`: a job that is cancelled in mid-render ends as cancelled and leaves no file, the next one is a
     video, and SIGTERM ends the worker with 0 and without a child."""
     quicker = data_dir.parent / "models.toml"
-    quicker.write_text(models_file.read_text().replace("steps = 1000", "steps = 200"))
+    quicker.write_text(models_file.read_text().replace("steps = 1000", "steps = 100"))
     await upgrade_database(sqlite_url)
     database = open_database(sqlite_url)
     queue = gpu_queue("test")
@@ -468,7 +468,7 @@ async def test_the_command_cancels_then_renders_then_ends(sqlite_url: str, data_
         assert (await until(result_of("42")))["outcome"] == "cancelled"
         assert not (data_dir / "videos" / "42.mp4").exists()
         await submit("43")
-        result = await until(result_of("43"))
+        result = await until(result_of("43"), 120)
         assert (result["outcome"], result["model_id"]) == ("done", "slow")
         assert sha256_of(Path(result["video_path"])) == result["sha256"]
         children = _children(process.pid)

@@ -236,7 +236,7 @@ async def test_headers_tell_how_much_is_left(process: Process, api: httpx.AsyncC
         assert len(answers) < 500
     assert {answer.status_code for answer in answers[:-1]} == {204}
     for answer in answers:
-        assert answer.headers.get("X-RateLimit-Limit") == "4", (answer.headers, answer.text)
+        assert answer.headers["X-RateLimit-Limit"] == "4"
         assert len(answer.headers["X-RateLimit-Bucket"]) == 32
         assert float(answer.headers["X-RateLimit-Reset-After"]) <= 1.001
     assert [answer.headers["X-RateLimit-Remaining"] for answer in answers[-5:]] == ["3", "2", "1", "0", "0"]
@@ -251,18 +251,20 @@ async def test_headers_tell_how_much_is_left(process: Process, api: httpx.AsyncC
     assert (await api.put(path)).status_code == 204
 
 
-async def test_the_bot_as_a_whole_is_limited(api: httpx.AsyncClient) -> None:
+async def test_the_bot_as_a_whole_is_limited(process: Process) -> None:
     """Beyond fifty requests a second all is refused but answers to interactions, which nobody counts."""
-    answers: list[httpx.Response] = []
-    while not any(answer.status_code == 429 for answer in answers):
-        answers = await asyncio.gather(*(api.get(f"/users/{number}") for number in range(60)))
+    headers = {"Authorization": f"Bot {BOT_TOKEN}"}
+    async with httpx.AsyncClient(verify=NO_TLS, base_url=f"{process.url}/api/v10", headers=headers) as api:
+        answers: list[httpx.Response] = []
+        while not any(answer.status_code == 429 for answer in answers):
+            answers = await asyncio.gather(*(api.get(f"/users/{number}") for number in range(60)))
+        callbacks = await asyncio.gather(
+            *(api.post("/interactions/1/x/callback", content=json.dumps({"type": 5})) for _ in range(60))
+        )
     for answer in (answer for answer in answers if answer.status_code == 429):
         assert answer.headers["X-RateLimit-Global"] == "true"
         assert answer.headers["X-RateLimit-Scope"] == "global"
         assert answer.json()["global"] is True
         assert 0 < answer.json()["retry_after"] <= 1.001
-    callbacks = await asyncio.gather(
-        *(api.post("/interactions/1/x/callback", content=json.dumps({"type": 5})) for _ in range(60))
-    )
     assert {answer.status_code for answer in callbacks} == {404}
     assert not any("X-RateLimit-Limit" in answer.headers for answer in callbacks)
