@@ -60,7 +60,7 @@ async def studio(
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("FLOCK_DISCORD_TOKEN", "a-secret-of-the-bot")
         environment.setenv("HF_TOKEN", "a-secret-of-the-operator")
-        child = RenderChild(load_models(data_dir, models_file)["quick"], hang_s=5)
+        child = RenderChild(load_models(data_dir, models_file)["quick"], hang_s=10)
         yield Studio(child, tmp_path_factory.mktemp("videos"))
         await child.close()
 

@@ -51,7 +51,7 @@ def quick(tiny_revision: tuple[Path, str], models_file: Path) -> Model:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def child(quick: Model) -> AsyncIterator[RenderChild]:
-    child = RenderChild(quick, hang_s=4)
+    child = RenderChild(quick, hang_s=10)
     yield child
     await child.close()
 
@@ -82,7 +82,7 @@ async def test_two_jobs_at_once_are_rendered_one_after_the_other(child: RenderCh
     ("number", "kind", "sentence"),
     [
         (signal.SIGKILL, "crash", "The render process was killed, most likely because the machine ran out of memory."),
-        (signal.SIGSTOP, "hang", "The render showed no progress for 4 s and was stopped."),
+        (signal.SIGSTOP, "hang", "The render showed no progress for 10 s and was stopped."),
     ],
     ids=["killed", "stopped"],
 )
