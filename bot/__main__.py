@@ -179,6 +179,9 @@ def _worker(arguments: argparse.Namespace) -> int:
         model_id=settings.model_id,
         models_file=settings.models_file,
     )
+    for name in [name for name in os.environ if name.startswith("FLOCK_")]:
+        del os.environ[name]  # a shared .env may hold the bot's keys: the worker keeps none of them
+    del settings
     from sqlalchemy.exc import SQLAlchemyError
 
     from bot.database import unreachable

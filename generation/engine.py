@@ -124,14 +124,15 @@ class Engine:
     async def close(self) -> None:
         """Stops serving and gives the lease back: whatever is unfinished is taken over at once by others."""
         await self._reaper.stop()
-        if self._client is not None:
-            await asyncio.to_thread(self._client.destroy)
-            self._client = None
         loop = asyncio.get_running_loop()
         # DBOS makes its pool the loop's default one, and shuts it down: destroy it from outside, and put a new one.
         with ThreadPoolExecutor(1) as outside:
             await loop.run_in_executor(outside, partial(DBOS.destroy, destroy_registry=True))
         loop.set_default_executor(ThreadPoolExecutor())
+        if self._client is not None:
+            await self._reaper.hand_over(self._client)
+            await asyncio.to_thread(self._client.destroy)
+            self._client = None
         await self._reaper.leave()
 
     @property

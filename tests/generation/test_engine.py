@@ -56,8 +56,12 @@ async def main(url, journal):
         return {"sum": a + b}
 
     await engine.launch()
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(15, stop.set)
     print("ready", flush=True)
-    await asyncio.Event().wait()
+    await stop.wait()
+    await engine.close()
+    await database.dispose()
 
 asyncio.run(main(sys.argv[1], sys.argv[2]))
 """
@@ -198,6 +202,21 @@ async def test_poison_is_given_up_after_three_deaths(engine: Engine, workers: Wo
         await asyncio.wait_for(worker.wait(), 30)
     await until_status(engine, "poison", "CANCELLED")
     assert workers.lines().count("second:poison") == 3
+
+
+async def test_leaving_in_good_order_costs_a_job_nothing(engine: Engine, workers: Workers) -> None:
+    """Workers may be restarted as often as one likes: a job that is handed over is not counted as a death."""
+    await submit(engine, "patient", seconds=3)
+    for number in range(1, 5):
+        worker = await workers.start()
+        async with asyncio.timeout(30):
+            while workers.lines().count("second:patient") < number:
+                await asyncio.sleep(0.05)
+        if number < 4:
+            worker.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(worker.wait(), 30) == 0
+    await until_status(engine, "patient", "SUCCESS")
+    assert workers.lines().count("done:patient") == 1
 
 
 async def test_nobody_waits_behind_all_of_anothers_jobs(engine: Engine, workers: Workers) -> None:

@@ -361,7 +361,7 @@ async def test_a_job_outlives_its_workers(sqlite_url: str, data_dir: Path, model
         sqlite_url,
         role="bot",
         queues=[QueueSpec("bot", 1), QueueSpec(queue, 1, one_per_member=True, listen=False)],
-        times=ReaperTimes(beat=0.5, lease=6, scan=0.3),
+        times=ReaperTimes(beat=0.5, lease=10, scan=0.3),
     )
     await engine.launch()
     running: list[asyncio.subprocess.Process] = []
