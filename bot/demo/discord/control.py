@@ -33,7 +33,7 @@ class Control:
         self.interactions = interactions
         self.acting = acting
         self._token = token
-        self._watchers: set[asyncio.Queue[str | None]] = set()
+        self._watchers: dict[asyncio.Queue[str | None], int | None] = {}  # with the member who watches, if it is one
         self._told: set[str] = set()  # messages for one member alone whose beginning watchers have seen
         world.backend.subscribers.append(self.tell)
 
@@ -163,9 +163,11 @@ class Control:
         if not self._watchers:
             return
         text = json.dumps({"event": event, "data": payload, "only_for": only_for}, default=str)
-        for queue in list(self._watchers):
+        for queue, member_id in list(self._watchers.items()):
+            if member_id is not None and not self._may_see(member_id, payload, only_for):
+                continue
             if queue.qsize() >= MOST_QUEUED:
-                self._watchers.discard(queue)
+                del self._watchers[queue]
                 queue.put_nowait(None)  # whoever cannot keep up starts anew
             else:
                 queue.put_nowait(text)
@@ -184,19 +186,34 @@ class Control:
             self._told.clear()
         self.tell("INTERACTION_UPDATE", status, only_for=status["member"])
 
+    def _may_see(self, member_id: int, payload: Mapping[str, Any], only_for: str | None) -> bool:
+        backend = self.world.backend
+        if only_for is not None:
+            return bool(backend.users[member_id].name == only_for)
+        channel_id = payload.get("channel_id")
+        if channel_id is None or int(channel_id) not in backend.channels:
+            return True
+        return bool(channel_accessible(backend, int(channel_id), member_id))
+
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Every event, as it happens, for whoever shows or waits."""
+        """Every event, as it happens, for whoever shows or waits; with `member`, what that member may see."""
         if not self._allowed(request):
             return reply({"error": "Wrong or missing token."}, 401)
+        member_id = None
+        if "member" in request.query:
+            try:
+                member_id = self.acting.member(request.query)
+            except CannotError as error:
+                return reply({"error": str(error)}, 422)
         ws = web.WebSocketResponse(heartbeat=20)
         await ws.prepare(request)
         queue: asyncio.Queue[str | None] = asyncio.Queue()
-        self._watchers.add(queue)
+        self._watchers[queue] = member_id
         writer = asyncio.create_task(_forward(queue, ws), name="control events")
         try:
             await ws.receive()  # watchers say nothing: this is their goodbye
         finally:
-            self._watchers.discard(queue)
+            self._watchers.pop(queue, None)
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
         return ws

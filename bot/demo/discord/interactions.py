@@ -121,6 +121,11 @@ class Interactions:
         backend = self.world.backend
         payload: Body = plain(serializers.message_payload(backend, message))
         payload["ephemeral"] = message.is_ephemeral
+        payload["reacted"] = {
+            reaction.emoji: [backend.users[i].name for i in reaction.user_ids if i in backend.users]
+            for reaction in message.reactions
+            if reaction.user_ids
+        }
         if message.is_ephemeral:
             user_id = int(((message.interaction_metadata or {}).get("user") or {}).get("id") or 0)
             payload["only_for"] = backend.users[user_id].name if user_id in backend.users else None
