@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
 import os
 import signal
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from bot import logs
 from bot import settings as settings_module
 from bot.domain.errors import OperatorError, SettingsError
 from bot.settings import Settings
@@ -43,6 +43,8 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _say(*lines: str) -> None:
+    if logs.say_last(lines):
+        return
     sys.stderr.write("".join(f"{line}\n" for line in lines))
 
 
@@ -56,9 +58,10 @@ def _parser() -> argparse.ArgumentParser:
         "demo",
         help="the whole loop on this machine, with embedded services and a small scripted community",
         description="Starts an embedded Discord, video host and chain, the bot, and a worker; then a scripted "
-        "community opens a round, asks for videos, and votes. Everything but the community is the product itself.",
+        "community opens a round, asks for videos, and votes. Everything but the community is the product itself. "
+        "Then it stays up until Ctrl-C, with a page on which you are a member yourself.",
     )
-    demo.add_argument("--once", action="store_true", help="end after the story instead of waiting for Ctrl-C")
+    demo.add_argument("--once", action="store_true", help="end after the story instead of staying up with the page")
     demo.add_argument("--json", action="store_true", help="print the result as one JSON object on stdout")
     demo.add_argument("--prompt", action="append", metavar="TEXT", help="a prompt of the story; may be repeated")
     demo.add_argument("--state", type=Path, metavar="DIR", help="keep everything in DIR, and go on from it next time")
@@ -102,17 +105,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _start_logging(settings: Settings) -> None:
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr
-    )
-    # What these say at INFO is an operator's noise, and httpx would log addresses that are credentials.
-    for name in ("httpx", "httpcore", "alembic", "web3"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a tick that was skipped is what ticks are for
-    logging.getLogger("discord").setLevel(max(logging.INFO, logging.getLogger().level))
-
-
 def _until_stopped(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, watch_stdin: bool) -> int:
     """Runs until SIGTERM or SIGINT, or until our parent is gone where stdin is its pipe."""
 
@@ -137,7 +129,7 @@ def _until_stopped(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *
 
 def _demo(arguments: argparse.Namespace) -> int:
     try:
-        from bot.demo.main import run_demo
+        from bot.demo.main import DemoOptions, run_demo
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in {"bot", "generation", "contracts", "migrations"}:
             raise
@@ -145,17 +137,19 @@ def _demo(arguments: argparse.Namespace) -> int:
             f"The demo needs {error.name}, which is not installed. Run `make demo`, or: pip install flock[demo]"
         ) from error
     return run_demo(
-        prompts=arguments.prompt,
-        once=arguments.once,
-        as_json=arguments.json,
-        state=arguments.state,
-        database_url=arguments.database_url,
+        DemoOptions(
+            prompts=arguments.prompt,
+            once=arguments.once,
+            as_json=arguments.json,
+            state=arguments.state,
+            database_url=arguments.database_url,
+        )
     )
 
 
 def _run(arguments: argparse.Namespace) -> int:
     settings = settings_module.load("run")
-    _start_logging(settings)
+    logs.start(settings, "bot")
     from bot.app import run_bot
 
     return _until_stopped(lambda stop: run_bot(settings, stop), watch_stdin=arguments.watch_stdin)
@@ -163,7 +157,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _worker(arguments: argparse.Namespace) -> int:
     settings = settings_module.load("worker")
-    _start_logging(settings)
+    logs.start(settings, "worker")
     from importlib.util import find_spec
 
     for name in ("torch", "diffusers", "av"):

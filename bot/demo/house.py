@@ -8,7 +8,7 @@ import os
 import secrets
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from bot.demo.supervisor import Supervisor
@@ -29,9 +29,11 @@ class Keys:
     control_token: str
     host_key: str
     pepper: str
+    page_token: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     discord_port: int = 0
     host_port: int = 0
     chain_port: int = 0
+    page_port: int = 0
 
     def __repr__(self) -> str:
         return "Keys(...)"
@@ -86,12 +88,16 @@ class House:
             self.open_host(),
             self._service("discord", "bot.demo.discord", keys.discord_port, tokens),
         )
-        self.keys = replace(keys, chain_port=chain, host_port=host, discord_port=discord)
-        self.keys.save(self._keys_path)
+        self.remember(replace(self.keys, chain_port=chain, host_port=host, discord_port=discord))
         try:
             self.deployment = await deploy(self.rpc_url, open_key_file(self.key_file), self.state / "ledger.json")
         except (LedgerError, ValueError) as error:
             raise OperatorError(f"The ledger could not be deployed: {error}") from error
+
+    def remember(self, keys: Keys) -> None:
+        """Keeps secrets and ports for the next run."""
+        self.keys = keys
+        self.keys.save(self._keys_path)
 
     async def open_chain(self) -> int:
         """The embedded chain; returns its port."""

@@ -1,4 +1,4 @@
-"""`flock demo`: sets the house up, has the story told, and leaves nothing behind."""
+"""`flock demo`: sets the house up, has the story told, shows the page, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -8,57 +8,106 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from bot.demo.discord.people import Community
 from bot.demo.house import House
+from bot.demo.page.behind import Behind
+from bot.demo.page.server import Page
 from bot.demo.story import PROMPTS, Story
 from bot.demo.supervisor import Supervisor
 from bot.demo.teller import Teller
+from bot.domain.errors import OperatorError
 
 
-def run_demo(
-    *, prompts: Sequence[str] | None, once: bool, as_json: bool, state: Path | None, database_url: str | None
-) -> int:
+@dataclass(frozen=True)
+class DemoOptions:
+    """What the command line says. With `once` the demo ends after the story, else it stays up for its visitors."""
+
+    prompts: Sequence[str] | None = None
+    once: bool = False
+    as_json: bool = False
+    state: Path | None = None
+    database_url: str | None = None
+
+
+def run_demo(options: DemoOptions) -> int:
     """The whole demo; 0 when the story was told to its end. Raises OperatorError with a sentence otherwise."""
-    temporary = state is None
-    folder = Path(tempfile.mkdtemp(prefix="flock-demo-")) if state is None else state.resolve()
+    temporary = options.state is None
+    folder = Path(tempfile.mkdtemp(prefix="flock-demo-")) if options.state is None else options.state.resolve()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     teller = Teller()
     try:
-        result = asyncio.run(_demo(folder, list(prompts or PROMPTS), once, as_json, database_url, teller))
-    except BaseException:
+        asyncio.run(_demo(folder, options, teller))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None  # SIGTERM ends us as Ctrl-C does
+    except OperatorError:
         if temporary:
             teller.say("", f"What was made is kept in {folder}, with the logs.")
         raise
-    if as_json:
-        sys.stdout.write(json.dumps(result) + "\n")
     return 0
 
 
-async def _demo(
-    folder: Path, prompts: list[str], once: bool, as_json: bool, database_url: str | None, teller: Teller
-) -> dict[str, Any]:
+async def _demo(folder: Path, options: DemoOptions, teller: Teller) -> None:
     supervisor = Supervisor(folder, on_death=lambda name: teller.say("demo", f"the {name} died and is started again"))
-    house = House(folder, supervisor, database_url)
+    house = House(folder, supervisor, options.database_url)
     main = asyncio.current_task()
-    with contextlib.suppress(ValueError, RuntimeError):  # SIGTERM ends us as Ctrl-C does: in order
+    with contextlib.suppress(ValueError, RuntimeError):
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: main.cancel() if main else None)
     try:
         teller.heading("FLock demo: everything runs on this machine")
-        await house.open_services()
-        teller.say("demo", "embedded Discord, video host and chain are up (a dev chain: not immutable)")
-        await house.open_bot_and_worker()
-        async with Community(house.discord_url, house.keys.control_token) as community:
-            result = await Story(house, community, teller, prompts).tell()
-        teller.table(result)
-        teller.say("demo", "The tiny model is not trained yet: its videos are patterns that differ by prompt and seed.")
-        teller.say("demo", f"Everything is in {folder}")
-        if not once and not as_json and sys.stderr.isatty():
-            teller.say("demo", "The videos' pages stay up until you press Ctrl-C.")
-            await asyncio.Event().wait()
-        return result
+        if options.once:
+            await house.open_services()
+            await _tell(house, options, teller)
+        else:
+            async with _page(house, teller) as page:
+                await house.open_services()
+                page.show_discord(house.discord_url, house.keys.control_token)
+                await _tell_and_stay(house, options, teller, page)
     finally:
         await supervisor.stop()
+
+
+async def _tell(house: House, options: DemoOptions, teller: Teller) -> None:
+    """Bot and worker, the story, and what came of it."""
+    teller.say("demo", "embedded Discord, video host and chain are up (a dev chain: not immutable)")
+    await house.open_bot_and_worker()
+    async with Community(house.discord_url, house.keys.control_token) as community:
+        result = await Story(house, community, teller, list(options.prompts or PROMPTS)).tell()
+    teller.table(result)
+    teller.say("demo", "The tiny model is not trained yet: its videos are patterns that differ by prompt and seed.")
+    teller.say("demo", f"Everything is in {house.state}")
+    if options.as_json:
+        sys.stdout.write(json.dumps(result) + "\n")
+        sys.stdout.flush()
+
+
+async def _tell_and_stay(house: House, options: DemoOptions, teller: Teller, page: Page) -> None:
+    """The story, and then a round of the visitors' own. A visitor may upset the story, but not end the demo."""
+    try:
+        await _tell(house, options, teller)
+    except OperatorError as error:
+        teller.say("demo", str(error))
+    async with Community(house.discord_url, house.keys.control_token) as community:
+        await Story(house, community, teller, []).open_a_round_for_visitors()
+    teller.link(page.link)
+    teller.say("demo", "Be a member yourself: open the link. Ctrl-C ends everything.")
+    await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def _page(house: House, teller: Teller) -> AsyncIterator[Page]:
+    """The page, from the first second on."""
+    behind = Behind(house)
+    page = Page(house.keys.page_token, behind.look)
+    await page.start(house.keys.page_port)
+    try:
+        house.remember(replace(house.keys, page_port=page.port))
+        teller.link(page.link)
+        yield page
+    finally:
+        await page.close()
+        await behind.close()

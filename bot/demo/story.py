@@ -30,6 +30,7 @@ PROMPTS = (
     "a yellow star spins slowly in the rain",
 )
 TASK = "shapes on the move"
+VISITORS_TASK = "your turn: anything you like"
 ROUNDS_CHANNEL = "videos"
 READY_S = 90.0
 RENDER_S = 300.0  # for each video: generous, for machines that are busy with other things
@@ -129,6 +130,17 @@ class Story:
             raise LookupError("The round is not there.")
         self.round_id = current.id
         self.teller.say(MODERATOR, f"/round open task: {TASK} duration: 1h  →  round {current.number}")
+
+    async def open_a_round_for_visitors(self) -> None:
+        """A round that nobody has used yet, for whoever looks at the page. Where one is open already, it stays."""
+        mira = self.person(MODERATOR)
+        try:
+            opened = await mira.command("round open", task=VISITORS_TASK, duration="1d")
+        except (CannotDoError, NoAnswerError) as error:
+            self.teller.say("demo", f"No new round could be opened: {error}")
+            return
+        if "is open" in opened.text:
+            self.teller.say(MODERATOR, f"/round open task: {VISITORS_TASK} duration: 1d")
 
     async def make_videos(self, database: AsyncEngine) -> None:
         """Members ask; the queue, the worker, the host and the posts follow."""

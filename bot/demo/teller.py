@@ -31,6 +31,10 @@ class Teller:
         """One event: who did it, and what."""
         self.console.print(f"  [cyan]{escape(who):>10}[/cyan]  {escape(_printable(text))}", soft_wrap=True)
 
+    def link(self, address: str) -> None:
+        """The page's address, where everybody sees it; never broken into two lines."""
+        self.console.print(f"\n  [bold green]▶ {escape(address)}[/bold green]\n", soft_wrap=True)
+
     @contextmanager
     def bars(self) -> Iterator[None]:
         """Bars are shown within this block, where the terminal can show them."""

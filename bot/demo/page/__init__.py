@@ -1,0 +1,1 @@
+"""The demo's page: a small Discord in the browser, with a look behind the scenes."""

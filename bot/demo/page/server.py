@@ -1,0 +1,251 @@
+"""Serves the demo's page on loopback: its files, and a member's half of the embedded Discord's control plane.
+
+Whoever has the page's token can be any member of the demo's guild, and nothing more: the control plane's own token,
+which can also forge clicks and cut connections, never reaches a browser.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp import web
+
+STATIC = Path(__file__).with_name("static")
+MOST_REQUEST_BYTES = 64 * 1024
+HELLO_S = 10.0
+BEHIND_S = 1.0  # between two looks behind the scenes, while somebody watches
+
+# What a member's client may ask of the control plane, and with which fields. `forged` is not among them.
+_ACTS: Mapping[str, frozenset[str]] = {
+    "command": frozenset({"member", "channel_id", "name", "options", "wait"}),
+    "autocomplete": frozenset({"member", "channel_id", "name", "options", "focused", "value", "wait"}),
+    "press": frozenset({"member", "channel_id", "message_id", "custom_id", "values", "wait"}),
+    "modal": frozenset({"member", "channel_id", "interaction_id", "values", "wait"}),
+    "react": frozenset({"member", "channel_id", "message_id", "emoji", "on"}),
+    "say": frozenset({"member", "channel_id", "content"}),
+    "delete": frozenset({"member", "channel_id", "message_id"}),
+}
+_LOOKS = frozenset({"world", "commands", "messages"})
+_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+
+Look = Callable[[], Awaitable[dict[str, Any]]]
+
+
+class Page:
+    """`start`, then `link`; `show_discord` once there is one to show; `close` at the end."""
+
+    def __init__(self, token: str, look_behind: Look) -> None:
+        """`look_behind` returns what happens behind the scenes, as plain JSON types."""
+        if not token:
+            raise ValueError("The page's token must not be empty.")
+        self._token = token
+        self._look_behind = look_behind
+        self._discord: str | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._runner: web.AppRunner | None = None
+        self._sockets: set[web.WebSocketResponse] = set()
+        self._watching: asyncio.Task[None] | None = None
+        self._behind = "{}"
+        self.port = 0
+
+    @property
+    def link(self) -> str:
+        """The page's address. The token stands behind #, which browsers send to nobody."""
+        return f"http://127.0.0.1:{self.port}/#{self._token}"
+
+    async def start(self, port: int = 0) -> None:
+        """Listens on loopback; where the port is taken, on a free one."""
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            listener.bind(("127.0.0.1", 0))
+        self.port = listener.getsockname()[1]
+        app = web.Application(client_max_size=MOST_REQUEST_BYTES, middlewares=[self._guard])
+        app.router.add_routes(
+            [
+                web.get("/", self._file),
+                web.get("/{name:[a-z]+[.](js|css|svg)}", self._file),
+                web.get("/api/events", self._events),
+                web.get("/api/{look:[a-z]+}", self._look),
+                web.get("/api/interactions/{id:[0-9]+}", self._look),
+                web.post("/api/{act:[a-z]+}", self._act),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener).start()
+        self._watching = asyncio.create_task(self._keep_looking(), name="look behind")
+
+    def show_discord(self, url: str, control_token: str) -> None:
+        """From now on the page shows this embedded Discord."""
+        headers = {"Authorization": f"Bearer {control_token}"}
+        self._session = aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=60))
+        self._discord = url
+
+    async def close(self) -> None:
+        """Lets all browsers go."""
+        if self._watching is not None:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
+        for ws in list(self._sockets):
+            await ws.close(code=1001, message=b"The demo has ended.")
+        if self._runner is not None:
+            await self._runner.cleanup()
+        if self._session is not None:
+            await self._session.close()
+
+    # ------------------------------------------------------------------ borders
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Callable[[web.Request], Awaitable[Any]]) -> Any:
+        """Only browsers that were pointed at us: a foreign page cannot reach us through a name of its own (rebinding),
+        nor act in the name of ours.
+        """
+        here = {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}
+        origin = request.headers.get("Origin")
+        if request.host not in here or (origin is not None and urlsplit(origin).netloc not in here):
+            return _refused("This page is for the machine that it runs on.", 403)
+        if request.path.startswith("/api/") and request.path != "/api/events" and not self._allowed(request):
+            return _refused("Wrong or missing token: open the link that `flock demo` printed.", 401)
+        return await handler(request)
+
+    def _allowed(self, request: web.Request) -> bool:
+        given = request.headers.get("Authorization", "")
+        return secrets.compare_digest(given.encode(errors="replace"), f"Bearer {self._token}".encode())
+
+    # ------------------------------------------------------------------ answers
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        path = STATIC / request.match_info.get("name", "index.html")
+        if not path.is_file():
+            raise web.HTTPNotFound
+        media = urlsplit(self._discord).netloc if self._discord else "127.0.0.1:*"
+        return web.Response(
+            body=path.read_bytes(),
+            content_type=_TYPES[path.suffix],
+            charset="utf-8",
+            headers={
+                # Prompts are hostile: no script but our files, no frame, no form, nothing from elsewhere.
+                "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src "
+                f"'self' ws://{request.host}; img-src 'self' http://{media}; media-src http://{media}; "
+                "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+                "X-Content-Type-Options": "nosniff",
+                "Referrer-Policy": "no-referrer",
+                "Cache-Control": "no-cache",
+            },
+        )
+
+    async def _look(self, request: web.Request) -> web.StreamResponse:
+        look = request.match_info.get("look")
+        if look == "behind":
+            return web.Response(text=self._behind, content_type="application/json")
+        if look is not None and look not in _LOOKS:
+            return _refused("There is nothing of that name.", 404)
+        path = look or f"interactions/{request.match_info['id']}"
+        return await self._ask("GET", path, params=dict(request.query))
+
+    async def _act(self, request: web.Request) -> web.StreamResponse:
+        fields = _ACTS.get(request.match_info["act"])
+        if fields is None:
+            return _refused("There is nothing of that name.", 404)
+        try:
+            body = await request.json()
+        except ValueError:
+            return _refused("That request cannot be read.", 400)
+        if not isinstance(body, dict) or not set(body) <= fields:
+            return _refused("A member's client cannot do that.", 400)
+        return await self._ask("POST", request.match_info["act"], json=body)
+
+    async def _ask(self, method: str, path: str, **more: Any) -> web.StreamResponse:
+        if self._session is None:
+            return _refused("The embedded Discord is starting.", 503)
+        try:
+            async with self._session.request(method, f"{self._discord}/control/{path}", **more) as answer:
+                return web.Response(status=answer.status, body=await answer.read(), content_type="application/json")
+        except (aiohttp.ClientError, TimeoutError):
+            return _refused("The embedded Discord does not answer. It is started again; try once more.", 503)
+
+    # ------------------------------------------------------------------ events
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        """A window's events: it says once who it is, and then hears what that member may see."""
+        ws = web.WebSocketResponse(heartbeat=20, max_msg_size=4096)
+        await ws.prepare(request)
+        self._sockets.add(ws)
+        try:
+            member = await self._hello(ws)
+            if member is None:
+                await ws.close(code=4001, message=b"Wrong or missing token.")
+            elif self._session is None:
+                await ws.close(code=1013, message=b"The embedded Discord is starting.")
+            else:
+                await ws.send_str(f'{{"event":"BEHIND","data":{self._behind}}}')
+                await self._pipe(ws, self._session, member)
+        finally:
+            self._sockets.discard(ws)
+        return ws
+
+    async def _hello(self, ws: web.WebSocketResponse) -> str | None:
+        try:
+            said = await asyncio.wait_for(ws.receive_json(), HELLO_S)
+            token, member = str(said["token"]), str(said["member"])
+        except (TimeoutError, TypeError, ValueError, KeyError):
+            return None
+        right = secrets.compare_digest(token.encode(errors="replace"), self._token.encode())
+        return member if right else None
+
+    async def _pipe(self, ws: web.WebSocketResponse, session: aiohttp.ClientSession, member: str) -> None:
+        url = f"{self._discord}/control/events"
+        try:
+            async with session.ws_connect(url, params={"member": member}, heartbeat=20) as events:
+                reader = asyncio.create_task(_read_until_closed(ws), name="a window")
+                try:
+                    forward = asyncio.create_task(_forward(events, ws), name="events to a window")
+                    await asyncio.wait({reader, forward}, return_when=asyncio.FIRST_COMPLETED)
+                    forward.cancel()
+                    await asyncio.gather(forward, return_exceptions=True)
+                finally:
+                    reader.cancel()
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            pass  # it is started again, and so is the window's connection
+        if not ws.closed:
+            await ws.close(code=1013, message=b"The embedded Discord is away.")
+
+    async def _keep_looking(self) -> None:
+        while True:
+            if self._sockets:
+                behind = json.dumps(await self._look_behind())
+                if behind != self._behind:
+                    self._behind = behind
+                    for ws in list(self._sockets):
+                        with contextlib.suppress(ConnectionError, RuntimeError):
+                            await ws.send_str(f'{{"event":"BEHIND","data":{behind}}}')
+            await asyncio.sleep(BEHIND_S)
+
+
+async def _forward(events: aiohttp.ClientWebSocketResponse, ws: web.WebSocketResponse) -> None:
+    async for message in events:
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            return
+        await ws.send_str(message.data)
+
+
+async def _read_until_closed(ws: web.WebSocketResponse) -> None:
+    async for _ in ws:
+        pass  # after its hello a window says nothing
+
+
+def _refused(sentence: str, status: int) -> web.Response:
+    return web.json_response({"error": sentence}, status=status)

@@ -1,0 +1,251 @@
+// The field at the bottom: plain messages, and slash commands with their options, suggestions and keys.
+
+import { h, newId, replace } from "./dom.js";
+
+const TYPES = { STRING: 3, INTEGER: 4, BOOLEAN: 5, USER: 6, CHANNEL: 7, ROLE: 8, NUMBER: 10 };
+const SUBCOMMANDS = [1, 2];
+const SUGGEST_MS = 250;
+
+// Commands as one types them: "round open" is one of its own.
+export function flatten(commands) {
+  const flat = [];
+  const walk = (node, path) => {
+    const below = (node.options ?? []).filter((option) => SUBCOMMANDS.includes(option.type));
+    if (below.length) below.forEach((option) => walk(option, [...path, option.name]));
+    else flat.push({ name: path.join(" "), description: node.description, options: node.options ?? [] });
+  };
+  commands.filter((command) => (command.type ?? 1) === 1).forEach((command) => walk(command, [command.name]));
+  return flat.sort((a, b) => a.name.localeCompare(b.name));
+}
+
+export class Composer {
+  // `ctx`: commands(), channels(), members(), say(text), run(name, options), suggest(name, options, focused, value), where()
+  constructor(form, ctx) {
+    Object.assign(this, { form, ctx, command: null, chosen: 0, offered: [] });
+    this.list = h("ul", { id: "offers", role: "listbox", "aria-label": "Commands", hidden: true });
+    this.input = h("textarea", {
+      rows: 1, maxlength: 2000, "aria-label": "Message", role: "combobox", "aria-expanded": "false",
+      "aria-controls": "offers", "aria-autocomplete": "list", oninput: () => this.#typed(), onkeydown: (event) => this.#key(event),
+    });
+    form.addEventListener("submit", (event) => { event.preventDefault(); this.#send(); });
+    this.plain();
+  }
+
+  focus() {
+    (this.form.querySelector("[data-option]") ?? this.input).focus();
+  }
+
+  // Back to plain words.
+  plain(text = "") {
+    this.command = null;
+    this.input.value = text;
+    const { name, locked } = this.ctx.where();
+    this.input.disabled = locked;
+    this.input.placeholder = locked ? "This thread is closed" : `Message ${name} · type / for commands`;
+    replace(this.form, this.list, h("div", { class: "line" }, this.input,
+      h("button", { class: "icon send", type: "submit", "aria-label": "Send", disabled: locked }, "➤")));
+    this.#offer([]);
+  }
+
+  #typed() {
+    const text = this.input.value;
+    if (!text.startsWith("/")) return this.#offer([]);
+    const typed = text.slice(1).toLowerCase();
+    const commands = this.ctx.commands();
+    // "/prompt a red…": the name is complete, what follows belongs to its first option
+    const whole = commands.filter((c) => typed.startsWith(`${c.name} `)).sort((a, b) => b.name.length - a.name.length)[0];
+    if (whole && !commands.some((c) => c !== whole && c.name.startsWith(typed))) return this.#choose(whole, text.slice(whole.name.length + 2));
+    this.#offer(commands.filter((c) => c.name.includes(typed.trim())).sort((a, b) => a.name.indexOf(typed) - b.name.indexOf(typed)));
+  }
+
+  #offer(commands) {
+    this.offered = commands;
+    this.chosen = 0;
+    this.list.hidden = !commands.length;
+    this.input.setAttribute("aria-expanded", String(commands.length > 0));
+    replace(this.list, commands.map((command, number) => h("li", {
+      id: `offer-${number}`, role: "option", "aria-selected": String(number === 0),
+      onmousedown: (event) => { event.preventDefault(); this.#choose(command); },
+    }, h("span", { class: "name" }, `/${command.name}`), h("span", { class: "hint" }, ` ${command.options.map((o) => o.name).join(" ")}`),
+    h("span", { class: "what" }, command.description))));
+    this.#mark(0);
+  }
+
+  #mark(number) {
+    this.chosen = number;
+    [...this.list.children].forEach((item, i) => item.setAttribute("aria-selected", String(i === number)));
+    if (this.offered.length) this.input.setAttribute("aria-activedescendant", `offer-${number}`);
+    else this.input.removeAttribute("aria-activedescendant");
+    this.list.children[number]?.scrollIntoView({ block: "nearest" });
+  }
+
+  #key(event) {
+    if (event.isComposing) return;
+    const count = this.offered.length;
+    if (count && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
+      event.preventDefault();
+      this.#mark((this.chosen + (event.key === "ArrowDown" ? 1 : count - 1)) % count);
+    } else if (count && (event.key === "Enter" || event.key === "Tab")) {
+      event.preventDefault();
+      this.#choose(this.offered[this.chosen]);
+    } else if (count && event.key === "Escape") {
+      this.#offer([]);
+    } else if (event.key === "Enter" && !event.shiftKey) {
+      event.preventDefault();
+      this.#send();
+    }
+  }
+
+  // The command's options as fields in the line; the rest of what was typed goes into the first one.
+  #choose(command, rest = "") {
+    this.command = command;
+    this.#offer([]);
+    this.fields = [];
+    const optional = command.options.filter((option) => !option.required);
+    this.trouble = h("p", { class: "trouble", role: "alert" });
+    this.line = h("div", { class: "line options" }, h("span", { class: "command" }, `/${command.name}`));
+    command.options.filter((option) => option.required).forEach((option) => this.#addField(option));
+    const more = h("span", { class: "more" }, optional.map((option) => h("button", {
+      type: "button", class: "button secondary small", title: option.description,
+      onclick: (event) => { event.currentTarget.remove(); this.#addField(option, more).focus(); },
+    }, `+ ${option.name}`)));
+    this.line.append(more, h("button", { class: "icon", type: "button", "aria-label": "Cancel the command", onclick: () => { this.plain(); this.focus(); } }, "✕"),
+      h("button", { class: "icon send", type: "submit", "aria-label": `Send /${command.name}` }, "➤"));
+    replace(this.form, this.trouble, this.line, h("p", { class: "hint" }, command.options[0]?.description ?? command.description));
+    const first = this.fields[0];
+    if (first && rest) first.input.value = rest;
+    (first?.input ?? this.line.querySelector(".send")).focus();
+  }
+
+  #addField(option, before = null) {
+    const id = newId("option");
+    const input = this.#input(option, id);
+    input.setAttribute("data-option", option.name);
+    input.addEventListener("keydown", (event) => {
+      if (event.isComposing) return;
+      if (event.key === "Enter" && !event.defaultPrevented) { event.preventDefault(); this.#send(); }
+      else if (event.key === "Escape") { event.preventDefault(); this.plain(); this.input.focus(); }
+      else if (event.key === "Backspace" && input.value === "" && this.fields[0]?.input === input && input.tagName !== "SELECT") {
+        event.preventDefault();
+        this.plain(`/${this.command.name}`);
+        this.input.focus();
+        this.#typed();
+      }
+    });
+    const label = h("label", { class: "option", for: id }, h("span", { class: "name" }, option.name), input);
+    if (before) this.line.insertBefore(label, before);
+    else this.line.append(label);
+    this.fields.push({ option, input });
+    return input;
+  }
+
+  #input(option, id) {
+    const choose = (entries) => h("select", { id, title: option.description }, option.required ? null : h("option", { value: "" }, "–"),
+      entries.map(([value, label]) => h("option", { value }, label)));
+    if (option.choices?.length) return choose(option.choices.map((c) => [c.value, c.name]));
+    if (option.type === TYPES.BOOLEAN) return choose([["true", "True"], ["false", "False"]]);
+    if (option.type === TYPES.CHANNEL) {
+      return choose(this.ctx.channels().filter((c) => !option.channel_types?.length || option.channel_types.includes(c.type)).map((c) => [c.id, `#${c.name}`]));
+    }
+    if (option.type === TYPES.USER) return choose(this.ctx.members().map((m) => [m.id, `@${m.name}`]));
+    const number = option.type === TYPES.INTEGER || option.type === TYPES.NUMBER;
+    const input = h(number ? "input" : "textarea", {
+      id, rows: number ? null : 1, type: number ? "number" : null, step: option.type === TYPES.NUMBER ? "any" : null,
+      min: option.min_value, max: option.max_value, maxlength: option.max_length, placeholder: option.description,
+    });
+    if (option.autocomplete) this.#suggest(option, input);
+    return input;
+  }
+
+  // Suggestions of the bot's, while one types.
+  #suggest(option, input) {
+    const list = this.list;
+    let timer;
+    let asked = 0;
+    const hide = () => { list.hidden = true; list.remove(); };
+    input.setAttribute("role", "combobox");
+    input.setAttribute("aria-controls", "offers");
+    const take = (choice) => { input.value = choice.name; input.dataset.value = choice.value; hide(); };
+    const ask = async () => {
+      const number = ++asked;
+      const choices = await this.ctx.suggest(this.command.name, this.#values(), option.name, input.value).catch(() => []);
+      if (number !== asked || !input.isConnected) return;
+      let marked = 0;
+      const mark = (i) => { marked = i; [...list.children].forEach((item, j) => item.setAttribute("aria-selected", String(i === j))); };
+      replace(list, choices.map((choice) => h("li", { role: "option", onmousedown: (event) => { event.preventDefault(); take(choice); } }, choice.name)));
+      list.hidden = !choices.length;
+      this.form.prepend(list);
+      mark(0);
+      input.onkeydown = (event) => {
+        if (list.hidden || !choices.length) return;
+        if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+          event.preventDefault();
+          mark((marked + (event.key === "ArrowDown" ? 1 : choices.length - 1)) % choices.length);
+        } else if (event.key === "Enter" || event.key === "Tab") {
+          event.preventDefault();
+          take(choices[marked]);
+        }
+      };
+    };
+    input.addEventListener("input", () => { delete input.dataset.value; clearTimeout(timer); timer = setTimeout(ask, SUGGEST_MS); });
+    input.addEventListener("focus", ask);
+    input.addEventListener("blur", hide);
+  }
+
+  #values() {
+    const values = {};
+    for (const { option, input } of this.fields) {
+      const text = input.dataset.value ?? input.value;
+      if (text === "") continue;
+      if (option.type === TYPES.BOOLEAN) values[option.name] = text === "true";
+      else if (option.type === TYPES.INTEGER || option.type === TYPES.NUMBER) values[option.name] = Number(text);
+      else values[option.name] = text;
+    }
+    return values;
+  }
+
+  async #send() {
+    if (!this.command) {
+      const text = this.input.value.trim();
+      if (!text) return;
+      if (text.startsWith("/")) {
+        const command = this.ctx.commands().find((c) => `/${c.name}` === text);
+        if (command) return this.#choose(command);
+      }
+      try {
+        await this.ctx.say(text);
+        this.plain();
+        this.input.focus();
+      } catch {
+        // what was typed stays, and the reason is shown above
+      }
+      return;
+    }
+    const missing = this.fields.find(({ option, input }) => option.required && !input.value);
+    if (missing) {
+      this.trouble.textContent = `/${this.command.name} needs “${missing.option.name}”.`;
+      missing.input.focus();
+      return;
+    }
+    const { name } = this.command;
+    const values = this.#values();
+    const kept = [...this.fields];
+    const before = this.command;
+    try {
+      const begun = this.ctx.run(name, values);
+      this.plain();
+      this.input.focus();
+      await begun;
+    } catch (error) {
+      // Nothing that was typed is lost: the command stands there again, with the reason.
+      if (!this.command && !this.input.value) {
+        this.#choose(before);
+        for (const { option, input } of kept) {
+          const field = this.fields.find((f) => f.option.name === option.name);
+          if (field) field.input.value = input.value;
+        }
+        this.trouble.textContent = error.message;
+      }
+    }
+  }
+}

@@ -1,0 +1,448 @@
+// The page: a small Discord on the demo's guild. State lives here; the other modules build what is seen of it.
+
+import { Api, CannotError, Events } from "./api.js";
+import { showBehind } from "./behind.js";
+import { Composer, flatten } from "./composer.js";
+import { avatar, h, replace } from "./dom.js";
+import { messageElement, pendingElement } from "./message.js";
+import { openModal } from "./modal.js";
+
+const THREADS = [10, 11, 12];
+const FORUM = 15;
+const WAIT_S = 20;
+const $ = (id) => document.getElementById(id);
+
+const token = location.hash.slice(1) || sessionStorage.getItem("token") || "";
+sessionStorage.setItem("token", token);
+const api = new Api(token);
+
+const state = {
+  world: null, member: null, channelId: null,
+  messages: new Map(), // of the channel that is shown, by id
+  pending: new Map(), // commands under way, by interaction id
+  unread: new Set(), commands: [], dismissed: new Set(),
+};
+let events = null;
+let generation = 0; // of what is shown: answers that come late for another channel are dropped
+
+// ---------------------------------------------------------------- looking things up
+
+const members = () => state.world.members;
+const me = () => members().find((m) => m.name === state.member);
+const channel = (id) => state.world.channels.find((c) => c.id === id);
+const isThread = (c) => THREADS.includes(c?.type);
+
+const ctx = {
+  get member() { return state.member; },
+  get memberId() { return me()?.id; },
+  get moderator() { return Boolean(me()?.moderator); },
+  memberName: (id) => members().find((m) => m.id === id)?.name,
+  channelName: (id) => channel(id)?.name,
+  threadOf: (id) => state.world.channels.find((c) => c.id === id && isThread(c)),
+  open, press: null, react, remove, dismiss, copyLink,
+};
+
+// ---------------------------------------------------------------- beginning
+
+async function begin() {
+  if (!token) return notice("The link that `flock demo` printed holds a token after the #. Open that link.");
+  for (;;) {
+    try {
+      state.world = await api.look("world");
+      if (people().length) break;
+    } catch (error) {
+      notice(error instanceof CannotError ? error.message : "The demo is starting…");
+    }
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+  notice(null);
+  const wanted = new URLSearchParams(location.search).get("as") ?? sessionStorage.getItem("member");
+  const member = people().find((m) => m.name === wanted) ?? people().find((m) => !m.moderator) ?? people()[0];
+  const first = channel(sessionStorage.getItem("channel")) ?? state.world.channels.find((c) => !isThread(c));
+  state.channelId = first?.id ?? null;
+  await become(member.name);
+}
+
+const people = () => members().filter((m) => !m.bot && !m.owner);
+
+async function become(name) {
+  state.member = name;
+  sessionStorage.setItem("member", name);
+  events?.end();
+  document.title = `${name} · FLock demo`;
+  replace($("member"), people().map((m) => h("option", { value: m.name, selected: m.name === name }, m.moderator ? `${m.name} (moderator)` : m.name)));
+  $("me-avatar").replaceWith(Object.assign(avatar(name), { id: "me-avatar" }));
+  state.pending.clear();
+  state.dismissed.clear();
+  events = new Events(token, name, onEvent, onConnection);
+  await open(state.channelId, null);
+}
+
+async function onConnection(what) {
+  if (what === "closed") return notice("The connection is gone. It comes back by itself…");
+  notice(null);
+  await refreshWorld();
+  await load();
+}
+
+async function refreshWorld() {
+  try {
+    state.world = await api.look("world");
+    showChannels();
+    showTop();
+    await loadCommands();
+  } catch {
+    // the next event brings it
+  }
+}
+
+// ---------------------------------------------------------------- channels
+
+function showChannels() {
+  const { channels, guild } = state.world;
+  $("guild").textContent = guild.name;
+  const roots = channels.filter((c) => !isThread(c) && c.type !== 4).sort((a, b) => (a.position ?? 0) - (b.position ?? 0));
+  const threads = (parent) => channels.filter((c) => isThread(c) && c.parent_id === parent.id)
+    .sort((a, b) => Number(Boolean(a.thread_metadata?.archived)) - Number(Boolean(b.thread_metadata?.archived)) || (BigInt(b.id) > BigInt(a.id) ? 1 : -1));
+  replace($("channels"), h("ul", {}, roots.map((root) => h("li", {}, entry(root, root.type === FORUM ? "❏" : "#"),
+    h("ul", {}, threads(root).slice(0, 8).map((thread) => h("li", {}, entry(thread, "🧵"))))))));
+}
+
+function entry(c, sign) {
+  const unread = state.unread.has(c.id);
+  const locked = c.thread_metadata?.locked;
+  return h("button", {
+    type: "button", class: `channel${unread ? " unread" : ""}${c.thread_metadata?.archived ? " archived" : ""}`, title: c.name,
+    "aria-current": c.id === state.channelId ? "page" : null, onclick: () => open(c.id, null),
+  }, h("span", { class: "sign", "aria-hidden": "true" }, locked ? "🔒" : sign), h("span", { class: "cut" }, c.name), unread ? h("span", { class: "sr" }, " (new)") : null);
+}
+
+function showTop() {
+  const c = channel(state.channelId);
+  const parent = isThread(c) ? channel(c.parent_id) : null;
+  replace($("where"), parent ? [h("button", { type: "button", class: "plain", onclick: () => open(parent.id, null) }, `#${parent.name}`), " › "] : "#", c?.name ?? "…");
+}
+
+const where = () => {
+  const c = channel(state.channelId);
+  const locked = Boolean(c?.thread_metadata?.locked) && !ctx.moderator;
+  return { name: c ? `${isThread(c) ? "" : "#"}${c.name}` : "…", locked };
+};
+
+async function open(channelId, messageId) {
+  const known = channel(channelId);
+  if (!known) return;
+  state.channelId = channelId;
+  state.unread.delete(channelId);
+  sessionStorage.setItem("channel", channelId);
+  document.body.classList.remove("sidebar-open");
+  $("open-sidebar").setAttribute("aria-expanded", "false");
+  showChannels();
+  showTop();
+  composer.plain();
+  await Promise.all([load(), loadCommands()]);
+  const target = messageId && $(`message-${messageId}`);
+  if (target) {
+    target.scrollIntoView({ block: "center" });
+    target.classList.add("found");
+    target.focus({ preventScroll: true });
+    setTimeout(() => target.classList.remove("found"), 2500);
+  } else {
+    $("log").scrollTop = $("log").scrollHeight;
+    if (!document.body.classList.contains("phone")) composer.focus();
+  }
+}
+
+async function load() {
+  const mine = ++generation;
+  let list;
+  try {
+    list = await api.look("messages", { member: state.member, channel_id: state.channelId });
+  } catch (error) {
+    if (mine === generation) { state.messages.clear(); showLog(); notice(error.message); }
+    return;
+  }
+  if (mine !== generation) return;
+  state.messages = new Map(list.filter((m) => !state.dismissed.has(m.id)).map((m) => [m.id, m]));
+  showLog();
+}
+
+async function loadCommands() {
+  try {
+    state.commands = flatten(await api.look("commands", { member: state.member, channel_id: state.channelId }));
+  } catch {
+    state.commands = [];
+  }
+}
+
+// ---------------------------------------------------------------- messages
+
+const atEnd = () => $("log").scrollHeight - $("log").scrollTop - $("log").clientHeight < 120;
+const toEnd = () => { $("log").scrollTop = $("log").scrollHeight; };
+
+function showLog() {
+  const c = channel(state.channelId);
+  ctx.press = press(null);
+  const ordered = [...state.messages.values()].sort((a, b) => (BigInt(a.id) < BigInt(b.id) ? -1 : 1));
+  const posts = c?.type === FORUM ? state.world.channels.filter((t) => t.parent_id === c.id) : [];
+  replace($("log"),
+    h("div", { class: "beginning" }, h("h3", {}, isThread(c) ? c.name : `#${c?.name}`), h("p", {}, isThread(c) ? "The beginning of this thread." : "The beginning of this channel.")),
+    posts.map((post) => h("button", { type: "button", class: "post", onclick: () => open(post.id, null) }, h("strong", {}, post.name), h("span", {}, ` ${post.message_count ?? 0} messages`))),
+    ordered.map(element), [...state.pending.values()].filter((p) => p.channelId === state.channelId).map((p) => pendingElement(p, ctx)));
+  toEnd();
+}
+
+const element = (message) => messageElement(message, { ...contextOf(message) });
+
+function contextOf(message) {
+  return Object.defineProperties(Object.create(ctx), { press: { value: press(message) } });
+}
+
+// Puts one message in its place. The element that had the focus has it again afterwards.
+function showMessage(message) {
+  const follow = atEnd();
+  const old = $(`message-${message.id}`);
+  const fresh = element(message);
+  if (old) {
+    const focused = old.contains(document.activeElement) ? document.activeElement : null;
+    const key = focused && ["data-custom-id", "data-reaction", "data-quick"].find((name) => focused.hasAttribute(name));
+    keepMedia(old, fresh);
+    old.replaceWith(fresh);
+    if (key) fresh.querySelector(`[${key}="${CSS.escape(focused.getAttribute(key))}"]`)?.focus();
+    else if (focused) fresh.focus({ preventScroll: true });
+  } else {
+    const later = [...$("log").querySelectorAll(".message[data-id]")].find((other) => BigInt(other.dataset.id) > BigInt(message.id));
+    const place = later ?? $("log").querySelector(".pending");
+    if (place) place.before(fresh);
+    else $("log").append(fresh);
+  }
+  if (follow) toEnd();
+}
+
+// A video that plays goes on playing when its card is edited.
+function keepMedia(old, fresh) {
+  for (const media of fresh.querySelectorAll("video")) {
+    const playing = [...old.querySelectorAll("video")].find((other) => other.src === media.src);
+    if (playing) media.replaceWith(playing);
+  }
+}
+
+function upsert(message) {
+  if (message.channel_id !== state.channelId || state.dismissed.has(message.id)) return;
+  const before = state.messages.get(message.id);
+  const merged = { ...before, ...message };
+  if (!message.reacted) merged.reacted = before?.reacted ?? {};
+  state.messages.set(message.id, merged);
+  showMessage(merged);
+}
+
+function forget(id) {
+  state.messages.delete(id);
+  $(`message-${id}`)?.remove();
+}
+
+// ---------------------------------------------------------------- events
+
+const HANDLERS = {
+  BEHIND: (data) => Object.keys(data).length && showBehind($("behind"), data),
+  MESSAGE_CREATE(message) {
+    if (message.channel_id === state.channelId) upsert(message);
+    else if (!message.ephemeral) { state.unread.add(message.channel_id); showChannels(); }
+  },
+  MESSAGE_UPDATE: upsert,
+  MESSAGE_DELETE: ({ id }) => forget(id),
+  MESSAGE_DELETE_BULK: ({ ids }) => ids.forEach(forget),
+  MESSAGE_REACTION_ADD: (data) => reacted(data, true),
+  MESSAGE_REACTION_REMOVE: (data) => reacted(data, false),
+  MESSAGE_REACTION_REMOVE_ALL: ({ message_id: id }) => changeReactions(id, () => ({})),
+  MESSAGE_REACTION_REMOVE_EMOJI: ({ message_id: id, emoji }) => changeReactions(id, (all) => ({ ...all, [emoji.name]: [] })),
+  INTERACTION_UPDATE(status) {
+    status.messages.forEach(upsert);
+    settle(status);
+  },
+};
+for (const name of ["CHANNEL_CREATE", "CHANNEL_UPDATE", "CHANNEL_DELETE", "THREAD_CREATE", "THREAD_UPDATE", "THREAD_DELETE", "GUILD_UPDATE", "GUILD_MEMBER_ADD", "GUILD_MEMBER_REMOVE", "GUILD_MEMBER_UPDATE", "GUILD_CREATE"]) {
+  HANDLERS[name] = async (data) => {
+    await refreshWorld();
+    const starter = state.messages.get(data.id);
+    if (name.startsWith("THREAD") && starter) upsert({ ...starter, thread: channel(data.id) });
+    if (data.id === state.channelId && !composer.command && !composer.input.value) composer.plain();
+  };
+}
+
+function onEvent(event, data) {
+  HANDLERS[event]?.(data);
+}
+
+function changeReactions(id, change) {
+  const message = state.messages.get(id);
+  if (message) upsert({ ...message, reacted: change(message.reacted ?? {}) });
+}
+
+function reacted({ message_id: id, user_id: userId, emoji }, on) {
+  const name = ctx.memberName(userId) ?? "somebody";
+  changeReactions(id, (all) => {
+    const others = (all[emoji.name] ?? []).filter((other) => other !== name);
+    return { ...all, [emoji.name]: on ? [...others, name] : others };
+  });
+}
+
+// ---------------------------------------------------------------- acts
+
+async function run(name, options) {
+  const channelId = state.channelId;
+  // Refused by the client (a missing option, say): an error that the composer shows beside what was typed.
+  const begun = await api.act("command", { member: state.member, channel_id: channelId, name, options, wait: 0 });
+  const pending = { id: begun.interaction_id, name, channelId, state: "thinking" };
+  state.pending.set(pending.id, pending);
+  showPending(pending);
+  follow(pending.id);
+}
+
+async function suggest(name, options, focused, value) {
+  const { status } = await api.act("autocomplete", { member: state.member, channel_id: state.channelId, name, options, focused, value, wait: 3 });
+  return status?.choices ?? [];
+}
+
+// Until it is answered: events usually come first; this is for what has none, such as silence.
+async function follow(id, onModal = null) {
+  for (;;) {
+    let status;
+    try {
+      status = await api.look(`interactions/${id}`, { wait: WAIT_S });
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      if (!state.pending.has(id)) return null;
+      continue;
+    }
+    status.messages.forEach(upsert);
+    if (settle(status)) {
+      if (status.modal) await showModal(status);
+      return status;
+    }
+  }
+}
+
+function settle(status) {
+  const over = status.failed || status.expired || (status.kind !== null && !status.loading);
+  const pending = state.pending.get(status.id);
+  if (over && pending) {
+    if (status.failed || (status.expired && status.loading)) {
+      pending.state = "failed";
+      showPending(pending);
+    } else {
+      state.pending.delete(status.id);
+      document.querySelector(`[data-pending="${status.id}"]`)?.remove();
+    }
+  }
+  return over;
+}
+
+function showPending(pending) {
+  const old = document.querySelector(`[data-pending="${pending.id}"]`);
+  if (pending.channelId !== state.channelId) return old?.remove();
+  const follow = atEnd();
+  const fresh = pendingElement(pending, ctx);
+  if (old) old.replaceWith(fresh);
+  else $("log").append(fresh);
+  if (follow) toEnd();
+}
+
+function press(message) {
+  return async (customId, values, control) => {
+    if (!message || control.getAttribute("aria-busy") === "true") return;
+    control.setAttribute("aria-busy", "true");
+    const shown = control.closest(".message");
+    shown.querySelector(".trouble")?.remove();
+    try {
+      const body = { member: state.member, channel_id: message.channel_id, message_id: message.id, custom_id: customId, wait: WAIT_S };
+      const { status } = await api.act("press", values.length ? { ...body, values } : body);
+      if (!status || status.failed) throw new CannotError("This interaction failed: the application did not respond.");
+      status.messages.forEach(upsert);
+      if (status.modal) await showModal(status);
+    } catch (error) {
+      ($(`message-${message.id}`) ?? shown).append(h("p", { class: "trouble", role: "alert" }, error.message));
+    } finally {
+      control.removeAttribute("aria-busy");
+    }
+  };
+}
+
+async function showModal(status) {
+  const channelId = status.channel_id;
+  await openModal(status.modal, async (values) => {
+    const { status: answered } = await api.act("modal", { member: state.member, channel_id: channelId, interaction_id: status.id, values, wait: WAIT_S });
+    if (!answered || answered.failed) throw new CannotError("The application did not respond. What you typed is still here.");
+    answered.messages.forEach(upsert);
+  });
+}
+
+async function react(message, emoji, on) {
+  await attempt(() => api.act("react", { member: state.member, channel_id: message.channel_id, message_id: message.id, emoji, on }));
+}
+
+async function remove(message) {
+  await attempt(() => api.act("delete", { member: state.member, channel_id: message.channel_id, message_id: message.id }));
+}
+
+function dismiss(id) {
+  state.dismissed.add(id);
+  state.pending.delete(id);
+  forget(id);
+  document.querySelector(`[data-pending="${id}"]`)?.remove();
+}
+
+async function copyLink(message) {
+  const link = `https://discord.com/channels/${state.world.guild.id}/${message.channel_id}/${message.id}`;
+  await attempt(async () => {
+    await navigator.clipboard.writeText(link);
+    notice("The link is copied.", 3000);
+  });
+}
+
+async function attempt(act) {
+  try {
+    await act();
+  } catch (error) {
+    notice(error.message, 6000);
+    throw error;
+  }
+}
+
+let noticeTimer;
+function notice(text, ms) {
+  clearTimeout(noticeTimer);
+  $("notice").hidden = !text;
+  $("notice").textContent = text ?? "";
+  if (ms) noticeTimer = setTimeout(() => notice(null), ms);
+}
+
+// ---------------------------------------------------------------- the frame
+
+const composer = new Composer($("composer"), {
+  commands: () => state.commands,
+  channels: () => state.world.channels.filter((c) => !isThread(c)),
+  members,
+  where: () => (state.world ? where() : { name: "…", locked: true }),
+  say: (text) => attempt(() => api.act("say", { member: state.member, channel_id: state.channelId, content: text })),
+  run, suggest,
+});
+
+$("member").addEventListener("change", (event) => become(event.target.value));
+for (const [button, name] of [["open-sidebar", "sidebar-open"], ["open-behind", "behind-open"]]) {
+  $(button).addEventListener("click", () => {
+    const shown = document.body.classList.toggle(name);
+    $(button).setAttribute("aria-expanded", String(shown));
+  });
+}
+const phone = matchMedia("(max-width: 760px)");
+const fit = () => {
+  document.body.classList.toggle("phone", phone.matches);
+  document.body.classList.toggle("behind-open", !phone.matches && innerWidth > 1000);
+  $("open-behind").setAttribute("aria-expanded", String(document.body.classList.contains("behind-open")));
+};
+phone.addEventListener("change", fit);
+fit();
+window.addEventListener("unhandledrejection", (event) => { if (event.reason instanceof CannotError) event.preventDefault(); });
+showBehind($("behind"), { processes: {}, queue: null, assets: null, chain: null, round: null });
+begin();
