@@ -16,7 +16,6 @@ from typing import Any
 from bot import logs
 from bot import settings as settings_module
 from bot.domain.errors import OperatorError, SettingsError
-from bot.settings import Settings
 
 DESCRIPTION = "FLock: a Discord community makes a text-to-video model its own."
 EPILOG = """first steps:

@@ -85,6 +85,20 @@ class Settings(BaseSettings):
 
     # --- operation
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much is logged.")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="How a log line looks: text for people, json for programs (one object a line)."
+    )
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="The port of /metrics, /healthz and /readyz of this process; 0 is off."
+    )
+    metrics_host: str = Field(
+        "127.0.0.1", description="The address of that port. They need no password, so keep them on loopback."
+    )
+    unhealthy_s: float = Field(
+        180.0,
+        ge=1,
+        description="Seconds that Discord or the chain may be away before /healthz answers 503; the database has 30.",
+    )
     progress_s: float = Field(5.0, gt=0, description="Seconds between two edits of a message that shows progress.")
 
     def __repr__(self) -> str:

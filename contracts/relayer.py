@@ -235,6 +235,12 @@ class Relayer:
             if moved != len(draft.entries):
                 raise LedgerError("The outbox changed while a transaction was drafted; trying again.")
             await mark(connection, draft.superseded, "superseded")
+        log.info(
+            "Transaction %d with %d entries is signed, and is sent next.",
+            nonce,
+            len(draft.entries),
+            extra={"kind": draft.kind},
+        )
 
     async def _next_nonce(self) -> int:
         """The chain's count is only a floor: a node that is behind must not make us use a nonce twice."""
@@ -377,6 +383,14 @@ class Relayer:
                 await connection.execute(
                     update(rounds).where(rounds.c.id == row.round_id).values(finalized_tx=receipt.tx)
                 )
+            carried = select(outbox.c.video_id).where(outbox.c.transaction_id == row.id, outbox.c.video_id.is_not(None))
+            of_videos = list(await connection.scalars(carried.distinct()))
+        log.info(
+            "Transaction %d is final in block %d.",
+            row.nonce,
+            receipt.block_number,
+            extra={"kind": row.kind, "round": row.round_id, "videos": of_videos, "tx": receipt.tx},
+        )
 
 
 def _place(row: Row[Any], receipt: Receipt) -> dict[str, Any]:

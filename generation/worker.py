@@ -40,6 +40,7 @@ from generation.jobs import (
 from generation.models import choose, known_revision, load_models
 from generation.rendered import finished_result, machine_name, remember_result, sha256_of
 from generation.supervise import OnTick, RenderChild, RenderError
+from generation.trail import about
 from migrations.database import now_ms, open_database, upgrade_database
 from migrations.schema import render_progress, render_timings, upload_urls, videos
 
@@ -73,6 +74,11 @@ class WorkerConfig:
         return f"WorkerConfig({self.model_class}/{self.model_id})"  # a database URL may carry a password
 
 
+def _video_of(argument: Any) -> str:
+    """The video that a job is about, for the log; what a job must look like is checked where it is done."""
+    return str(argument.get("video_id", ""))[:20] if isinstance(argument, dict) else ""
+
+
 class Worker:
     """One worker process's jobs."""
 
@@ -101,8 +107,10 @@ class Worker:
 
     def _as_workflow(self, name: str, function: Callable[[Json], Awaitable[Json]]) -> Callable[[Json], Awaitable[Json]]:
         async def body(argument: Json) -> Json:
+            begun = time.monotonic()
+            log.info("The %s begins.", name)
             try:
-                return await function(argument)
+                end = await function(argument)
             except _HandOverError:
                 # Nothing may be recorded: the job is taken over as it is, once our lease is given back.
                 await asyncio.Event().wait()
@@ -110,10 +118,13 @@ class Worker:
             except Exception as error:
                 log.exception("A job failed for a reason of this worker's own")
                 sentence = f"The worker failed ({type(error).__name__}); its log says why."
-                return JobEnd("failed", sentence).to_json()
+                end = JobEnd("failed", sentence).to_json()
+            log.info("The %s ends after %.1f s: %s.", name, time.monotonic() - begun, end.get("outcome"))
+            return end
 
         async def workflow(argument: Json) -> Json:
-            return await Engine.step(name, body, argument)
+            with about(video=_video_of(argument)):
+                return await Engine.step(name, body, argument)
 
         return workflow
 

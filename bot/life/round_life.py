@@ -17,6 +17,7 @@ from bot.life.posting import post_once
 from bot.store import rounds, videos
 from generation.engine import Engine
 from generation.jobs import BOT_QUEUE
+from generation.trail import about
 from migrations.database import now_ms
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class RoundLife:
         """Makes the workflow known to the engine, before it is launched."""
 
         async def round_life(argument: Json) -> Json:
-            return await self.live(int(argument["round_id"]))
+            with about(round=argument["round_id"]):
+                return await self.live(int(argument["round_id"]))
 
         engine.workflow(WORKFLOW)(round_life)
 

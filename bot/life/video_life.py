@@ -39,6 +39,7 @@ from generation.jobs import (
     gpu_queue,
     upload_queue,
 )
+from generation.trail import about
 
 if TYPE_CHECKING:
     from bot.app import App
@@ -72,7 +73,8 @@ class VideoLife:
         """Makes the workflow known to the engine, before it is launched."""
 
         async def video_life(argument: Json) -> Json:
-            return await self.live(str(argument["video_id"]))
+            with about(video=argument["video_id"]):
+                return await self.live(str(argument["video_id"]))
 
         engine.workflow(WORKFLOW)(video_life)
 
@@ -96,15 +98,19 @@ class VideoLife:
 
     async def live(self, video_id: str) -> Json:
         """Queued → rendering → uploading → hosting → posting → published; or failed, or cancelled."""
+        log.info("The life of a video begins, or goes on after a restart.")
         try:
             await self._make(video_id)
+            log.info("It is hosted, and is posted next.")
             await self._try("post", self._post, video_id)
         except EndedError as end:
+            log.info("It ends early, as %s: %s", end.status, end.reason)
             await step("end", videos.end, self.app.database, video_id, end.status, end.reason)
         except Exception:
             log.exception("The life of video %s ended by an unforeseen error", video_id)
             await step("end", videos.end, self.app.database, video_id, "failed", UNFORESEEN)
         await step("tell the member", self._tell, video_id)
+        log.info("The life of the video is complete.")
         return {"video_id": video_id}
 
     async def _try(self, name: str, function: Callable[[str], Awaitable[Json | None]], video_id: str) -> Json:
