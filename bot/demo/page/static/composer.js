@@ -121,6 +121,7 @@ export class Composer {
     const id = newId("option");
     const input = this.#input(option, id);
     input.setAttribute("data-option", option.name);
+    input.setAttribute("aria-label", option.name);
     input.addEventListener("keydown", (event) => {
       if (event.isComposing) return;
       if (event.key === "Enter" && !event.defaultPrevented) { event.preventDefault(); this.#send(); }

@@ -192,7 +192,7 @@ function showLog() {
   toEnd();
 }
 
-const element = (message) => messageElement(message, { ...contextOf(message) });
+const element = (message) => messageElement(message, contextOf(message));
 
 function contextOf(message) {
   return Object.defineProperties(Object.create(ctx), { press: { value: press(message) } });
