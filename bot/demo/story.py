@@ -175,7 +175,7 @@ class Story:
                     self.teller.say("FLock", f"posted “{what}” for {who}  ·  {video.page_url}")
                 elif video.status != "published":
                     seen = progress.get(video.id)
-                    if video.status in {"queued", "rendering"} and seen is not None:
+                    if seen is not None and (video.status in {"queued", "rendering"} or seen.phase == video.status):
                         self.teller.bar(video.id, who, what, seen.phase, seen.step, seen.steps)
                     else:
                         self.teller.bar(video.id, who, what, video.status, 0, 1)

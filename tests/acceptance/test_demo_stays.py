@@ -1,0 +1,83 @@
+"""`flock demo` as a visitor meets it: a link at once, a round to try, and nothing left behind however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.acceptance.test_demo_command import left_behind
+
+LINK = re.compile(r"▶ (http://127\.0\.0\.1:\d+/)#(\S+)")
+
+
+class Demo:
+    """A running `flock demo`, and what its terminal shows."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.said = ""
+
+    async def until(self, wanted: re.Pattern[str] | str, seconds: float = 240) -> re.Match[str]:
+        assert self.process.stderr is not None
+        async with asyncio.timeout(seconds):
+            while not (found := re.search(wanted, self.said)):
+                line = await self.process.stderr.readline()
+                assert line, self.said
+                self.said += line.decode()
+        return found
+
+
+@asynccontextmanager
+async def demo(state: Path) -> AsyncIterator[Demo]:
+    argv = [sys.executable, "-m", "bot", "demo", "--state", str(state), "--prompt", "a red circle"]
+    process = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.PIPE)
+    try:
+        yield Demo(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+        process._transport.close()  # type: ignore[attr-defined]  # or the pipe is reported as leaked
+
+
+async def until_nothing_is_left(state: Path) -> None:
+    async with asyncio.timeout(60):
+        while left_behind(state):
+            await asyncio.sleep(0.1)
+
+
+async def test_the_demo_stays_up_until_ctrl_c(tmp_path: Path) -> None:
+    """The link works before the story is over; afterwards a round is open for the visitor; Ctrl-C ends everything."""
+    async with demo(tmp_path / "state") as running:
+        link = await running.until(LINK)
+        assert "posted" not in running.said
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {link[2]}"}) as session:
+            async with session.get(link[1]) as answer:
+                assert "FLock demo" in await answer.text()
+            await running.until("Be a member yourself")
+            async with session.get(f"{link[1]}api/world") as answer:
+                channels = [channel["name"] for channel in (await answer.json())["channels"]]
+        assert any(name.startswith("Round 2: your turn") for name in channels)
+        assert len(left_behind(tmp_path / "state")) >= 5
+        running.process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(running.process.wait(), 30) == 130
+        assert left_behind(tmp_path / "state") == []
+
+
+@pytest.mark.parametrize("moment", ["is online", "🎬|posted|next in the queue"])
+async def test_nothing_is_left_of_a_demo_that_is_killed(tmp_path: Path, moment: str) -> None:
+    """SIGKILL of the supervisor, also while a video is rendered: every process ends by itself."""
+    async with demo(tmp_path / "state") as running:
+        await running.until(moment)
+        assert left_behind(tmp_path / "state")
+        running.process.kill()
+        await running.process.wait()
+        await until_nothing_is_left(tmp_path / "state")
