@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 
-.PHONY: demo test bench lint format lock clean install
+.PHONY: demo test bench screenshots lint format lock clean install
 
 demo: $(READY)
 	@$(BIN)/flock demo $(ARGS)
@@ -17,6 +17,10 @@ test: lint
 
 bench: $(READY)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+# The pictures in docs/img; needs Chromium.
+screenshots: $(READY)
+	@$(BIN)/python -m tests.acceptance.screenshots
 
 lint: $(READY)
 	@$(BIN)/ruff check .

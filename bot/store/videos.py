@@ -254,14 +254,15 @@ async def progress_of(database: AsyncEngine, video_ids: Sequence[str]) -> dict[s
 async def place(database: AsyncEngine, video: Video) -> Place:
     """How many videos are ahead of this one, and when it is likely to be done.
 
-    Queues are fair by member, so of everybody else only as many are ahead as this member has waiting.
+    Members take turns: everybody's first video comes before anybody's second, and those of one turn as they came.
+    (The engine draws lots among the members of a turn, so that this is where a video stands on average.)
     """
     async with database.connect() as connection:
         waiting = (
             await connection.execute(
-                select(videos.c.member_id, videos.c.status, videos.c.created_at_ms).where(
-                    videos.c.model_id == video.model_id, videos.c.status.in_(("queued", "rendering"))
-                )
+                select(videos.c.id, videos.c.member_id, videos.c.status, videos.c.created_at_ms)
+                .where(videos.c.model_id == video.model_id, videos.c.status.in_(("queued", "rendering")))
+                .order_by(videos.c.created_at_ms, videos.c.id)
             )
         ).all()
         recent = (
@@ -272,10 +273,11 @@ async def place(database: AsyncEngine, video: Video) -> Place:
             .subquery()
         )
         seconds = await connection.scalar(select(func.avg(recent.c.seconds)))
-    mine = sum(1 for w in waiting if w.member_id == video.member_id and w.created_at_ms < video.created_at_ms)
-    others: dict[int, int] = {}
-    for row in waiting:
-        if row.member_id != video.member_id:
-            others[row.member_id] = others.get(row.member_id, 0) + 1
-    ahead = mine + sum(min(count, mine + 1) for count in others.values())
+    asked: dict[int, int] = {}
+    turns = []
+    for row in waiting:  # the oldest first
+        turn = asked.get(row.member_id, 0)
+        asked[row.member_id] = turn + 1
+        turns.append((row.status != "rendering", turn, row.created_at_ms, row.id))
+    ahead = next((n for n, (*_, video_id) in enumerate(sorted(turns)) if video_id == video.id), 0)
     return Place(ahead=ahead, estimate_s=(ahead + 1) * float(seconds or GUESS_S))

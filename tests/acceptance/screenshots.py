@@ -1,0 +1,104 @@
+"""`make screenshots`: the pictures in docs/img, taken of the demo's page in a real headless Chromium."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.async_api import Browser, Locator, async_playwright, expect
+from playwright.async_api import Page as Window
+
+from bot.demo.page.behind import Behind
+from bot.demo.page.server import Page
+from bot.demo.story import PROMPTS
+from tests.acceptance.conftest import open_story
+
+FOLDER = Path(__file__).parents[2] / "docs" / "img"
+DESKTOP = {"width": 1360, "height": 880}
+PHONE = {"width": 390, "height": 844}
+PATIENT_MS = 90_000
+# The tiny model renders within seconds: more steps, so that there is something to see of its progress.
+MANY_STEPS = "[models.tiny]\nwidth = 256\nheight = 256\nframes = 17\nfps = 8\nsteps = 60\n"
+
+
+async def main() -> None:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        sys.exit("There is no Chromium. Install Debian's package `chromium`, and try again.")
+    expect.set_options(timeout=PATIENT_MS)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as state:
+        models = Path(state) / "models.toml"
+        models.write_text(MANY_STEPS)
+        settings = {"FLOCK_MODELS_FILE": str(models)}
+        async with open_story(Path(state), list(PROMPTS), settings=settings) as story, async_playwright() as playwright:
+            behind = Behind(story.house)
+            page = Page(story.house.keys.page_token, behind.look)
+            await page.start()
+            page.show_discord(story.house.discord_url, story.house.keys.control_token)
+            browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            try:
+                telling = asyncio.create_task(story.tell())
+                try:
+                    await while_rendering(browser, page)
+                finally:
+                    await telling
+                await finished(browser, page)
+            finally:
+                await browser.close()
+                await page.close()
+                await behind.close()
+
+
+async def visit(browser: Browser, page: Page, member: str, size: dict[str, int]) -> Window:
+    context = await browser.new_context(viewport={"width": size["width"], "height": size["height"]})
+    window = await context.new_page()
+    await window.goto(page.link)
+    await expect(window).to_have_title(re.compile("FLock"))
+    await window.get_by_label("You are").select_option(member, force=True)
+    await expect(window).to_have_title(re.compile(member))
+    return window
+
+
+async def while_rendering(browser: Browser, page: Page) -> None:
+    """A member's view while a video is denoised."""
+    window = await visit(browser, page, "ana", DESKTOP)
+    await expect(window.locator(".message", has_text=re.compile("Rendering ▰▰"))).not_to_have_count(0)
+    await shoot(window, "rendering")
+
+
+async def finished(browser: Browser, page: Page) -> None:
+    """The voting thread after the story, on a desk and on a phone."""
+    for name, size in (("story", DESKTOP), ("phone", PHONE)):
+        window = await visit(browser, page, "emi", size)
+        if size is PHONE:
+            await window.get_by_role("button", name="Channels").click()
+        await window.locator("#channels").get_by_role("button", name="Round 1").click()
+        card = window.locator(".message", has_text=PROMPTS[0]).filter(has=window.locator("video"))
+        await playing(card)
+        if size is DESKTOP:
+            await expect(window.locator("#behind td.same")).to_have_count(len(PROMPTS))
+        await shoot(window, name)
+
+
+async def playing(card: Locator) -> None:
+    """Scrolls a card into view and lets its video play for a moment."""
+    await card.evaluate("c => c.scrollIntoView({block: 'end'})")
+    video = card.locator("video")
+    await video.evaluate("v => { v.muted = true; return v.play() }")
+    await card.page.wait_for_timeout(1200)
+    await video.evaluate("v => v.pause()")
+
+
+async def shoot(window: Window, name: str) -> None:
+    path = FOLDER / f"{name}.png"
+    await window.screenshot(path=path)
+    sys.stdout.write(f"{path}\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

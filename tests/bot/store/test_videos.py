@@ -1,0 +1,68 @@
+"""Videos as rows: where each stands in the queue."""
+
+from __future__ import annotations
+
+from sqlalchemy import insert, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.store import videos
+from migrations.database import now_ms
+from migrations.schema import render_timings, rounds
+from migrations.schema import videos as table
+
+ANA, BEN, CHLOE = 1, 2, 3
+
+
+async def ask_all(database: AsyncEngine, asked: list[tuple[str, int]]) -> None:
+    """Videos of members, asked for one after the other."""
+    async with database.begin() as connection:
+        begun = now_ms()
+        await connection.execute(
+            insert(rounds).values(
+                id=1, guild_id=7, number=1, task="t", opened_by=1, channel_id=2, status="open",
+                opens_at_ms=begun, closes_at_ms=begun + 60_000, chain_key="0" * 64,
+            )
+        )  # fmt: skip
+        for number, (video_id, member) in enumerate(asked):
+            await connection.execute(
+                insert(table).values(
+                    id=video_id, guild_id=7, round_id=1, member_id=member, member_name="m", prompt="p", status="queued",
+                    created_at_ms=begun + number, cancel_requested=False, seed=1, model_id="tiny",
+                    chain_key=f"{int(video_id):064x}",
+                )
+            )  # fmt: skip
+
+
+async def places(database: AsyncEngine) -> list[str]:
+    """The waiting videos, by the place that each member is told."""
+    waiting = await videos.under_way(database)
+    told = {video.id: (await videos.place(database, video)).ahead for video in waiting}
+    assert sorted(told.values()) == list(range(len(told)))  # no two are told the same place
+    return sorted(told, key=lambda video_id: told[video_id])
+
+
+async def test_members_take_turns_in_the_queue(database: AsyncEngine) -> None:
+    """Whoever asks for three videos does not push others back: first videos come first, in the order of asking."""
+    await ask_all(database, [("11", ANA), ("12", ANA), ("13", ANA), ("21", BEN), ("31", CHLOE), ("22", BEN)])
+    assert await places(database) == ["11", "21", "31", "12", "22", "13"]
+
+
+async def test_what_is_rendered_is_ahead_of_all(database: AsyncEngine) -> None:
+    """The engine began with somebody else's: that is where the queue begins now."""
+    await ask_all(database, [("11", ANA), ("21", BEN), ("31", CHLOE)])
+    async with database.begin() as connection:
+        await connection.execute(update(table).where(table.c.id == "31").values(status="rendering"))
+    assert await places(database) == ["31", "11", "21"]
+
+
+async def test_the_estimate_is_what_renders_took_lately(database: AsyncEngine) -> None:
+    """Before the first render of a model it is a guess; other models' times say nothing."""
+    await ask_all(database, [("11", ANA), ("21", BEN)])
+    second = next(video for video in await videos.under_way(database) if video.id == "21")
+    assert (await videos.place(database, second)).estimate_s == 2 * videos.GUESS_S
+    async with database.begin() as connection:
+        for model, seconds in (("tiny", 4.0), ("tiny", 6.0), ("huge", 900.0)):
+            await connection.execute(
+                insert(render_timings).values(model_id=model, seconds=seconds, finished_at_ms=now_ms())
+            )
+    assert (await videos.place(database, second)).estimate_s == 10.0
