@@ -163,31 +163,37 @@ export class Composer {
     const list = this.list;
     let timer;
     let asked = 0;
-    const hide = () => { list.hidden = true; list.remove(); };
+    let choices = [];
+    let marked = 0;
     input.setAttribute("role", "combobox");
     input.setAttribute("aria-controls", "offers");
+    const hide = () => { choices = []; list.hidden = true; list.remove(); };
     const take = (choice) => { input.value = choice.name; input.dataset.value = choice.value; hide(); };
+    const mark = (number) => {
+      marked = number;
+      [...list.children].forEach((item, i) => item.setAttribute("aria-selected", String(i === number)));
+    };
     const ask = async () => {
       const number = ++asked;
-      const choices = await this.ctx.suggest(this.command.name, this.#values(), option.name, input.value).catch(() => []);
+      const offered = await this.ctx.suggest(this.command.name, this.#values(), option.name, input.value).catch(() => []);
       if (number !== asked || !input.isConnected) return;
-      let marked = 0;
-      const mark = (i) => { marked = i; [...list.children].forEach((item, j) => item.setAttribute("aria-selected", String(i === j))); };
+      choices = offered;
       replace(list, choices.map((choice) => h("li", { role: "option", onmousedown: (event) => { event.preventDefault(); take(choice); } }, choice.name)));
       list.hidden = !choices.length;
       this.form.prepend(list);
       mark(0);
-      input.onkeydown = (event) => {
-        if (list.hidden || !choices.length) return;
-        if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-          event.preventDefault();
-          mark((marked + (event.key === "ArrowDown" ? 1 : choices.length - 1)) % choices.length);
-        } else if (event.key === "Enter" || event.key === "Tab") {
-          event.preventDefault();
-          take(choices[marked]);
-        }
-      };
     };
+    // Before the field's own keys: Enter takes a suggestion first, and sends only when there is none.
+    input.addEventListener("keydown", (event) => {
+      if (!choices.length || event.isComposing) return;
+      if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+        event.preventDefault();
+        mark((marked + (event.key === "ArrowDown" ? 1 : choices.length - 1)) % choices.length);
+      } else if (event.key === "Enter" || event.key === "Tab") {
+        event.preventDefault();
+        take(choices[marked]);
+      }
+    });
     input.addEventListener("input", () => { delete input.dataset.value; clearTimeout(timer); timer = setTimeout(ask, SUGGEST_MS); });
     input.addEventListener("focus", ask);
     input.addEventListener("blur", hide);

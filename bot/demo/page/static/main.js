@@ -264,6 +264,8 @@ const HANDLERS = {
 for (const name of ["CHANNEL_CREATE", "CHANNEL_UPDATE", "CHANNEL_DELETE", "THREAD_CREATE", "THREAD_UPDATE", "THREAD_DELETE", "GUILD_UPDATE", "GUILD_MEMBER_ADD", "GUILD_MEMBER_REMOVE", "GUILD_MEMBER_UPDATE", "GUILD_CREATE"]) {
   HANDLERS[name] = async (data) => {
     await refreshWorld();
+    // Mentions of what was not known yet have a name now.
+    for (const message of state.messages.values()) if (JSON.stringify(message.components).includes(data.id) || message.content?.includes(data.id)) showMessage(message);
     const starter = state.messages.get(data.id);
     if (name.startsWith("THREAD") && starter) upsert({ ...starter, thread: channel(data.id) });
     if (data.id === state.channelId && !composer.command && !composer.input.value) composer.plain();
