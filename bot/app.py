@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 
 import aiohttp
@@ -108,9 +107,9 @@ class App:
         await self.votes.close()
         await self.engine.close()
         if self._relaying is not None:
-            self._relaying.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._relaying
+            while not self._relaying.done():  # a driver may swallow one cancellation
+                self._relaying.cancel()
+                await asyncio.wait({self._relaying}, timeout=1)
         await self.ledger.close()
         await self.host.aclose()
 

@@ -108,7 +108,8 @@ class Relayer:
                     log.exception("The relayer met something unexpected")
                     wait = pause = self._in_trouble(f"The relayer failed ({type(error).__name__}); see its log.", pause)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._new.wait(), wait)
+                    async with asyncio.timeout(wait):  # wait_for loses cancellations (Python 3.11)
+                        await self._new.wait()
                 if self._trouble is None:
                     self._new.clear()
                 else:  # news does not mend trouble: keep the pause

@@ -77,9 +77,11 @@ class Reaper:
 
     async def stop(self) -> None:
         """Renews and scans no more."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        running = set(self._tasks)
+        while running:  # a driver may swallow one cancellation, and a task that is never done would hold up our exit
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=1)
 
     async def hand_over(self, client: DBOSClient) -> None:
         """Puts our unfinished work back into its queues: who leaves in good order costs no job one of its lives."""
@@ -118,7 +120,8 @@ class Reaper:
         while True:
             await asyncio.sleep(self._times.beat)
             try:
-                await asyncio.wait_for(self._beat(), self._times.fence)
+                async with asyncio.timeout(self._times.fence):  # wait_for loses cancellations (Python 3.11)
+                    await self._beat()
                 last, fenced = time.monotonic(), False
             except (SQLAlchemyError, OSError, TimeoutError) as error:
                 log.warning("The lease could not be renewed (%s); trying again.", type(error).__name__)

@@ -155,7 +155,8 @@ class RenderChild:
             process.stdin.write(json.dumps(command).encode() + b"\n")
             await process.stdin.drain()
             while True:
-                line = await asyncio.wait_for(process.stdout.readline(), patience)
+                async with asyncio.timeout(patience):
+                    line = await process.stdout.readline()
                 if not line:
                     raise RenderError("crash", await self._epitaph(process))
                 answer = json.loads(line)
