@@ -85,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
 
     deploy = commands.add_parser("deploy", help="put the VoteLedger contract onto the chain, once")
     deploy.add_argument("--new-key", action="store_true", help="make the keystore file first, if there is none")
+    deploy.add_argument("--owner", metavar="ADDRESS", help="who may change relayers (default: the keystore's account)")
+    deploy.add_argument("--guardian", metavar="ADDRESS", help="who may pause (default: the keystore's account)")
     deploy.add_argument("--verify", action="store_true", help="only compare the code on chain with ours")
     deploy.add_argument("--json", action="store_true", help="print the deployment as JSON")
     deploy.set_defaults(command=_deploy)
@@ -217,7 +219,8 @@ def _deploy(arguments: argparse.Namespace) -> int:
     if arguments.verify:
         sys.stdout.write(asyncio.run(verify_ledger(settings)))
     else:
-        text = asyncio.run(deploy_ledger(settings, new_key=arguments.new_key, as_json=arguments.json))
+        roles = {"owner": arguments.owner, "guardian": arguments.guardian}
+        text = asyncio.run(deploy_ledger(settings, new_key=arguments.new_key, as_json=arguments.json, **roles))
         sys.stdout.write(text)
     return 0
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+from eth_utils.address import is_address
+
 from bot.app import open_signer, secret
 from bot.database import open_and_upgrade
 from bot.domain.errors import OperatorError
@@ -15,8 +17,16 @@ from contracts.node import LedgerError
 from contracts.signer import SignerError, create_keystore
 
 
-async def deploy_ledger(settings: Settings, *, new_key: bool, as_json: bool) -> str:
-    """Deploys once: the record beside the data remembers it. Raises OperatorError."""
+async def deploy_ledger(
+    settings: Settings, *, new_key: bool, as_json: bool, owner: str | None = None, guardian: str | None = None
+) -> str:
+    """Deploys once: the record beside the data remembers it. Roles that are not named go to the relayer's own account.
+
+    Raises OperatorError, also for an address that is none.
+    """
+    for role, address in (("owner", owner), ("guardian", guardian)):
+        if address is not None and not is_address(address):
+            raise OperatorError(f"--{role} must be an address: 0x and 40 hex digits, with its checksum if mixed case.")
     keystore = settings.keystore
     if new_key and keystore is not None and not keystore.exists():
         try:
@@ -26,7 +36,8 @@ async def deploy_ledger(settings: Settings, *, new_key: bool, as_json: bool) -> 
         return f"Made {keystore}. Send some of the chain's coin to {address}, then run `flock deploy` again.\n"
     signer = await open_signer(settings)
     try:
-        deployment = await deploy(settings.rpc_url or "", signer, settings.data_dir / "ledger.json")
+        record = settings.data_dir / "ledger.json"
+        deployment = await deploy(settings.rpc_url or "", signer, record, owner=owner, guardian=guardian)
     except (LedgerError, ValueError) as error:
         raise OperatorError(str(error)) from error
     if as_json:

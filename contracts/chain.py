@@ -320,9 +320,10 @@ def dev_key(path: Path) -> PrivateKey:
     return PrivateKey(bytes.fromhex(path.read_text().strip()))
 
 
-async def serve(state: Path, port: int, *, watch_stdin: bool = False) -> None:
+async def serve(state: Path, port: int, *, host: str = "127.0.0.1", watch_stdin: bool = False) -> None:
     """Runs the chain of a directory until SIGTERM or SIGINT; prints one JSON line once it listens.
 
+    There is no password: whoever reaches `host` may send transactions.
     Raises OSError when the port or the directory is taken.
     """
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -346,7 +347,7 @@ async def serve(state: Path, port: int, *, watch_stdin: bool = False) -> None:
             _stop_when_stdin_closes(loop, stop)
         try:
             await runner.setup()
-            site = web.TCPSite(runner, "127.0.0.1", port)
+            site = web.TCPSite(runner, host, port)
             await site.start()
             bound = runner.addresses[0][1]
             ready = {
@@ -385,12 +386,13 @@ def main() -> None:
     """The process: exits 0 when it is asked to stop, and 1 with a sentence when it cannot start."""
     parser = argparse.ArgumentParser(prog="python -m contracts.chain", description=f"The embedded chain ({NOTICE}).")
     parser.add_argument("--port", type=int, default=0, help="loopback port; 0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen; only a container needs another address")
     parser.add_argument("--state", type=Path, required=True, help="directory that keeps blocks and key")
     parser.add_argument("--watch-stdin", action="store_true", help="stop when standard input is closed")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     try:
-        asyncio.run(serve(options.state, options.port, watch_stdin=options.watch_stdin))
+        asyncio.run(serve(options.state, options.port, host=options.host, watch_stdin=options.watch_stdin))
     except (OSError, ValueError) as error:
         sys.stderr.write(f"The embedded chain could not start: {error}\n")
         raise SystemExit(1) from error
