@@ -1,7 +1,10 @@
-# Two images from one file: `docker build --target bot .` has no torch, `--target worker .` has no keys.
+# Three images from one file, by pip alone: `--target bot` has no torch, `--target worker` has no keys, and
+# `--target chain` is the embedded development chain.
 FROM python:3.11-slim AS base
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-RUN useradd --create-home --uid 10001 flock && install -d -o flock -g flock -m 700 /data
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore
+# A volume takes owner and mode from the folder that the image has in its place.
+RUN useradd --create-home --uid 10001 flock && install -d -o flock -g flock -m 700 /data /keys /chain
 WORKDIR /app
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY migrations migrations
@@ -9,7 +12,6 @@ COPY generation generation
 COPY contracts contracts
 COPY bot bot
 ENV FLOCK_DATA_DIR=/data FLOCK_DATABASE_URL=sqlite:////data/flock.db
-VOLUME /data
 
 FROM base AS bot
 RUN pip install -c requirements.lock .
@@ -22,3 +24,9 @@ RUN pip install "$(grep '^torch==' requirements.lock)" && pip install -c require
 USER flock
 ENTRYPOINT ["flock"]
 CMD ["worker"]
+
+FROM base AS chain
+RUN pip install -c requirements.lock . "$(grep '^py-evm==' requirements.lock)"
+USER flock
+ENTRYPOINT ["python", "-m", "contracts.chain"]
+CMD ["--host", "0.0.0.0", "--port", "8545", "--state", "/chain"]
