@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from playwright.async_api import Browser, Locator, async_playwright, expect
+from playwright.async_api import Browser, Locator, expect
 from playwright.async_api import Page as Window
 
 from bot.demo.page.behind import Behind
 from bot.demo.page.server import Page
 from bot.demo.story import PROMPTS
 from tests.acceptance.conftest import open_story
+from tests.chromium import CHROMIUM, MISSING, open_chromium
 
 FOLDER = Path(__file__).parents[2] / "docs" / "img"
 DESKTOP = {"width": 1360, "height": 880}
@@ -26,21 +26,21 @@ MANY_STEPS = "[models.tiny]\nwidth = 256\nheight = 256\nframes = 17\nfps = 8\nst
 
 
 async def main() -> None:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        sys.exit("There is no Chromium. Install Debian's package `chromium`, and try again.")
-    expect.set_options(timeout=PATIENT_MS)
+    if CHROMIUM is None:
+        sys.exit(MISSING)
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as state:
         models = Path(state) / "models.toml"
         models.write_text(MANY_STEPS)
         settings = {"FLOCK_MODELS_FILE": str(models)}
-        async with open_story(Path(state), list(PROMPTS), settings=settings) as story, async_playwright() as playwright:
+        async with (
+            open_story(Path(state), list(PROMPTS), settings=settings) as story,
+            open_chromium(PATIENT_MS) as browser,
+        ):
             behind = Behind(story.house)
             page = Page(story.house.keys.page_token, behind.look)
             await page.start()
             page.show_discord(story.house.discord_url, story.house.keys.control_token)
-            browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
             try:
                 telling = asyncio.create_task(story.tell())
                 try:
@@ -49,7 +49,6 @@ async def main() -> None:
                     await telling
                 await finished(browser, page)
             finally:
-                await browser.close()
                 await page.close()
                 await behind.close()
 

@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Dialog, Locator, async_playwright, expect
+from playwright.async_api import Browser, Dialog, Locator, expect
 from playwright.async_api import Page as Window
 
 from bot.demo.page.behind import Behind
 from bot.demo.page.server import Page
 from bot.demo.story import Story
 from tests.acceptance.conftest import OpenStory
+from tests.chromium import needs_chromium, open_chromium
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
 HOSTILE = '<img src=x onerror="alert(1)"> [click](javascript:alert(2)) ||spoiler|| @everyone <script>alert(3)</script>'
 PATIENT_MS = 120_000
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="No Chromium: install Debian's package `chromium` to try the demo's page in a browser."
-)
+pytestmark = needs_chromium
 
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    expect.set_options(timeout=30_000)
-    async with async_playwright() as playwright:
-        # Containers have no user namespaces for the sandbox; what is opened is our own page.
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    async with open_chromium() as browser:
         yield browser
-        await browser.close()
 
 
 class Visitor:

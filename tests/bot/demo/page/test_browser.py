@@ -5,26 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, expect
 from playwright.async_api import Page as Window
 
 from bot.demo.discord.people import Community, wait_for
 from bot.demo.discord.server import DiscordConfig, EmbeddedDiscord
 from bot.demo.page.server import Page
+from tests.chromium import needs_chromium, open_chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FORUM = 15
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="No Chromium: install Debian's package `chromium` to try the demo's page in a browser."
-)
+pytestmark = needs_chromium
 
 
 async def nothing_behind() -> dict[str, Any]:
@@ -68,11 +65,8 @@ async def page(tmp_path: Path) -> AsyncIterator[Page]:
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    expect.set_options(timeout=30_000)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    async with open_chromium() as browser:
         yield browser
-        await browser.close()
 
 
 async def visit(browser: Browser, page: Page, member: str, **context: Any) -> Window:
