@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from bot import logs
 from bot import settings as settings_module
 from bot.domain.errors import OperatorError, SettingsError
 
+ORPHAN_S = 15.0  # for an orderly end after our parent's
 DESCRIPTION = "FLock: a Discord community makes a text-to-video model its own."
 EPILOG = """first steps:
   flock demo                  see the whole loop on this machine: no account, no GPU, no wallet
@@ -120,6 +122,8 @@ def _until_stopped(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *
                 while os.read(0, 4096):
                     pass
                 loop.call_soon_threadsafe(stop.set)
+                time.sleep(ORPHAN_S)
+                os._exit(1)  # whoever started us is gone, and would have ended us by force by now
 
             threading.Thread(target=wait, daemon=True, name="stdin").start()
         await main(stop)
