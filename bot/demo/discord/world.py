@@ -16,7 +16,7 @@ import typing
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -65,10 +65,12 @@ class People:
 
 
 class RealClock(Clock):  # type: ignore[misc]  # simcord ships no types
-    """Time passes by itself."""
+    """Time passes by itself; the clock may be wrong by `shift_s` seconds."""
+
+    shift_s = 0.0
 
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        return datetime.now(UTC) + timedelta(seconds=self.shift_s)
 
     def advance(self, seconds: float) -> None:
         raise RuntimeError("The embedded Discord lives in real time.")
@@ -113,6 +115,14 @@ class World:
             self._write(*self._text())
         finally:
             self._lock.close()
+
+    def shift_clock(self, seconds: float) -> None:
+        """Puts the clock of timestamps, ids and deadlines wrong by so many seconds."""
+        self.backend.clock.shift_s = seconds
+
+    def seconds(self) -> float:
+        """The world's time, in seconds since 1970."""
+        return float(self.backend.clock.now().timestamp())
 
     @property
     def guild(self) -> Any:

@@ -21,6 +21,8 @@ ROUTES = [
     ("GET", "messages"),
     ("GET", "interactions/1"),
     ("GET", "events"),
+    ("GET", "faults"),
+    ("POST", "faults"),
     *(("POST", act) for act in ("gateway", "command", "autocomplete", "press", "modal", "react", "say", "delete")),
 ]
 
