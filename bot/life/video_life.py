@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import io
 import logging
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import discord
-import httpx
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import cards
 from bot.domain.videos import OVER, Status, Video
+from bot.life.media import attachment
 from bot.life.patience import GivenUpError, patiently, step
 from bot.life.posting import post_once
 from bot.store import rounds, videos
@@ -267,7 +264,7 @@ class VideoLife:
         async def post() -> tuple[int, int]:
             round_ = await rounds.get(self.app.database, video.round_id)
             thread = await self.app.client.channel(round_.thread_id or 0)
-            file, media_url = await self._media(video, thread.guild.filesize_limit)
+            file, media_url = await attachment(video, self.app.settings.data_dir, thread.guild.filesize_limit)
             message = await post_once(
                 thread,
                 cards.video_card(video, media_url),
@@ -286,21 +283,6 @@ class VideoLife:
         if not await videos.publish(self.app.database, video_id, thread_id=thread_id, message_id=message_id):
             await self._take_back(thread_id, message_id)
             raise EndedError("failed", "The round closed just before your video could be posted.")
-
-    async def _media(self, video: Video, limit: int) -> tuple[discord.File | None, str]:
-        """The file to attach where it fits (it then plays inline everywhere), else only its address at the host."""
-        if (video.size_bytes or 0) > limit:
-            return None, video.playback_url or ""
-        name = f"flock-{video.id}.mp4"
-        path = Path(video.video_path or "")
-        if await asyncio.to_thread(path.is_file):
-            return discord.File(path, filename=name), f"attachment://{name}"
-        # Rendered on another machine: the host has it.
-        async with httpx.AsyncClient(follow_redirects=True, timeout=60) as client:
-            answer = await client.get(video.playback_url or "")
-        if answer.is_success and len(answer.content) <= limit:
-            return discord.File(io.BytesIO(answer.content), filename=name), f"attachment://{name}"
-        return None, video.playback_url or ""
 
     async def _take_back(self, thread_id: int, message_id: int) -> None:
         try:
