@@ -28,7 +28,7 @@ OTHER_WORDS = {
     r"submissions?": "video, or prompt",
     r"duels?|face-?offs?|match-?ups?": "battle",
     r"(?:render|rendering|generation) tasks?|generation jobs?": "render job",
-    r"GPU nodes?|render nodes?|runners?": "worker",
+    r"GPU nodes?|render nodes?": "worker",
     r"media ids?|playback keys?|stream ids?": "playback id",
     r"voter hash(?:es)?|voter keys?": "voter id",
     r"oracles?|forwarders?|submitters?": "relayer",
