@@ -67,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--prompt", action="append", metavar="TEXT", help="a prompt of the story; may be repeated")
     demo.add_argument("--state", type=Path, metavar="DIR", help="keep everything in DIR, and go on from it next time")
     demo.add_argument("--database-url", metavar="URL", help="use this database instead of a SQLite file in the state")
+    demo.add_argument(
+        "--chaos", type=int, nargs="?", const=0, metavar="SEED", help="after the story, break things while members go on"
+    )
     demo.set_defaults(command=_demo)
 
     run = commands.add_parser("run", help="the bot: Discord, votes, rounds, and the relayer to the chain")
@@ -148,6 +151,7 @@ def _demo(arguments: argparse.Namespace) -> int:
             as_json=arguments.json,
             state=arguments.state,
             database_url=arguments.database_url,
+            chaos=arguments.chaos,
         )
     )
 

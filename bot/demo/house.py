@@ -82,7 +82,7 @@ class House:
         They keep their ports from one run to the next, because links to videos hold them.
         """
         keys = self.keys
-        tokens = {"FLOCK_DEMO_BOT_TOKEN": keys.bot_token, "FLOCK_DEMO_CONTROL_TOKEN": keys.control_token}
+        tokens = {"FLOCK_DEMO_BOT_TOKEN": keys.bot_token, **self._control}
         chain, host, discord = await asyncio.gather(
             self.open_chain(),
             self.open_host(),
@@ -101,11 +101,11 @@ class House:
 
     async def open_chain(self) -> int:
         """The embedded chain; returns its port."""
-        return await self._service("chain", "contracts.chain", self.keys.chain_port)
+        return await self._service("chain", "contracts.chain", self.keys.chain_port, self._control)
 
     async def open_host(self) -> int:
         """The embedded video host; returns its port."""
-        env = {"FLOCK_DEMO_LIVEPEER_KEY": self.keys.host_key}
+        env = {"FLOCK_DEMO_LIVEPEER_KEY": self.keys.host_key, **self._control}
         return await self._service("host", "generation.hosting.embedded", self.keys.host_port, env)
 
     async def open_bot_and_worker(self) -> None:
@@ -128,6 +128,11 @@ class House:
         # Started again after a crash, it must be found where it was.
         self.supervisor.change_argv(name, [*argv, str(ready["port"])])
         return int(ready["port"])
+
+    @property
+    def _control(self) -> dict[str, str]:
+        """With it a service has a route that makes it fail on demand (docs/chaos.md)."""
+        return {"FLOCK_DEMO_CONTROL_TOKEN": self.keys.control_token}
 
     @property
     def discord_url(self) -> str:

@@ -36,8 +36,8 @@ class Demo:
 
 
 @asynccontextmanager
-async def demo(state: Path) -> AsyncIterator[Demo]:
-    argv = [sys.executable, "-m", "bot", "demo", "--state", str(state), "--prompt", "a red circle"]
+async def demo(state: Path, *options: str) -> AsyncIterator[Demo]:
+    argv = [sys.executable, "-m", "bot", "demo", "--state", str(state), "--prompt", "a red circle", *options]
     process = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.PIPE)
     try:
         yield Demo(process)
@@ -81,3 +81,26 @@ async def test_nothing_is_left_of_a_demo_that_is_killed(tmp_path: Path, moment: 
         running.process.kill()
         await running.process.wait()
         await until_nothing_is_left(tmp_path / "state")
+
+
+async def test_things_break_on_demand_and_members_go_on(tmp_path: Path) -> None:
+    """With --chaos each mishap is told, members still get their answers, and in the end nothing is left broken."""
+    async with demo(tmp_path / "state", "--chaos", "3") as running:
+        await running.until("Things break from now on")
+        for _ in range(3):
+            running.said = ""
+            await running.until(r"chaos  \w+")
+        running.said = ""
+        await running.until("Recorded: your vote|Round 2: ")
+        running.process.send_signal(signal.SIGINT)
+        await running.until("All faults are switched off")
+        assert await asyncio.wait_for(running.process.wait(), 30) == 130
+        assert left_behind(tmp_path / "state") == []
+
+
+async def test_chaos_needs_a_demo_that_stays(tmp_path: Path) -> None:
+    """It begins after the story: asked to end there, the demo says so and starts nothing."""
+    async with demo(tmp_path / "state", "--once", "--chaos") as running:
+        await running.until("leave --once out")
+        assert await asyncio.wait_for(running.process.wait(), 30) == 1
+        assert not (tmp_path / "state" / "logs").exists()
