@@ -6,6 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+import aiohttp
 import discord
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -33,7 +34,7 @@ class ProgressBoard:
         """One look at all videos on their way."""
         try:
             await self._tick()
-        except (SQLAlchemyError, discord.HTTPException, OSError) as error:
+        except (SQLAlchemyError, discord.HTTPException, aiohttp.ClientError, OSError) as error:
             log.warning("Progress could not be shown: %s", type(error).__name__)
 
     async def _tick(self) -> None:

@@ -13,7 +13,7 @@ from discord.ext import commands
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot import cards
-from bot.cogs.answers import answer, answer_error
+from bot.cogs.answers import answer, answer_error, insist
 from bot.cogs.prompts import cancel_video
 from bot.domain.errors import ElsewhereError, FeedbackEmptyError, MemberError, UnreadableButtonError, VideoUnknownError
 from bot.domain.policy import clean_text
@@ -91,7 +91,7 @@ async def _ask_for_words(app: App, interaction: discord.Interaction[Any], kind: 
         )
         modal.add_item(ui.Label(text="Your words", component=words_input))
         modal.stop()  # answered by Voting.on_interaction, also when the bot was restarted in between
-        await interaction.response.send_modal(modal)
+        await insist(lambda: interaction.response.send_modal(modal))
     except Exception as error:
         await answer_error(interaction, error)
 

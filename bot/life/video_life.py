@@ -258,10 +258,12 @@ class VideoLife:
         video = await self._video(video_id)
         if video.status in OVER:
             return
-        again = video.status == "posting"
+        tried = video.status == "posting"
         await videos.advance(self.app.database, video_id, "posting")
 
         async def post() -> tuple[int, int]:
+            nonlocal tried
+            again, tried = tried, True  # an attempt whose answer was lost may have got through
             round_ = await rounds.get(self.app.database, video.round_id)
             thread = await self.app.client.channel(round_.thread_id or 0)
             file, media_url = await attachment(video, self.app.settings.data_dir, thread.guild.filesize_limit)
