@@ -303,7 +303,8 @@ class VideoLife:
 
         async def tell() -> None:
             channel = await self.app.client.channel(video.progress_channel_id or 0)
-            await channel.get_partial_message(video.progress_message_id or 0).edit(view=card)
+            async with self.app.board.editing(video_id):
+                await channel.get_partial_message(video.progress_message_id or 0).edit(view=card)
 
         try:
             await patiently("Discord", tell)
