@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import cards
 from bot.domain.videos import OVER, Status, Video
+from bot.life.catching_up import catch_up
 from bot.life.media import attachment
 from bot.life.patience import GivenUpError, patiently, step
 from bot.life.posting import post_once
@@ -106,7 +107,7 @@ class VideoLife:
         except Exception:
             log.exception("The life of video %s ended by an unforeseen error", video_id)
             await step("end", videos.end, self.app.database, video_id, "failed", UNFORESEEN)
-        await step("tell the member", self._tell, video_id)
+        await step("tell the member", self._settle, video_id)
         log.info("The life of the video is complete.")
         return {"video_id": video_id}
 
@@ -292,6 +293,12 @@ class VideoLife:
             await thread.get_partial_message(message_id).delete()
         except discord.HTTPException as error:
             log.warning("A card that came too late could not be deleted: HTTP %s.", error.status)
+
+    async def _settle(self, video_id: str) -> None:
+        video = await self._video(video_id)
+        if video.status == "published":  # a quick member may have reacted before the card was known to take votes
+            await catch_up(self.app, video)
+        await self._tell(video_id)
 
     async def _tell(self, video_id: str) -> None:
         """The last edit of the progress message: a link to the post, or the reason why there is none."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import ChainMap
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Literal
 
 from sqlalchemy import delete, or_, select, tuple_
@@ -39,6 +41,7 @@ class Reaction:
     member_id: int
     choice: Choice
     change: Literal["added", "removed"]
+    missed: bool = False  # found on the card afterwards: older than all that was heard since the connection began
 
 
 @dataclass
@@ -47,10 +50,21 @@ class _Waiting:
     answer: asyncio.Future[Standing]
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Ballot:
     choice: Choice
     source: Source
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What a member did about a video since the connection began, and the ballot before that."""
+
+    before: _Ballot
+    actions: tuple[Vote | Reaction, ...] = ()
+
+
+_Key = tuple[str, int]  # a video and a member
 
 
 class VoteWriter:
@@ -62,6 +76,18 @@ class VoteWriter:
         self._pepper = pepper
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(maxsize=10_000)
         self._task: asyncio.Task[None] | None = None
+        self._heard: dict[_Key, _Heard] = {}
+        self._caught_up: set[str] = set()
+
+    def begin_session(self) -> None:
+        """From now on we hear of everything again; what is found to have been missed was done before."""
+        self._heard, self._caught_up = {}, set()
+
+    def caught_up(self, video_id: str) -> None:
+        """Nothing that was missed on a video's card is still to come."""
+        self._caught_up.add(video_id)
+        for key in [key for key in self._heard if key[0] == video_id]:
+            del self._heard[key]
 
     def start(self) -> None:
         """Begins to write."""
@@ -113,29 +139,39 @@ class VoteWriter:
                 self._queue.task_done()
 
     async def _write(self, actions: list[Vote | Reaction]) -> list[Standing | Exception]:
+        session = self._heard
         async with self._database.begin() as connection:
-            batch = await _Batch.load(connection, actions, self._pepper)
+            batch = await _Batch.load(connection, actions, self._pepper, session)
             answers = [batch.apply(action) for action in actions]
             await batch.save(connection)
+        heard = batch.heard.maps[0]
+        session.update({key: heard[key] for key in heard if key[0] not in self._caught_up})
         return answers
 
 
 class _Batch:
     """Votes applied in memory to the state that one transaction has read, then saved by it."""
 
-    def __init__(self, pepper: bytes) -> None:
+    def __init__(self, pepper: bytes, session: dict[_Key, _Heard]) -> None:
         self.now = now_ms()
         self.pepper = pepper
         self.videos: dict[str, tuple[Any, Round]] = {}
         self.by_message: dict[int, str] = {}
-        self.ballots: dict[tuple[str, int], _Ballot] = {}
-        self.changed: dict[tuple[str, int], None] = {}
+        self.ballots: dict[_Key, _Ballot] = {}
+        self.changed: dict[_Key, None] = {}
+        self.heard: ChainMap[_Key, _Heard] = ChainMap({}, session)
         self.outbox: list[dict[str, Any]] = []
         self.added: dict[tuple[str, int, int], bool] = {}
 
     @classmethod
-    async def load(cls, connection: AsyncConnection, actions: list[Vote | Reaction], pepper: bytes) -> _Batch:
-        batch = cls(pepper)
+    async def load(
+        cls,
+        connection: AsyncConnection,
+        actions: list[Vote | Reaction],
+        pepper: bytes,
+        session: dict[_Key, _Heard],
+    ) -> _Batch:
+        batch = cls(pepper, session)
         ids = {action.video_id for action in actions if isinstance(action, Vote)}
         messages = {action.message_id for action in actions if isinstance(action, Reaction)}
         query = select(videos).where(or_(videos.c.id.in_(ids), videos.c.message_id.in_(messages)))
@@ -163,13 +199,23 @@ class _Batch:
         video, round_ = self.videos[video_id]
         if action.guild_id != video.guild_id:
             return ElsewhereError()
-        if isinstance(action, Reaction):
+        ballot_key = (video_id, action.member_id)
+        before = self.ballots.get(ballot_key, _Ballot(Choice.WITHDRAWN, "button"))
+        heard = self.heard.get(ballot_key, _Heard(before))
+        missed = isinstance(action, Reaction) and action.missed
+        known = missed and any(isinstance(a, Reaction) and a.choice == action.choice for a in heard.actions)
+        if isinstance(action, Reaction) and not known:
             self.added[video_id, action.member_id, int(action.choice)] = action.change == "added"
         if not round_.accepts_votes(self.now):
             return RoundClosedError(number=round_.number)
-        ballot_key = (video_id, action.member_id)
-        before = self.ballots.get(ballot_key, _Ballot(Choice.WITHDRAWN, "button"))
-        after = _next(before, action)
+        if known:  # heard of since, and that is the latest
+            after = before
+        elif missed:  # in its place: before all that was heard since
+            self.heard[ballot_key] = _Heard(_next(heard.before, action), heard.actions)
+            after = reduce(_next, heard.actions, _next(heard.before, action))
+        else:
+            self.heard[ballot_key] = _Heard(heard.before, (*heard.actions, action))
+            after = _next(before, action)
         if after != before:
             self.ballots[ballot_key] = after
             self.changed[ballot_key] = None

@@ -189,6 +189,46 @@ async def test_taking_a_reaction_off_leaves_a_buttons_vote_alone(writer: VoteWri
     assert await standing(database) is Choice.DOWN
 
 
+def missed(choice: Choice, change: Any) -> Reaction:
+    return Reaction(GUILD, MESSAGE, MEMBER, choice, change, missed=True)
+
+
+async def test_a_reaction_that_was_missed_is_older_than_a_press_that_was_answered_since(
+    writer: VoteWriter, database: AsyncEngine
+) -> None:
+    """What is found on a card after an outage cannot turn around what the member was told in the meantime."""
+    await writer.cast(vote(Choice.DOWN))
+    answer = await writer.react(missed(Choice.UP, "added"))
+    assert (answer.choice, answer.changed) == (Choice.DOWN, False)
+    assert await standing(database) is Choice.DOWN
+    assert await known_reactions(database, "10") == {(MEMBER, Choice.UP)}
+    await writer.react(reaction(Choice.UP, "removed"))
+    assert await standing(database) is Choice.DOWN
+
+
+async def test_a_reaction_that_was_missed_replaces_what_stood_before_the_outage(
+    writer: VoteWriter, database: AsyncEngine
+) -> None:
+    """The twin: a press of an earlier connection is older than the reaction."""
+    await writer.cast(vote(Choice.DOWN))
+    writer.begin_session()
+    answer = await writer.react(missed(Choice.UP, "added"))
+    assert (answer.choice, answer.changed) == (Choice.UP, True)
+    assert await standing(database) is Choice.UP
+
+
+async def test_a_reaction_that_was_heard_of_is_not_undone_by_an_older_look(
+    writer: VoteWriter, database: AsyncEngine
+) -> None:
+    """A card that was read just before a member reacted seems to lack the reaction; later looks count."""
+    await writer.react(reaction(Choice.UP, "added"))
+    assert (await writer.react(missed(Choice.UP, "removed"))).choice is Choice.UP
+    assert await known_reactions(database, "10") == {(MEMBER, Choice.UP)}
+    writer.caught_up("10")
+    assert (await writer.react(missed(Choice.UP, "removed"))).choice is Choice.WITHDRAWN
+    assert await known_reactions(database, "10") == set()
+
+
 async def test_reactions_elsewhere_are_nobodys_vote(writer: VoteWriter, database: AsyncEngine) -> None:
     """A 👍 on a message that is no card, or that another server claims as its own, records nothing."""
     with pytest.raises(VideoUnknownError):
