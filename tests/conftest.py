@@ -21,6 +21,11 @@ _numbers = itertools.count(1)
 _recursion_limit = sys.getrecursionlimit()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long-chaos", action="store_true", help="also run the long chaos test, about ten minutes")
+    parser.addoption("--chaos-seed", type=int, help="another seed for tests/chaos than the one written there")
+
+
 def pytest_runtest_setup() -> None:
     """py-evm raises the limit when it is imported; a server that runs in a test must fail as it does by itself."""
     sys.setrecursionlimit(_recursion_limit)

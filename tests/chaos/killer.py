@@ -1,0 +1,78 @@
+"""SIGKILL at random: the bot and the worker, alone and together, at moments that a seed decides."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.demo.supervisor import Supervisor
+from bot.domain.videos import UNDER_WAY
+from migrations.schema import executor_leases, videos, workflow_attempts
+
+MOMENTS = ("while it starts", "at work", "at work", "at work")
+SOON_S = (0.0, 3.0)  # after the kill before
+LATER_S = (0.5, 11.0)  # after it is back at work
+MOST_LOSSES = 2  # a job that loses its third worker is given up as poison, by design (generation/reaper.py)
+
+
+@dataclass
+class Killer:
+    """Kills as often as it is told, then ends. `killed` counts them by process."""
+
+    supervisor: Supervisor
+    database: AsyncEngine
+    rng: random.Random
+    victims: dict[str, int]
+    killed: Counter[str] = field(default_factory=Counter)
+    _known: set[str] = field(default_factory=set)  # executors that we have killed, or found dead
+
+    async def run(self) -> None:
+        order = [name for name, times in sorted(self.victims.items()) for _ in range(times)]
+        self.rng.shuffle(order)
+        for name in order:
+            if self.rng.choice(MOMENTS) == "at work":
+                await self._wait_until_at_work(name)
+                await asyncio.sleep(self.rng.uniform(*LATER_S))
+            else:
+                await asyncio.sleep(self.rng.uniform(*SOON_S))
+            await self._kill(name)
+            self._known |= await self._executors(name)
+            self.killed[name] += 1
+
+    async def _executors(self, name: str) -> set[str]:
+        """All that ever served: each process takes a lease of its own when it begins to work."""
+        async with self.database.connect() as connection:
+            query = select(executor_leases.c.executor_id).where(executor_leases.c.role == name)
+            return set(await connection.scalars(query))
+
+    async def _wait_until_at_work(self, name: str) -> None:
+        while not await self._executors(name) - self._known:
+            await asyncio.sleep(0.1)
+
+    async def _kill(self, name: str) -> None:
+        """As soon as there is something to kill."""
+        while True:
+            if name != "worker" or not await self._on_its_last_life():
+                try:
+                    self.supervisor.kill(name)
+                except ProcessLookupError:
+                    pass  # dead from the kill before, and not yet started again
+                else:
+                    return
+            await asyncio.sleep(0.05)
+
+    async def _on_its_last_life(self) -> bool:
+        """Whether a job that two workers died of is still to be done: the third would be its end."""
+        async with self.database.connect() as connection:
+            often = await connection.scalars(
+                select(workflow_attempts.c.workflow_id).where(workflow_attempts.c.attempts >= MOST_LOSSES)
+            )
+            # video-ID-render-1, video-ID-upload-1-1; the lives of videos and rounds are never given up.
+            ids = [name.split("-")[1] for name in often if name.count("-") > 1]
+            query = select(videos.c.id).where(videos.c.id.in_(ids), videos.c.status.in_(UNDER_WAY)).limit(1)
+            return (await connection.execute(query)).first() is not None
