@@ -174,7 +174,10 @@ class Worker:
         result = RenderResult(
             video_path=command["video_path"], poster_path=command["poster_path"], machine=self.machine, **facts
         ).to_json()
-        await asyncio.to_thread(remember_result, video, job, result)
+        try:
+            await asyncio.to_thread(remember_result, video, job, result)
+        except OSError as error:  # the note only spares a repetition the work; the video is what matters
+            log.warning("The note on video %s could not be written (%s).", job.video_id, error.strerror)
         return result
 
     async def _teller(self, video_id: str) -> OnTick:
