@@ -177,7 +177,8 @@ class Uploads:
                         self._faults.cut_upload_after = None
                         if request.transport is not None:
                             request.transport.abort()
-                        raise ConnectionResetError
+                        if file.tell() < length:
+                            raise ConnectionResetError
             finally:
                 file.flush()
                 os.fsync(file.fileno())
