@@ -108,8 +108,7 @@ class Crowd:
                 await self._react(pair, act)
                 return True
             if act == "feedback":
-                await self._write(pair)
-                return True
+                return await self._write(pair)
             return await self._press(pair, act)
 
     async def _react(self, pair: _Pair, act: str) -> None:
@@ -145,19 +144,25 @@ class Crowd:
         self.counts["votes acknowledged"] += 1
         return True
 
-    async def _write(self, pair: _Pair) -> None:
+    async def _write(self, pair: _Pair) -> bool:
         text = f"more rain, says {pair.person.name}"
         try:
-            answer = await pair.person.submit(await pair.person.press(pair.card, "Feedback"), text=text)
+            answer = await pair.person.press(pair.card, "Feedback")
+            if answer.modal is not None:
+                answer = await pair.person.submit(answer, text=text)
         except NoAnswerError:
             pair.feedback |= {"", text}
             self.counts["feedback unanswered"] += 1
-            return
+            return True
+        if UNKNOWN_YET in answer.text:
+            self.counts["feedback too early"] += 1
+            return False
         if "is kept" not in answer.text:
             self.odd.append(answer.text)
-            return
+            return True
         pair.feedback = {text}
         self.counts["feedback acknowledged"] += 1
+        return True
 
     # ------------------------------------------------------------------ what must stand
 

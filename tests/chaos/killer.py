@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -12,11 +13,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.demo.supervisor import Supervisor
 from bot.domain.videos import UNDER_WAY
-from migrations.schema import executor_leases, videos, workflow_attempts
+from migrations.database import now_ms
+from migrations.schema import executor_leases, render_progress, videos, workflow_attempts
 
-MOMENTS = ("while it starts", "at work", "at work", "at work")
+MOMENTS = ("while it starts", "at work", "in the middle", "in the middle")
 SOON_S = (0.0, 3.0)  # after the kill before
 LATER_S = (0.5, 11.0)  # after it is back at work
+MIDDLE_S = (0.0, 0.3)  # after it has begun something
+LONGEST_WAIT_S = 20.0  # for something to begin
+JUST_MS = 500
 MOST_LOSSES = 2  # a job that loses its third worker is given up as poison, by design (generation/reaper.py)
 
 
@@ -35,11 +40,15 @@ class Killer:
         order = [name for name, times in sorted(self.victims.items()) for _ in range(times)]
         self.rng.shuffle(order)
         for name in order:
-            if self.rng.choice(MOMENTS) == "at work":
+            moment = self.rng.choice(MOMENTS)
+            if moment == "while it starts":
+                await asyncio.sleep(self.rng.uniform(*SOON_S))
+            else:
                 await self._wait_until_at_work(name)
                 await asyncio.sleep(self.rng.uniform(*LATER_S))
-            else:
-                await asyncio.sleep(self.rng.uniform(*SOON_S))
+            if moment == "in the middle":
+                await self._wait_for_the_middle(name)
+                await asyncio.sleep(self.rng.uniform(*MIDDLE_S))
             await self._kill(name)
             self._known |= await self._executors(name)
             self.killed[name] += 1
@@ -53,6 +62,27 @@ class Killer:
     async def _wait_until_at_work(self, name: str) -> None:
         while not await self._executors(name) - self._known:
             await asyncio.sleep(0.1)
+
+    async def _wait_for_the_middle(self, name: str) -> None:
+        """Until the worker tells of a render, or the bot is about to post: where a death hurts most."""
+        until = time.monotonic() + LONGEST_WAIT_S
+        while time.monotonic() < until:
+            rendering = select(render_progress.c.video_id).where(render_progress.c.updated_at_ms > now_ms() - JUST_MS)
+            posting = select(videos.c.id).where(videos.c.status == "posting")
+            async with self.database.connect() as connection:
+                query = (rendering if name == "worker" else posting).limit(1)
+                if (await connection.execute(query)).first() is not None:
+                    return
+            await asyncio.sleep(0.02)
+
+    async def taken_over(self) -> Counter[str]:
+        """How often the living went on with what the dead had begun: jobs of workers, and lives."""
+        async with self.database.connect() as connection:
+            rows = await connection.execute(select(workflow_attempts))
+            counted: Counter[str] = Counter()
+            for row in rows:
+                counted["jobs" if row.workflow_id.count("-") > 1 else "lives"] += row.attempts
+        return counted
 
     async def _kill(self, name: str) -> None:
         """As soon as there is something to kill."""

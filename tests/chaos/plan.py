@@ -22,7 +22,7 @@ class Plan:
     members: int = 120
 
 
-QUICK = Plan(seed=20_261_123, prompts=60, votes=600, bot_kills=7, worker_kills=6, every_s=1.3)
+QUICK = Plan(seed=20_261_123, prompts=60, votes=600, bot_kills=7, worker_kills=6, every_s=1.4)
 LONG = Plan(seed=20_261_123, prompts=240, votes=3000, bot_kills=18, worker_kills=18, every_s=2.0, voters=20)
 
 

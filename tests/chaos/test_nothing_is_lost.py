@@ -33,7 +33,7 @@ from tests.chaos.plan import LONG, QUICK, Outcome, Plan
 
 # The real pipeline, with small pictures and few of them: a render takes about a second.
 MODELS = "[models.tiny]\nwidth = 64\nheight = 64\nframes = 5\nfps = 8\nsteps = 2\n"
-SETTLE_S = 300.0
+SETTLE_S = 120.0
 
 
 async def test_no_prompt_and_no_vote_is_lost_while_bot_and_worker_are_killed(
@@ -203,12 +203,14 @@ async def open_town(folder: Path, plan: Plan) -> AsyncIterator[Town]:
 async def check(town: Town, outcome: Outcome) -> None:
     """Everything is looked up anew: cards by a member, ballots from the chain, and only then our own tables."""
     plan, crowd = outcome.plan, town.crowd
+    taken_over = await town.killer.taken_over()
     cards = Counter([town.prompt_of(card) for card in await town.cards()])
     recorded = await town.on_ledger()
     expected = crowd.expected
     wrong = differences(expected, recorded.ballots)
     lost = sorted(set(crowd.acknowledged) - set(cards))
     missed = crowd.reactions ^ await town.known_reactions()
+    outcome.counts |= {f"{what} taken over from the dead": count for what, count in sorted(taken_over.items())}
     outcome.counts |= {
         "prompts acknowledged": len(crowd.acknowledged),
         "prompts lost": len(lost),
@@ -234,6 +236,7 @@ async def check(town: Town, outcome: Outcome) -> None:
     assert [key for key, texts in crowd.feedback.items() if kept.get(key, "") not in texts] == []
     assert len(crowd.acknowledged) >= plan.prompts
     assert crowd.counts["votes acknowledged"] >= plan.votes
+    assert min(taken_over["jobs"], taken_over["lives"]) > 0, "no kill hit anything"
     assert town.killer.killed == {"bot": plan.bot_kills, "worker": plan.worker_kills}
 
 
