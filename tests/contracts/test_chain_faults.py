@@ -255,3 +255,25 @@ async def test_every_vote_is_counted_once_through_a_storm(
     assert (struck > 0) is bool(STORMS[storm])
     finals = [row.nonce for kind in ("round", "video", "voters", "votes") for row in await community.sent(kind)]
     assert len(finals) == len(set(finals))
+
+
+async def test_a_node_that_fails_now_and_then_is_no_node_that_is_away(
+    store: AsyncEngine, broken: FaultyChain, tmp_path: Path
+) -> None:
+    """The relayer waits ever longer while nothing succeeds, and begins anew where something did in between."""
+    deployment = await deploy(broken.url, broken.signer, tmp_path / "ledger.json")
+    community = Community(store)
+    async with Ledger(broken.url, deployment.address) as ledger:
+        relayer = Relayer(store, ledger, broken.signer, QUICK)
+        pause = QUICK.poll_s
+        for _ in range(5):
+            grown = relayer._in_trouble("The node is away.", pause)
+            assert grown > pause
+            pause = grown
+        await community.round()
+        async with asyncio.timeout(20):
+            while await relayer.tick():
+                await asyncio.sleep(0.02)
+        assert await community.states("round") == {"final": 1}
+        assert relayer._in_trouble("The node is away.", pause) <= 2 * 1.2 * QUICK.poll_s < pause
+        assert relayer._in_trouble("The node is away.", pause) > pause
