@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 
 import aiohttp
 import discord
@@ -17,6 +18,7 @@ from bot.domain.policy import Quota
 from bot.domain.rounds import Round
 from bot.life.round_life import RoundLife
 from bot.life.video_life import VideoLife
+from bot.metrics import Health, Metrics, Watch, database_watch, serving
 from bot.progress import ProgressBoard
 from bot.settings import Settings
 from bot.store.votes import VoteWriter
@@ -113,6 +115,33 @@ class App:
         await self.ledger.close()
         await self.host.aclose()
 
+    async def gauges(self) -> dict[str, float]:
+        """What only this process knows, for its metrics."""
+        status = await self.relayer.status()
+        known = {
+            "flock_gateway_connected": float(bool(self.client.connected)),
+            "flock_relayer_in_flight": float(status.in_flight),
+            "flock_relayer_trouble": float(status.trouble is not None),
+        }
+        if math.isfinite(self.client.latency):
+            known["flock_gateway_latency_seconds"] = self.client.latency
+        if status.balance is not None:
+            known["flock_relayer_balance_wei"] = float(status.balance)
+        return known
+
+    def health(self) -> Health:
+        """What this process needs to do its work."""
+
+        async def gateway() -> str | None:
+            return None if self.client.connected else "the gateway is not connected"
+
+        async def chain() -> str | None:
+            return (await self.relayer.status()).trouble
+
+        patience = self.settings.unhealthy_s
+        watches = {"Discord": Watch(gateway, patience), "chain": Watch(chain, patience)}
+        return Health({"database": database_watch(self.database), **watches})
+
     async def chain_sentence(self, round_: Round) -> str:
         """How far a round is on the ledger, in a sentence."""
         progress = await round_progress(self.database, round_.id)
@@ -151,7 +180,10 @@ async def run_bot(settings: Settings, stop: asyncio.Event) -> None:
     try:
         point_at(settings)
         app = App(settings, database, signer)
-        await run_client(app.client, secret(settings.discord_token), stop)
+        metrics = Metrics(database, "bot", gauges=app.gauges)
+        app.votes.observe = metrics.observe_ack
+        async with serving(settings.metrics_host, settings.metrics_port, metrics, app.health()):
+            await run_client(app.client, secret(settings.discord_token), stop)
     except discord.LoginFailure as error:
         raise OperatorError("Discord refused the token. Check FLOCK_DISCORD_TOKEN in the developer portal.") from error
     except (discord.HTTPException, discord.GatewayNotFound, aiohttp.ClientError, OSError) as error:

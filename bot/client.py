@@ -63,6 +63,16 @@ class Client(commands.AutoShardedBot):
             max_messages=None,  # we never look at a message that we did not fetch
         )
         self.app = app
+        self.connected: set[int] = set()  # the shards whose gateway connection stands
+
+    async def on_shard_ready(self, shard_id: int) -> None:
+        self.connected.add(shard_id)
+
+    async def on_shard_resumed(self, shard_id: int) -> None:
+        self.connected.add(shard_id)
+
+    async def on_shard_disconnect(self, shard_id: int) -> None:
+        self.connected.discard(shard_id)
 
     async def setup_hook(self) -> None:
         self.add_dynamic_items(VideoButton)

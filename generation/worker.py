@@ -342,8 +342,8 @@ class Worker:
 # --------------------------------------------------------------------------- entries
 
 
-async def run_worker(config: WorkerConfig, *, stop: asyncio.Event) -> None:
-    """Serves jobs until `stop` is set; takes none before its model is loaded.
+async def run_worker(config: WorkerConfig, *, stop: asyncio.Event, on_ready: Callable[[], None] | None = None) -> None:
+    """Serves jobs until `stop` is set; takes none before its model is loaded, and `on_ready` was called.
 
     Raises ModelError, ValueError, or RenderError of kind `load`, also when the model cannot be loaded again later;
     and whatever the database raises.
@@ -356,6 +356,8 @@ async def run_worker(config: WorkerConfig, *, stop: asyncio.Event) -> None:
             if await _first(worker.child.warm(), stop):
                 _introduce(worker)
                 await worker.engine.launch()
+                if on_ready is not None:
+                    on_ready()
                 await _first(worker.broken.wait(), stop)
         finally:
             await worker.close()

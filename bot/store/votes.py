@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import ChainMap
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Literal
@@ -76,6 +78,7 @@ class VoteWriter:
         self._pepper = pepper
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(maxsize=10_000)
         self._task: asyncio.Task[None] | None = None
+        self.observe: Callable[[float], None] | None = None  # is told the seconds of each acknowledged action
         self._heard: dict[_Key, _Heard] = {}
         self._caught_up: set[str] = set()
 
@@ -116,8 +119,12 @@ class VoteWriter:
 
     async def _put(self, action: Vote | Reaction) -> Standing:
         answer: asyncio.Future[Standing] = asyncio.get_running_loop().create_future()
+        since = time.monotonic()
         await self._queue.put(_Waiting(action, answer))
-        return await answer
+        standing = await answer
+        if self.observe is not None:
+            self.observe(time.monotonic() - since)
+        return standing
 
     async def _run(self) -> None:
         while True:

@@ -14,7 +14,7 @@ from tests.acceptance.conftest import OpenStory
 async def test_an_edit_that_comes_late_does_not_undo_the_last_one(tmp_path: Path, story_opener: OpenStory) -> None:
     """An edit with the progress hangs at Discord while the video is posted: in the end the link stands there."""
     # The host is asked seldom: there is time for one more edit before the video is posted.
-    async with story_opener(tmp_path, ["a red circle"], settings={"FLOCK_HOST_POLL_S": "4"}) as story:
+    async with story_opener(tmp_path, ["a red circle"], settings={"FLOCK_HOST_POLL_S": "3"}) as story:
         database = open_database(story.house.database_url)
         try:
             await story.wait_for_bot(database)
@@ -26,7 +26,7 @@ async def test_an_edit_that_comes_late_does_not_undo_the_last_one(tmp_path: Path
                 return True if video is not None and video.status in {"uploading", "hosting"} else None
 
             await wait_for("the render", rendered, seconds=120, every=0.02)
-            hang = {"fault": "slow", "seconds": 10, "count": 1, "method": "PATCH", "path": "/channels/*/messages/*"}
+            hang = {"fault": "slow", "seconds": 7, "count": 1, "method": "PATCH", "path": "/channels/*/messages/*"}
             await story.community.ask("POST", "faults", json=hang)
             await story.wait_until_posted(database)
 
@@ -39,7 +39,7 @@ async def test_an_edit_that_comes_late_does_not_undo_the_last_one(tmp_path: Path
                 return True if any("up for votes" in text for text in await texts()) else None
 
             await wait_for("the link to the post", linked, seconds=60)
-            await asyncio.sleep(11)  # until what hung has certainly arrived
+            await asyncio.sleep(8)  # until what hung has certainly arrived
             assert ["up for votes" in text for text in await texts()] == [True]
         finally:
             await database.dispose()
