@@ -16,6 +16,7 @@ from bot.database import open_and_upgrade
 from bot.domain.errors import OperatorError, UnreachableError
 from bot.domain.policy import Quota
 from bot.domain.rounds import Round
+from bot.life.catching_up import CatchingUp
 from bot.life.round_life import RoundLife
 from bot.life.video_life import VideoLife
 from bot.metrics import Health, Metrics, Watch, database_watch, serving
@@ -54,7 +55,10 @@ class App:
                 QueueSpec(gpu_queue(settings.model_class), 1, one_per_member=True, listen=False),
             ],
         )
-        self.votes = VoteWriter(database, secret(settings.voter_pepper).encode())
+        self.catching_up = CatchingUp(self)
+        self.votes = VoteWriter(
+            database, secret(settings.voter_pepper).encode(), look_at=self.catching_up.begin_to_look_at
+        )
         self.host = LivepeerHost(
             settings.livepeer_api_base,
             secret(settings.livepeer_api_key),

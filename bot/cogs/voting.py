@@ -18,7 +18,7 @@ from bot.domain.errors import ElsewhereError, FeedbackEmptyError, UnreadableButt
 from bot.domain.policy import clean_text
 from bot.domain.videos import Video
 from bot.domain.votes import Choice, Vote, choice_of_emoji
-from bot.life.catching_up import catch_up, record
+from bot.life.catching_up import record
 from bot.life.posting import marks
 from bot.store import videos, words
 from bot.store.votes import Reaction
@@ -101,7 +101,6 @@ class Voting(commands.Cog):
 
     def __init__(self, app: App) -> None:
         self.app = app
-        self._catching_up = asyncio.Lock()
 
     @commands.Cog.listener()
     async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
@@ -154,14 +153,11 @@ class Voting(commands.Cog):
 
     @commands.Cog.listener()
     async def on_connect(self) -> None:
-        self.app.votes.begin_session()
+        self.app.catching_up.begin_session()
 
     @commands.Cog.listener()
     async def on_ready(self) -> None:
-        """After every new session: Discord does not tell again what it told while we were away."""
-        async with self._catching_up:
-            for video in await videos.open_for_votes(self.app.database):
-                await catch_up(self.app, video)
+        await self.app.catching_up.all()
 
 
 def _first_text(components: Any) -> str:

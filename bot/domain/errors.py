@@ -18,6 +18,7 @@ MemberError                     always ephemeral: what happened, what to do next
 ├── ElsewhereError
 ├── MissingPermissionsError
 ├── FeedbackEmptyError
+├── RestartingError
 └── UnreadableButtonError
 OperatorError                   what is wrong with the set-up, and its remedy
 ├── SettingsError
@@ -105,6 +106,10 @@ class MissingPermissionsError(MemberError):
 
 class FeedbackEmptyError(MemberError):
     """Nothing was written, so nothing was saved. Press the button again and write a few words."""
+
+
+class RestartingError(MemberError):
+    """I am just being restarted, so nothing was recorded. Please try again in a minute."""
 
 
 class UnreadableButtonError(MemberError):

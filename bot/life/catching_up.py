@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +13,7 @@ from bot.domain.errors import MemberError
 from bot.domain.videos import Video
 from bot.domain.votes import Choice, choice_of_emoji
 from bot.life.patience import patiently
+from bot.store import videos
 from bot.store.votes import Reaction, known_reactions
 
 if TYPE_CHECKING:
@@ -19,37 +21,69 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-
-async def catch_up(app: App, video: Video) -> None:
-    """Compares what stands on a card with what we know of it, and records the difference; waits out an outage.
-
-    Discord does not say when a reaction was made: all that is found counts as older than this connection.
-    """
-    try:
-        await patiently("Discord", lambda: _catch_up(app, video))
-    except discord.NotFound:
-        log.info("The card of video %s was deleted.", video.id)
-    except discord.HTTPException as error:
-        log.warning("The reactions on video %s could not be read: HTTP %s.", video.id, error.status)
-    else:
-        app.votes.caught_up(video.id)
+LOOKS_AT_ONCE = 4
 
 
-async def _catch_up(app: App, video: Video) -> None:
-    # First what we know: what we hear of from here on, the vote writer tells from what was missed.
-    known = await known_reactions(app.database, video.id)
-    channel = await app.client.channel(video.thread_id or 0)
-    message = await channel.fetch_message(video.message_id or 0)
-    standing: set[tuple[int, Choice]] = set()
-    for reaction in message.reactions:
-        choice = choice_of_emoji(str(reaction.emoji))
-        if choice is not None:
-            standing |= {(user.id, choice) async for user in reaction.users() if not user.bot}
-    changes: list[tuple[set[tuple[int, Choice]], Literal["added", "removed"]]]
-    changes = [(known - standing, "removed"), (standing - known, "added")]
-    for found, change in changes:
-        for member_id, choice in sorted(found):
-            await record(app, Reaction(video.guild_id, message.id, member_id, choice, change, missed=True))
+class CatchingUp:
+    """Looks at each open card once in a session; the vote writer asks for those that members act on."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._looks: dict[str, asyncio.Task[None]] = {}
+        self._slots = asyncio.Semaphore(LOOKS_AT_ONCE)
+
+    def begin_session(self) -> None:
+        """Discord does not tell again what it told while we were away: every card has to be looked at anew."""
+        for look in self._looks.values():
+            look.cancel()
+        self._looks = {}
+        self._app.votes.begin_session()
+
+    async def all(self) -> None:
+        """One card after the other, of all that take votes."""
+        for video in await videos.open_for_votes(self._app.database):
+            await self.look_at(video.id)
+
+    async def look_at(self, video_id: str) -> None:
+        """Returns when a card was looked at in this session, or when the session is over."""
+        await asyncio.wait({self.begin_to_look_at(video_id)})
+
+    def begin_to_look_at(self, video_id: str) -> asyncio.Task[None]:
+        """Looks at a card soon, unless that was done already."""
+        if video_id not in self._looks:
+            self._looks[video_id] = asyncio.create_task(self._look(video_id), name=f"look at video {video_id}")
+        return self._looks[video_id]
+
+    async def _look(self, video_id: str) -> None:
+        """Waits out an outage; a card that cannot be read holds nobody up."""
+        try:
+            async with self._slots:
+                video = await patiently("The database", lambda: videos.get(self._app.database, video_id))
+                if video is not None:
+                    await patiently("Discord", lambda: self._compare(video))
+        except discord.NotFound:
+            log.info("The card of video %s was deleted.", video_id)
+        except discord.HTTPException as error:
+            log.warning("The reactions on video %s could not be read: HTTP %s.", video_id, error.status)
+        except Exception:
+            log.exception("The reactions on video %s could not be read.", video_id)
+        self._app.votes.caught_up(video_id)
+
+    async def _compare(self, video: Video) -> None:
+        """Compares what stands on a card with what we know of it, and records the difference."""
+        known = await known_reactions(self._app.database, video.id)
+        channel = await self._app.client.channel(video.thread_id or 0)
+        message = await channel.fetch_message(video.message_id or 0)
+        standing: set[tuple[int, Choice]] = set()
+        for reaction in message.reactions:
+            choice = choice_of_emoji(str(reaction.emoji))
+            if choice is not None:
+                standing |= {(user.id, choice) async for user in reaction.users() if not user.bot}
+        changes: list[tuple[set[tuple[int, Choice]], Literal["added", "removed"]]]
+        changes = [(known - standing, "removed"), (standing - known, "added")]
+        for found, change in changes:
+            for member_id, choice in sorted(found):
+                await record(self._app, Reaction(video.guild_id, message.id, member_id, choice, change, missed=True))
 
 
 async def record(app: App, reaction: Reaction) -> None:

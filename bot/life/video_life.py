@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import cards
 from bot.domain.videos import OVER, Status, Video
-from bot.life.catching_up import catch_up
 from bot.life.media import attachment
 from bot.life.patience import GivenUpError, patiently, step
 from bot.life.posting import post_once
@@ -297,7 +296,7 @@ class VideoLife:
     async def _settle(self, video_id: str) -> None:
         video = await self._video(video_id)
         if video.status == "published":  # a quick member may have reacted before the card was known to take votes
-            await catch_up(self.app, video)
+            await self.app.catching_up.look_at(video_id)
         await self._tell(video_id)
 
     async def _tell(self, video_id: str) -> None:

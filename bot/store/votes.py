@@ -9,17 +9,15 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import ChainMap
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any, Literal
 
 from sqlalchemy import delete, or_, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.domain.errors import ElsewhereError, RoundClosedError, VideoUnknownError
+from bot.domain.errors import ElsewhereError, RestartingError, RoundClosedError, VideoUnknownError
 from bot.domain.rounds import Round
 from bot.domain.votes import Choice, Source, Standing, Vote
 from contracts import outbox
@@ -43,13 +41,14 @@ class Reaction:
     member_id: int
     choice: Choice
     change: Literal["added", "removed"]
-    missed: bool = False  # found on the card afterwards: older than all that was heard since the connection began
+    missed: bool = False  # found on the card afterwards: older than all that is heard in this session
 
 
-@dataclass
+@dataclass(eq=False)
 class _Waiting:
     action: Vote | Reaction
     answer: asyncio.Future[Standing]
+    waits_for: str = ""  # the video whose card has to be looked at before
 
 
 @dataclass(frozen=True)
@@ -59,47 +58,59 @@ class _Ballot:
 
 
 @dataclass(frozen=True)
-class _Heard:
-    """What a member did about a video since the connection began, and the ballot before that."""
+class _Held:
+    """The answer to an action that has to wait until what was missed on its video's card is recorded."""
 
-    before: _Ballot
-    actions: tuple[Vote | Reaction, ...] = ()
-
-
-_Key = tuple[str, int]  # a video and a member
+    video_id: str
 
 
 class VoteWriter:
-    """The only writer of votes in this process. Actions of one member on one video are applied in their order."""
+    """The only writer of votes in this process. Actions of one member on one video are applied in their order.
 
-    def __init__(self, database: AsyncEngine, pepper: bytes) -> None:
-        """`pepper` is the secret that makes voter ids irreversible."""
+    Discord does not say when a reaction was made. One that was missed while we were away counts as older than
+    everything that is heard in a session, so nothing about a video is recorded before its card was looked at: a
+    press that was acknowledged too early would, after the next death, look older than a reaction from before it.
+    """
+
+    def __init__(self, database: AsyncEngine, pepper: bytes, *, look_at: Callable[[str], object] | None = None) -> None:
+        """`pepper` is the secret that makes voter ids irreversible.
+
+        `look_at` is asked to record what was missed on a video's card, and to call `caught_up` then; without it,
+        nothing is ever missed.
+        """
         self._database = database
         self._pepper = pepper
-        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(maxsize=10_000)
+        self._look_at = look_at
+        self._queue: asyncio.Queue[_Waiting | None] = asyncio.Queue(maxsize=10_000)
+        self._held: list[_Waiting] = []  # in the order of arrival
+        self._caught_up: set[str] = set()
+        self._writing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self.observe: Callable[[float], None] | None = None  # is told the seconds of each acknowledged action
-        self._heard: dict[_Key, _Heard] = {}
-        self._caught_up: set[str] = set()
 
     def begin_session(self) -> None:
-        """From now on we hear of everything again; what is found to have been missed was done before."""
-        self._heard, self._caught_up = {}, set()
+        """From now on we hear of everything again; what we did not hear of before, has to be looked up."""
+        self._caught_up = set()
+        self._ask_for({held.waits_for for held in self._held})
 
     def caught_up(self, video_id: str) -> None:
-        """Nothing that was missed on a video's card is still to come."""
+        """What was missed on a video's card is recorded; what waited for that comes next."""
         self._caught_up.add(video_id)
-        for key in [key for key in self._heard if key[0] == video_id]:
-            del self._heard[key]
+        with contextlib.suppress(asyncio.QueueFull):  # then the writer is at work, and looks by itself
+            self._queue.put_nowait(None)
 
     def start(self) -> None:
         """Begins to write."""
         self._task = asyncio.create_task(self._run(), name="vote writer")
 
     async def close(self) -> None:
-        """Writes what has arrived, then stops."""
+        """Writes what has arrived, then stops; what still waits for a look at its card is refused."""
         if self._task is not None:
             await self._queue.join()
+            async with self._writing:
+                for held in self._held:
+                    _tell(held, RestartingError())
+                self._held = []
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
@@ -108,8 +119,8 @@ class VoteWriter:
     async def cast(self, vote: Vote) -> Standing:
         """Records a vote; returns after its commit.
 
-        Raises VideoUnknownError, ElsewhereError or RoundClosedError; SQLAlchemyError when the database fails, and
-        then nothing is recorded.
+        Raises VideoUnknownError, ElsewhereError, RoundClosedError or RestartingError; SQLAlchemyError when the
+        database fails. Then nothing is recorded.
         """
         return await self._put(vote)
 
@@ -128,57 +139,82 @@ class VoteWriter:
 
     async def _run(self) -> None:
         while True:
-            batch = [await self._queue.get()]
-            while len(batch) < MOST_AT_ONCE and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-            try:
-                answers = await self._write([waiting.action for waiting in batch])
-            except Exception as error:
-                if not isinstance(error, SQLAlchemyError):
-                    log.exception("The vote writer failed")
-                answers = [error] * len(batch)
-            for waiting, answer in zip(batch, answers, strict=True):
-                if not waiting.answer.done():  # the caller may have gone
-                    if isinstance(answer, Standing):
-                        waiting.answer.set_result(answer)
-                    else:
-                        waiting.answer.set_exception(answer)
+            arrived = [] if any(self._free(held) for held in self._held) else [await self._queue.get()]
+            async with self._writing:
+                batch = [held for held in self._held if self._free(held)][:MOST_AT_ONCE]
+                self._held = [held for held in self._held if held not in batch]
+                while len(batch) + len(arrived) < MOST_AT_ONCE and not self._queue.empty():
+                    arrived.append(self._queue.get_nowait())
+                batch += [waiting for waiting in arrived if waiting is not None]
+                await self._answer(batch)
+            for _ in arrived:
                 self._queue.task_done()
 
-    async def _write(self, actions: list[Vote | Reaction]) -> list[Standing | Exception]:
-        session = self._heard
+    def _free(self, held: _Waiting) -> bool:
+        return held.waits_for in self._caught_up
+
+    async def _answer(self, batch: list[_Waiting]) -> None:
+        try:
+            answers = await self._write([waiting.action for waiting in batch])
+        except Exception as error:
+            if not isinstance(error, SQLAlchemyError):
+                log.exception("The vote writer failed")
+            answers = [error] * len(batch)
+        for waiting, answer in zip(batch, answers, strict=True):
+            if isinstance(answer, _Held):
+                waiting.waits_for = answer.video_id
+                self._held.append(waiting)
+            else:
+                _tell(waiting, answer)
+        self._ask_for({answer.video_id for answer in answers if isinstance(answer, _Held)})
+
+    def _ask_for(self, video_ids: set[str]) -> None:
+        for video_id in sorted(video_ids):
+            if self._look_at is not None:
+                self._look_at(video_id)
+
+    async def _write(self, actions: list[Vote | Reaction]) -> list[Standing | Exception | _Held]:
+        if not actions:
+            return []
         async with self._database.begin() as connection:
-            batch = await _Batch.load(connection, actions, self._pepper, session)
-            answers = [batch.apply(action) for action in actions]
+            batch = await _Batch.load(connection, actions, self._pepper)
+            answers = [self._held_back(batch, action) or batch.apply(action) for action in actions]
             await batch.save(connection)
-        heard = batch.heard.maps[0]
-        session.update({key: heard[key] for key in heard if key[0] not in self._caught_up})
         return answers
+
+    def _held_back(self, batch: _Batch, action: Vote | Reaction) -> _Held | None:
+        video_id = batch.video_id(action)
+        missed = isinstance(action, Reaction) and action.missed
+        if self._look_at is None or missed or video_id in self._caught_up or not batch.takes_votes(video_id):
+            return None
+        return _Held(video_id)
+
+
+def _tell(waiting: _Waiting, answer: Standing | Exception) -> None:
+    if waiting.answer.done():  # the caller has gone
+        return
+    if isinstance(answer, Standing):
+        waiting.answer.set_result(answer)
+    else:
+        waiting.answer.set_exception(answer)
 
 
 class _Batch:
     """Votes applied in memory to the state that one transaction has read, then saved by it."""
 
-    def __init__(self, pepper: bytes, session: dict[_Key, _Heard]) -> None:
+    def __init__(self, pepper: bytes) -> None:
         self.now = now_ms()
         self.pepper = pepper
         self.videos: dict[str, tuple[Any, Round]] = {}
         self.by_message: dict[int, str] = {}
-        self.ballots: dict[_Key, _Ballot] = {}
-        self.changed: dict[_Key, None] = {}
-        self.heard: ChainMap[_Key, _Heard] = ChainMap({}, session)
+        self.ballots: dict[tuple[str, int], _Ballot] = {}  # by video and member
+        self.changed: dict[tuple[str, int], None] = {}
         self.outbox: list[dict[str, Any]] = []
         self.added: dict[tuple[str, int, int], bool] = {}
 
     @classmethod
-    async def load(
-        cls,
-        connection: AsyncConnection,
-        actions: list[Vote | Reaction],
-        pepper: bytes,
-        session: dict[_Key, _Heard],
-    ) -> _Batch:
-        batch = cls(pepper, session)
+    async def load(cls, connection: AsyncConnection, actions: list[Vote | Reaction], pepper: bytes) -> _Batch:
+        batch = cls(pepper)
         ids = {action.video_id for action in actions if isinstance(action, Vote)}
         messages = {action.message_id for action in actions if isinstance(action, Reaction)}
         query = select(videos).where(or_(videos.c.id.in_(ids), videos.c.message_id.in_(messages)))
@@ -199,6 +235,9 @@ class _Batch:
     def video_id(self, action: Vote | Reaction) -> str:
         return action.video_id if isinstance(action, Vote) else self.by_message.get(action.message_id, "")
 
+    def takes_votes(self, video_id: str) -> bool:
+        return video_id in self.videos and self.videos[video_id][1].accepts_votes(self.now)
+
     def apply(self, action: Vote | Reaction) -> Standing | Exception:
         video_id = self.video_id(action)
         if video_id not in self.videos:
@@ -206,23 +245,13 @@ class _Batch:
         video, round_ = self.videos[video_id]
         if action.guild_id != video.guild_id:
             return ElsewhereError()
-        ballot_key = (video_id, action.member_id)
-        before = self.ballots.get(ballot_key, _Ballot(Choice.WITHDRAWN, "button"))
-        heard = self.heard.get(ballot_key, _Heard(before))
-        missed = isinstance(action, Reaction) and action.missed
-        known = missed and any(isinstance(a, Reaction) and a.choice == action.choice for a in heard.actions)
-        if isinstance(action, Reaction) and not known:
+        if isinstance(action, Reaction):
             self.added[video_id, action.member_id, int(action.choice)] = action.change == "added"
         if not round_.accepts_votes(self.now):
             return RoundClosedError(number=round_.number)
-        if known:  # heard of since, and that is the latest
-            after = before
-        elif missed:  # in its place: before all that was heard since
-            self.heard[ballot_key] = _Heard(_next(heard.before, action), heard.actions)
-            after = reduce(_next, heard.actions, _next(heard.before, action))
-        else:
-            self.heard[ballot_key] = _Heard(heard.before, (*heard.actions, action))
-            after = _next(before, action)
+        ballot_key = (video_id, action.member_id)
+        before = self.ballots.get(ballot_key, _Ballot(Choice.WITHDRAWN, "button"))
+        after = _next(before, action)
         if after != before:
             self.ballots[ballot_key] = after
             self.changed[ballot_key] = None

@@ -14,7 +14,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.domain.errors import ElsewhereError, RoundClosedError, VideoUnknownError
+from bot.domain.errors import ElsewhereError, RestartingError, RoundClosedError, VideoUnknownError
 from bot.domain.votes import Choice, Vote
 from bot.store.votes import Reaction, VoteWriter, known_reactions, votes_of_member
 from contracts import outbox as entries
@@ -193,40 +193,82 @@ def missed(choice: Choice, change: Any) -> Reaction:
     return Reaction(GUILD, MESSAGE, MEMBER, choice, change, missed=True)
 
 
-async def test_a_reaction_that_was_missed_is_older_than_a_press_that_was_answered_since(
-    writer: VoteWriter, database: AsyncEngine
+async def begun(*waiting: Any) -> list[asyncio.Task[Any]]:
+    """Tasks that have reached the writer, each after the one before."""
+    tasks = []
+    for coroutine in waiting:
+        tasks.append(asyncio.create_task(coroutine))
+        await asyncio.sleep(0.05)
+    return tasks
+
+
+@pytest.fixture
+async def gated(database: AsyncEngine, writer: VoteWriter) -> AsyncIterator[tuple[VoteWriter, list[str]]]:
+    """A writer as in the bot, and the videos that it asked to look at."""
+    asked: list[str] = []
+    gated = VoteWriter(database, PEPPER, look_at=asked.append)
+    gated.start()
+    yield gated, asked
+    await gated.close()
+
+
+async def test_nothing_is_acknowledged_before_the_card_was_looked_at(
+    gated: tuple[VoteWriter, list[str]], database: AsyncEngine
 ) -> None:
-    """What is found on a card after an outage cannot turn around what the member was told in the meantime."""
-    await writer.cast(vote(Choice.DOWN))
-    answer = await writer.react(missed(Choice.UP, "added"))
-    assert (answer.choice, answer.changed) == (Choice.DOWN, False)
-    assert await standing(database) is Choice.DOWN
-    assert await known_reactions(database, "10") == {(MEMBER, Choice.UP)}
-    await writer.react(reaction(Choice.UP, "removed"))
-    assert await standing(database) is Choice.DOWN
-
-
-async def test_a_reaction_that_was_missed_replaces_what_stood_before_the_outage(
-    writer: VoteWriter, database: AsyncEngine
-) -> None:
-    """The twin: a press of an earlier connection is older than the reaction."""
-    await writer.cast(vote(Choice.DOWN))
-    writer.begin_session()
-    answer = await writer.react(missed(Choice.UP, "added"))
-    assert (answer.choice, answer.changed) == (Choice.UP, True)
-    assert await standing(database) is Choice.UP
-
-
-async def test_a_reaction_that_was_heard_of_is_not_undone_by_an_older_look(
-    writer: VoteWriter, database: AsyncEngine
-) -> None:
-    """A card that was read just before a member reacted seems to lack the reaction; later looks count."""
-    await writer.react(reaction(Choice.UP, "added"))
-    assert (await writer.react(missed(Choice.UP, "removed"))).choice is Choice.UP
-    assert await known_reactions(database, "10") == {(MEMBER, Choice.UP)}
+    """A press waits for what was missed before it; told too early, it would look older after the next death."""
+    writer, asked = gated
+    press, taken_off = await begun(writer.cast(vote(Choice.DOWN)), writer.react(reaction(Choice.UP, "removed")))
+    assert asked == ["10", "10"]
+    assert not press.done()
+    assert await standing(database) is Choice.WITHDRAWN
+    assert (await writer.react(missed(Choice.UP, "added"))).choice is Choice.UP
     writer.caught_up("10")
-    assert (await writer.react(missed(Choice.UP, "removed"))).choice is Choice.WITHDRAWN
+    assert (await press).choice is Choice.DOWN
+    assert (await taken_off).choice is Choice.DOWN
+    assert await sent_to_chain(database) != []
     assert await known_reactions(database, "10") == set()
+
+
+async def test_a_card_is_looked_at_once_a_session(gated: tuple[VoteWriter, list[str]], database: AsyncEngine) -> None:
+    """The twin: what comes after the look is recorded at once, until the next session begins."""
+    writer, asked = gated
+    writer.caught_up("10")
+    assert (await writer.cast(vote(Choice.DOWN))).choice is Choice.DOWN
+    assert asked == []
+    writer.begin_session()
+    (press,) = await begun(writer.cast(vote(Choice.UP)))
+    assert asked == ["10"]
+    writer.begin_session()  # the one who looked has gone with the session: it is asked for again
+    assert asked == ["10", "10"]
+    # Found now, so it was made after the press of the session before, and before that of this one.
+    assert (await writer.react(missed(Choice.UP, "added"))).changed
+    writer.caught_up("10")
+    answer = await press
+    assert (answer.choice, answer.changed) == (Choice.UP, False)
+
+
+async def test_what_cannot_be_recorded_anyway_does_not_wait(
+    gated: tuple[VoteWriter, list[str]], database: AsyncEngine
+) -> None:
+    """A vote on an unknown video, or in a closed round, is refused at once."""
+    writer, asked = gated
+    await add_round(database, 2, status="closed")
+    await add_video(database, "20", 2)
+    with pytest.raises(RoundClosedError):
+        await writer.cast(Vote(GUILD, "20", MEMBER, Choice.UP, "button"))
+    with pytest.raises(VideoUnknownError):
+        await writer.cast(Vote(GUILD, "404", MEMBER, Choice.UP, "button"))
+    assert asked == []
+
+
+async def test_who_still_waits_at_the_end_is_told(gated: tuple[VoteWriter, list[str]], database: AsyncEngine) -> None:
+    """A bot that stops says so, instead of leaving a member in front of a wheel; nothing was recorded."""
+    writer, _asked = gated
+    (press,) = await begun(writer.cast(vote(Choice.UP)))
+    await writer.close()
+    with pytest.raises(RestartingError, match="nothing was recorded"):
+        await press
+    assert await standing(database) is Choice.WITHDRAWN
 
 
 async def test_reactions_elsewhere_are_nobodys_vote(writer: VoteWriter, database: AsyncEngine) -> None:
