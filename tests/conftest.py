@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,12 @@ _recursion_limit = sys.getrecursionlimit()
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long-chaos", action="store_true", help="also run the long chaos test, about ten minutes")
     parser.addoption("--chaos-seed", type=int, help="another seed for tests/chaos than the one written there")
+
+
+def pytest_configure() -> None:
+    """A shell starts what runs in the background deaf to Ctrl-C, and so would be all that the tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup() -> None:

@@ -9,12 +9,12 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import delete, or_, select, tuple_
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.errors import ElsewhereError, RestartingError, RoundClosedError, VideoUnknownError
@@ -27,6 +27,7 @@ from migrations.schema import reactions, rounds, videos, votes
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 500
+AGAIN_S = 0.5  # after the database failed
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Reaction:
 class _Waiting:
     action: Vote | Reaction
     answer: asyncio.Future[Standing]
-    waits_for: str = ""  # the video whose card has to be looked at before
+    waits_for: str = ""  # the video whose card has to be looked at before, if that is what it waits for
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class VoteWriter:
     def begin_session(self) -> None:
         """From now on we hear of everything again; what we did not hear of before, has to be looked up."""
         self._caught_up = set()
-        self._ask_for({held.waits_for for held in self._held})
+        self._ask_for({held.waits_for for held in self._held if held.waits_for})
 
     def caught_up(self, video_id: str) -> None:
         """What was missed on a video's card is recorded; what waited for that comes next."""
@@ -151,22 +152,31 @@ class VoteWriter:
                 self._queue.task_done()
 
     def _free(self, held: _Waiting) -> bool:
-        return held.waits_for in self._caught_up
+        return not held.waits_for or held.waits_for in self._caught_up
 
     async def _answer(self, batch: list[_Waiting]) -> None:
+        answers: Sequence[Standing | Exception | _Held]
+        again: list[_Waiting] = []
         try:
             answers = await self._write([waiting.action for waiting in batch])
         except Exception as error:
-            if not isinstance(error, SQLAlchemyError):
-                log.exception("The vote writer failed")
             answers = [error] * len(batch)
+            if isinstance(error, OperationalError):
+                # Who pressed is told, and presses again. Who reacted cannot be told: that is tried again, and first.
+                again = [waiting for waiting in batch if isinstance(waiting.action, Reaction)]
+                self._held[:0] = again
+            elif not isinstance(error, SQLAlchemyError):
+                log.exception("The vote writer failed")
         for waiting, answer in zip(batch, answers, strict=True):
             if isinstance(answer, _Held):
                 waiting.waits_for = answer.video_id
                 self._held.append(waiting)
-            else:
+            elif waiting not in again:
                 _tell(waiting, answer)
         self._ask_for({answer.video_id for answer in answers if isinstance(answer, _Held)})
+        if again:
+            log.warning("The database does not take %d reactions; they are tried again.", len(again))
+            await asyncio.sleep(AGAIN_S)
 
     def _ask_for(self, video_ids: set[str]) -> None:
         for video_id in sorted(video_ids):

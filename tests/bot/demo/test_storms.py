@@ -157,6 +157,22 @@ async def test_a_reaction_that_is_lost_with_the_session(
     await trouble.chosen(video.id, **{who: DOWN})
 
 
+async def test_who_reacts_while_the_bot_looks_hides_nobody(trouble: Trouble) -> None:
+    """Discord lists members in the order of their ids: one who comes meanwhile stands before one who was there."""
+    early, late = trouble.community.person("emi"), trouble.community.person("ben")
+    assert early.name > late.name, "ids are in the order of names"
+    card = await trouble.a_card(fresh_prompt())
+    video = await on_card(trouble, card)
+    look = {"method": "GET", "path": f"/channels/*/messages/{card.id}/reactions/*"}
+    slow = await trouble.switch("discord", fault="slow", seconds=3, **look)
+    await trouble.switch("discord", fault="invalidate", event="MESSAGE_REACTION_ADD")
+    await early.react(card, "👎")
+    await trouble.struck("discord")
+    assert (await trouble.choices(video.id)).get(early.name) is None, (slow, "the bot is still looking")
+    await late.react(card, "👎")
+    await trouble.chosen(video.id, emi=DOWN, ben=DOWN)
+
+
 async def test_a_reaction_told_twice_counts_once(trouble: Trouble, card: Message) -> None:
     """Told twice, a reaction is one vote, and taken back it is none."""
     video = await on_card(trouble, card)

@@ -292,6 +292,28 @@ async def test_a_failed_database_is_told_and_the_next_vote_works(writer: VoteWri
     assert (await writer.cast(vote(Choice.UP))).choice is Choice.UP
 
 
+async def test_a_reaction_outlives_a_failed_database(sqlite_url: str) -> None:
+    """Nobody can be told that it was lost, so it is tried again, before what came after it."""
+    await upgrade_database(sqlite_url)
+    database = open_database(sqlite_url)
+    await add_round(database, 1)
+    await add_video(database, "10", 1)
+    writer = VoteWriter(database, PEPPER)
+    writer.start()
+    async with database.begin() as connection:
+        await connection.exec_driver_sql("ALTER TABLE votes RENAME TO votes_away")
+    up, press = await begun(writer.react(reaction(Choice.UP, "added")), writer.cast(vote(Choice.DOWN)))
+    with pytest.raises(SQLAlchemyError):
+        await press
+    assert not up.done()
+    async with database.begin() as connection:
+        await connection.exec_driver_sql("ALTER TABLE votes_away RENAME TO votes")
+    down = await writer.cast(vote(Choice.DOWN))
+    assert ((await up).choice, down.choice, down.changed) == (Choice.UP, Choice.DOWN, True)
+    await writer.close()
+    await database.dispose()
+
+
 ACTIONS = st.lists(
     st.tuples(
         st.sampled_from(["cast", "added", "removed"]),
