@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
+# Test files that run at the same time; most of them wait for processes.
+TESTERS ?= 2
 
 .PHONY: demo test bench screenshots lint format lock clean install
 
@@ -13,7 +15,7 @@ demo: $(READY)
 	@$(BIN)/flock demo $(ARGS)
 
 test: lint
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile $(ARGS)
 
 bench: $(READY)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

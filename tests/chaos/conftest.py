@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,24 +10,22 @@ import pytest
 
 from tests.chaos.plan import Outcome, Plan
 
-_outcomes: list[Outcome] = []
-
 
 @pytest.fixture
-def begin(pytestconfig: pytest.Config) -> Callable[[str, Plan], Outcome]:
+def begin(
+    pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
+) -> Iterator[Callable[[str, Plan], Outcome]]:
     """A run by its name and plan, with the seed of the command line; what it counts is told even when it fails."""
+    outcomes = []
 
     def begin_(name: str, plan: Plan) -> Outcome:
         seed = pytestconfig.getoption("--chaos-seed")
         outcome = Outcome(name, plan if seed is None else replace(plan, seed=seed))
-        _outcomes.append(outcome)
+        outcomes.append(outcome)
         return outcome
 
-    return begin_
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for outcome in _outcomes:
-        outcome.keep(Path(config.rootpath) / "build")
+    yield begin_
+    for outcome in outcomes:
+        outcome.keep(Path(pytestconfig.rootpath) / "build")
         for sentence in outcome.sentences():
-            terminalreporter.write_line(sentence)
+            record_property("told at the end", sentence)

@@ -175,7 +175,7 @@ async def test_mining_stops_and_goes_on(broken: FaultyChain, node: Node) -> None
     assert (await node.receipt(txs[0]), await node.block_number()) == (None, before)
     assert await node.nonce(address, "pending") == nonce + 2
     await control(broken, off=True)
-    receipts = [await node.wait(tx, timeout_s=20) for tx in txs]
+    receipts = [await node.wait(tx, timeout_s=60) for tx in txs]
     assert [receipt.block_number for receipt in receipts] == [before + 1, before + 2]
 
 
@@ -191,7 +191,7 @@ async def test_a_pause_of_mining_ends_by_itself(broken: FaultyChain, node: Node)
         }
     )  # fmt: skip
     await node.send(signed.raw)
-    assert (await node.wait(signed.tx, timeout_s=20)).ok
+    assert (await node.wait(signed.tx, timeout_s=60)).ok
 
 
 # ------------------------------------------------------------------ the relayer
@@ -271,7 +271,7 @@ async def test_a_node_that_fails_now_and_then_is_no_node_that_is_away(
             assert grown > pause
             pause = grown
         await community.round()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await relayer.tick():
                 await asyncio.sleep(0.02)
         assert await community.states("round") == {"final": 1}

@@ -103,7 +103,7 @@ def community(store: AsyncEngine) -> Community:
 
 async def settle(relayer: Relayer) -> None:
     """Ticks until nothing is left to do."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await relayer.tick():
             await asyncio.sleep(0.02)
 
@@ -216,7 +216,7 @@ async def test_a_round_that_closed_by_itself_is_only_finalized(
     round_id = await community.round(seconds=1)
     relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
     await settle(relayer)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await ledger.round_info(1)).closes > now_ms() // 1000:
             await asyncio.sleep(0.1)
     await community.close(round_id)
@@ -554,7 +554,7 @@ async def test_a_transaction_that_is_reverted_on_chain_is_drafted_anew(
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not await condition():
             await asyncio.sleep(0.05)
 

@@ -21,7 +21,7 @@ from tests.bot.demo.trouble import SETTLED_S, Trouble, open_trouble
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 # A file system of its own, which only the worker sees: anybody may have that in a user namespace of theirs.
-ROOM = "size=512k,mode=700"
+ROOM = "size=512k,nr_inodes=100,mode=700"
 NAMESPACE = ["unshare", "--mount", "--map-root-user"]
 
 
@@ -99,13 +99,17 @@ async def test_a_full_disk_is_told_and_nothing_is_lost(trouble: Trouble) -> None
 
 async def test_room_for_the_video_and_not_for_a_note(trouble: Trouble) -> None:
     """A disk that is full just after the video was written costs nobody their video."""
-    folder = inside(trouble)
-    ballast = fill(folder)
-    size = max(path.stat().st_size for path in folder.glob("*.mp4"))
-    poster = max(path.stat().st_size for path in folder.glob("*.jpg"))
-    pages = -(-size // 4096) + -(-poster // 4096)
-    os.truncate(ballast, ballast.stat().st_size - 4096 * pages)
+    folder, files = inside(trouble), []
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        for number in range(1000):
+            (folder / f"ballast-{number}").touch()
+            files.append(folder / f"ballast-{number}")
+    for path in files[:2]:  # the video and its poster
+        path.unlink()
     try:
-        await trouble.a_card("room for the video alone.")
+        card = await trouble.a_card("room for the video alone.")
+        assert (await trouble.community.fetch(card.media[0], Range="bytes=0-11")).status_code == 206
     finally:
-        ballast.unlink()
+        for path in files[2:]:
+            path.unlink()
+    assert "The note on video" in trouble.log("worker")

@@ -32,7 +32,7 @@ def alive(pid: int) -> bool:
 
 
 async def until(condition: object) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # type: ignore[operator]  # any callable without arguments
             await asyncio.sleep(0.05)
 
@@ -101,7 +101,7 @@ asyncio.run(main())
 """
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
-    pid = int(await asyncio.wait_for(process.stdout.readline(), 30))
+    pid = int(await asyncio.wait_for(process.stdout.readline(), 60))
     assert alive(pid)
     process.send_signal(signal.SIGKILL)
     await process.wait()

@@ -216,7 +216,7 @@ async def test_a_slow_answer(town: Town, after: bool) -> None:
     await town.community.faults(fault="slow", method="POST", path=path, seconds=2, after=after)
     async with wire(town) as client:
         posting = asyncio.create_task(client.post(path, json={"content": text}))
-        await wait_for("the fault to strike", lambda: _struck(town), seconds=10, every=0.02)
+        await wait_for("the fault to strike", lambda: _struck(town), seconds=60, every=0.02)
         seen = text in [message.text for message in await town.ana.messages(channel)]
         assert (seen, posting.done()) == (after, False)
         assert (await posting).status_code == 200

@@ -166,7 +166,7 @@ async def saving(world: World, act: Callable[[], object], saved: Callable[[], bo
 
     try:
         act()
-        await wait_for("the world to be saved", look, seconds=20, every=0.05)
+        await wait_for("the world to be saved", look, seconds=60, every=0.05)
     finally:
         saver.cancel()
         await asyncio.gather(saver, return_exceptions=True)
