@@ -17,16 +17,13 @@ from bot.cogs.prompts import Prompts
 from bot.cogs.rounds import Rounds, Setup
 from bot.cogs.standings import Standings
 from bot.cogs.voting import VideoButton, Voting
+from bot.permissions import INTENTS
 from bot.settings import Settings
 
 if TYPE_CHECKING:
     from bot.app import App
 
 log = logging.getLogger(__name__)
-
-# Guilds for channels and threads, reactions for votes. Nothing privileged: members' messages are none of our business.
-INTENTS = discord.Intents(guilds=True, guild_reactions=True)
-
 
 discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # we never speak
 

@@ -12,7 +12,7 @@ import discord
 import pytest
 
 from bot.__main__ import _parser
-from bot.cogs.rounds import NEEDED
+from bot.permissions import PERMISSIONS
 from bot.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -163,7 +163,7 @@ def test_the_readme_names_exactly_the_permissions_that_the_bot_asks_for() -> Non
     assert sentence is not None
     listed = re.sub(r"\(.*?\)", "", " ".join(sentence[1].split())).rstrip(".")
     wanted = {part.strip().lower().replace(" ", "_").replace("channels", "channel") for part in listed.split(",")}
-    assert discord.Permissions(**dict.fromkeys(wanted, True)) == NEEDED
+    assert discord.Permissions(**dict.fromkeys(wanted, True)) == PERMISSIONS
 
 
 def test_the_readme_fits_and_says_its_commands_on_the_first_screen() -> None:

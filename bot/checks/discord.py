@@ -14,8 +14,8 @@ from bot.app import secret
 from bot.checks.check import Check, Look
 from bot.checks.database import is_today, look_into
 from bot.client import point_at
-from bot.cogs.rounds import NEEDED
 from bot.domain.errors import OperatorError
+from bot.permissions import PERMISSIONS
 from bot.settings import Settings
 from migrations.schema import guilds
 
@@ -90,7 +90,7 @@ async def _server(client: discord.Client, guild_id: int, channel_id: int) -> Che
     except (discord.NotFound, discord.Forbidden):
         return Check(False, what, "the channel of its rounds is gone or hidden", "Have a moderator run `/setup` again.")
     have = channel.permissions_for(me)
-    missing = [name.replace("_", " ") for name, needed in NEEDED if needed and not getattr(have, name)]
+    missing = [name.replace("_", " ") for name, needed in PERMISSIONS if needed and not getattr(have, name)]
     if missing:
         remedy = "Give the bot's role these permissions in that channel, then run `/setup` again."
         return Check(False, what, f"not allowed in #{channel.name}: {', '.join(missing)}", remedy)

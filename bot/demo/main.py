@@ -58,7 +58,7 @@ def run_demo(options: DemoOptions) -> int:
 
 
 async def _demo(folder: Path, options: DemoOptions, teller: Teller) -> None:
-    supervisor = Supervisor(folder, on_death=lambda name: teller.say("demo", f"the {name} died and is started again"))
+    supervisor = Supervisor(folder, on_death=partial(teller.say, "demo"))
     house = House(folder, supervisor, options.database_url)
     main = asyncio.current_task()
     with contextlib.suppress(ValueError, RuntimeError):

@@ -26,6 +26,7 @@ from simcord.backend import Backend
 from simcord.backend.models import Channel, Guild, Message, User
 
 from bot.demo.discord.attachments import Attachments
+from bot.permissions import PERMISSIONS
 
 log = logging.getLogger(__name__)
 
@@ -34,18 +35,6 @@ MODERATOR = "mod-mira"
 MEMBERS = ("ana", "ben", "chloé", "dmitri", "emi")
 CHANNELS = ("general", "videos")
 
-# What the bot asks for when it is invited: nothing more (README.md gives the reasons).
-BOT_PERMISSIONS = discord.Permissions(
-    view_channel=True,
-    send_messages=True,
-    send_messages_in_threads=True,
-    create_public_threads=True,
-    manage_threads=True,
-    attach_files=True,
-    embed_links=True,
-    read_message_history=True,
-    add_reactions=True,
-)
 SAVE_S = 0.5  # between two savings; longer where saving itself takes long
 _KEPT_CALLS = 100  # of simcord's own records, which are made for tests
 
@@ -184,7 +173,7 @@ def _create(backend: Any, people: People) -> int:
     guild = backend.create_guild(people.guild, owner_id=owner.id)
     for role in guild.roles.values():
         if role.managed:
-            role.name, role.permissions = "FLock", BOT_PERMISSIONS.value
+            role.name, role.permissions = "FLock", PERMISSIONS.value
     moderators = backend.create_role(
         guild.id, "Moderator", permissions=discord.Permissions(manage_guild=True, manage_messages=True).value
     )
