@@ -18,7 +18,6 @@ from contracts.node import LedgerError
 from contracts.signer import open_key_file
 
 MODEL = "tiny"
-# OMP_NUM_THREADS: on a crowded machine torch's threads wait for each other, and one of them is quicker than two.
 WORKER_SETTINGS = ("FLOCK_MODELS_FILE", "FLOCK_MODEL_ID", "FLOCK_MODEL_CLASS", "FLOCK_LOG_LEVEL", "OMP_NUM_THREADS")
 
 
