@@ -176,6 +176,7 @@ class House:
             "FLOCK_WATCH_PAGE": f"{self.host_url}/v/{{playback_id}}",
             "FLOCK_HOST_POLL_S": "0.3",
             "FLOCK_RPC_URL": self.rpc_url,
+            "FLOCK_PUBLIC_RPC_URL": self.rpc_url,
             "FLOCK_LEDGER_ADDRESS": address,
             "FLOCK_KEYSTORE": str(self.key_file),
             "FLOCK_VOTER_PEPPER": self.keys.pepper,
