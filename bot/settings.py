@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.domain.errors import SettingsError
+from contracts.addresses import addresses, is_address
 from migrations.database import parse_url
 
 Need = Literal["run", "worker", "migrate", "deploy", "audit"]
@@ -52,7 +52,11 @@ class Settings(BaseSettings):
     host_poll_s: float = Field(5.0, gt=0, description="Seconds between two questions to the host while it processes.")
 
     # --- the ledger (flock run, deploy, audit)
-    rpc_url: str | None = Field(None, description="JSON-RPC of the chain. Needed by `flock run`, `deploy` and `audit`.")
+    rpc_url: str | None = Field(
+        None,
+        description="JSON-RPC of the chain; several nodes with commas between, the first that is well is asked. "
+        "Needed by `flock run`, `deploy` and `audit`.",
+    )
     ledger_address: str | None = Field(None, description="The VoteLedger's address, as `flock deploy` printed it.")
     keystore: Path | None = Field(
         None, description="The relayer's key: a keystore file (mode 0600). Needed by `flock run` and `deploy`."
@@ -118,10 +122,14 @@ class Settings(BaseSettings):
             empty = not (value.get_secret_value() if isinstance(value, SecretStr) else value)
             if empty:
                 problems.append(f"FLOCK_{name.upper()} is missing. {type(self).model_fields[name].description}")
-        for name in ("livepeer_api_base", "rpc_url", "discord_api_base"):
+        for name in ("livepeer_api_base", "discord_api_base"):
             value = getattr(self, name)
-            if value and (urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname):
+            if value and not is_address(value):
                 problems.append(f"FLOCK_{name.upper()} must be an http or https address.")
+        try:
+            addresses(self.rpc_url or "http://none.invalid")
+        except ValueError:
+            problems.append("FLOCK_RPC_URL must be an http or https address, or several with commas between them.")
         if "{playback_id}" not in self.watch_page:
             problems.append("FLOCK_WATCH_PAGE must contain {playback_id}.")
         if self.explorer_tx_url and "{tx}" not in self.explorer_tx_url:
