@@ -158,6 +158,15 @@ class Node:
             block = await self.web3.eth.get_block(tag)  # type: ignore[arg-type]  # web3 wants a literal
             return int(block["number"])
 
+    async def block_hash(self, number: int) -> str | None:
+        """The hash of the chain's own block of a number; None when there is none (yet)."""
+        with self.asking():
+            try:
+                block = await self.web3.eth.get_block(number)
+            except BlockNotFound:
+                return None
+            return "0x" + bytes(block["hash"]).hex()
+
     async def code(self, address: str) -> bytes:
         with self.asking():
             return bytes(await self.web3.eth.get_code(self.checksum(address)))
