@@ -65,6 +65,7 @@ def test_all_that_is_missing_is_told_at_once() -> None:
         ("FLOCK_DATABASE_URL", "mysql://root:hunter2@host/x", "SQLite or PostgreSQL"),
         ("FLOCK_DATABASE_URL", "sqlite://", "file"),
         ("FLOCK_RPC_URL", "ws://elsewhere", "http"),
+        ("FLOCK_RPC_URL", "https://a.example/hunter2,ws://b.example", "several with commas"),
         ("FLOCK_VOTER_PEPPER", "short", "32"),
         ("FLOCK_WATCH_PAGE", "https://example.org/", "{playback_id}"),
         ("FLOCK_HOST_POLL_S", "soon", "number"),

@@ -24,7 +24,9 @@ from migrations.schema import chain_transactions, leases, rounds, videos, voters
 from migrations.schema import outbox as entries
 
 PEPPER = b"a pepper that nobody can guess, 32+"
-QUICK = RelayerSettings(drafts=DraftSettings(flush_votes=500, flush_age_s=0.0), poll_s=0.05, rebroadcast_s=0.05)
+QUICK = RelayerSettings(
+    drafts=DraftSettings(flush_votes=500, flush_age_s=0.0), poll_s=0.05, rebroadcast_s=0.05, recheck_s=0.0
+)
 LAZY = RelayerSettings(drafts=DraftSettings(flush_votes=500, flush_age_s=3600.0), poll_s=0.05)
 
 
