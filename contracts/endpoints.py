@@ -61,6 +61,7 @@ class _Endpoint:
     wrong: str | None = None  # why it is left out until a look finds it well
     failed: str | None = None  # what the last request met
     rests_until: float = 0.0
+    lost_a_sending: float = 0.0  # when; a node may answer questions and take nothing
     stamp: int | None = None  # of its latest block, in seconds since the epoch
 
 
@@ -114,11 +115,12 @@ class Endpoints(AsyncHTTPProvider):
         """The bytes of an answer. A sending goes out once: after a failure nobody knows whether it arrived."""
         await self._look()
         if method in SENDS:
-            endpoint = self._choose(set())
+            endpoint = self._choose(set(), sending=True)
             try:
                 return await self._post(endpoint, request_data)
             except FAILURES as error:
                 self._let_rest(endpoint, _words(error))
+                endpoint.lost_a_sending = asyncio.get_running_loop().time()
                 raise
         tried, met, until = 0, set[str](), asyncio.get_running_loop().time() + self._timeout_s
         while True:
@@ -159,13 +161,19 @@ class Endpoints(AsyncHTTPProvider):
             raise NoJsonError(f"it answers with {kind}, HTTP {response.status}")
         return answer
 
-    def _choose(self, met: set[str]) -> _Endpoint:
-        """The first that is well; else one that failed, the longest ago, and not one that was just asked."""
+    def _choose(self, met: set[str], *, sending: bool = False) -> _Endpoint:
+        """The first that is well; else one that failed, the longest ago, and not one that was just asked.
+
+        For a sending, one that has not lost any, or whose last loss is the longest ago.
+        """
         usable = [one for one in self._endpoints if one.wrong is None]
         if not usable:
             raise NoUsableNodeError(f"None of the chain's nodes can be used ({self.troubles()}).")
         now = asyncio.get_running_loop().time()
-        return min(usable, key=lambda one: (one.name in met, max(0.0, one.rests_until - now)))
+        return min(
+            usable,
+            key=lambda one: (one.name in met, sending * one.lost_a_sending, max(0.0, one.rests_until - now)),
+        )
 
     def _let_rest(self, endpoint: _Endpoint, why: str) -> None:
         if self.several and endpoint.failed is None and endpoint.wrong is None:

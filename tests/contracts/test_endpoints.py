@@ -109,6 +109,7 @@ async def test_a_sending_is_never_repeated(
     assert [proxy.seen["eth_sendRawTransaction"] for proxy in pair] == [1, 0]
     assert await node.nonce(chain.signer.address) == before + after
     assert await node.send(raw) is not after
+    assert [proxy.seen["eth_sendRawTransaction"] for proxy in pair] == [1, 1], "and not where it was lost"
     assert await node.nonce(chain.signer.address) == before + 1
 
 

@@ -186,6 +186,30 @@ async def test_a_nonce_that_a_reorganisation_freed_is_filled(
     assert [row.state for row in await community.sent("noop")] == ["final"]
 
 
+async def test_a_batch_that_was_given_up_and_is_mined_after_all(
+    community: Community, ledger: Ledger, anvil: Anvil, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another program took its number, a reorganisation gave it back, and some node had kept our bytes: it counts."""
+    async with FaultProxy(anvil.url) as proxy, Ledger(proxy.url, ledger.address) as through:
+        relayer, round_id = await begin(community, through, anvil, PATIENT)
+        await community.vote(round_id, "a", (1, 2))
+        proxy.add("cut", method="eth_sendRawTransaction")
+        with pytest.raises(ChainUnreachableError):
+            await relayer.tick()
+        await by_hand(ledger, anvil, b"", to="0x" + "99" * 20)
+        await finish(relayer, anvil)
+        assert [row.state for row in await community.sent("votes")] == ["final", "reverted", "final"]
+        kept = (await community.sent("votes"))[1]
+        depth = 1
+        while await ledger.node.nonce(anvil.account.address) > kept.nonce:
+            await anvil.rpc("anvil_reorg", depth, [])
+            depth += 1
+        assert await ledger.node.send(bytes(kept.raw))
+        await finish(relayer, anvil)
+        await check(community, ledger, anvil, [2, 1, 2])
+        assert "was mined after all" in caplog.text
+
+
 # ------------------------------------------------------------------ what waits
 
 
