@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from contracts.blockstore import ChainError
 from contracts.deploy import deploy
 from contracts.ledger import Ledger
 from contracts.signer import KeySigner, open_key_file
+from contracts.stream import Ballot, encode, encode_arrivals
 from migrations.database import open_database, upgrade_database
 
 ABI = ledger_artefact().abi
@@ -118,8 +119,8 @@ class Bench:
                         found.append((str(event["event"]), dict(event["args"])))
         return found
 
-    def round(self, key: bytes = b"r" * 32, seconds: int = 3600) -> int:
-        self.do(self.relayer, "open_round", key, self.now, self.now + seconds, b"m" * 32)
+    def round(self, key: bytes = b"r" * 32, seconds: int = 3600, grace: int = 0) -> int:
+        self.do(self.relayer, "open_round", key, self.now, self.now + seconds, grace, b"m" * 32)
         return int(self.read("round_of", key))
 
     def video(self, round_number: int, key: bytes = b"v" * 32) -> int:
@@ -131,8 +132,23 @@ class Bench:
         for start in range(0, count, 256):
             self.do(self.relayer, "register", named[start : start + 256])
 
-    def vote(self, words: list[int]) -> dict[str, Any]:
-        return self.do(self.relayer, "batch", self.read("seq"), words)
+    def battle(self, round_number: int, key: bytes = b"b" * 32, sides: bytes = b"s" * 32) -> int:
+        self.do(self.relayer, "add_battle", key, round_number, b"p" * 32, b"a" * 32, b"b" * 32, sides)
+        return int(self.read("video_of", key))
+
+    def vote(self, ballots: Sequence[Ballot], arrivals: Sequence[int] = (), battles: Sequence[int] = ()) -> dict[str, Any]:
+        """A batch of these ballots, all of one round; `arrivals` are the voters who take the next seats."""
+        words = encode(ballots, set(battles))
+        return self.do(
+            self.relayer, "batch", self.read("seq"), ballots[0].video >> 10, encode_arrivals(arrivals), words
+        )
+
+    def seat(self, round_number: int, video: int, voters: Sequence[int]) -> None:
+        """Gives these voters the round's next seats: each votes up on the video and takes it back."""
+        first = int(self.read("round_info", round_number)[4])
+        seats = range(first, first + len(voters))
+        self.vote([Ballot(video, seat, 1) for seat in seats], voters)
+        self.vote([Ballot(video, seat, 0) for seat in seats])
 
 
 def _typed(log: dict[str, Any]) -> Any:
