@@ -11,7 +11,7 @@ ballot as it is, 1 up, 2 down, 3 withdrawn; of a battle 1 A, 2 B, 3 tie. An item
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import NamedTuple
 
 from eth_utils.crypto import keccak
@@ -31,7 +31,7 @@ class StreamError(ValueError):
 
 
 class Ballot(NamedTuple):
-    """One seat's choice about one video or battle, in the ledger's numbers: 0 withdrawn, 1 up (A), 2 down (B), 3 tie."""
+    """One seat's choice about one item, as the ledger numbers them: 0 withdrawn, 1 up, 2 down; or 1 A, 2 B, 3 tie."""
 
     video: int
     seat: int
@@ -48,7 +48,7 @@ def round_and_place(video: int) -> tuple[int, int]:
     return video >> 10, video & MAX_PLACE
 
 
-def encode(ballots: Iterable[Ballot], battles: frozenset[int] | set[int] = frozenset()) -> list[int]:
+def encode(ballots: Iterable[Ballot], battles: Set[int] = frozenset()) -> list[int]:
     """The words that record these ballots, all of one round: of two about the same seat and video the later counts.
 
     `battles` names the numbers that are battles: a tie can be recorded there, a withdrawal cannot (`cast_signed` can).
@@ -74,7 +74,7 @@ def encode(ballots: Iterable[Ballot], battles: frozenset[int] | set[int] = froze
     return [place << 246 | slot << 224 | choices for (place, slot), choices in sorted(words.items())]
 
 
-def decode(round_number: int, words: Iterable[int], battles: frozenset[int] | set[int] = frozenset()) -> list[Ballot]:
+def decode(round_number: int, words: Iterable[int], battles: Set[int] = frozenset()) -> list[Ballot]:
     """The ballots of a batch, in order. Raises StreamError where the ledger itself would refuse the shape."""
     ballots: list[Ballot] = []
     for word in words:

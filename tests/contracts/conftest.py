@@ -136,7 +136,9 @@ class Bench:
         self.do(self.relayer, "add_battle", key, round_number, b"p" * 32, b"a" * 32, b"b" * 32, sides)
         return int(self.read("video_of", key))
 
-    def vote(self, ballots: Sequence[Ballot], arrivals: Sequence[int] = (), battles: Sequence[int] = ()) -> dict[str, Any]:
+    def vote(
+        self, ballots: Sequence[Ballot], arrivals: Sequence[int] = (), battles: Sequence[int] = ()
+    ) -> dict[str, Any]:
         """A batch of these ballots, all of one round; `arrivals` are the voters who take the next seats."""
         words = encode(ballots, set(battles))
         return self.do(

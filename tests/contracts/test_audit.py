@@ -104,7 +104,7 @@ async def test_an_honest_ledger_passes(played: AsyncEngine, ledger: Ledger, chai
     assert told["ok"] is True
     assert (told["votes"], told["ballots"], told["voters"], told["batches"]) == (4, 4, 3, 1)
     assert [(video["video_id"], video["up"], video["down"]) for video in told["videos"]] == [("a", 2, 1), ("b", 0, 1)]
-    assert told["rounds"][0]["winner"] == 1
+    assert told["rounds"][0]["winner"] == FIRST
     assert [len(video["tx"]) for video in told["videos"]] == [2, 2]
     alone = await audit(chain.url, ledger.address, round=1)
     assert alone.ok
