@@ -67,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--prompt", action="append", metavar="TEXT", help="a prompt of the story; may be repeated")
     demo.add_argument("--state", type=Path, metavar="DIR", help="keep everything in DIR, and go on from it next time")
     demo.add_argument("--database-url", metavar="URL", help="use this database instead of a SQLite file in the state")
+    demo.add_argument(
+        "--chaos", type=int, nargs="?", const=0, metavar="SEED", help="then break things, while members go on"
+    )
     demo.set_defaults(command=_demo)
 
     run = commands.add_parser("run", help="the bot: Discord, votes, rounds, and the relayer to the chain")
@@ -83,7 +86,18 @@ def _parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser("doctor", help="check settings and services, with a remedy for each problem")
     doctor.add_argument("--json", action="store_true", help="print the checks as JSON")
+    doctor.add_argument("--worker", action="store_true", help="check this machine as a GPU worker's")
     doctor.set_defaults(command=_doctor)
+
+    backup = commands.add_parser("backup", help="copy the SQLite database to a file, while everything runs")
+    backup.add_argument("file", type=Path, help="where the backup goes (mode 0600)")
+    backup.add_argument("--force", action="store_true", help="replace the file if it exists")
+    backup.set_defaults(command=_backup)
+
+    restore = commands.add_parser("restore", help="put a backup in the database's place, when nothing runs")
+    restore.add_argument("file", type=Path, help="a file that `flock backup` wrote")
+    restore.add_argument("--force", action="store_true", help="also when the ledger is ahead of the backup")
+    restore.set_defaults(command=_restore)
 
     deploy = commands.add_parser("deploy", help="put the VoteLedger contract onto the chain, once")
     deploy.add_argument("--new-key", action="store_true", help="make the keystore file first, if there is none")
@@ -148,6 +162,7 @@ def _demo(arguments: argparse.Namespace) -> int:
             as_json=arguments.json,
             state=arguments.state,
             database_url=arguments.database_url,
+            chaos=arguments.chaos,
         )
     )
 
@@ -178,18 +193,36 @@ def _worker(arguments: argparse.Namespace) -> int:
         model_id=settings.model_id,
         models_file=settings.models_file,
     )
+    address = (settings.metrics_host, settings.metrics_port)
     for name in [name for name in os.environ if name.startswith("FLOCK_")]:
         del os.environ[name]  # a shared .env may hold the bot's keys: the worker keeps none of them
     del settings
     from sqlalchemy.exc import SQLAlchemyError
 
     from bot.database import unreachable
+    from bot.metrics import Health, Metrics, Watch, database_watch, serving
+    from migrations.database import open_database, upgrade_database
+
+    async def work(stop: asyncio.Event) -> None:
+        await upgrade_database(config.database_url)
+        database = open_database(config.database_url)
+        ready = asyncio.Event()
+
+        async def model() -> str | None:
+            return None if ready.is_set() else "it is being loaded"
+
+        health = Health({"database": database_watch(database), "model": Watch(model, float("inf"))})
+        try:
+            async with serving(*address, Metrics(database, "worker"), health):
+                await run_worker(config, stop=stop, on_ready=ready.set)
+        finally:
+            await database.dispose()
 
     try:
         if arguments.check:
             sys.stdout.write(json.dumps(asyncio.run(check(config)), indent=2) + "\n")
             return 0
-        return _until_stopped(lambda stop: run_worker(config, stop=stop), watch_stdin=arguments.watch_stdin)
+        return _until_stopped(work, watch_stdin=arguments.watch_stdin)
     except (ValueError, RenderError) as error:  # of the model, or of the data folder: sentences both
         raise OperatorError(str(error)) from error
     except (SQLAlchemyError, OSError) as error:
@@ -208,12 +241,27 @@ def _migrate(_arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _backup(arguments: argparse.Namespace) -> int:
+    from bot.backup import backup
+
+    _say(backup(settings_module.load("migrate"), arguments.file, force=arguments.force))
+    return 0
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    from bot.backup import restore
+
+    _say(restore(settings_module.load("migrate"), arguments.file, force=arguments.force))
+    return 0
+
+
 def _doctor(arguments: argparse.Namespace) -> int:
     from bot.doctor import examine, render
 
-    checks = asyncio.run(examine())
+    checks = asyncio.new_event_loop().run_until_complete(examine(worker=arguments.worker))
     sys.stdout.write(render(checks, as_json=arguments.json))
-    return 0 if all(check.ok for check in checks) else 1
+    sys.stdout.flush()
+    os._exit(0 if all(check.ok for check in checks) else 1)  # what still hangs in a thread holds up nobody
 
 
 def _deploy(arguments: argparse.Namespace) -> int:

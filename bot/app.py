@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 
 import aiohttp
 import discord
@@ -15,9 +16,12 @@ from bot.database import open_and_upgrade
 from bot.domain.errors import OperatorError, UnreachableError
 from bot.domain.policy import Quota
 from bot.domain.rounds import Round
+from bot.life.catching_up import CatchingUp
 from bot.life.round_life import RoundLife
 from bot.life.video_life import VideoLife
+from bot.metrics import Health, Metrics, Watch, database_watch, serving
 from bot.progress import ProgressBoard
+from bot.public_ledger import PublicLedger
 from bot.settings import Settings
 from bot.store.votes import VoteWriter
 from contracts.drafts import DraftSettings
@@ -33,6 +37,7 @@ from generation.jobs import BOT_QUEUE, gpu_queue
 log = logging.getLogger(__name__)
 
 RELAYER_LEASE_S = 15.0  # a killed bot's successor relays after that long
+BLOCK_S = 12.0  # of the slowest chains that people use
 LIVES_AT_ONCE = 2000  # lives of videos and rounds in one bot; nearly all of them only wait
 
 
@@ -42,6 +47,7 @@ class App:
     def __init__(self, settings: Settings, database: AsyncEngine, signer: Signer) -> None:
         self.settings = settings
         self.database = database
+        self.pepper = secret(settings.voter_pepper).encode()
         self.quota = Quota(prompts_a_round=settings.prompts_a_round, waiting=settings.prompts_waiting)
         self.engine = Engine(
             database,
@@ -52,7 +58,8 @@ class App:
                 QueueSpec(gpu_queue(settings.model_class), 1, one_per_member=True, listen=False),
             ],
         )
-        self.votes = VoteWriter(database, secret(settings.voter_pepper).encode())
+        self.catching_up = CatchingUp(self)
+        self.votes = VoteWriter(database, self.pepper, look_at=self.catching_up.begin_to_look_at)
         self.host = LivepeerHost(
             settings.livepeer_api_base,
             secret(settings.livepeer_api_key),
@@ -62,6 +69,9 @@ class App:
                 longest_s=6 * settings.host_poll_s,
                 mp4_every_s=min(2.0, settings.host_poll_s),
             ),
+        )
+        self.public_ledger = PublicLedger(
+            settings.ledger_address or "", settings.public_rpc_url, settings.explorer_tx_url
         )
         self.ledger = Ledger(settings.rpc_url or "", settings.ledger_address or "")
         self.relayer = Relayer(
@@ -113,15 +123,48 @@ class App:
         await self.ledger.close()
         await self.host.aclose()
 
+    async def gauges(self) -> dict[str, float]:
+        """What only this process knows, for its metrics."""
+        status = await self.relayer.status()
+        known = {
+            "flock_gateway_connected": float(bool(self.client.connected)),
+            "flock_relayer_in_flight": float(status.in_flight),
+            "flock_relayer_trouble": float(status.trouble is not None),
+        }
+        if math.isfinite(self.client.latency):
+            known["flock_gateway_latency_seconds"] = self.client.latency
+        if status.balance is not None:
+            known["flock_relayer_balance_wei"] = float(status.balance)
+        return known
+
+    def health(self) -> Health:
+        """What this process needs to do its work."""
+
+        async def gateway() -> str | None:
+            return None if self.client.connected else "the gateway is not connected"
+
+        async def chain() -> str | None:
+            return (await self.relayer.status()).trouble
+
+        patience = self.settings.unhealthy_s
+        watches = {"Discord": Watch(gateway, patience), "chain": Watch(chain, patience)}
+        return Health({"database": database_watch(self.database), **watches})
+
+    @property
+    def on_chain_s(self) -> float:
+        """How long it takes until a vote is on the chain, about: gathered, sent, confirmed."""
+        return self.settings.flush_s + BLOCK_S * (1 + self.settings.confirmations)
+
     async def chain_sentence(self, round_: Round) -> str:
         """How far a round is on the ledger, in a sentence."""
         progress = await round_progress(self.database, round_.id)
         recorded = progress.entries.get("final", 0)
         if progress.finalized_tx:
-            tx = progress.finalized_tx
-            link = self.settings.explorer_tx_url
-            shown = f"[`{tx[:10]}…`]({link.format(tx=tx)})" if link else f"`{tx}`"
-            return f"On the chain: the result stands as round {progress.chain_id}, transaction {shown}."
+            shown = self.public_ledger.transaction(progress.finalized_tx)
+            return (
+                f"On the chain: the result stands as round {progress.chain_id}, transaction {shown}. "
+                f"Anyone can recompute it: `{self.public_ledger.audit_command(progress.chain_id)}`"
+            )
         trouble = (await self.relayer.status()).trouble
         return f"On the chain: {recorded} entries recorded, {progress.underway} on their way. {trouble or ''}".rstrip()
 
@@ -151,7 +194,10 @@ async def run_bot(settings: Settings, stop: asyncio.Event) -> None:
     try:
         point_at(settings)
         app = App(settings, database, signer)
-        await run_client(app.client, secret(settings.discord_token), stop)
+        metrics = Metrics(database, "bot", gauges=app.gauges)
+        app.votes.observe = metrics.observe_ack
+        async with serving(settings.metrics_host, settings.metrics_port, metrics, app.health()):
+            await run_client(app.client, secret(settings.discord_token), stop)
     except discord.LoginFailure as error:
         raise OperatorError("Discord refused the token. Check FLOCK_DISCORD_TOKEN in the developer portal.") from error
     except (discord.HTTPException, discord.GatewayNotFound, aiohttp.ClientError, OSError) as error:

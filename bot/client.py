@@ -14,19 +14,17 @@ from yarl import URL
 
 from bot.cogs.answers import answer_error
 from bot.cogs.prompts import Prompts
+from bot.cogs.receipts import Receipts
 from bot.cogs.rounds import Rounds, Setup
 from bot.cogs.standings import Standings
 from bot.cogs.voting import VideoButton, Voting
+from bot.permissions import INTENTS
 from bot.settings import Settings
 
 if TYPE_CHECKING:
     from bot.app import App
 
 log = logging.getLogger(__name__)
-
-# Guilds for channels and threads, reactions for votes. Nothing privileged: members' messages are none of our business.
-INTENTS = discord.Intents(guilds=True, guild_reactions=True)
-
 
 discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # we never speak
 
@@ -63,10 +61,20 @@ class Client(commands.AutoShardedBot):
             max_messages=None,  # we never look at a message that we did not fetch
         )
         self.app = app
+        self.connected: set[int] = set()  # the shards whose gateway connection stands
+
+    async def on_shard_ready(self, shard_id: int) -> None:
+        self.connected.add(shard_id)
+
+    async def on_shard_resumed(self, shard_id: int) -> None:
+        self.connected.add(shard_id)
+
+    async def on_shard_disconnect(self, shard_id: int) -> None:
+        self.connected.discard(shard_id)
 
     async def setup_hook(self) -> None:
         self.add_dynamic_items(VideoButton)
-        for cog in (Prompts, Voting, Rounds, Setup, Standings):
+        for cog in (Prompts, Voting, Rounds, Setup, Standings, Receipts):
             await self.add_cog(cog(self.app))
         await self.tree.sync()
         await self.app.open()

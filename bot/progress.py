@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
+import aiohttp
 import discord
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -28,12 +31,17 @@ class ProgressBoard:
     def __init__(self, app: App) -> None:
         self.app = app
         self._shown: dict[str, tuple[float, str]] = {}  # video -> when it was last edited, and with what text
+        self._editing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def editing(self, video_id: str) -> asyncio.Lock:
+        """Held while a video's message is edited: of two edits on their way, Discord may take the older one last."""
+        return self._editing.setdefault(video_id, asyncio.Lock())
 
     async def tick(self) -> None:
         """One look at all videos on their way."""
         try:
             await self._tick()
-        except (SQLAlchemyError, discord.HTTPException, OSError) as error:
+        except (SQLAlchemyError, discord.HTTPException, aiohttp.ClientError, OSError) as error:
             log.warning("Progress could not be shown: %s", type(error).__name__)
 
     async def _tick(self) -> None:
@@ -64,10 +72,11 @@ class ProgressBoard:
     async def _edit(self, video: Video, channel_id: int, message_id: int, text: str) -> None:
         try:
             channel = await self.app.client.channel(channel_id)
-            # The life of the video may have ended while we were looking: its last edit must stay the last.
-            now = await videos.get(self.app.database, video.id)
-            if now is None or now.status != video.status:
-                return
-            await channel.get_partial_message(message_id).edit(view=cards.progress_card(text, video))
+            async with self.editing(video.id):
+                # The life of the video may have ended while we were looking: its last edit must stay the last.
+                now = await videos.get(self.app.database, video.id)
+                if now is None or now.status != video.status:
+                    return
+                await channel.get_partial_message(message_id).edit(view=cards.progress_card(text, video))
         except (discord.NotFound, discord.Forbidden):
             await videos.change(self.app.database, video.id, progress_message_id=None, progress_channel_id=None)

@@ -66,6 +66,7 @@ class Blocks:
             self.store.close()
             raise
         self._future: dict[tuple[bytes, int], SignedTransactionAPI] = {}  # nonces that are not yet due
+        self.paused = False  # accepted transactions then wait in memory
 
     def close(self) -> None:
         self.store.close()
@@ -127,17 +128,32 @@ class Blocks:
             raise ChainError("already known")
         self._check(transaction, sender)
         nonce = self._state(self.head()).get_nonce(sender)
-        if transaction.nonce > nonce:
+        if transaction.nonce > nonce or self.paused:
+            known = self._future.get((sender, transaction.nonce))
+            if known is not None and known.hash == transaction.hash:
+                raise ChainError("already known")
             self._future[sender, transaction.nonce] = transaction
             return named
         self._mine((transaction,))
-        while (due := self._future.pop((sender, nonce := nonce + 1), None)) is not None:
+        self._mine_due(sender)
+        return named
+
+    def resume(self) -> None:
+        """Ends a pause: what has waited is mined, in the order of its nonces."""
+        self.paused = False
+        for sender in {sender for sender, _ in self._future}:
+            self._mine_due(sender)
+
+    def _mine_due(self, sender: bytes) -> None:
+        """Mines what waits in memory, from an account's next nonce on."""
+        nonce = self._state(self.head()).get_nonce(sender)
+        while (due := self._future.pop((sender, nonce), None)) is not None:
             try:
                 self._check(due, sender)
                 self._mine((due,))
             except ChainError:
                 break  # as on a node: what can no longer be paid for is dropped
-        return named
+            nonce += 1
 
     def _check(self, transaction: SignedTransactionAPI, sender: bytes) -> None:
         state = self._state(self.head())

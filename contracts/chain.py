@@ -28,6 +28,8 @@ from eth_keys.datatypes import PrivateKey
 
 from contracts.blocks import GAS_LIMIT, Blocks, Call
 from contracts.blockstore import ChainError, octets, quantity
+from contracts.chain_faults import ChainFaults
+from contracts.rules import TOKEN_VARIABLE, control_routes
 
 CHAIN_ID = 31_431
 NOTICE = "dev chain, not immutable: whoever owns its directory can rewrite it"
@@ -267,11 +269,12 @@ def _parse(body: bytes) -> Any:
 class Port:
     """The HTTP side: one or many requests a POST, answered in order by the one thread that owns the blocks."""
 
-    def __init__(self, methods: Methods, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, methods: Methods, thread: ThreadPoolExecutor, faults: ChainFaults | None = None) -> None:
         self._methods = methods
         self._thread = thread
+        self._faults = faults
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         # a web page cannot post JSON to us without a preflight, which we do not answer
         if request.content_type != "application/json" or "Origin" in request.headers:
             return web.json_response(_refusal(None, -32600, "post application/json"), status=415)
@@ -279,6 +282,11 @@ class Port:
             body = _parse(await request.read())
         except ValueError:
             return web.json_response(_refusal(None, -32700, "parse error"))
+        if self._faults is None:
+            return await self._carry_out(body)
+        return await self._faults.answer(request, body, lambda: self._carry_out(body))
+
+    async def _carry_out(self, body: Any) -> web.Response:
         if not isinstance(body, list):
             return web.json_response(await self._answer(body))
         if not 1 <= len(body) <= MAX_BATCH:
@@ -320,10 +328,13 @@ def dev_key(path: Path) -> PrivateKey:
     return PrivateKey(bytes.fromhex(path.read_text().strip()))
 
 
-async def serve(state: Path, port: int, *, host: str = "127.0.0.1", watch_stdin: bool = False) -> None:
+async def serve(
+    state: Path, port: int, *, host: str = "127.0.0.1", watch_stdin: bool = False, control_token: str = ""
+) -> None:
     """Runs the chain of a directory until SIGTERM or SIGINT; prints one JSON line once it listens.
 
-    There is no password: whoever reaches `host` may send transactions.
+    There is no password: whoever reaches `host` may send transactions. With a `control_token` whoever knows it may
+    ask for faults.
     Raises OSError when the port or the directory is taken.
     """
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -337,7 +348,10 @@ async def serve(state: Path, port: int, *, host: str = "127.0.0.1", watch_stdin:
         thread = ThreadPoolExecutor(1, thread_name_prefix="blocks")
         blocks = Blocks(state / "chain.db", chain_id=CHAIN_ID, funded=address)
         app = web.Application(client_max_size=MAX_BODY)
-        app.router.add_post("/", Port(Methods(blocks), thread).handle)
+        faults = ChainFaults(blocks, thread) if control_token else None
+        app.router.add_post("/", Port(Methods(blocks), thread, faults).handle)
+        if faults is not None:
+            app.add_routes(control_routes(faults.rules, control_token))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -365,6 +379,8 @@ async def serve(state: Path, port: int, *, host: str = "127.0.0.1", watch_stdin:
             await stop.wait()
         finally:
             await runner.cleanup()
+            if faults is not None:
+                await faults.close()
             thread.shutdown()
             blocks.close()
 
@@ -392,7 +408,15 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     try:
-        asyncio.run(serve(options.state, options.port, host=options.host, watch_stdin=options.watch_stdin))
+        asyncio.run(
+            serve(
+                options.state,
+                options.port,
+                host=options.host,
+                watch_stdin=options.watch_stdin,
+                control_token=os.environ.get(TOKEN_VARIABLE, ""),
+            )
+        )
     except (OSError, ValueError) as error:
         sys.stderr.write(f"The embedded chain could not start: {error}\n")
         raise SystemExit(1) from error

@@ -15,7 +15,7 @@ from web3.utils.address import get_create_address
 
 from contracts.artefact import ledger_artefact
 from contracts.ledger import Ledger
-from contracts.node import LedgerRefusedError, Node, WrongLedgerError
+from contracts.node import LedgerError, LedgerRefusedError, Node, WrongLedgerError
 from contracts.signer import Signer
 
 
@@ -43,7 +43,8 @@ async def deploy(
 
     Safe to repeat after a crash at any point: the record holds the signed bytes, and only they are ever sent.
     Roles that are not named go to the signer. Raises LedgerError with a sentence when the record belongs to another
-    chain, the code there is not ours, the chain does not answer, or the account cannot pay.
+    chain, the code there is not ours, the chain does not answer, the account cannot pay, or the ledger of the record
+    has another owner or guardian than is named.
     """
     node = Node(rpc_url)
     try:
@@ -54,6 +55,12 @@ async def deploy(
             data = bytes.fromhex(ledger_artefact().bytecode[2:]) + encode(["address"] * 3, roles)
             fees, nonce = await node.fees(), await node.nonce(signer.address)
             gas = await node.estimate(signer.address, None, data)
+            gas += gas // 5
+            # Before the record, which fixes the roles: whoever must come back with coin may think better of them.
+            if (lacks := gas * fees.maximum - await node.balance(signer.address)) > 0:
+                raise LedgerError(
+                    f"Account {signer.address} lacks {lacks / 10**18:.9f} coins to pay for the deployment."
+                )
             signed = await signer.sign(
                 {
                     "chainId": chain_id,
@@ -61,7 +68,7 @@ async def deploy(
                     "to": "",  # a creation
                     "data": data,
                     "value": 0,
-                    "gas": gas + gas // 5,
+                    "gas": gas,
                     "maxFeePerGas": fees.maximum,
                     "maxPriorityFeePerGas": fees.tip,
                 }
@@ -86,6 +93,7 @@ async def deploy(
     finally:
         await node.close()
     await verify(rpc_url, held["address"])
+    await _check_roles(rpc_url, held["address"], record, {"owner": owner, "guardian": guardian})
     return Deployment(held["address"], held["tx"], held["block"], held["chain_id"])
 
 
@@ -96,6 +104,18 @@ def read_deployment(record: Path) -> Deployment | None:
     """
     held = _read(record)
     return None if held is None or "block" not in held else Deployment(**held)
+
+
+async def _check_roles(rpc_url: str, address: str, record: Path, named: dict[str, str | None]) -> None:
+    """A record may be of a deployment that named others: nobody shall believe in an owner who is none."""
+    async with Ledger(rpc_url, address) as ledger:
+        held = {"owner": await ledger.owner(), "guardian": await ledger.guardian()}
+        for role, wanted in named.items():
+            if wanted is not None and ledger.node.checksum(wanted) != held[role]:
+                raise WrongLedgerError(
+                    f"The ledger that {record} tells of is there already: its {role} is {held[role]}, not {wanted}. "
+                    "Let its owner change that, or move the record away to deploy another ledger."
+                )
 
 
 async def verify(rpc_url: str, address: str) -> int:

@@ -247,6 +247,14 @@ class Ledger:
     async def is_relayer(self, address: str, at: At = "latest") -> bool:
         return bool(await self._read("is_relayer", self.node.checksum(address), at=at))
 
+    async def owner(self, at: At = "latest") -> str:
+        """The account that may change the roles, checksummed."""
+        return str(await self._read("owner", at=at))
+
+    async def guardian(self, at: At = "latest") -> str:
+        """The account that may pause, checksummed."""
+        return str(await self._read("guardian", at=at))
+
     async def counts(self, at: At = "latest") -> Counts:
         names = (
             "rounds_count", "voters_count", "seq", "digest", "linked_count", "signed_count", "signed_digest",

@@ -84,6 +84,7 @@ class Relayer:
         self._renewed = 0.0
         self._chain_id = 0
         self._trouble: str | None = None
+        self._moved = False  # something was achieved since the last trouble
         self._balance: int | None = None
         self._sent_at: dict[int, float] = {}
         self._taken: dict[int, int] = {}
@@ -126,6 +127,8 @@ class Relayer:
             log.warning("%s", sentence)
         self._trouble = sentence
         self._checked = False
+        if self._moved:  # a node that fails now and then is no node that is away
+            self._moved, pause = False, self._settings.poll_s
         return min(self._settings.longest_pause_s, pause * 2) * random.uniform(0.8, 1.2)  # noqa: S311  # spreads retries
 
     def nudge(self) -> None:
@@ -237,6 +240,7 @@ class Relayer:
             if moved != len(draft.entries):
                 raise LedgerError("The outbox changed while a transaction was drafted; trying again.")
             await mark(connection, draft.superseded, "superseded")
+        self._moved = True
         log.info(
             "Transaction %d with %d entries is signed, and is sent next.",
             nonce,
@@ -394,6 +398,7 @@ class Relayer:
                 )
             carried = select(outbox.c.video_id).where(outbox.c.transaction_id == row.id, outbox.c.video_id.is_not(None))
             of_videos = list(await connection.scalars(carried.distinct()))
+        self._moved = True
         log.info(
             "Transaction %d is final in block %d.",
             row.nonce,

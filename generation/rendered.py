@@ -65,8 +65,11 @@ def remember_result(video: Path, job: RenderJob, result: Json) -> None:
     """Writes the note beside the video, whole or not at all; it holds a hash of the prompt, not the prompt."""
     path = video.with_suffix(".json")
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump({"job": _job_hash(job), "result": result}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump({"job": _job_hash(job), "result": result}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

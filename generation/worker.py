@@ -174,7 +174,10 @@ class Worker:
         result = RenderResult(
             video_path=command["video_path"], poster_path=command["poster_path"], machine=self.machine, **facts
         ).to_json()
-        await asyncio.to_thread(remember_result, video, job, result)
+        try:
+            await asyncio.to_thread(remember_result, video, job, result)
+        except OSError as error:  # the note only spares a repetition the work; the video is what matters
+            log.warning("The note on video %s could not be written (%s).", job.video_id, error.strerror)
         return result
 
     async def _teller(self, video_id: str) -> OnTick:
@@ -339,8 +342,8 @@ class Worker:
 # --------------------------------------------------------------------------- entries
 
 
-async def run_worker(config: WorkerConfig, *, stop: asyncio.Event) -> None:
-    """Serves jobs until `stop` is set; takes none before its model is loaded.
+async def run_worker(config: WorkerConfig, *, stop: asyncio.Event, on_ready: Callable[[], None] | None = None) -> None:
+    """Serves jobs until `stop` is set; takes none before its model is loaded, and `on_ready` was called.
 
     Raises ModelError, ValueError, or RenderError of kind `load`, also when the model cannot be loaded again later;
     and whatever the database raises.
@@ -353,6 +356,8 @@ async def run_worker(config: WorkerConfig, *, stop: asyncio.Event) -> None:
             if await _first(worker.child.warm(), stop):
                 _introduce(worker)
                 await worker.engine.launch()
+                if on_ready is not None:
+                    on_ready()
                 await _first(worker.broken.wait(), stop)
         finally:
             await worker.close()

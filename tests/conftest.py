@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,29 @@ from migrations.database import open_database, upgrade_database
 
 _numbers = itertools.count(1)
 _recursion_limit = sys.getrecursionlimit()
+_told: list[str] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long-chaos", action="store_true", help="also run the long chaos test, about ten minutes")
+    parser.addoption("--chaos-seed", type=int, help="another seed for tests/chaos than the one written there")
+
+
+def pytest_configure() -> None:
+    """A shell starts what runs in the background deaf to Ctrl-C, and so would be all that the tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """What a test counted, whichever process it ran in."""
+    if report.when == "teardown":
+        _told.extend(str(value) for name, value in report.user_properties if name == "told at the end")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for sentence in _told:
+        terminalreporter.write_line(sentence)
 
 
 def pytest_runtest_setup() -> None:

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+import aiohttp
 import discord
 from discord import app_commands, ui
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,6 +20,8 @@ from bot.domain.errors import MemberError
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 2.0  # Discord gives up after 3 s: by then it has at least heard that we are at work
+AGAIN_S = (0.1, 0.3, 0.6)  # pauses after a connection that broke
+ANSWERED = 40060  # Discord's code for an interaction that has its answer already
 
 BUSY = (
     "The database does not answer, so nothing was recorded. Please try again in a minute; the operator has been told."
@@ -36,15 +39,31 @@ async def answer(
     try:
         done, _ = await asyncio.wait({task}, timeout=PATIENCE_S)
         if not done:
-            await interaction.response.defer(ephemeral=ephemeral, thinking=True)
+            await insist(lambda: interaction.response.defer(ephemeral=ephemeral, thinking=True))
         view = await task
-        if interaction.response.is_done():
-            await interaction.followup.send(view=view, ephemeral=ephemeral)
+        if not done or interaction.response.is_done():
+            await insist(lambda: interaction.followup.send(view=view, ephemeral=ephemeral))
         else:
-            await interaction.response.send_message(view=view, ephemeral=ephemeral)
+            await insist(lambda: interaction.response.send_message(view=view, ephemeral=ephemeral))
     except Exception as error:
         task.cancel()
         await answer_error(interaction, error)
+
+
+async def insist(send: Callable[[], Awaitable[Any]]) -> None:
+    """Sends an answer, again where the connection broke: what Discord has taken already, it refuses to take twice."""
+    for pause in (*AGAIN_S, None):
+        try:
+            await send()
+        except discord.HTTPException as error:
+            if error.code != ANSWERED:
+                raise
+        except (aiohttp.ClientError, OSError):
+            if pause is None:
+                raise
+            await asyncio.sleep(pause)
+            continue
+        return
 
 
 async def answer_error(interaction: discord.Interaction[Any], error: BaseException) -> None:
@@ -59,13 +78,15 @@ async def answer_error(interaction: discord.Interaction[Any], error: BaseExcepti
                 # A public "thinking…" would make the first follow-up public too.
                 with contextlib.suppress(discord.HTTPException):
                     await interaction.delete_original_response()
-            await interaction.followup.send(view=cards.note(sentence), ephemeral=True)
+            await insist(lambda: interaction.followup.send(view=cards.note(sentence), ephemeral=True))
         else:
-            await interaction.response.send_message(view=cards.note(sentence), ephemeral=True)
+            await insist(lambda: interaction.response.send_message(view=cards.note(sentence), ephemeral=True))
     except discord.NotFound:
         log.warning("An interaction expired before it could be answered.")
     except discord.HTTPException as failure:
         log.warning("An error could not be told to a member: HTTP %s.", failure.status)
+    except (aiohttp.ClientError, OSError) as failure:
+        log.warning("An error could not be told to a member: %s.", type(failure).__name__)
 
 
 def sentence_of(error: BaseException) -> str:

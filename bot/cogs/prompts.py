@@ -13,6 +13,7 @@ from bot import cards
 from bot.cogs.answers import answer
 from bot.domain.errors import RoundClosedError, RoundNotOpenError, VideoNotYoursError, VideoOverError, VideoUnknownError
 from bot.domain.policy import read_prompt
+from bot.life.patience import patiently
 from bot.store import rounds, videos
 from migrations.database import now_ms
 
@@ -36,7 +37,7 @@ class Prompts(commands.Cog):
     async def prompt(self, interaction: discord.Interaction[Any], text: str) -> None:
         video_id = str(interaction.id)
         await answer(interaction, self._ask(interaction, text, video_id), ephemeral=False)
-        if interaction.response.is_done() and await videos.get(self.app.database, video_id):
+        if await videos.get(self.app.database, video_id):
             await self._remember_progress_message(interaction, video_id)
 
     async def _ask(self, interaction: discord.Interaction[Any], text: str, video_id: str) -> ui.LayoutView:
@@ -72,7 +73,7 @@ class Prompts(commands.Cog):
     async def _remember_progress_message(self, interaction: discord.Interaction[Any], video_id: str) -> None:
         """The answer is an ordinary message: it can still be edited when the interaction's 15 minutes are over."""
         try:
-            message = await interaction.original_response()
+            message = await patiently("Discord", interaction.original_response)
         except discord.HTTPException as error:
             log.warning("Video %s has no progress message: HTTP %s.", video_id, error.status)
             return

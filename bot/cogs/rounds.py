@@ -14,23 +14,11 @@ from bot.cogs.answers import answer
 from bot.domain.errors import MissingPermissionsError, RoundNotOpenError
 from bot.domain.policy import read_duration, read_task
 from bot.domain.rounds import Round
+from bot.permissions import PERMISSIONS
 from bot.store import rounds, videos, words
 
 if TYPE_CHECKING:
     from bot.app import App
-
-# Least privilege: what rounds need, and why (README.md says it at length).
-NEEDED = discord.Permissions(
-    view_channel=True,
-    send_messages=True,
-    send_messages_in_threads=True,
-    create_public_threads=True,
-    manage_threads=True,  # to lock a round's thread when it is closed
-    attach_files=True,
-    embed_links=True,
-    read_message_history=True,  # to find our own message again after a crash
-    add_reactions=True,
-)
 
 
 @app_commands.default_permissions(manage_guild=True)
@@ -119,7 +107,7 @@ class Setup(commands.Cog):
 
     async def _setup(self, interaction: discord.Interaction[Any], channel: discord.TextChannel) -> ui.LayoutView:
         have = channel.permissions_for(channel.guild.me)
-        missing = [name for name, needed in NEEDED if needed and not getattr(have, name)]
+        missing = [name for name, needed in PERMISSIONS if needed and not getattr(have, name)]
         if missing:
             words_ = ", ".join(f"**{name.replace('_', ' ').title()}**" for name in missing)
             raise MissingPermissionsError(channel_id=channel.id, permissions=words_)

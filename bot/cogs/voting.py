@@ -5,23 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import discord
 from discord import ui
 from discord.ext import commands
-from sqlalchemy.exc import SQLAlchemyError
 
 from bot import cards
-from bot.cogs.answers import answer, answer_error
+from bot.cogs.answers import answer, answer_error, insist
 from bot.cogs.prompts import cancel_video
-from bot.domain.errors import ElsewhereError, FeedbackEmptyError, MemberError, UnreadableButtonError, VideoUnknownError
+from bot.domain.errors import ElsewhereError, FeedbackEmptyError, UnreadableButtonError, VideoUnknownError
 from bot.domain.policy import clean_text
 from bot.domain.videos import Video
-from bot.domain.votes import EMOJI, Choice, Vote, choice_of_emoji
+from bot.domain.votes import Choice, Vote, choice_of_emoji
+from bot.life.catching_up import record
 from bot.life.posting import marks
 from bot.store import videos, words
-from bot.store.votes import Reaction, known_reactions
+from bot.store.votes import Reaction
 
 if TYPE_CHECKING:
     from bot.app import App
@@ -63,7 +63,7 @@ async def pressed(app: App, interaction: discord.Interaction[Any], action: str, 
 
 async def _vote(app: App, interaction: discord.Interaction[Any], video_id: str, choice: Choice) -> ui.LayoutView:
     vote = Vote(interaction.guild_id or 0, video_id, interaction.user.id, choice, "button")
-    return cards.vote_answer(await app.votes.cast(vote), video_id)
+    return cards.vote_answer(await app.votes.cast(vote), video_id, app.on_chain_s)
 
 
 async def _video_here(app: App, interaction: discord.Interaction[Any], video_id: str) -> Video:
@@ -91,7 +91,7 @@ async def _ask_for_words(app: App, interaction: discord.Interaction[Any], kind: 
         )
         modal.add_item(ui.Label(text="Your words", component=words_input))
         modal.stop()  # answered by Voting.on_interaction, also when the bot was restarted in between
-        await interaction.response.send_modal(modal)
+        await insist(lambda: interaction.response.send_modal(modal))
     except Exception as error:
         await answer_error(interaction, error)
 
@@ -101,7 +101,6 @@ class Voting(commands.Cog):
 
     def __init__(self, app: App) -> None:
         self.app = app
-        self._reconciling = asyncio.Lock()
 
     @commands.Cog.listener()
     async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
@@ -150,43 +149,15 @@ class Voting(commands.Cog):
         choice = choice_of_emoji(payload.emoji.name or "") if payload.emoji.is_unicode_emoji() else None
         if choice is None or payload.guild_id is None:
             return
-        await self._record(Reaction(payload.guild_id, payload.message_id, payload.user_id, choice, change))
+        await record(self.app, Reaction(payload.guild_id, payload.message_id, payload.user_id, choice, change))
 
-    async def _record(self, reaction: Reaction) -> None:
-        try:
-            await self.app.votes.react(reaction)
-        except MemberError:
-            pass  # no card of ours, or of a closed round: nobody can be told but by spamming the thread
-        except SQLAlchemyError as error:
-            # Not lost: what stands on the card is compared with what we know at the next start.
-            log.error("A reaction could not be recorded: %s", type(error).__name__)
+    @commands.Cog.listener()
+    async def on_connect(self) -> None:
+        self.app.catching_up.begin_session()
 
     @commands.Cog.listener()
     async def on_ready(self) -> None:
-        """After every new session: Discord does not tell again what it told while we were away."""
-        async with self._reconciling:
-            for video in await videos.open_for_votes(self.app.database):
-                try:
-                    await self._reconcile(video)
-                except discord.NotFound:
-                    log.info("The card of video %s was deleted.", video.id)
-                except discord.HTTPException as error:
-                    log.warning("The reactions on video %s could not be read: HTTP %s.", video.id, error.status)
-
-    async def _reconcile(self, video: Video) -> None:
-        channel = await self.app.client.channel(video.thread_id or 0)
-        message = await channel.fetch_message(video.message_id or 0)
-        standing: set[tuple[int, Choice]] = set()
-        for reaction in message.reactions:
-            choice = EMOJI.get(str(reaction.emoji)[:1])
-            if choice is not None:
-                standing |= {(user.id, choice) async for user in reaction.users() if not user.bot}
-        known = await known_reactions(self.app.database, video.id)
-        changes: list[tuple[set[tuple[int, Choice]], Literal["added", "removed"]]]
-        changes = [(known - standing, "removed"), (standing - known, "added")]
-        for found, change in changes:
-            for member_id, choice in sorted(found):
-                await self._record(Reaction(video.guild_id, message.id, member_id, choice, change))
+        await self.app.catching_up.all()
 
 
 def _first_text(components: Any) -> str:

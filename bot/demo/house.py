@@ -18,7 +18,7 @@ from contracts.node import LedgerError
 from contracts.signer import open_key_file
 
 MODEL = "tiny"
-WORKER_SETTINGS = ("FLOCK_MODELS_FILE", "FLOCK_MODEL_ID", "FLOCK_MODEL_CLASS", "FLOCK_LOG_LEVEL")
+WORKER_SETTINGS = ("FLOCK_MODELS_FILE", "FLOCK_MODEL_ID", "FLOCK_MODEL_CLASS", "FLOCK_LOG_LEVEL", "OMP_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class House:
         They keep their ports from one run to the next, because links to videos hold them.
         """
         keys = self.keys
-        tokens = {"FLOCK_DEMO_BOT_TOKEN": keys.bot_token, "FLOCK_DEMO_CONTROL_TOKEN": keys.control_token}
+        tokens = {"FLOCK_DEMO_BOT_TOKEN": keys.bot_token, **self._control}
         chain, host, discord = await asyncio.gather(
             self.open_chain(),
             self.open_host(),
@@ -101,11 +101,11 @@ class House:
 
     async def open_chain(self) -> int:
         """The embedded chain; returns its port."""
-        return await self._service("chain", "contracts.chain", self.keys.chain_port)
+        return await self._service("chain", "contracts.chain", self.keys.chain_port, self._control)
 
     async def open_host(self) -> int:
         """The embedded video host; returns its port."""
-        env = {"FLOCK_DEMO_LIVEPEER_KEY": self.keys.host_key}
+        env = {"FLOCK_DEMO_LIVEPEER_KEY": self.keys.host_key, **self._control}
         return await self._service("host", "generation.hosting.embedded", self.keys.host_port, env)
 
     async def open_bot_and_worker(self) -> None:
@@ -128,6 +128,11 @@ class House:
         # Started again after a crash, it must be found where it was.
         self.supervisor.change_argv(name, [*argv, str(ready["port"])])
         return int(ready["port"])
+
+    @property
+    def _control(self) -> dict[str, str]:
+        """With it a service has a route that makes it fail on demand (docs/chaos.md)."""
+        return {"FLOCK_DEMO_CONTROL_TOKEN": self.keys.control_token}
 
     @property
     def discord_url(self) -> str:
@@ -171,6 +176,7 @@ class House:
             "FLOCK_WATCH_PAGE": f"{self.host_url}/v/{{playback_id}}",
             "FLOCK_HOST_POLL_S": "0.3",
             "FLOCK_RPC_URL": self.rpc_url,
+            "FLOCK_PUBLIC_RPC_URL": self.rpc_url,
             "FLOCK_LEDGER_ADDRESS": address,
             "FLOCK_KEYSTORE": str(self.key_file),
             "FLOCK_VOTER_PEPPER": self.keys.pepper,

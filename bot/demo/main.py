@@ -11,8 +11,11 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from bot.demo.chaos import Chaos
+from bot.demo.crowd import Crowd
 from bot.demo.discord.people import Community
 from bot.demo.house import House
 from bot.demo.page.behind import Behind
@@ -32,10 +35,13 @@ class DemoOptions:
     as_json: bool = False
     state: Path | None = None
     database_url: str | None = None
+    chaos: int | None = None  # a seed: after the story a crowd lives on while things break
 
 
 def run_demo(options: DemoOptions) -> int:
     """The whole demo; 0 when the story was told to its end. Raises OperatorError with a sentence otherwise."""
+    if options.once and options.chaos is not None:
+        raise OperatorError("Chaos begins after the story: leave --once out, and end it with Ctrl-C.")
     temporary = options.state is None
     folder = Path(tempfile.mkdtemp(prefix="flock-demo-")) if options.state is None else options.state.resolve()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -52,7 +58,7 @@ def run_demo(options: DemoOptions) -> int:
 
 
 async def _demo(folder: Path, options: DemoOptions, teller: Teller) -> None:
-    supervisor = Supervisor(folder, on_death=lambda name: teller.say("demo", f"the {name} died and is started again"))
+    supervisor = Supervisor(folder, on_death=partial(teller.say, "demo"))
     house = House(folder, supervisor, options.database_url)
     main = asyncio.current_task()
     with contextlib.suppress(ValueError, RuntimeError):
@@ -93,9 +99,17 @@ async def _tell_and_stay(house: House, options: DemoOptions, teller: Teller, pag
         teller.say("demo", str(error))
     async with Community(house.discord_url, house.keys.control_token) as community:
         await Story(house, community, teller, []).open_a_round_for_visitors()
-    teller.link(page.link)
-    teller.say("demo", "Be a member yourself: open the link. Ctrl-C ends everything.")
-    await asyncio.Event().wait()
+        teller.link(page.link)
+        teller.say("demo", "Be a member yourself: open the link. Ctrl-C ends everything.")
+        if options.chaos is None:
+            await asyncio.Event().wait()
+            return
+        teller.say(
+            "chaos", f"Things break from now on (seed {options.chaos}), and members go on. docs/chaos.md tells more."
+        )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(Crowd(house, community, teller, seed=options.chaos).run())
+            tasks.create_task(Chaos.of(house, partial(teller.say, "chaos"), seed=options.chaos).run())
 
 
 @asynccontextmanager

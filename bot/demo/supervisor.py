@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +17,14 @@ from bot.domain.errors import OperatorError
 
 START_S = 60.0
 STOP_S = 2.2  # for each of two waves: whoever pressed Ctrl-C does not wait longer than 5 s
-MOST_RESTARTS = 20
+MOST_DEATHS = 20  # in a row, none of them after LONG_S of life: then a process is not started again
+LONG_S = 60.0
 
 # What a process may inherit from ours; settings and secrets are given to each one by name.
-INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR")
+INHERITED = (
+    *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    "OMP_NUM_THREADS",  # on a crowded machine torch's threads wait for each other: one of them is quicker than two
+)
 
 
 @dataclass
@@ -30,6 +35,7 @@ class _Service:
     says_ready: bool
     process: asyncio.subprocess.Process | None = None
     restarts: int = 0
+    deaths: int = 0  # in a row
     watcher: asyncio.Task[None] | None = None
     ready: dict[str, Any] = field(default_factory=dict)
 
@@ -41,7 +47,7 @@ class Supervisor:
     """
 
     def __init__(self, folder: Path, on_death: Callable[[str], None] | None = None) -> None:
-        """`folder` takes the logs, one file a process. `on_death` is told the name of a process that died."""
+        """`folder` takes the logs, one file a process. `on_death` is told of a process that died, in a sentence."""
         self._logs = folder / "logs"
         self._folder = folder
         self._services: dict[str, _Service] = {}
@@ -143,20 +149,29 @@ class Supervisor:
 
     async def _watch(self, service: _Service) -> None:
         while service.process is not None:
+            begun = time.monotonic()
             await service.process.wait()
             if self._stopping:
                 return
             _close_pipes(service.process)
-            if self._on_death is not None:
-                self._on_death(service.name)
-            service.restarts += 1
-            if service.restarts > MOST_RESTARTS:
+            service.deaths = 1 if time.monotonic() - begun > LONG_S else service.deaths + 1
+            if service.deaths > MOST_DEATHS:
+                self._tell(
+                    f"the {service.name} died {service.deaths} times in a row; its log tells why: "
+                    f"{self.log_path(service.name)}"
+                )
                 return
-            await asyncio.sleep(min(0.2 * service.restarts, 3.0))
+            self._tell(f"the {service.name} died and is started again")
+            service.restarts += 1
+            await asyncio.sleep(min(0.2 * service.deaths, 3.0))
             try:
                 await self._launch(service)
             except (OperatorError, OSError):
                 continue
+
+    def _tell(self, sentence: str) -> None:
+        if self._on_death is not None:
+            self._on_death(sentence)
 
     def _end_of_log(self, name: str) -> str:
         with contextlib.suppress(OSError):

@@ -19,8 +19,8 @@ PHASES = {"loading": "loading the model", "denoising": "denoising", "encoding": 
 class Teller:
     """Words and bars. Members' words are escaped: a prompt cannot draw on the terminal."""
 
-    def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, highlight=False, quiet=quiet)
         self._progress: Progress | None = None
         self._bars: dict[str, TaskID] = {}
 

@@ -18,6 +18,8 @@ MemberError                     always ephemeral: what happened, what to do next
 ├── ElsewhereError
 ├── MissingPermissionsError
 ├── FeedbackEmptyError
+├── NoVoteError
+├── RestartingError
 └── UnreadableButtonError
 OperatorError                   what is wrong with the set-up, and its remedy
 ├── SettingsError
@@ -105,6 +107,14 @@ class MissingPermissionsError(MemberError):
 
 class FeedbackEmptyError(MemberError):
     """Nothing was written, so nothing was saved. Press the button again and write a few words."""
+
+
+class NoVoteError(MemberError):
+    """You have not voted in round {number}, so there is nothing on the chain about you. Vote in its thread first."""
+
+
+class RestartingError(MemberError):
+    """I am just being restarted, so nothing was recorded. Please try again in a minute."""
 
 
 class UnreadableButtonError(MemberError):

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import io
 import logging
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import discord
-import httpx
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import cards
 from bot.domain.videos import OVER, Status, Video
+from bot.life.media import attachment
 from bot.life.patience import GivenUpError, patiently, step
 from bot.life.posting import post_once
 from bot.store import rounds, videos
@@ -109,7 +106,7 @@ class VideoLife:
         except Exception:
             log.exception("The life of video %s ended by an unforeseen error", video_id)
             await step("end", videos.end, self.app.database, video_id, "failed", UNFORESEEN)
-        await step("tell the member", self._tell, video_id)
+        await step("tell the member", self._settle, video_id)
         log.info("The life of the video is complete.")
         return {"video_id": video_id}
 
@@ -261,13 +258,15 @@ class VideoLife:
         video = await self._video(video_id)
         if video.status in OVER:
             return
-        again = video.status == "posting"
+        tried = video.status == "posting"
         await videos.advance(self.app.database, video_id, "posting")
 
         async def post() -> tuple[int, int]:
+            nonlocal tried
+            again, tried = tried, True  # an attempt whose answer was lost may have got through
             round_ = await rounds.get(self.app.database, video.round_id)
             thread = await self.app.client.channel(round_.thread_id or 0)
-            file, media_url = await self._media(video, thread.guild.filesize_limit)
+            file, media_url = await attachment(video, self.app.settings.data_dir, thread.guild.filesize_limit)
             message = await post_once(
                 thread,
                 cards.video_card(video, media_url),
@@ -287,27 +286,18 @@ class VideoLife:
             await self._take_back(thread_id, message_id)
             raise EndedError("failed", "The round closed just before your video could be posted.")
 
-    async def _media(self, video: Video, limit: int) -> tuple[discord.File | None, str]:
-        """The file to attach where it fits (it then plays inline everywhere), else only its address at the host."""
-        if (video.size_bytes or 0) > limit:
-            return None, video.playback_url or ""
-        name = f"flock-{video.id}.mp4"
-        path = Path(video.video_path or "")
-        if await asyncio.to_thread(path.is_file):
-            return discord.File(path, filename=name), f"attachment://{name}"
-        # Rendered on another machine: the host has it.
-        async with httpx.AsyncClient(follow_redirects=True, timeout=60) as client:
-            answer = await client.get(video.playback_url or "")
-        if answer.is_success and len(answer.content) <= limit:
-            return discord.File(io.BytesIO(answer.content), filename=name), f"attachment://{name}"
-        return None, video.playback_url or ""
-
     async def _take_back(self, thread_id: int, message_id: int) -> None:
         try:
             thread = await self.app.client.channel(thread_id)
             await thread.get_partial_message(message_id).delete()
         except discord.HTTPException as error:
             log.warning("A card that came too late could not be deleted: HTTP %s.", error.status)
+
+    async def _settle(self, video_id: str) -> None:
+        video = await self._video(video_id)
+        if video.status == "published":  # a quick member may have reacted before the card was known to take votes
+            await self.app.catching_up.look_at(video_id)
+        await self._tell(video_id)
 
     async def _tell(self, video_id: str) -> None:
         """The last edit of the progress message: a link to the post, or the reason why there is none."""
@@ -319,7 +309,8 @@ class VideoLife:
 
         async def tell() -> None:
             channel = await self.app.client.channel(video.progress_channel_id or 0)
-            await channel.get_partial_message(video.progress_message_id or 0).edit(view=card)
+            async with self.app.board.editing(video_id):
+                await channel.get_partial_message(video.progress_message_id or 0).edit(view=card)
 
         try:
             await patiently("Discord", tell)

@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import delete, or_, select, tuple_
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.domain.errors import ElsewhereError, RoundClosedError, VideoUnknownError
+from bot.domain.errors import ElsewhereError, RestartingError, RoundClosedError, VideoUnknownError
 from bot.domain.rounds import Round
 from bot.domain.votes import Choice, Source, Standing, Vote
 from contracts import outbox
@@ -25,6 +27,7 @@ from migrations.schema import reactions, rounds, videos, votes
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 500
+AGAIN_S = 0.5  # after the database failed
 
 
 @dataclass(frozen=True)
@@ -39,38 +42,76 @@ class Reaction:
     member_id: int
     choice: Choice
     change: Literal["added", "removed"]
+    missed: bool = False  # found on the card afterwards: older than all that is heard in this session
 
 
-@dataclass
+@dataclass(eq=False)
 class _Waiting:
     action: Vote | Reaction
     answer: asyncio.Future[Standing]
+    waits_for: str = ""  # the video whose card has to be looked at before, if that is what it waits for
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Ballot:
     choice: Choice
     source: Source
 
 
-class VoteWriter:
-    """The only writer of votes in this process. Actions of one member on one video are applied in their order."""
+@dataclass(frozen=True)
+class _Held:
+    """The answer to an action that has to wait until what was missed on its video's card is recorded."""
 
-    def __init__(self, database: AsyncEngine, pepper: bytes) -> None:
-        """`pepper` is the secret that makes voter ids irreversible."""
+    video_id: str
+
+
+class VoteWriter:
+    """The only writer of votes in this process. Actions of one member on one video are applied in their order.
+
+    Discord does not say when a reaction was made. One that was missed while we were away counts as older than
+    everything that is heard in a session, so nothing about a video is recorded before its card was looked at: a
+    press that was acknowledged too early would, after the next death, look older than a reaction from before it.
+    """
+
+    def __init__(self, database: AsyncEngine, pepper: bytes, *, look_at: Callable[[str], object] | None = None) -> None:
+        """`pepper` is the secret that makes voter ids irreversible.
+
+        `look_at` is asked to record what was missed on a video's card, and to call `caught_up` then; without it,
+        nothing is ever missed.
+        """
         self._database = database
         self._pepper = pepper
-        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(maxsize=10_000)
+        self._look_at = look_at
+        self._queue: asyncio.Queue[_Waiting | None] = asyncio.Queue(maxsize=10_000)
+        self._held: list[_Waiting] = []  # in the order of arrival
+        self._caught_up: set[str] = set()
+        self._writing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self.observe: Callable[[float], None] | None = None  # is told the seconds of each acknowledged action
+
+    def begin_session(self) -> None:
+        """From now on we hear of everything again; what we did not hear of before, has to be looked up."""
+        self._caught_up = set()
+        self._ask_for({held.waits_for for held in self._held if held.waits_for})
+
+    def caught_up(self, video_id: str) -> None:
+        """What was missed on a video's card is recorded; what waited for that comes next."""
+        self._caught_up.add(video_id)
+        with contextlib.suppress(asyncio.QueueFull):  # then the writer is at work, and looks by itself
+            self._queue.put_nowait(None)
 
     def start(self) -> None:
         """Begins to write."""
         self._task = asyncio.create_task(self._run(), name="vote writer")
 
     async def close(self) -> None:
-        """Writes what has arrived, then stops."""
+        """Writes what has arrived, then stops; what still waits for a look at its card is refused."""
         if self._task is not None:
             await self._queue.join()
+            async with self._writing:
+                for held in self._held:
+                    _tell(held, RestartingError())
+                self._held = []
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
@@ -79,8 +120,8 @@ class VoteWriter:
     async def cast(self, vote: Vote) -> Standing:
         """Records a vote; returns after its commit.
 
-        Raises VideoUnknownError, ElsewhereError or RoundClosedError; SQLAlchemyError when the database fails, and
-        then nothing is recorded.
+        Raises VideoUnknownError, ElsewhereError, RoundClosedError or RestartingError; SQLAlchemyError when the
+        database fails. Then nothing is recorded.
         """
         return await self._put(vote)
 
@@ -90,34 +131,82 @@ class VoteWriter:
 
     async def _put(self, action: Vote | Reaction) -> Standing:
         answer: asyncio.Future[Standing] = asyncio.get_running_loop().create_future()
+        since = time.monotonic()
         await self._queue.put(_Waiting(action, answer))
-        return await answer
+        standing = await answer
+        if self.observe is not None:
+            self.observe(time.monotonic() - since)
+        return standing
 
     async def _run(self) -> None:
         while True:
-            batch = [await self._queue.get()]
-            while len(batch) < MOST_AT_ONCE and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-            try:
-                answers = await self._write([waiting.action for waiting in batch])
-            except Exception as error:
-                if not isinstance(error, SQLAlchemyError):
-                    log.exception("The vote writer failed")
-                answers = [error] * len(batch)
-            for waiting, answer in zip(batch, answers, strict=True):
-                if not waiting.answer.done():  # the caller may have gone
-                    if isinstance(answer, Standing):
-                        waiting.answer.set_result(answer)
-                    else:
-                        waiting.answer.set_exception(answer)
+            arrived = [] if any(self._free(held) for held in self._held) else [await self._queue.get()]
+            async with self._writing:
+                batch = [held for held in self._held if self._free(held)][:MOST_AT_ONCE]
+                self._held = [held for held in self._held if held not in batch]
+                while len(batch) + len(arrived) < MOST_AT_ONCE and not self._queue.empty():
+                    arrived.append(self._queue.get_nowait())
+                batch += [waiting for waiting in arrived if waiting is not None]
+                await self._answer(batch)
+            for _ in arrived:
                 self._queue.task_done()
 
-    async def _write(self, actions: list[Vote | Reaction]) -> list[Standing | Exception]:
+    def _free(self, held: _Waiting) -> bool:
+        return not held.waits_for or held.waits_for in self._caught_up
+
+    async def _answer(self, batch: list[_Waiting]) -> None:
+        answers: Sequence[Standing | Exception | _Held]
+        again: list[_Waiting] = []
+        try:
+            answers = await self._write([waiting.action for waiting in batch])
+        except Exception as error:
+            answers = [error] * len(batch)
+            if isinstance(error, OperationalError):
+                # Who pressed is told, and presses again. Who reacted cannot be told: that is tried again, and first.
+                again = [waiting for waiting in batch if isinstance(waiting.action, Reaction)]
+                self._held[:0] = again
+            elif not isinstance(error, SQLAlchemyError):
+                log.exception("The vote writer failed")
+        for waiting, answer in zip(batch, answers, strict=True):
+            if isinstance(answer, _Held):
+                waiting.waits_for = answer.video_id
+                self._held.append(waiting)
+            elif waiting not in again:
+                _tell(waiting, answer)
+        self._ask_for({answer.video_id for answer in answers if isinstance(answer, _Held)})
+        if again:
+            log.warning("The database does not take %d reactions; they are tried again.", len(again))
+            await asyncio.sleep(AGAIN_S)
+
+    def _ask_for(self, video_ids: set[str]) -> None:
+        for video_id in sorted(video_ids):
+            if self._look_at is not None:
+                self._look_at(video_id)
+
+    async def _write(self, actions: list[Vote | Reaction]) -> list[Standing | Exception | _Held]:
+        if not actions:
+            return []
         async with self._database.begin() as connection:
             batch = await _Batch.load(connection, actions, self._pepper)
-            answers = [batch.apply(action) for action in actions]
+            answers = [self._held_back(batch, action) or batch.apply(action) for action in actions]
             await batch.save(connection)
         return answers
+
+    def _held_back(self, batch: _Batch, action: Vote | Reaction) -> _Held | None:
+        video_id = batch.video_id(action)
+        missed = isinstance(action, Reaction) and action.missed
+        if self._look_at is None or missed or video_id in self._caught_up or not batch.takes_votes(video_id):
+            return None
+        return _Held(video_id)
+
+
+def _tell(waiting: _Waiting, answer: Standing | Exception) -> None:
+    if waiting.answer.done():  # the caller has gone
+        return
+    if isinstance(answer, Standing):
+        waiting.answer.set_result(answer)
+    else:
+        waiting.answer.set_exception(answer)
 
 
 class _Batch:
@@ -128,7 +217,7 @@ class _Batch:
         self.pepper = pepper
         self.videos: dict[str, tuple[Any, Round]] = {}
         self.by_message: dict[int, str] = {}
-        self.ballots: dict[tuple[str, int], _Ballot] = {}
+        self.ballots: dict[tuple[str, int], _Ballot] = {}  # by video and member
         self.changed: dict[tuple[str, int], None] = {}
         self.outbox: list[dict[str, Any]] = []
         self.added: dict[tuple[str, int, int], bool] = {}
@@ -155,6 +244,9 @@ class _Batch:
 
     def video_id(self, action: Vote | Reaction) -> str:
         return action.video_id if isinstance(action, Vote) else self.by_message.get(action.message_id, "")
+
+    def takes_votes(self, video_id: str) -> bool:
+        return video_id in self.videos and self.videos[video_id][1].accepts_votes(self.now)
 
     def apply(self, action: Vote | Reaction) -> Standing | Exception:
         video_id = self.video_id(action)

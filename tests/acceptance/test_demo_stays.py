@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
-import pytest
 
 from tests.acceptance.test_demo_command import left_behind
 
@@ -36,8 +35,8 @@ class Demo:
 
 
 @asynccontextmanager
-async def demo(state: Path) -> AsyncIterator[Demo]:
-    argv = [sys.executable, "-m", "bot", "demo", "--state", str(state), "--prompt", "a red circle"]
+async def demo(state: Path, *options: str) -> AsyncIterator[Demo]:
+    argv = [sys.executable, "-m", "bot", "demo", "--state", str(state), "--prompt", "a red circle", *options]
     process = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.PIPE)
     try:
         yield Demo(process)
@@ -48,15 +47,10 @@ async def demo(state: Path) -> AsyncIterator[Demo]:
         process._transport.close()  # type: ignore[attr-defined]  # or the pipe is reported as leaked
 
 
-async def until_nothing_is_left(state: Path) -> None:
-    async with asyncio.timeout(60):
-        while left_behind(state):
-            await asyncio.sleep(0.1)
-
-
-async def test_the_demo_stays_up_until_ctrl_c(tmp_path: Path) -> None:
-    """The link works before the story is over; afterwards a round is open for the visitor; Ctrl-C ends everything."""
-    async with demo(tmp_path / "state") as running:
+async def test_the_demo_stays_up_and_its_members_go_on_while_things_break(tmp_path: Path) -> None:
+    """The link works before the story is over; then a round is open for the visitor. Each mishap is told, members
+    still get their answers, and Ctrl-C leaves nothing broken and nothing behind."""
+    async with demo(tmp_path / "state", "--chaos", "3") as running:
         link = await running.until(LINK)
         assert "posted" not in running.said
         async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {link[2]}"}) as session:
@@ -67,17 +61,42 @@ async def test_the_demo_stays_up_until_ctrl_c(tmp_path: Path) -> None:
                 channels = [channel["name"] for channel in (await answer.json())["channels"]]
         assert any(name.startswith("Round 2: your turn") for name in channels)
         assert len(left_behind(tmp_path / "state")) >= 5
+        await running.until("Things break from now on")
+        for _ in range(3):
+            running.said = ""
+            await running.until(r"chaos  \w+")
+        running.said = ""
+        await running.until("Recorded: your vote|Round 2: ")
         running.process.send_signal(signal.SIGINT)
-        assert await asyncio.wait_for(running.process.wait(), 30) == 130
+        await running.until("All faults are switched off")
+        assert await asyncio.wait_for(running.process.wait(), 60) == 130
         assert left_behind(tmp_path / "state") == []
 
 
-@pytest.mark.parametrize("moment", ["is online", "🎬|posted|next in the queue"])
-async def test_nothing_is_left_of_a_demo_that_is_killed(tmp_path: Path, moment: str) -> None:
-    """SIGKILL of the supervisor, also while a video is rendered: every process ends by itself."""
+async def test_nothing_is_left_of_a_demo_that_is_ended_early(tmp_path: Path) -> None:
+    """Ctrl-C before the story has begun."""
     async with demo(tmp_path / "state") as running:
-        await running.until(moment)
+        await running.until("is online")
+        running.process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(running.process.wait(), 60) == 130
+        assert left_behind(tmp_path / "state") == []
+
+
+async def test_nothing_is_left_of_a_demo_that_is_killed(tmp_path: Path) -> None:
+    """SIGKILL of the supervisor while a video is rendered: every process ends by itself."""
+    async with demo(tmp_path / "state") as running:
+        await running.until("🎬|posted|next in the queue")
         assert left_behind(tmp_path / "state")
         running.process.kill()
         await running.process.wait()
-        await until_nothing_is_left(tmp_path / "state")
+        async with asyncio.timeout(60):
+            while left_behind(tmp_path / "state"):
+                await asyncio.sleep(0.1)
+
+
+async def test_chaos_needs_a_demo_that_stays(tmp_path: Path) -> None:
+    """It begins after the story: asked to end there, the demo says so and starts nothing."""
+    async with demo(tmp_path / "state", "--once", "--chaos") as running:
+        await running.until("leave --once out")
+        assert await asyncio.wait_for(running.process.wait(), 60) == 1
+        assert not (tmp_path / "state" / "logs").exists()

@@ -92,7 +92,7 @@ async def test_blocks_code_and_receipts_survive_a_sigkill(start_chain: Callable[
 async def test_a_second_chain_in_the_same_directory_is_refused(chain: Any) -> None:
     """It says so in one sentence and exits 1; the first one is unharmed."""
     command = [sys.executable, "-m", "contracts.chain", "--state", str(chain.state)]
-    second = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30, check=False)
+    second = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
     assert (second.returncode, second.stdout) == (1, "")
     assert "Another embedded chain already runs" in second.stderr
     assert await ask(chain.url, "eth_chainId") == "0x7ac7"

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_account import Account
 
 from contracts.deploy import deploy, read_deployment, verify
 from contracts.ledger import Ledger
 from contracts.node import ChainUnreachableError, LedgerError, Node, WrongLedgerError
+from contracts.signer import KeySigner
 
 
 async def test_a_deployment_is_made_once_and_remembered(chain: Any, tmp_path: Path) -> None:
@@ -35,6 +37,25 @@ async def test_roles_can_be_given_to_others(chain: Any, tmp_path: Path) -> None:
     async with Ledger(chain.url, made.address) as ledger:
         assert await ledger.is_relayer(hot)
         assert not await ledger.is_relayer(chain.signer.address)
+
+
+async def test_roles_that_come_too_late_are_refused(chain: Any, tmp_path: Path) -> None:
+    """Whoever names an owner for a ledger that is there already is told who its owner is; the true ones pass."""
+    cold, record = "0x" + "0a" * 20, tmp_path / "ledger.json"
+    made = await deploy(chain.url, chain.signer, record)
+    for named in ({"owner": cold}, {"guardian": cold}):
+        with pytest.raises(WrongLedgerError, match=f"is {chain.signer.address}, not {cold}"):
+            await deploy(chain.url, chain.signer, record, **named)
+    me = chain.signer.address
+    assert await deploy(chain.url, chain.signer, record, owner=me, guardian=me.lower()) == made
+
+
+async def test_nothing_is_written_before_it_can_be_paid(chain: Any, tmp_path: Path) -> None:
+    """An empty account is a sentence, and leaves open who the owner will be."""
+    poor, record = KeySigner(Account.create()), tmp_path / "ledger.json"
+    with pytest.raises(LedgerError, match=f"{poor.address} lacks"):
+        await deploy(chain.url, poor, record)
+    assert not record.exists()
 
 
 @pytest.mark.parametrize("arrives", [False, True], ids=["the bytes never left", "the answer was lost"])

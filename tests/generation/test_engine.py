@@ -82,7 +82,7 @@ class Workers:
         )
         self.running.append(process)
         assert process.stdout is not None
-        assert await asyncio.wait_for(process.stdout.readline(), 30) == b"ready\n"
+        assert await asyncio.wait_for(process.stdout.readline(), 60) == b"ready\n"
         return process
 
     def lines(self) -> list[str]:
@@ -199,7 +199,7 @@ async def test_poison_is_given_up_after_three_deaths(engine: Engine, workers: Wo
     await submit(engine, "poison", fatal=True)
     for _ in range(3):
         worker = await workers.start()
-        await asyncio.wait_for(worker.wait(), 30)
+        await asyncio.wait_for(worker.wait(), 60)
     await until_status(engine, "poison", "CANCELLED")
     assert workers.lines().count("second:poison") == 3
 
@@ -209,12 +209,12 @@ async def test_leaving_in_good_order_costs_a_job_nothing(engine: Engine, workers
     await submit(engine, "patient", seconds=3)
     for number in range(1, 5):
         worker = await workers.start()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while workers.lines().count("second:patient") < number:
                 await asyncio.sleep(0.05)
         if number < 4:
             worker.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(worker.wait(), 30) == 0
+            assert await asyncio.wait_for(worker.wait(), 60) == 0
     await until_status(engine, "patient", "SUCCESS")
     assert workers.lines().count("done:patient") == 1
 

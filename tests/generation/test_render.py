@@ -238,7 +238,7 @@ async def test_the_child_dies_with_its_worker(tiny_revision: tuple[Path, str]) -
     worker.kill()
     await worker.wait()
     worker._transport.close()  # type: ignore[attr-defined]  # or the pipe is reported as leaked
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while _runs(pid):
             await asyncio.sleep(0.05)
 

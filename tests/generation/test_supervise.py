@@ -159,7 +159,7 @@ async def test_an_end_in_mid_render_is_not_the_jobs_fault(quick: Model, tmp_path
 
     rendering = asyncio.create_task(child.render(job(tmp_path, "a"), on_tick=note))
     await asyncio.wait_for(begun.wait(), 60)
-    await asyncio.wait_for(child.close(), 30)
+    await asyncio.wait_for(child.close(), 60)
     with pytest.raises(RenderError) as caught:
         await rendering
     assert caught.value.kind == "closed"

@@ -315,7 +315,7 @@ async def test_an_upload_waits_for_its_host_until_it_is_cancelled(
     assert not done
     async with database.begin() as connection:
         await connection.execute(update(videos).values(cancel_requested=True))
-    assert (await asyncio.wait_for(uploading, 15))["outcome"] == "cancelled"
+    assert (await asyncio.wait_for(uploading, 60))["outcome"] == "cancelled"
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -396,7 +396,7 @@ async def test_a_job_outlives_its_workers(sqlite_url: str, data_dir: Path, model
         seen.append(await until(renders))
         children += _children(second.pid)
         second.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(second.wait(), 30) == 0
+        assert await asyncio.wait_for(second.wait(), 60) == 0
         assert len(children) == 2
         assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
         assert not await ended()
@@ -474,7 +474,7 @@ async def test_the_command_cancels_then_renders_then_ends(sqlite_url: str, data_
         children = _children(process.pid)
         assert len(children) == 1
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 30) == 0
+        assert await asyncio.wait_for(process.wait(), 60) == 0
         assert not Path(f"/proc/{children[0]}").exists()
     finally:
         if process.returncode is None:

@@ -14,10 +14,12 @@ from simcord.backend.access import channel_accessible
 from simcord.backend.errors import BackendError, SetupError
 
 from bot.demo.discord.acting import Acting, CannotError
+from bot.demo.discord.faults import Faults
 from bot.demo.discord.gateway import Gateway
 from bot.demo.discord.interactions import Body, Interactions, plain
 from bot.demo.discord.rest import reply
 from bot.demo.discord.world import World
+from contracts.rules import ROUTE, FaultError
 
 MOST_WAIT_S = 30.0
 MOST_QUEUED = 10_000  # events for one watcher who does not read
@@ -27,8 +29,11 @@ MANAGE_GUILD = 1 << 5
 class Control:
     """Serves it. Errors are `{"error": sentence}`: 400 not understood, 401 token, 403 or 404 Discord's, 422 refused."""
 
-    def __init__(self, world: World, gateway: Gateway, interactions: Interactions, acting: Acting, token: str) -> None:
+    def __init__(
+        self, world: World, gateway: Gateway, interactions: Interactions, acting: Acting, faults: Faults, token: str
+    ) -> None:
         self.world = world
+        self._faults = faults
         self.gateway = gateway
         self.interactions = interactions
         self.acting = acting
@@ -58,6 +63,8 @@ class Control:
             web.get("/control/interactions/{id}", self._guarded(self._get_interaction)),
             web.get("/control/events", self._events),
             web.post("/control/gateway", self._guarded(self._gateway)),
+            web.get(ROUTE, self._guarded(self._get_faults)),
+            web.post(ROUTE, self._guarded(self._change_faults)),
             *(web.post(f"/control/{name}", self._guarded(self._starting(act))) for name, act in starts.items()),
             *(web.post(f"/control/{name}", self._guarded(_doing(act))) for name, act in does.items()),
         ]
@@ -72,6 +79,8 @@ class Control:
                 return reply({"error": error.message, "code": error.code}, error.status)
             except (CannotError, SetupError) as error:
                 return reply({"error": str(error)}, 422)
+            except FaultError as error:
+                return reply({"error": str(error)}, 400)
             except (KeyError, ValueError, TypeError, OverflowError) as error:
                 return reply({"error": f"That request cannot be read: {error!r}"}, 400)
 
@@ -155,6 +164,12 @@ class Control:
         else:
             acts[str(body["do"])]()
         return {}
+
+    async def _get_faults(self, _request: web.Request) -> Any:
+        return self._faults.look()
+
+    async def _change_faults(self, request: web.Request) -> Any:
+        return self._faults.obey(await request.json())
 
     # ------------------------------------------------------------------ watching
 

@@ -12,7 +12,7 @@ import secrets
 import time
 import zlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,8 @@ import discord
 from aiohttp import WSMessage, WSMsgType, web
 from simcord import intents as simcord_intents
 from simcord.backend import serializers
+
+from bot.demo.discord.faults import GatewayFault
 
 DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, VOICE, RESUME = 0, 1, 2, 3, 4, 6
 RECONNECT, MEMBERS, INVALID_SESSION, HELLO, ACK = 7, 8, 9, 10, 11
@@ -42,6 +44,13 @@ class Session:
     log: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=KEPT_EVENTS))
     connection: Connection | None = None
     left_at: float | None = None
+    held: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)  # events that wait for the next one
+
+    def release(self) -> None:
+        """Tells what was held back."""
+        held, self.held = self.held, []
+        for event, payload in held:
+            self.push(event, payload)
 
     def push(self, event: str, payload: Mapping[str, Any]) -> None:
         """Numbers an event, keeps it for a resume, and sends it if somebody is there."""
@@ -130,8 +139,18 @@ class CloseError(Exception):
 class Gateway:
     """All sessions, and the events for them."""
 
-    def __init__(self, backend: Any, token: str, url: str, *, heartbeat_s: float = 41.25) -> None:
+    def __init__(
+        self,
+        backend: Any,
+        token: str,
+        url: str,
+        *,
+        heartbeat_s: float = 41.25,
+        fault: Callable[[str], GatewayFault | None] = lambda _: None,
+    ) -> None:
+        """`fault` is asked about each event on its way to a session."""
         self.backend = backend
+        self._fault = fault
         self.url = url
         self._token = token
         self._heartbeat_s = heartbeat_s
@@ -168,7 +187,27 @@ class Gateway:
                 continue
             shaped = self._shape(session, event, payload)
             if shaped is not None:
-                session.push(event, shaped)
+                self._tell(session, event, shaped)
+
+    def _tell(self, session: Session, event: str, payload: Mapping[str, Any]) -> None:
+        """Tells a session of an event, as the fault of the moment will have it."""
+        rule = self._fault(event)
+        if rule is not None and rule.fault == "reorder":
+            session.held.append((event, payload))
+            asyncio.get_running_loop().call_later(rule.seconds, session.release)
+            return
+        if rule is not None and session.connection is not None:
+            if rule.fault in {"drop", "invalidate"}:
+                session.connection.end(4000, "Unknown error.")
+            elif rule.fault == "reconnect":
+                session.connection.say(RECONNECT)
+        if rule is not None and rule.fault == "invalidate":
+            self._sessions.pop(session.id, None)
+            return
+        session.push(event, payload)
+        if rule is not None and rule.fault == "duplicate":
+            session.push(event, payload)
+        session.release()
 
     def _shape(self, session: Session, event: str, payload: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """What this session sees of an event: nothing of other shards, nothing beyond its intents."""

@@ -61,9 +61,15 @@ class Limits:
     """Counts the bot's requests."""
 
     def __init__(
-        self, clock: Callable[[], float] = time.monotonic, *, most_invalid: tuple[int, float] = MOST_INVALID
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        most_invalid: tuple[int, float] = MOST_INVALID,
+        epoch: Callable[[], float] = time.time,
     ) -> None:
+        """`epoch` is what the headers take for the time, in seconds since 1970."""
         self._clock = clock
+        self._epoch = epoch
         self._windows: dict[str, _Window] = {}
         self._all = _Window()
         self._most_invalid, self._invalid_s = most_invalid
@@ -90,13 +96,20 @@ class Limits:
         headers = {
             "X-RateLimit-Limit": str(limit),
             "X-RateLimit-Remaining": str(max(0, limit - window.used)),
-            "X-RateLimit-Reset": f"{time.time() + after:.3f}",
+            "X-RateLimit-Reset": f"{self._epoch() + after:.3f}",
             "X-RateLimit-Reset-After": f"{_up(after):.3f}",
             "X-RateLimit-Bucket": hashlib.sha256(bucket.encode()).hexdigest()[:32],
         }
         if retry:
             headers |= {"Retry-After": str(math.ceil(retry)), "X-RateLimit-Scope": "user"}
         return Verdict(not retry, headers, retry)
+
+    def exhaust(self, method: str, path: str, seconds: float, *, everywhere: bool = False) -> None:
+        """Empties the bucket of a request, or the global one, for so long: as if others had used it up."""
+        now = self._clock()
+        bucket, major, limit, _ = _rule(method, path)
+        window = self._all if everywhere else self._window(f"{bucket}:{major}", now)
+        window.ends, window.used = now + seconds, GLOBAL[0] if everywhere else limit
 
     @property
     def shut_out(self) -> bool:

@@ -135,6 +135,12 @@ class Community:
         """Faults of the connection: `drop`, `reconnect`, `invalidate`; or `delete_message` behind the bot's back."""
         await self.ask("POST", "gateway", json={"do": do, **more})
 
+    async def faults(self, **wanted: Any) -> dict[str, Any]:
+        """What is out of order now; with `fault=…`, `off=…` or `clock_s=…` something is changed before."""
+        method, more = ("POST", {"json": wanted}) if wanted else ("GET", {})
+        told: dict[str, Any] = await self.ask(method, "faults", **more)
+        return told
+
     async def fetch(self, url: str, **headers: str) -> httpx.Response:
         """A file, as a member's client fetches it (an attachment, say): without any token."""
         async with httpx.AsyncClient(timeout=30) as client:

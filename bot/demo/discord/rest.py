@@ -8,7 +8,6 @@ import logging
 import re
 import secrets
 import sys
-import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +20,7 @@ from simcord.http import routes as _routes  # noqa: F401  # registers them
 
 from bot.demo.discord import rules
 from bot.demo.discord.attachments import MOST_BYTES, safe_name
+from bot.demo.discord.faults import Faults, suffer
 from bot.demo.discord.gateway import Gateway
 from bot.demo.discord.interactions import Interactions
 from bot.demo.discord.limits import Limits
@@ -46,6 +46,7 @@ class Rest:
         limits: Limits,
         token: str,
         on_change: Callable[[], None] = lambda: None,
+        faults: Faults | None = None,
     ) -> None:
         self.world = world
         self.gateway = gateway
@@ -54,6 +55,7 @@ class Rest:
         self.on_interaction: list[Callable[[int], None]] = [interactions.changed]
         self._token = token
         self._on_change = on_change
+        self._faults = faults or Faults(limits)
         self._nonces: dict[tuple[str, str], tuple[float, int]] = {}
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -66,6 +68,7 @@ class Rest:
         if not authorised and not self.limits.shut_out:
             self.limits.note(401)
             return reply({"message": "401: Unauthorized", "code": 0}, 401, _VIA)
+        self._faults.limit(request.method, path)
         verdict = self.limits.check(request.method, path)
         if verdict.banned:
             return web.Response(status=429, text="error code: 1015")
@@ -74,6 +77,12 @@ class Rest:
             self.limits.note(429)
             body = {"message": "You are being rate limited.", "retry_after": verdict.retry_after}
             return reply({**body, "global": verdict.is_global}, 429, headers)
+        fault = self._faults.rest(request.method, path)
+        if fault is None:
+            return await self._do(request, path, headers)
+        return await suffer(fault, request, lambda: self._do(request, path, headers))
+
+    async def _do(self, request: web.Request, path: str, headers: dict[str, str]) -> web.Response:
         status, result = await self._answer(request, path)
         self.limits.note(status)
         if result is None:
@@ -140,7 +149,7 @@ class Rest:
         if not isinstance(body, dict) or not body.get("enforce_nonce") or body.get("nonce") is None:
             return None
         posted = self._nonces.get((path, str(body["nonce"])))
-        if posted is None or time.monotonic() - posted[0] > NONCE_S:
+        if posted is None or self.world.seconds() - posted[0] > NONCE_S:
             return None
         message = self.world.backend.messages.get(int(path.split("/")[2]), {}).get(posted[1])
         if message is None:
@@ -152,7 +161,7 @@ class Rest:
         if nonce is None:
             return
         result["nonce"] = nonce
-        now = time.monotonic()
+        now = self.world.seconds()
         if len(self._nonces) > _MOST_NONCES:
             self._nonces = {key: known for key, known in self._nonces.items() if now - known[0] < NONCE_S}
         self._nonces[(path, str(nonce))] = (now, int(result["id"]))

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from bot.demo.discord.acting import Acting
 from bot.demo.discord.control import Control
+from bot.demo.discord.faults import Faults
 from bot.demo.discord.gateway import Gateway
 from bot.demo.discord.interactions import ANSWER_S, TOKEN_S, Interactions
 from bot.demo.discord.limits import Limits
@@ -85,10 +86,15 @@ class EmbeddedDiscord:
 
     def _compose(self, world: World, gateway_url: str, changed: asyncio.Event) -> web.Application:
         config = self.config
-        gateway = Gateway(world.backend, config.bot_token, gateway_url, heartbeat_s=config.heartbeat_s)
+        limits = Limits(epoch=world.seconds)
+        faults = Faults(limits, world.shift_clock)
+        gateway = Gateway(
+            world.backend, config.bot_token, gateway_url, heartbeat_s=config.heartbeat_s, fault=faults.gateway
+        )
         interactions = Interactions(world, answer_s=config.answer_s, token_s=config.token_s)
-        rest = Rest(world, gateway, interactions, Limits(), config.bot_token, changed.set)
-        control = Control(world, gateway, interactions, Acting(world, gateway, interactions), config.control_token)
+        rest = Rest(world, gateway, interactions, limits, config.bot_token, changed.set, faults)
+        acting = Acting(world, gateway, interactions)
+        control = Control(world, gateway, interactions, acting, faults, config.control_token)
         rest.on_interaction.append(control.tell_of_interaction)
         watch(world.backend, changed.set)
         app = web.Application(client_max_size=MOST_REQUEST_BYTES)

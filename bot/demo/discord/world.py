@@ -16,7 +16,7 @@ import typing
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +26,7 @@ from simcord.backend import Backend
 from simcord.backend.models import Channel, Guild, Message, User
 
 from bot.demo.discord.attachments import Attachments
+from bot.permissions import PERMISSIONS
 
 log = logging.getLogger(__name__)
 
@@ -34,18 +35,6 @@ MODERATOR = "mod-mira"
 MEMBERS = ("ana", "ben", "chloé", "dmitri", "emi")
 CHANNELS = ("general", "videos")
 
-# What the bot asks for when it is invited: nothing more (README.md gives the reasons).
-BOT_PERMISSIONS = discord.Permissions(
-    view_channel=True,
-    send_messages=True,
-    send_messages_in_threads=True,
-    create_public_threads=True,
-    manage_threads=True,
-    attach_files=True,
-    embed_links=True,
-    read_message_history=True,
-    add_reactions=True,
-)
 SAVE_S = 0.5  # between two savings; longer where saving itself takes long
 _KEPT_CALLS = 100  # of simcord's own records, which are made for tests
 
@@ -65,10 +54,12 @@ class People:
 
 
 class RealClock(Clock):  # type: ignore[misc]  # simcord ships no types
-    """Time passes by itself."""
+    """Time passes by itself; the clock may be wrong by `shift_s` seconds."""
+
+    shift_s = 0.0
 
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        return datetime.now(UTC) + timedelta(seconds=self.shift_s)
 
     def advance(self, seconds: float) -> None:
         raise RuntimeError("The embedded Discord lives in real time.")
@@ -113,6 +104,14 @@ class World:
             self._write(*self._text())
         finally:
             self._lock.close()
+
+    def shift_clock(self, seconds: float) -> None:
+        """Puts the clock of timestamps, ids and deadlines wrong by so many seconds."""
+        self.backend.clock.shift_s = seconds
+
+    def seconds(self) -> float:
+        """The world's time, in seconds since 1970."""
+        return float(self.backend.clock.now().timestamp())
 
     @property
     def guild(self) -> Any:
@@ -174,7 +173,7 @@ def _create(backend: Any, people: People) -> int:
     guild = backend.create_guild(people.guild, owner_id=owner.id)
     for role in guild.roles.values():
         if role.managed:
-            role.name, role.permissions = "FLock", BOT_PERMISSIONS.value
+            role.name, role.permissions = "FLock", PERMISSIONS.value
     moderators = backend.create_role(
         guild.id, "Moderator", permissions=discord.Permissions(manage_guild=True, manage_messages=True).value
     )

@@ -16,6 +16,7 @@ import threading
 from pathlib import Path
 
 from generation.hosting.embedded.config import HostConfig
+from generation.hosting.embedded.rules import TOKEN_VARIABLE
 from generation.hosting.embedded.server import EmbeddedHost
 
 KEY_VARIABLE = "FLOCK_DEMO_LIVEPEER_KEY"
@@ -43,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
             bind=given.bind,
             public_url=given.public_url,
             config=HostConfig(haste=given.haste),
+            control_token=os.environ.get(TOKEN_VARIABLE, ""),
         )
         asyncio.run(_serve(host, given.watch_stdin))
     except BlockingIOError:

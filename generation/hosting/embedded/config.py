@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
+from generation.hosting.embedded.mishaps import Mishaps
+
 
 @dataclass(frozen=True)
 class HostConfig:
@@ -53,6 +55,7 @@ class Faults:
     stick_in: Literal["uploading", "waiting", "processing"] | None = None  # assets that get there stay
     fail_with: str | None = None  # processing ends with this errorMessage
     cut_upload_after: int | None = None  # closes the connection of one upload after so many bytes, then forgets it
+    mishaps: Mishaps = field(default_factory=Mishaps)  # what the control route asks for
 
     def answer(self, method: str, path: str) -> Fault | None:
         return next((fault for fault in self.answers if fault.strikes(method, path)), None)

@@ -17,6 +17,7 @@ from generation.hosting.embedded.api import Api
 from generation.hosting.embedded.config import Faults, HostConfig
 from generation.hosting.embedded.pages import Pages
 from generation.hosting.embedded.phases import Phases
+from generation.hosting.embedded.rules import ROUTE, control_routes
 from generation.hosting.embedded.store import Store
 from generation.hosting.embedded.uploads import Uploads
 
@@ -31,7 +32,8 @@ class EmbeddedHost:
 
     `start()` listens and sets `port`; `close()` ends what is under way, and a later start goes on with it.
     `public_url` is what addresses in answers begin with, http://<bind>:<port> unless given. Raises ValueError
-    for an unusable key or address, BlockingIOError when another process has the directory.
+    for an unusable key or address, BlockingIOError when another process has the directory. With a `control_token`
+    whoever knows it may ask for faults while the host runs.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class EmbeddedHost:
         public_url: str | None = None,
         config: HostConfig | None = None,
         faults: Faults | None = None,
+        control_token: str = "",
     ) -> None:
         if not re.fullmatch(r"[!-~]+", api_key):
             raise ValueError("The embedded host's key is empty or has a space or an unusual character in it.")
@@ -54,6 +57,7 @@ class EmbeddedHost:
         self._public_url = check_url(public_url, "The public address").rstrip("/") if public_url else None
         self._state = state
         self._key = api_key
+        self._control_token = control_token
         self._runner: web.AppRunner | None = None
         self._store: Store | None = None
 
@@ -79,6 +83,8 @@ class EmbeddedHost:
             self._uploads = Uploads(store, self._phases, self.config, self.faults)
             api, pages = Api(store, self._phases, self.config, self._key), Pages(store)
             app = web.Application(middlewares=[self._answer], client_max_size=_JSON_BYTES)
+            if self._control_token:
+                app.add_routes(control_routes(self.faults.mishaps.rules, self._control_token))
             app.add_routes([*self._uploads.routes(), *api.routes(), *pages.routes()])
             # aiohttp's access log would hold the addresses of uploads.
             self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
@@ -123,7 +129,7 @@ class EmbeddedHost:
             )
         response: web.StreamResponse
         try:
-            response = await self._preflight(request) or await handler(request)
+            response = await self._preflight(request) or await self._handle(request, handler)
         except Refused as refused:
             response = refused.response()
             if refused.status in {408, 413, 423}:
@@ -143,6 +149,11 @@ class EmbeddedHost:
                 "Location, Upload-Offset, Upload-Length, Tus-Resumable, Content-Range, Link, X-Total-Count"
             )
         return response
+
+    async def _handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path == ROUTE:  # whoever switches a fault off must not meet it
+            return await handler(request)
+        return await self.faults.mishaps.answer(request, handler)
 
     @staticmethod
     async def _preflight(request: web.Request) -> web.Response | None:

@@ -52,6 +52,7 @@ class Uploads:
         self._config = config
         self._faults = faults
         self._writers: dict[str, asyncio.Task[int]] = {}
+        self._sticking: set[asyncio.Task[None]] = set()
         self.public_url = ""
 
     def routes(self) -> list[web.RouteDef]:
@@ -133,7 +134,7 @@ class Uploads:
             if self._writers.get(upload_id) is writer:
                 del self._writers[upload_id]
         if offset == asset.upload_length and self._faults.stick_in != "uploading":
-            self._complete(asset)
+            self._completing(asset)
         return web.Response(status=204, headers={**_TUS, "Upload-Offset": str(offset)})
 
     async def direct(self, request: web.Request) -> web.Response:
@@ -156,6 +157,9 @@ class Uploads:
     async def close(self) -> None:
         for upload_id in list(self._writers):
             await self._stop_writer(upload_id)
+        for task in self._sticking:
+            task.cancel()
+        await asyncio.gather(*self._sticking, return_exceptions=True)
 
     async def _append(self, asset: Asset, request: web.Request) -> int:
         """What arrives is kept, even if the connection breaks: the next HEAD tells how much that was."""
@@ -169,11 +173,12 @@ class Uploads:
                     file.write(piece)  # to the page cache: fast, and it survives a kill of this process
                     received += len(piece)
                     limit = self._faults.cut_upload_after
-                    if limit is not None and received >= limit:
+                    if (limit is not None and received >= limit) or self._faults.mishaps.cuts(received):
                         self._faults.cut_upload_after = None
                         if request.transport is not None:
                             request.transport.abort()
-                        raise ConnectionResetError
+                        if file.tell() < length:
+                            raise ConnectionResetError
             finally:
                 file.flush()
                 os.fsync(file.fileno())
@@ -192,6 +197,23 @@ class Uploads:
         if writer := self._writers.get(upload_id):
             writer.cancel()
             await asyncio.wait([writer])
+
+    def _completing(self, asset: Asset) -> None:
+        """Completes an upload, unless it is to stick for a while."""
+        rule = self._faults.mishaps.sticks("uploading")
+        if rule is None:
+            self._complete(asset)
+            return
+
+        async def complete_later() -> None:
+            await rule.hold(rule.seconds)
+            now = self._store.get(asset.id)
+            if (now.phase, now.upload_id) == ("uploading", asset.upload_id):
+                self._complete(now)
+
+        task = asyncio.create_task(complete_later(), name="upload that sticks")
+        self._sticking.add(task)
+        task.add_done_callback(self._sticking.discard)
 
     def _complete(self, asset: Asset) -> None:
         if self._store.complete_upload(asset, self._store.part(asset.upload_id or "")):

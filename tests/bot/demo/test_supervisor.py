@@ -32,7 +32,7 @@ def alive(pid: int) -> bool:
 
 
 async def until(condition: object) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # type: ignore[operator]  # any callable without arguments
             await asyncio.sleep(0.05)
 
@@ -70,7 +70,7 @@ async def test_a_killed_process_is_started_again(tmp_path: Path) -> None:
         await supervisor.start("one", [sys.executable, "-c", SERVICE], {}, says_ready=True)
         first = supervisor.pid("one")
         supervisor.kill("one")
-        await until(lambda: deaths == ["one"] and _pid(supervisor) not in {None, first})
+        await until(lambda: deaths == ["the one died and is started again"] and _pid(supervisor) not in {None, first})
     finally:
         await supervisor.stop()
 
@@ -84,6 +84,24 @@ async def test_a_forgotten_process_stays_away(supervisor: Supervisor) -> None:
     assert not alive(pid)
     with pytest.raises(KeyError):
         supervisor.pid("one")
+
+
+@pytest.mark.parametrize(("long_s", "given_up"), [(60.0, True), (0.0, False)], ids=["at once", "after a long life"])
+async def test_what_dies_again_and_again_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long_s: float, given_up: bool
+) -> None:
+    """What cannot live is not started for ever, and people read where to look; what dies now and then is."""
+    monkeypatch.setattr("bot.demo.supervisor.MOST_DEATHS", 2)
+    monkeypatch.setattr("bot.demo.supervisor.LONG_S", long_s)
+    told: list[str] = []
+    supervisor = Supervisor(tmp_path, told.append)
+    await supervisor.start("one", [sys.executable, "-c", "pass"], {})
+    try:
+        await until(lambda: len(told) > 3 or "in a row" in told[-1:][0] if told else False)
+    finally:
+        await supervisor.stop()
+    assert told[:2] == ["the one died and is started again"] * 2
+    assert (f"in a row; its log tells why: {supervisor.log_path('one')}" in told[2]) is given_up
 
 
 async def test_nothing_outlives_a_supervisor_that_was_killed(tmp_path: Path) -> None:
@@ -101,7 +119,7 @@ asyncio.run(main())
 """
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
-    pid = int(await asyncio.wait_for(process.stdout.readline(), 30))
+    pid = int(await asyncio.wait_for(process.stdout.readline(), 60))
     assert alive(pid)
     process.send_signal(signal.SIGKILL)
     await process.wait()

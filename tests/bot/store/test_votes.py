@@ -14,7 +14,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.domain.errors import ElsewhereError, RoundClosedError, VideoUnknownError
+from bot.domain.errors import ElsewhereError, RestartingError, RoundClosedError, VideoUnknownError
 from bot.domain.votes import Choice, Vote
 from bot.store.votes import Reaction, VoteWriter, known_reactions, votes_of_member
 from contracts import outbox as entries
@@ -189,6 +189,88 @@ async def test_taking_a_reaction_off_leaves_a_buttons_vote_alone(writer: VoteWri
     assert await standing(database) is Choice.DOWN
 
 
+def missed(choice: Choice, change: Any) -> Reaction:
+    return Reaction(GUILD, MESSAGE, MEMBER, choice, change, missed=True)
+
+
+async def begun(*waiting: Any) -> list[asyncio.Task[Any]]:
+    """Tasks that have reached the writer, each after the one before."""
+    tasks = []
+    for coroutine in waiting:
+        tasks.append(asyncio.create_task(coroutine))
+        await asyncio.sleep(0.05)
+    return tasks
+
+
+@pytest.fixture
+async def gated(database: AsyncEngine, writer: VoteWriter) -> AsyncIterator[tuple[VoteWriter, list[str]]]:
+    """A writer as in the bot, and the videos that it asked to look at."""
+    asked: list[str] = []
+    gated = VoteWriter(database, PEPPER, look_at=asked.append)
+    gated.start()
+    yield gated, asked
+    await gated.close()
+
+
+async def test_nothing_is_acknowledged_before_the_card_was_looked_at(
+    gated: tuple[VoteWriter, list[str]], database: AsyncEngine
+) -> None:
+    """A press waits for what was missed before it; told too early, it would look older after the next death."""
+    writer, asked = gated
+    press, taken_off = await begun(writer.cast(vote(Choice.DOWN)), writer.react(reaction(Choice.UP, "removed")))
+    assert asked == ["10", "10"]
+    assert not press.done()
+    assert await standing(database) is Choice.WITHDRAWN
+    assert (await writer.react(missed(Choice.UP, "added"))).choice is Choice.UP
+    writer.caught_up("10")
+    assert (await press).choice is Choice.DOWN
+    assert (await taken_off).choice is Choice.DOWN
+    assert await sent_to_chain(database) != []
+    assert await known_reactions(database, "10") == set()
+
+
+async def test_a_card_is_looked_at_once_a_session(gated: tuple[VoteWriter, list[str]], database: AsyncEngine) -> None:
+    """The twin: what comes after the look is recorded at once, until the next session begins."""
+    writer, asked = gated
+    writer.caught_up("10")
+    assert (await writer.cast(vote(Choice.DOWN))).choice is Choice.DOWN
+    assert asked == []
+    writer.begin_session()
+    (press,) = await begun(writer.cast(vote(Choice.UP)))
+    assert asked == ["10"]
+    writer.begin_session()  # the one who looked has gone with the session: it is asked for again
+    assert asked == ["10", "10"]
+    # Found now, so it was made after the press of the session before, and before that of this one.
+    assert (await writer.react(missed(Choice.UP, "added"))).changed
+    writer.caught_up("10")
+    answer = await press
+    assert (answer.choice, answer.changed) == (Choice.UP, False)
+
+
+async def test_what_cannot_be_recorded_anyway_does_not_wait(
+    gated: tuple[VoteWriter, list[str]], database: AsyncEngine
+) -> None:
+    """A vote on an unknown video, or in a closed round, is refused at once."""
+    writer, asked = gated
+    await add_round(database, 2, status="closed")
+    await add_video(database, "20", 2)
+    with pytest.raises(RoundClosedError):
+        await writer.cast(Vote(GUILD, "20", MEMBER, Choice.UP, "button"))
+    with pytest.raises(VideoUnknownError):
+        await writer.cast(Vote(GUILD, "404", MEMBER, Choice.UP, "button"))
+    assert asked == []
+
+
+async def test_who_still_waits_at_the_end_is_told(gated: tuple[VoteWriter, list[str]], database: AsyncEngine) -> None:
+    """A bot that stops says so, instead of leaving a member in front of a wheel; nothing was recorded."""
+    writer, _asked = gated
+    (press,) = await begun(writer.cast(vote(Choice.UP)))
+    await writer.close()
+    with pytest.raises(RestartingError, match="nothing was recorded"):
+        await press
+    assert await standing(database) is Choice.WITHDRAWN
+
+
 async def test_reactions_elsewhere_are_nobodys_vote(writer: VoteWriter, database: AsyncEngine) -> None:
     """A 👍 on a message that is no card, or that another server claims as its own, records nothing."""
     with pytest.raises(VideoUnknownError):
@@ -208,6 +290,28 @@ async def test_a_failed_database_is_told_and_the_next_vote_works(writer: VoteWri
         await connection.exec_driver_sql("ALTER TABLE votes_away RENAME TO votes")
     assert await sent_to_chain(database) == []
     assert (await writer.cast(vote(Choice.UP))).choice is Choice.UP
+
+
+async def test_a_reaction_outlives_a_failed_database(sqlite_url: str) -> None:
+    """Nobody can be told that it was lost, so it is tried again, before what came after it."""
+    await upgrade_database(sqlite_url)
+    database = open_database(sqlite_url)
+    await add_round(database, 1)
+    await add_video(database, "10", 1)
+    writer = VoteWriter(database, PEPPER)
+    writer.start()
+    async with database.begin() as connection:
+        await connection.exec_driver_sql("ALTER TABLE votes RENAME TO votes_away")
+    up, press = await begun(writer.react(reaction(Choice.UP, "added")), writer.cast(vote(Choice.DOWN)))
+    with pytest.raises(SQLAlchemyError):
+        await press
+    assert not up.done()
+    async with database.begin() as connection:
+        await connection.exec_driver_sql("ALTER TABLE votes_away RENAME TO votes")
+    down = await writer.cast(vote(Choice.DOWN))
+    assert ((await up).choice, down.choice, down.changed) == (Choice.UP, Choice.DOWN, True)
+    await writer.close()
+    await database.dispose()
 
 
 ACTIONS = st.lists(

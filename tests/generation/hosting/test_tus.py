@@ -53,7 +53,7 @@ class HostProcess:
 
     def wait(self) -> int:
         assert self.process is not None and self.process.stdin is not None and self.process.stdout is not None
-        code = self.process.wait(timeout=15)
+        code = self.process.wait(timeout=60)
         self.process.stdin.close()
         self.process.stdout.close()
         return code
@@ -381,11 +381,11 @@ def test_sigterm_ends_the_process_cleanly_and_its_state_is_one_processs_own(proc
     """A second process on the same state says why it will not start; SIGTERM is exit 0; the next start is fine."""
     command = [sys.executable, "-m", "generation.hosting.embedded", "--state", str(process.state)]
     second = subprocess.run(
-        command, env={**os.environ, KEY_VARIABLE: key}, capture_output=True, text=True, check=False, timeout=30
+        command, env={**os.environ, KEY_VARIABLE: key}, capture_output=True, text=True, check=False, timeout=60
     )
     assert second.returncode == 2 and "already runs" in second.stderr and second.stdout == ""
     keyless = {k: v for k, v in os.environ.items() if k != KEY_VARIABLE}
-    third = subprocess.run(command, env=keyless, capture_output=True, text=True, check=False, timeout=30)
+    third = subprocess.run(command, env=keyless, capture_output=True, text=True, check=False, timeout=60)
     assert third.returncode == 2 and KEY_VARIABLE in third.stderr and "Traceback" not in third.stderr
     assert process.kill(signal.SIGTERM) == 0
     process.start()

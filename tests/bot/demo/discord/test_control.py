@@ -21,6 +21,8 @@ ROUTES = [
     ("GET", "messages"),
     ("GET", "interactions/1"),
     ("GET", "events"),
+    ("GET", "faults"),
+    ("POST", "faults"),
     *(("POST", act) for act in ("gateway", "command", "autocomplete", "press", "modal", "react", "say", "delete")),
 ]
 
@@ -94,7 +96,7 @@ async def test_requests_that_cannot_be_read(process: Process) -> None:
 async def test_odd_waits(community: Community, wait: str) -> None:
     """However long somebody wants to wait for what is not there, the answer comes at once."""
     with pytest.raises(CannotDoError, match=r"no such interaction|cannot be read"):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await community.ask("GET", "interactions/1", params={"wait": wait})
 
 

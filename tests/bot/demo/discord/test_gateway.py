@@ -83,13 +83,13 @@ async def test_a_reaction_is_answered_by_an_edit(town: Town) -> None:
         now = await town.ben.message(message.channel_id, message.id)
         return now if now.text == text else None
 
-    await wait_for("the edit", lambda: reads("1"), seconds=10)
+    await wait_for("the edit", lambda: reads("1"), seconds=60)
     await town.ana.react(message, "☔")
-    now = await wait_for("the bot's answer", lambda: reads("☔ by ana"), seconds=10)
+    now = await wait_for("the bot's answer", lambda: reads("☔ by ana"), seconds=60)
     assert now.reactions == {"☔": 1}
     await town.ana.unreact(message, "☔")
     await town.ben.react(message, "👍")
-    now = await wait_for("the bot's answer", lambda: reads("👍 by ben"), seconds=10)
+    now = await wait_for("the bot's answer", lambda: reads("👍 by ben"), seconds=60)
     assert now.reactions == {"👍": 1}
 
 

@@ -30,7 +30,7 @@ class Client:
         self._inflate = zlib.decompressobj()
 
     async def next(self) -> dict[str, Any]:
-        message = await self.ws.receive(timeout=10)
+        message = await self.ws.receive(timeout=60)
         if message.type is aiohttp.WSMsgType.BINARY:
             assert message.data.endswith(b"\x00\x00\xff\xff")
             message = message._replace(data=self._inflate.decompress(message.data))
@@ -55,7 +55,7 @@ class Client:
 
     async def closed(self) -> int | None:
         """The code with which the server closes."""
-        while (await self.ws.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT:
+        while (await self.ws.receive(timeout=60)).type is aiohttp.WSMsgType.TEXT:
             pass
         return self.ws.close_code
 
@@ -225,7 +225,7 @@ async def test_compression(process: Process, community: Community) -> None:
         assert (await client.until("MESSAGE_CREATE"))["content"] == "compressed"
     async with connect(process) as client:
         await client.say(2, {"token": BOT_TOKEN, "intents": ALL})
-        assert (await client.ws.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT
+        assert (await client.ws.receive(timeout=60)).type is aiohttp.WSMsgType.TEXT
 
 
 async def test_session_starts_are_counted(process: Process, api: httpx.AsyncClient) -> None:
@@ -283,7 +283,7 @@ async def test_the_global_limit(api: httpx.AsyncClient) -> None:
     async def over() -> bool | None:
         return True if (await api.get("/users/@me")).status_code == 200 else None
 
-    await wait_for("the second to end", over, seconds=10)
+    await wait_for("the second to end", over, seconds=60)
 
 
 # ---------------------------------------------------------------------- interactions
@@ -315,7 +315,7 @@ async def test_deadlines(process: Process, api: httpx.AsyncClient, community: Co
             answer = await api.patch(original, json={"content": "too late"})
             return answer if answer.status_code != 200 else None
 
-        answer = await community.wait_for("the token to expire", expired, seconds=10, every=0.5)
+        answer = await community.wait_for("the token to expire", expired, seconds=60, every=0.5)
         assert (answer.status_code, answer.json()["code"]) == (401, 50027)
 
 

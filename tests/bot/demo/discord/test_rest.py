@@ -215,7 +215,7 @@ async def test_what_is_missing_is_loud(process: Process, api: httpx.AsyncClient)
 
 async def test_an_address_is_shut_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After too many invalid requests nobody at that address is answered, with or without a token, nor told why."""
-    monkeypatch.setattr("bot.demo.discord.server.Limits", lambda: Limits(most_invalid=(3, 60.0)))
+    monkeypatch.setattr("bot.demo.discord.server.Limits", lambda **_: Limits(most_invalid=(3, 60.0)))
     server = EmbeddedDiscord(DiscordConfig(tmp_path / "state", BOT_TOKEN, CONTROL_TOKEN))
     await server.start()
     try:

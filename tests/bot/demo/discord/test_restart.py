@@ -67,7 +67,7 @@ async def test_a_server_that_is_killed(own: Process) -> None:
             world = own.state / "world.json"  # a quick machine looks before the first saving
             return True if world.exists() and f'"{message_id}"' in world.read_text() else None
 
-        await wait_for("the world to be saved", saved, seconds=20)
+        await wait_for("the world to be saved", saved, seconds=60)
         assert own.server is not None
         own.server.kill()
         own.server.communicate()

@@ -57,7 +57,7 @@ async def test_a_deferred_answer_moves(town: Town) -> None:
             seen.append(now.messages[0].text)
         return True if len(now.messages) == 2 and now.messages[1].text == "done" else None
 
-    await wait_for("the follow-up", done, seconds=10, every=0.02)
+    await wait_for("the follow-up", done, seconds=60, every=0.02)
     assert seen == ["0 %", "50 %", "100 %"]
 
 
@@ -79,7 +79,7 @@ async def test_an_interaction_is_answered_once(town: Town) -> None:
     async def refused() -> bool | None:
         return True if (await town.ana.look(answer)).text == "40060" else None
 
-    await wait_for("the refusal", refused, seconds=10)
+    await wait_for("the refusal", refused, seconds=60)
 
 
 async def test_hidden_commands(town: Town) -> None:

@@ -14,7 +14,8 @@ import pytest
 from bot.demo.discord import interactions
 from bot.demo.discord.interactions import COMPONENT, Interactions
 from bot.demo.discord.people import wait_for
-from bot.demo.discord.world import BOT_PERMISSIONS, People, RealClock, World, WorldError, watch
+from bot.demo.discord.world import People, RealClock, World, WorldError, watch
+from bot.permissions import PERMISSIONS
 
 URL = "http://127.0.0.1:1"
 
@@ -61,7 +62,7 @@ def test_a_new_guild(tmp_path: Path) -> None:
         assert world.member_named("ana") is None
         hall = next(c for c in backend.channels.values() if c.name == "hall")
         granted = backend.compute_permissions(guild.id, backend.bot_user.id, hall.id)
-        assert granted & BOT_PERMISSIONS.value == BOT_PERMISSIONS.value
+        assert granted & PERMISSIONS.value == PERMISSIONS.value
         assert not granted & (1 << 3)  # no administrator
         assert not granted & (1 << 5)  # cannot manage the guild
 
@@ -166,7 +167,7 @@ async def saving(world: World, act: Callable[[], object], saved: Callable[[], bo
 
     try:
         act()
-        await wait_for("the world to be saved", look, seconds=20, every=0.05)
+        await wait_for("the world to be saved", look, seconds=60, every=0.05)
     finally:
         saver.cancel()
         await asyncio.gather(saver, return_exceptions=True)

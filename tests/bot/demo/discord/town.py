@@ -119,6 +119,6 @@ class Town:
             return seen if wanted in seen else None
 
         try:
-            return await wait_for(f"the bot to meet {wanted!r}", look, seconds=20)
+            return await wait_for(f"the bot to meet {wanted!r}", look, seconds=60)
         except NoAnswerError as error:
             raise AssertionError(f"{error} It met {seen}.") from error

@@ -122,7 +122,7 @@ async def test_what_a_members_client_cannot_do(browser: aiohttp.ClientSession, t
 
 async def heard(ws: aiohttp.ClientWebSocketResponse, event: str, text: str) -> bool:
     """Whether a window hears of something before the goodbye message that ends each of these tests."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for message in ws:
             told = json.loads(message.data)
             if told["event"] == event and text in message.data:
@@ -135,7 +135,7 @@ async def heard(ws: aiohttp.ClientWebSocketResponse, event: str, text: str) -> b
 async def window(browser: aiohttp.ClientSession, member: str) -> aiohttp.ClientWebSocketResponse:
     ws = await browser.ws_connect("/api/events")
     await ws.send_json({"token": TOKEN, "member": member})
-    first = json.loads((await ws.receive(timeout=10)).data)
+    first = json.loads((await ws.receive(timeout=60)).data)
     assert first["event"] == "BEHIND"
     await asyncio.sleep(0.3)  # until its line to the embedded Discord stands
     return ws
@@ -162,7 +162,7 @@ async def test_a_look_behind(browser: aiohttp.ClientSession) -> None:
     await ws.close()
     ws = await browser.ws_connect("/api/events")
     await ws.send_json({"token": TOKEN, "member": "nobody"})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for message in ws:
             assert json.loads(message.data)["event"] == "BEHIND"
     assert ws.close_code == 1013

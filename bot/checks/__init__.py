@@ -1,0 +1,1 @@
+"""What `flock doctor` looks at, a file each: the machine, the database, Discord, the services, a worker."""

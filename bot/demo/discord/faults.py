@@ -1,0 +1,157 @@
+"""Faults that the embedded Discord can be told to have: of its REST API, of its gateway, and of its clock.
+
+What a client sees is what Discord would send it: https://discord.com/developers/docs/topics/rate-limits for 429, an
+HTML page of the edge for 502 to 504. The rules and the control route's words are those of `contracts.rules`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal
+
+from aiohttp import web
+from pydantic import Field, TypeAdapter, model_validator
+
+from bot.demo.discord.limits import Limits
+from contracts.rules import FaultError, Rule, Rules, abort, half, matches
+
+MOST_SHIFT_S = 366 * 86_400.0
+_CALLBACK = re.compile(r"/interactions/\d+/[^/]+/callback")  # Discord limits everything but these
+
+
+class RestFault(Rule):
+    """A fault of the REST API, for requests of a `method` to a `path` below /api/v10, with * for anything.
+
+    rate_limit   empties the route's bucket, or with `everywhere` the global one, for `seconds`: 429 until then
+    error        answers `status` (500, 502, 503, 504)
+    slow         takes `seconds`
+    cut          cuts the connection
+
+    `after`: what was asked for is done all the same, and only then comes the fault.
+    """
+
+    fault: Literal["rate_limit", "error", "slow", "cut"]
+    method: str = Field("*", max_length=20)
+    path: str = Field("*", max_length=200)
+    after: bool = False
+    everywhere: bool = False
+    seconds: float = Field(1.0, gt=0, le=60)
+    status: Literal[500, 502, 503, 504] = 503
+
+    @model_validator(mode="after")
+    def _fits(self) -> RestFault:
+        if self.fault == "rate_limit" and self.after:
+            raise ValueError("a request that is refused for its rate has no effect, so `after` makes no sense")
+        if self.everywhere and self.fault != "rate_limit":
+            raise ValueError("only a rate_limit can be everywhere")
+        return self
+
+    def applies(self, method: str, path: str) -> bool:
+        if self.fault == "rate_limit" and _CALLBACK.fullmatch(path):
+            return False
+        return matches(self.method, method) and matches(self.path, path)
+
+
+class GatewayFault(Rule):
+    """A fault of the gateway when an event, such as INTERACTION_CREATE or MESSAGE_*, is due to a session.
+
+    duplicate    the event is told twice
+    reorder      the event is told after the one that follows it, or after `seconds` when none does
+    drop         the connection is closed before the event; a resume tells it
+    reconnect    the gateway asks the bot to connect anew (operation 7), and then tells it
+    invalidate   the session is forgotten, and the event with it: the bot has to identify anew
+    """
+
+    fault: Literal["duplicate", "reorder", "drop", "reconnect", "invalidate"]
+    event: str = Field("*", max_length=100)
+    seconds: float = Field(1.0, gt=0, le=60)
+
+
+AnyFault = Annotated[RestFault | GatewayFault, Field(discriminator="fault")]
+
+
+class Faults:
+    """All that is out of order now. `shift` moves the clock by so many seconds from the true time."""
+
+    def __init__(self, limits: Limits, shift: Callable[[float], None] = lambda _: None) -> None:
+        self._rules: Rules[Any] = Rules(TypeAdapter(AnyFault))
+        self._limits = limits
+        self._shift = shift
+        self.clock_s = 0.0
+
+    def look(self) -> dict[str, Any]:
+        return {**self._rules.look(), "clock_s": self.clock_s}
+
+    def obey(self, body: Any) -> dict[str, Any]:
+        """One request to the control plane: as `Rules.obey`, and `{"clock_s": seconds}`. Raises FaultError."""
+        if isinstance(body, dict) and set(body) == {"clock_s"}:
+            self._set_clock(body["clock_s"])
+            return self.look()
+        told = self._rules.obey(body)
+        if body == {"off": True}:
+            self._set_clock(0.0)
+        return {**told, **self.look()}
+
+    def _set_clock(self, seconds: Any) -> None:
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not abs(seconds) <= MOST_SHIFT_S:
+            raise FaultError("clock_s is a number of seconds, of a year at most, before (-) or after the true time.")
+        self.clock_s = float(seconds)
+        self._shift(self.clock_s)
+
+    # ------------------------------------------------------------------ REST
+
+    def limit(self, method: str, path: str) -> None:
+        """Empties the bucket of a request that has just come; the limits then refuse it by themselves."""
+        rule = self._strike(method, path, limits=True)
+        if rule is not None:
+            self._limits.exhaust(method, path, rule.seconds, everywhere=rule.everywhere)
+
+    def rest(self, method: str, path: str) -> RestFault | None:
+        """The fault of a request that the limits have let through."""
+        return self._strike(method, path, limits=False)
+
+    def _strike(self, method: str, path: str, *, limits: bool) -> RestFault | None:
+        found: RestFault | None = self._rules.strike(
+            lambda known: (
+                isinstance(known, RestFault) and (known.fault == "rate_limit") is limits and known.applies(method, path)
+            )
+        )
+        return found
+
+    # ------------------------------------------------------------------ gateway
+
+    def gateway(self, event: str) -> GatewayFault | None:
+        """The fault of this event on its way to a session."""
+        found: GatewayFault | None = self._rules.strike(
+            lambda known: isinstance(known, GatewayFault) and matches(known.event, event)
+        )
+        return found
+
+
+async def suffer(
+    rule: RestFault, request: web.Request, do: Callable[[], Awaitable[web.Response]]
+) -> web.StreamResponse:
+    """Answers a request as the fault will have it; `do` does what was asked for."""
+    if rule.fault == "slow" and not rule.after:
+        await asyncio.sleep(rule.seconds)
+        return await do()
+    answer = await do() if rule.after else None
+    if rule.fault == "slow":
+        await asyncio.sleep(rule.seconds)
+    elif rule.fault == "cut":
+        return await half(request, answer) if answer is not None else abort(request)
+    else:
+        return failure(rule.status)
+    assert answer is not None  # noqa: S101  # it was done before the wait
+    return answer
+
+
+def failure(status: int) -> web.Response:
+    """An error of Discord's own: JSON from the API (500), a page from the edge before it (all others)."""
+    if status == 500:
+        body = '{"message": "500: Internal Server Error", "code": 0}'
+        return web.Response(status=500, text=body, content_type="application/json", headers={"Via": "1.1 embedded"})
+    page = f"<html><head><title>{status}</title></head><body><h1>{status}</h1>cloudflare</body></html>"
+    return web.Response(status=status, text=page, content_type="text/html")

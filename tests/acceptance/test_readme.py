@@ -1,0 +1,316 @@
+"""README.md and CONTRIBUTING.md, followed word for word in an empty folder; what cannot run here is said, with why."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from eth_account import Account
+
+from bot.__main__ import _parser
+from bot.demo.house import House
+from bot.demo.supervisor import Supervisor
+from contracts.ledger import Ledger
+from contracts.node import Node
+from contracts.signer import open_key_file
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 180.0
+COIN = 10**18
+
+# Why a command is not run. Each is held against the code all the same, see `test_what_is_not_run_...`.
+NOT_RUN = {
+    r"make (demo|test|bench|lint|format|screenshots)\b.*": "it would set up a .venv of its own, for minutes",
+    r"pip install .*": "it downloads for minutes",
+    r"docker compose .*": "there is no container engine here",
+    r"\.venv/bin/python -m pytest .*": "tests do not start tests",
+}
+ENDLESS = {"flock run": "has connected to Gateway", "flock worker": "is loaded"}  # and what they say once they work
+
+
+class StrangeCommandError(AssertionError):
+    """A document names a command about which nobody has decided how it is tried."""
+
+
+def commands(name: str) -> list[str]:
+    """Every line that a document's console blocks would have a reader type."""
+    blocks = re.findall(r"^```console\n(.*?)^```", (ROOT / name).read_text(), re.DOTALL | re.MULTILINE)
+    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    return [re.sub(r"\s{2,}# .*$", "", line).strip() for line in lines]
+
+
+def why_not(command: str) -> str | None:
+    """Why a command is not run here; None for one that is."""
+    return next((why for pattern, why in NOT_RUN.items() if re.fullmatch(pattern, command)), None)
+
+
+@dataclass
+class Reader:
+    """Somebody who types what the README says, and fills in what it asks for."""
+
+    folder: Path
+    house: House
+    owner: str = field(default_factory=lambda: str(Account.create().address))
+    ledger: str = ""
+    started: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in ("LANG", "SSL_CERT_FILE") if name in os.environ}
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        given = {"OWNER": self.owner, "LEDGER": self.ledger, "RPC_URL": self.house.rpc_url}
+        return {**kept, **given, "PATH": path, "HOME": str(self.folder)}
+
+    async def types(self, command: str, *, fails: bool = False) -> str:
+        """Runs a command to its end; what it printed."""
+        process = await asyncio.create_subprocess_exec(
+            *("bash", "-c", command),
+            cwd=self.folder,
+            env=self.environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            said, _ = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+        finally:
+            end(process)
+        text = said.decode()
+        assert (process.returncode != 0) is fails, f"{command}\n{text}"
+        assert "Traceback" not in text, f"{command}\n{text}"
+        return text
+
+    async def keeps_running(self, command: str) -> None:
+        """Starts a command that does not end, and waits until it works."""
+        log = self.folder / f"{command.replace(' ', '-')}.log"
+        with log.open("wb") as file:
+            self.started[command] = await asyncio.create_subprocess_exec(
+                *("bash", "-c", f"exec {command}"),
+                cwd=self.folder,
+                env=self.environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
+        async with asyncio.timeout(PATIENCE_S):
+            while ENDLESS[command] not in log.read_text():
+                assert self.started[command].returncode is None, log.read_text()
+                await asyncio.sleep(0.2)
+
+    async def stops_all(self) -> dict[str, int]:
+        """Ctrl-C in every terminal; exit statuses."""
+        for process in self.started.values():
+            process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(PATIENCE_S):
+            return {command: await process.wait() for command, process in self.started.items()}
+
+    def fills_in(self, **settings: str) -> None:
+        """Puts settings into .env, as the README asks."""
+        path = self.folder / ".env"
+        lines = [line for line in path.read_text().splitlines() if line.split("=")[0] not in settings]
+        path.write_text("\n".join([*lines, *(f"{name}={value}" for name, value in settings.items()), ""]))
+
+    async def sends_coin(self, address: str) -> None:
+        """From the embedded chain's own account, which has all of it."""
+        node = Node(self.house.rpc_url)
+        rich = open_key_file(self.house.key_file)
+        try:
+            fees, nonce = await node.fees(), await node.nonce(rich.address)
+            transfer = {"to": node.checksum(address), "value": COIN, "data": b"", "gas": 21_000, "nonce": nonce}
+            price = {"maxFeePerGas": fees.maximum, "maxPriorityFeePerGas": fees.tip}
+            signed = await rich.sign({**transfer, **price, "chainId": await node.chain_id()})
+            await node.send(signed.raw)
+            assert (await node.wait(signed.tx, timeout_s=PATIENCE_S)).ok
+        finally:
+            await node.close()
+
+
+def end(process: asyncio.subprocess.Process) -> None:
+    """The command and whatever it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """What a newcomer has after `git clone`: the files of the repository and nothing else."""
+    run = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, cwd=ROOT)
+    if run.returncode:
+        pytest.skip("This is no git checkout, so that a fresh clone cannot be told from what lies about.")
+    for name in filter(None, run.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (tmp_path / "flock" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tmp_path / "flock" / name)
+    return tmp_path / "flock"
+
+
+@pytest.fixture
+async def reader(clone: Path, tmp_path: Path) -> AsyncIterator[Reader]:
+    """A reader beside whom Discord, a video host and a chain answer: the embedded ones."""
+    state = tmp_path / "services"
+    state.mkdir(mode=0o700)
+    supervisor = Supervisor(state)
+    house = House(state, supervisor)
+    made = Reader(clone, house)
+    try:
+        await house.open_services()
+        yield made
+    finally:
+        for process in made.started.values():
+            end(process)
+            await process.wait()
+        await supervisor.stop()
+
+
+def accounts(text: str) -> Iterator[str]:
+    """Addresses in a command's words."""
+    return (found[0] for found in re.finditer(r"0x[0-9a-fA-F]{40}\b", text))
+
+
+async def fill_in_services(reader: Reader) -> None:
+    """Steps 3 to 6 of the README, at the addresses of the embedded services."""
+    taken = ("FLOCK_DISCORD_", "FLOCK_LIVEPEER_", "FLOCK_WATCH_PAGE", "FLOCK_RPC_URL", "FLOCK_VOTER_PEPPER")
+    reader.fills_in(**{name: value for name, value in reader.house.bot_env.items() if name.startswith(taken)})
+    reader.fills_in(FLOCK_KEYSTORE="keys/relayer.json", FLOCK_KEYSTORE_PASSWORD="correct horse battery staple")
+
+
+async def roles_are_apart(reader: Reader, relayer: str) -> None:
+    """The ledger is the owner's, who can dismiss the relayer and not the other way round."""
+    async with Ledger(reader.house.rpc_url, reader.ledger) as ledger:
+        assert await ledger.is_relayer(relayer)
+        assert not await ledger.is_relayer(reader.owner)
+        assert (await ledger.owner(), await ledger.guardian()) == (reader.owner, reader.owner)
+
+
+async def test_every_command_of_the_readme_works(reader: Reader, capsys: pytest.CaptureFixture[str]) -> None:
+    """From a fresh clone to a running bot and a clean audit, by the README's own commands in their own order."""
+    left: dict[str, str] = {}
+    ran: list[str] = []
+    relayer = ""
+    for command in commands("README.md"):
+        why = why_not(command)
+        if why is not None:
+            left[command] = why
+            continue
+        first = command not in ran
+        ran.append(command)
+        if command in ENDLESS:
+            await reader.keeps_running(command)
+        elif command == "flock doctor" and first:
+            said = await reader.types(command, fails=True)
+            assert "FLOCK_DISCORD_TOKEN" in said
+            await fill_in_services(reader)
+        elif command == "flock deploy --new-key":
+            said = await reader.types(command)
+            [relayer] = accounts(said)
+            assert (reader.folder / "keys/relayer.json").stat().st_mode & 0o077 == 0
+            await reader.types("flock deploy", fails=True)  # without coin
+            await reader.sends_coin(relayer)
+            assert "must be an address" in await reader.types("flock deploy --owner me", fails=True)
+        elif command.startswith("flock deploy --owner"):
+            said = await reader.types(command)
+            reader.ledger = re.search(r"FLOCK_LEDGER_ADDRESS=(0x\w{40})", said)[1]  # type: ignore[index]
+            reader.fills_in(FLOCK_LEDGER_ADDRESS=reader.ledger)
+            await roles_are_apart(reader, relayer)
+        elif command in EXPECTED:
+            assert EXPECTED[command] in await reader.types(command)
+        else:
+            raise StrangeCommandError(command)
+    assert set(EXPECTED) | set(ENDLESS) <= set(ran)
+    assert await reader.stops_all() == dict.fromkeys(ENDLESS, 0)
+    tell(capsys, "README.md", ran, left)
+
+
+EXPECTED = {
+    "cp .env.example .env && chmod 600 .env && mkdir -m 700 keys": "",
+    "flock doctor": "✓ ledger",
+    "flock deploy --verify": "is this version's VoteLedger",
+    "flock migrate": "up to date",
+    "flock worker --check": '"render_seconds"',
+    "flock audit": "✓ 0 votes",
+    'flock audit --chain-only --rpc "$RPC_URL" --ledger "$LEDGER"': "✓ 0 votes",
+}
+
+
+def test_every_command_of_contributing_works(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What CONTRIBUTING.md has a contributor type leaves a fresh clone as it was, or is said not to be run here."""
+    left = {command: why for command in commands("CONTRIBUTING.md") if (why := why_not(command))}
+    ran = [command for command in commands("CONTRIBUTING.md") if command not in left]
+    (clone / ".venv").symlink_to(Path(sys.executable).parents[1])
+    before = (clone / ".env.example").read_text()
+    for command in ran:
+        run = subprocess.run(["bash", "-c", command], cwd=clone, capture_output=True, text=True, timeout=PATIENCE_S)
+        assert run.returncode == 0, run.stderr
+    assert ran
+    assert (clone / ".env.example").read_text() == before
+    tell(capsys, "CONTRIBUTING.md", ran, left)
+
+
+def tell(capsys: pytest.CaptureFixture[str], name: str, ran: list[str], left: dict[str, str]) -> None:
+    """Past pytest's capture: whoever reads the run sees what was not tried."""
+    with capsys.disabled():
+        print(f"\n{name}: {len(ran)} of {len(ran) + len(left)} commands are run; not:")  # noqa: T201
+        for command, why in left.items():
+            print(f"  $ {command}  ({why})")  # noqa: T201
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_what_is_not_run_names_what_there_is(name: str) -> None:
+    """Targets of the Makefile, options of the demo, extras of the package, profiles of the compose file, tests."""
+    checked = 0
+    for command in filter(why_not, commands(name)):
+        assert problems(command) == [], command
+        checked += 1
+    assert checked > 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "make demo ARGS='--one'",
+        "make tset",
+        'pip install ".[workers]"',
+        "docker compose --profile bots up",
+        ".venv/bin/python -m pytest tests/nowhere",
+    ],
+)
+def test_a_command_that_cannot_work_is_noticed(command: str) -> None:
+    """The check above can fail."""
+    assert problems(command) or why_not(command) is None
+
+
+def problems(command: str) -> list[str]:
+    """What a command that is not run names and the repository does not have."""
+    words = shlex.split(command)
+    found = []
+    if words[0] == "make":
+        found += [words[1]] if not re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE) else []
+        options = [word.removeprefix("ARGS=") for word in words[2:]]
+        if words[1] == "demo":
+            with contextlib.suppress(SystemExit):
+                _parser().parse_args(["demo", *(part for option in options for part in shlex.split(option))])
+                options = []
+            found += options
+    elif words[0] == "pip":
+        project = (ROOT / "pyproject.toml").read_text()
+        extras = re.findall(r"\.\[(\w+)\]", command)
+        found += [extra for extra in extras if not re.search(rf"^{extra} = \[", project, re.MULTILINE)]
+    elif words[0] == "docker":
+        profiles = re.findall(r"--profile (\w+)", command)
+        found += [one for one in profiles if f"profiles: [{one}]" not in (ROOT / "compose.yaml").read_text()]
+    else:
+        found += [word for word in words if word.startswith("tests") and not (ROOT / word).exists()]
+    return found

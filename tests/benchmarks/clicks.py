@@ -1,0 +1,121 @@
+"""Votes over the wire: real bot, real HTTP and gateway, hundreds of members who click at once and wait."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from bot.demo.discord.people import Community, Message, Person, wait_for
+from bot.demo.discord.world import CHANNELS, MEMBERS, People, World
+from bot.demo.house import House
+from bot.demo.story import Story
+from bot.demo.supervisor import Supervisor
+from bot.demo.teller import Teller
+from bot.domain.videos import UNDER_WAY
+from migrations.database import open_database
+from migrations.schema import render_progress, videos, votes
+from tests.benchmarks.figures import Figure
+
+MODELS = "[models.tiny]\nwidth = 64\nheight = 64\nframes = 5\nsteps = 20\n"  # about a second each
+
+
+async def measure(*, clickers: int = 500, bursts: int = 4, renders: int = 40) -> list[Figure]:
+    """`bursts` times, `clickers` members press at once; then again while `renders` videos are rendered and hosted."""
+    names = tuple(f"clicker-{number:03}" for number in range(clickers))
+    with tempfile.TemporaryDirectory() as folder:
+        state = Path(folder)
+        World.open(
+            state / "discord", "http://127.0.0.1:1", People(members=(*MEMBERS, *names), channels=CHANNELS)
+        ).close()
+        (state / "models.toml").write_text(MODELS)
+        supervisor = Supervisor(state)
+        house = House(state, supervisor, settings={"FLOCK_MODELS_FILE": str(state / "models.toml")})
+        try:
+            await house.open_services()
+            await house.open_bot_and_worker()
+            async with Community(house.discord_url, house.keys.control_token) as community:
+                story = Story(house, community, Teller(quiet=True), ["a red circle"])
+                database = open_database(house.database_url)
+                await story.wait_for_bot(database)
+                await story.open_round(database)
+                await story.make_videos(database)
+                people = [community.person(name) for name in names]
+                await _burst(people, story.cards[0], "Up")  # warm
+                quiet = await _bursts(people, story.cards[0], bursts)
+                async with database.connect() as connection:
+                    kept = await connection.scalar(select(func.count()).select_from(votes))
+                if kept != clickers:
+                    raise AssertionError(f"{clickers} members voted, and {kept} votes are kept.")
+                for number in range(renders):
+                    await community.person(MEMBERS[number % len(MEMBERS)]).command("prompt", text=f"video {number}")
+
+                async def rendering() -> bool | None:
+                    async with database.connect() as connection:
+                        return (
+                            True if await connection.scalar(select(func.count()).select_from(render_progress)) else None
+                        )
+
+                await wait_for("a render", rendering, seconds=120)
+                busy = await _bursts(people, story.cards[0], bursts)
+                async with database.connect() as connection:
+                    left = await connection.scalar(
+                        select(func.count()).select_from(videos).where(videos.c.status.in_(UNDER_WAY))
+                    )
+                await database.dispose()
+        finally:
+            await supervisor.stop()
+    if not left and renders:
+        raise AssertionError("The renders were over before the clicks were: take more of them.")
+    asked = f"{clickers} members click at once, {bursts} times; median {_median(quiet.latencies)} ms"
+    under_load = (
+        f"the same while {renders} videos are made ({left} left at its end); median {_median(busy.latencies)} ms"
+    )
+    return [
+        Figure("vote_acks_per_s", round(quiet.per_s), asked),
+        Figure("vote_ack_p99_ms", _p99(quiet.latencies), asked),
+        Figure("vote_acks_per_s_busy", round(busy.per_s), under_load),
+        Figure("vote_ack_p99_ms_busy", _p99(busy.latencies), under_load),
+    ]
+
+
+class _Clicks:
+    def __init__(self, latencies: list[float], seconds: float) -> None:
+        self.latencies = latencies
+        self.per_s = len(latencies) / seconds
+
+
+async def _bursts(people: list[Person], card: Message, bursts: int) -> _Clicks:
+    latencies: list[float] = []
+    seconds = 0.0
+    for number in range(bursts):
+        begun = time.perf_counter()
+        latencies += await _burst(people, card, "Down" if number % 2 == 0 else "Up")
+        seconds += time.perf_counter() - begun
+    return _Clicks(latencies, seconds)
+
+
+async def _burst(people: list[Person], card: Message, button: str) -> list[float]:
+    """Everybody presses at once; the seconds until each had the bot's answer, which says what is recorded."""
+
+    async def press(person: Person) -> float:
+        begun = time.perf_counter()
+        answer = await person.press(card, button)
+        taken = time.perf_counter() - begun
+        if f"is **{button.lower()}**" not in answer.text:
+            raise AssertionError(f"The bot answered: {answer.text}")
+        return taken
+
+    return await asyncio.gather(*(press(person) for person in people))
+
+
+def _p99(latencies: list[float]) -> float:
+    return round(1000 * statistics.quantiles(latencies, n=100)[98])
+
+
+def _median(latencies: list[float]) -> float:
+    return round(1000 * statistics.median(latencies))

@@ -1,0 +1,46 @@
+"""`make bench` runs, with numbers too small to say anything, and says what it must."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.figures import Figure
+
+NAMES = {
+    "votes_vs_commit_each",
+    "vote_acks_per_s",
+    "vote_ack_p99_ms",
+    "vote_acks_per_s_busy",
+    "vote_ack_p99_ms_busy",
+    "worker_overhead",
+}
+
+
+def test_every_figure_is_measured_and_written(tmp_path: Path) -> None:
+    """The file holds each figure, its aim, what it was measured beside, and the machine; the table shows them."""
+    out = tmp_path / "bench.json"
+    argv = [sys.executable, "-m", "tests.benchmarks", "--small", "--out", str(out)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(out.read_text())
+    assert set(told) >= NAMES | {"gas_per_vote_dense_20", "gas_per_vote_typical_20", "machine", "aims", "beside"}
+    for name in NAMES:
+        assert told[name] > 0
+        assert name in done.stdout
+    assert told["machine"]["cores"] >= 1
+    # Twenty votes cannot be as cheap as a thousand: an aim that is missed is said to be.
+    assert told["aims"]["gas_per_vote_dense_20"] == {"aim": "≤ 900", "met": False}
+    assert "NOT MET" in done.stdout
+
+
+@pytest.mark.parametrize(("value", "met"), [(899, True), (900, True), (901, False)])
+def test_an_aim_is_met_or_not(value: float, met: bool) -> None:
+    """Up to the aim and no further, in either direction; without an aim there is nothing to meet."""
+    assert Figure("gas", value, "", at_most=900).met is met
+    assert Figure("ratio", 1800 - value, "", at_least=900).met is met
+    assert Figure("seconds", value, "").met is None

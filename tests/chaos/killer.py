@@ -1,0 +1,108 @@
+"""SIGKILL at random: the bot and the worker, alone and together, at moments that a seed decides."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.demo.supervisor import Supervisor
+from bot.domain.videos import UNDER_WAY
+from migrations.database import now_ms
+from migrations.schema import executor_leases, render_progress, videos, workflow_attempts
+
+MOMENTS = ("while it starts", "at work", "in the middle", "in the middle")
+SOON_S = (0.0, 3.0)  # after the kill before
+LATER_S = (0.5, 11.0)  # after it is back at work
+MIDDLE_S = (0.0, 0.3)  # after it has begun something
+LONGEST_WAIT_S = 20.0  # for something to begin
+JUST_MS = 500
+MOST_LOSSES = 2  # a job that loses its third worker is given up as poison, by design (generation/reaper.py)
+
+
+@dataclass
+class Killer:
+    """Kills as often as it is told, then ends. `killed` counts them by process."""
+
+    supervisor: Supervisor
+    database: AsyncEngine
+    rng: random.Random
+    victims: dict[str, int]
+    killed: Counter[str] = field(default_factory=Counter)
+    _known: set[str] = field(default_factory=set)  # executors that we have killed, or found dead
+
+    async def run(self) -> None:
+        order = [name for name, times in sorted(self.victims.items()) for _ in range(times)]
+        self.rng.shuffle(order)
+        for name in order:
+            moment = self.rng.choice(MOMENTS)
+            if moment == "while it starts":
+                await asyncio.sleep(self.rng.uniform(*SOON_S))
+            else:
+                await self._wait_until_at_work(name)
+                await asyncio.sleep(self.rng.uniform(*LATER_S))
+            if moment == "in the middle":
+                await self._wait_for_the_middle(name)
+                await asyncio.sleep(self.rng.uniform(*MIDDLE_S))
+            await self._kill(name)
+            self._known |= await self._executors(name)
+            self.killed[name] += 1
+
+    async def _executors(self, name: str) -> set[str]:
+        """All that ever served: each process takes a lease of its own when it begins to work."""
+        async with self.database.connect() as connection:
+            query = select(executor_leases.c.executor_id).where(executor_leases.c.role == name)
+            return set(await connection.scalars(query))
+
+    async def _wait_until_at_work(self, name: str) -> None:
+        while not await self._executors(name) - self._known:
+            await asyncio.sleep(0.1)
+
+    async def _wait_for_the_middle(self, name: str) -> None:
+        """Until the worker tells of a render, or the bot is about to post: where a death hurts most."""
+        until = time.monotonic() + LONGEST_WAIT_S
+        while time.monotonic() < until:
+            rendering = select(render_progress.c.video_id).where(render_progress.c.updated_at_ms > now_ms() - JUST_MS)
+            posting = select(videos.c.id).where(videos.c.status == "posting")
+            async with self.database.connect() as connection:
+                query = (rendering if name == "worker" else posting).limit(1)
+                if (await connection.execute(query)).first() is not None:
+                    return
+            await asyncio.sleep(0.02)
+
+    async def taken_over(self) -> Counter[str]:
+        """How often the living went on with what the dead had begun: jobs of workers, and lives."""
+        async with self.database.connect() as connection:
+            rows = await connection.execute(select(workflow_attempts))
+            counted: Counter[str] = Counter()
+            for row in rows:
+                counted["jobs" if row.workflow_id.count("-") > 1 else "lives"] += row.attempts
+        return counted
+
+    async def _kill(self, name: str) -> None:
+        """As soon as there is something to kill."""
+        while True:
+            if name != "worker" or not await self._on_its_last_life():
+                try:
+                    self.supervisor.kill(name)
+                except ProcessLookupError:
+                    pass  # dead from the kill before, and not yet started again
+                else:
+                    return
+            await asyncio.sleep(0.05)
+
+    async def _on_its_last_life(self) -> bool:
+        """Whether a job that two workers died of is still to be done: the third would be its end."""
+        async with self.database.connect() as connection:
+            often = await connection.scalars(
+                select(workflow_attempts.c.workflow_id).where(workflow_attempts.c.attempts >= MOST_LOSSES)
+            )
+            # video-ID-render-1, video-ID-upload-1-1; the lives of videos and rounds are never given up.
+            ids = [name.split("-")[1] for name in often if name.count("-") > 1]
+            query = select(videos.c.id).where(videos.c.id.in_(ids), videos.c.status.in_(UNDER_WAY)).limit(1)
+            return (await connection.execute(query)).first() is not None

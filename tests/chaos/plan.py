@@ -1,0 +1,48 @@
+"""How much chaos there is in a run, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What happens in a run; with the same seed the same prompts, votes and kills are drawn."""
+
+    seed: int
+    prompts: int
+    votes: int  # that must be acknowledged, at least
+    bot_kills: int
+    worker_kills: int
+    every_s: float  # between two prompts
+    voters: int = 14  # for each video
+    members: int = 120
+
+
+QUICK = Plan(seed=20_261_123, prompts=60, votes=600, bot_kills=7, worker_kills=6, every_s=1.4)
+LONG = Plan(seed=20_261_123, prompts=240, votes=3000, bot_kills=18, worker_kills=18, every_s=2.0, voters=20)
+
+
+@dataclass
+class Outcome:
+    """The counts of a run, which it prints and keeps in build/chaos-NAME.json."""
+
+    name: str
+    plan: Plan
+    counts: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def keep(self, folder: Path) -> None:
+        """Writes build/chaos-NAME.json."""
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
+        (folder / f"chaos-{self.name}.json").write_text(text + "\n")
+
+    def sentences(self) -> list[str]:
+        """For the end of the test's log."""
+        counted = ", ".join(f"{what}: {value}" for what, value in self.counts.items())
+        took = ", ".join(f"{what} {value:.0f} s" for what, value in self.seconds.items())
+        return [f"chaos ({self.name}, seed {self.plan.seed}): {counted}", f"chaos ({self.name}) took: {took}"]

@@ -1,0 +1,271 @@
+"""Prompts and votes of a crowd through real processes, while bot and worker are killed at random."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.cards import quote
+from bot.demo.discord.people import Message, NoAnswerError, wait_for
+from bot.demo.discord.world import MODERATOR, People, World
+from bot.demo.story import Story
+from bot.domain.videos import UNDER_WAY
+from bot.store import rounds
+from contracts.audit import audit
+from migrations.database import open_database
+from migrations.schema import feedback, reactions, videos
+from tests.acceptance.conftest import open_story
+from tests.chaos.crowd import Crowd
+from tests.chaos.killer import Killer
+from tests.chaos.ledger import Recorded, read_ledger
+from tests.chaos.oracle import DOWN, UP, WITHDRAWN, Key, differences
+from tests.chaos.plan import LONG, QUICK, Outcome, Plan
+
+# The real pipeline, with small pictures and few of them: a render takes about a second.
+MODELS = "[models.tiny]\nwidth = 64\nheight = 64\nframes = 5\nfps = 8\nsteps = 2\n"
+SETTLE_S = 120.0
+
+
+async def test_no_prompt_and_no_vote_is_lost_while_bot_and_worker_are_killed(
+    tmp_path: Path, begin: Callable[[str, Plan], Outcome]
+) -> None:
+    """Each acknowledged prompt is posted once, and the ledger holds the last acknowledged choice of every member."""
+    await live_through(begin("quick", QUICK), tmp_path)
+
+
+async def test_nor_in_a_long_time(
+    tmp_path: Path, begin: Callable[[str, Plan], Outcome], pytestconfig: pytest.Config
+) -> None:
+    """The same with four times the prompts and three times the kills."""
+    if not pytestconfig.getoption("--long-chaos"):
+        pytest.skip('it takes about ten minutes; run it by `make test ARGS="tests/chaos --long-chaos"`')
+    await live_through(begin("long", LONG), tmp_path)
+
+
+async def live_through(outcome: Outcome, folder: Path) -> None:
+    begun = time.monotonic()
+    async with open_town(folder, outcome.plan) as town:
+        outcome.seconds["start"] = time.monotonic() - begun
+        try:
+            await town.live(outcome)
+            await town.end(outcome)
+            outcome.seconds["in all"] = time.monotonic() - begun
+            await check(town, outcome)
+        finally:
+            outcome.counts |= town.crowd.counts
+
+
+class Town:
+    """The house with its crowd, over the hour in which everything is killed again and again."""
+
+    def __init__(self, story: Story, database: AsyncEngine, plan: Plan, general: str) -> None:
+        self.story = story
+        self.database = database
+        self.members = [f"member-{number:03}" for number in range(plan.members)]
+        self.crowd = Crowd(story.community, self.members, general, plan.seed)
+        self.killer = Killer(
+            story.house.supervisor,
+            database,
+            random.Random(f"{plan.seed} kills"),  # noqa: S311  # dice that fall alike in every run
+            {"bot": plan.bot_kills, "worker": plan.worker_kills},
+        )
+        self._seen: set[str] = set()
+
+    async def live(self, outcome: Outcome) -> None:
+        """Prompts, votes and kills, all at once; then all that is under way comes to its end."""
+        plan, since = outcome.plan, time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            killing = group.create_task(self.killer.run())
+            asking = group.create_task(self.crowd.ask(plan.prompts, plan.every_s))
+            group.create_task(self._show_cards(group, plan.voters, killing, asking))
+            await killing
+            outcome.seconds["kills"] = time.monotonic() - since
+        outcome.counts |= {f"kills of the {name}": count for name, count in sorted(self.killer.killed.items())}
+        outcome.seconds["crowd"] = time.monotonic() - since
+        await self._settle()
+        outcome.seconds["settled"] = time.monotonic() - since
+
+    async def _show_cards(
+        self, group: asyncio.TaskGroup, voters: int, killing: asyncio.Task[None], asking: asyncio.Task[None]
+    ) -> None:
+        """Hands each new card to its voters, until every video is posted."""
+        while True:
+            over = killing.done() and asking.done() and not await self._under_way()
+            for card in await self.cards():
+                prompt = self.prompt_of(card)
+                if prompt not in self._seen:
+                    self._seen.add(prompt)
+                    group.create_task(self.crowd.vote_on(card, prompt, voters))
+            if over:
+                return
+            await asyncio.sleep(1)
+
+    async def _under_way(self) -> bool:
+        async with self.database.connect() as connection:
+            query = select(videos.c.id).where(videos.c.status.in_(UNDER_WAY)).limit(1)
+            return (await connection.execute(query)).first() is not None
+
+    async def _settle(self) -> None:
+        """Until the bot has seen what stands on the cards; a loss is left to `check`, which can name it."""
+
+        async def seen() -> bool | None:
+            return True if await self.known_reactions() == self.crowd.reactions else None
+
+        try:
+            await wait_for("the reactions to be seen", seen, seconds=SETTLE_S, every=0.5)
+        except NoAnswerError:
+            return
+
+    async def end(self, outcome: Outcome) -> None:
+        """The moderator closes the round, and it comes to stand on the ledger."""
+        since = time.monotonic()
+        closed = await self.story.person(MODERATOR).command("round close")
+        assert "is closed" in closed.text
+        await self.story._wait_until_closed(self.database, self.story.teller)
+        outcome.seconds["ledger"] = time.monotonic() - since
+
+    # ------------------------------------------------------------------ looking
+
+    async def cards(self) -> list[Message]:
+        """All cards with voting buttons, wherever in the guild they are."""
+        reader, found = self.story.person(MODERATOR), []
+        for channel in (await self.story.community.world())["channels"]:
+            messages = await reader.messages(str(channel["id"]), limit=1_000_000)
+            found += [m for m in messages if not m.ephemeral and any(button.label == "Up" for button in m.buttons)]
+        return found
+
+    def prompt_of(self, card: Message) -> str:
+        return next((prompt for prompt in self.crowd.asked if f"### {quote(prompt)}" in card.text), card.text)
+
+    async def member_ids(self) -> dict[str, int]:
+        return {member["name"]: int(member["id"]) for member in (await self.story.community.world())["members"]}
+
+    async def known_reactions(self) -> set[tuple[str, str, int]]:
+        names = {number: name for name, number in (await self.member_ids()).items()}
+        async with self.database.connect() as connection:
+            query = select(videos.c.prompt, reactions.c.member_id, reactions.c.choice)
+            rows = await connection.execute(query.join(videos, videos.c.id == reactions.c.video_id))
+            return {(row.prompt, names[row.member_id], row.choice) for row in rows}
+
+    async def kept_feedback(self) -> dict[Key, str]:
+        names = {number: name for name, number in (await self.member_ids()).items()}
+        async with self.database.connect() as connection:
+            query = select(videos.c.prompt, feedback.c.member_id, feedback.c.text)
+            rows = await connection.execute(query.join(videos, videos.c.id == feedback.c.video_id))
+            return {(row.prompt, names[row.member_id]): row.text for row in rows}
+
+    async def on_ledger(self) -> Recorded:
+        house = self.story.house
+        assert house.deployment is not None
+        return await read_ledger(
+            house.rpc_url,
+            house.deployment.address,
+            pepper=house.keys.pepper.encode(),
+            guild_id=int((await self.story.community.world())["guild"]["id"]),
+            prompts=self.crowd.asked,
+            members=await self.member_ids(),
+        )
+
+
+@asynccontextmanager
+async def open_town(folder: Path, plan: Plan) -> AsyncIterator[Town]:
+    """A running house with an open round, and more members than the demo's."""
+    state = folder / "state"
+    state.mkdir()
+    members = tuple(f"member-{number:03}" for number in range(plan.members))
+    World.open(state / "discord", "http://127.0.0.1:1", People(members=members)).close()
+    models = folder / "models.toml"
+    models.write_text(MODELS)
+    settings = {"FLOCK_MODELS_FILE": str(models), "OMP_NUM_THREADS": "1"}
+    async with open_story(state, [], settings=settings) as story:
+        database = open_database(story.house.database_url)
+        try:
+            await story.wait_for_bot(database)
+            await story.open_round(database)
+            yield Town(story, database, plan, await story.community.channel("general"))
+        finally:
+            await database.dispose()
+
+
+# --------------------------------------------------------------------------- what must be true at the end
+
+
+async def check(town: Town, outcome: Outcome) -> None:
+    """Everything is looked up anew: cards by a member, ballots from the chain, and only then our own tables."""
+    plan, crowd = outcome.plan, town.crowd
+    taken_over = await town.killer.taken_over()
+    cards = Counter([town.prompt_of(card) for card in await town.cards()])
+    recorded = await town.on_ledger()
+    expected = crowd.expected
+    wrong = differences(expected, recorded.ballots)
+    lost = sorted(set(crowd.acknowledged) - set(cards))
+    missed = crowd.reactions ^ await town.known_reactions()
+    outcome.counts |= {f"{what} taken over from the dead": count for what, count in sorted(taken_over.items())}
+    outcome.counts |= {
+        "prompts acknowledged": len(crowd.acknowledged),
+        "prompts lost": len(lost),
+        "cards": cards.total(),
+        "cards posted twice": sum(cards.values()) - len(cards),
+        "ballots on the ledger": len(recorded.ballots),
+        "ballots that are wrong": len(wrong),
+        "reactions that stand": len(crowd.reactions),
+        "reactions not seen": len(missed),
+        "ballots left open by a missing answer": sum(len(choices) > 1 for choices in expected.values()),
+    }
+    assert crowd.odd == []
+    assert lost == []
+    assert set(cards) <= set(crowd.asked)
+    assert cards.most_common(1)[0][1] == 1, "a video was posted twice"
+    assert recorded.problems == []
+    assert dict(recorded.videos) == dict(cards)
+    assert missed == set()
+    assert wrong == []
+    await check_the_check(expected, recorded)
+    await check_tables(town, recorded, outcome)
+    kept = await town.kept_feedback()
+    assert [key for key, texts in crowd.feedback.items() if kept.get(key, "") not in texts] == []
+    assert len(crowd.acknowledged) >= plan.prompts
+    assert crowd.counts["votes acknowledged"] >= plan.votes
+    assert min(taken_over["jobs"], taken_over["lives"]) > 0, "no kill hit anything"
+    assert town.killer.killed == {"bot": plan.bot_kills, "worker": plan.worker_kills}
+
+
+async def check_the_check(expected: dict[Key, frozenset[int]], recorded: Recorded) -> None:
+    """The negative twin, on this very run: one ballot less, or turned around, would have been noticed."""
+    sure = next(key for key, choices in expected.items() if choices == {UP})
+    assert len(differences(expected, {**recorded.ballots, sure: DOWN})) == 1
+    assert len(differences(expected, {**recorded.ballots, sure: WITHDRAWN})) == 1
+    assert len(differences(expected, {**recorded.ballots, ("no such prompt", "nobody"): UP})) == 1
+
+
+async def check_tables(town: Town, recorded: Recorded, outcome: Outcome) -> None:
+    """Database, files and audit agree with the ledger; the round was announced and decided once."""
+    house = town.story.house
+    assert house.deployment is not None
+    report = await audit(
+        house.rpc_url, house.deployment.address, database=town.database, pepper=house.keys.pepper.encode()
+    )
+    assert report.problems == []
+    assert (report.pending, report.refused) == (0, 0)
+    assert recorded.final == [True]
+    outcome.counts["choices sent to the ledger"] = report.votes
+    async with town.database.connect() as connection:
+        rows = (await connection.execute(select(videos))).all()
+    assert {row.prompt: row.status for row in rows} == dict.fromkeys(recorded.videos, "published")
+    for row in rows:
+        data = Path(row.video_path).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == recorded.content[row.prompt]
+    channel = await town.story.community.channel("videos")
+    said = [message.text for message in await town.story.person(MODERATOR).messages(channel)]
+    assert len([text for text in said if "is decided" in text]) == 1
+    assert await rounds.not_closed(town.database) == []

@@ -1,0 +1,196 @@
+"""The documents: what they name is there, one word a thing, and nothing is promised that the code does not have."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import discord
+import pytest
+
+from bot.__main__ import _parser
+from bot.permissions import PERMISSIONS
+from bot.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
+
+# One word a thing (docs/glossary.md). What stands on the left is said by the word on the right.
+OTHER_WORDS = {
+    r"movies?|films?|footage": "video",
+    r"up-?votes?|down-?votes?|ballot box": "vote (up or down)",
+    r"leader-?boards?|score-?boards?|rankings?": "standings",
+    r"contests?|competitions?|tournaments?": "round",
+    r"submissions?": "video, or prompt",
+    r"duels?|face-?offs?|match-?ups?": "battle",
+    r"(?:render|rendering|generation) tasks?|generation jobs?": "render job",
+    r"GPU nodes?|render nodes?": "worker",
+    r"media ids?|playback keys?|stream ids?": "playback id",
+    r"voter hash(?:es)?|voter keys?": "voter id",
+    r"oracles?|forwarders?|submitters?": "relayer",
+    r"receipts? of payment|vouchers?": "receipt",
+    r"LoRA weights|LoRA models?": "adapter (LoRA)",
+    r"preference samples?|comparison pairs?": "preference pair",
+    r"trust-?less(?:ly)?|tamper-?proof|unhackable|military-grade": "recorded, public, unalterable, checkable",
+    r"blacklists?|whitelists?|master/slave": "list of what is refused, or allowed",
+}
+
+FIELD = """
+prompt, video, render job, worker, asset, playback id, round, battle, vote, ballot, tally, standings, relayer, outbox,
+batch, digest, receipt, voter id, pepper, preference pair, adapter (LoRA), release, model revision, lease, reaper,
+workflow, step, queue, TUS, HLS
+"""
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def in_other_words(text: str) -> list[str]:
+    """Each word that has a better one here, with that one."""
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    return [
+        f"{found[0]!r}: say {better}"
+        for words, better in OTHER_WORDS.items()
+        for found in re.finditer(rf"\b(?:{words})\b", prose, re.IGNORECASE)
+    ]
+
+
+def dead_links(name: str) -> list[str]:
+    """Relative links and pictures of a document that lead nowhere."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", read(name))
+    here = [target.split("#")[0] for target in targets if not re.match(r"[a-z]+:|#", target)]
+    return [target for target in here if not ((ROOT / name).parent / target).exists()]
+
+
+def commands_in(text: str) -> set[str]:
+    """`flock something`, as prose and blocks name it."""
+    return set(re.findall(r"(?:`|^\$ |[|&;] |\s)flock ([a-z]+)\b", text, re.MULTILINE))
+
+
+def flock_commands() -> set[str]:
+    [commands] = [action for action in _parser()._actions if action.choices]
+    return set(commands.choices or ())
+
+
+def glossary() -> list[tuple[str, str, str]]:
+    """Term, meaning and file of each row."""
+    rows = re.findall(r"^\| \*\*(.+?)\*\* \| (.+?) \| `(.+?)` \|$", read("docs/glossary.md"), re.MULTILINE)
+    assert len(rows) == read("docs/glossary.md").count("\n| **"), "a row of the glossary cannot be read"
+    return rows
+
+
+# --------------------------------------------------------------------------- the glossary
+
+
+def test_every_term_of_the_glossary_lives_where_it_says() -> None:
+    """A reader who follows a term finds the file."""
+    assert [(term, place) for term, _, place in glossary() if not (ROOT / place).is_file()] == []
+
+
+def test_a_term_is_explained_once_and_in_few_sentences() -> None:
+    """One word a thing, each in one to three sentences."""
+    rows = glossary()
+    terms = [term.lower() for term, _, _ in rows]
+    assert len(terms) == len(set(terms)) > 40
+    assert [term for term, meaning, _ in rows if not 1 <= len(re.findall(r"[.!?](?:\s|$)", meaning)) <= 3] == []
+
+
+@pytest.mark.parametrize("term", re.split(r",\s+", FIELD.strip()))
+def test_the_fields_own_words_are_explained(term: str) -> None:
+    """Whoever meets one of them in the code can look it up."""
+    assert term in {row[0] for row in glossary()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_documents_use_one_word_a_thing(name: str) -> None:
+    """No second name for what has one already."""
+    assert in_other_words(read(name)) == []
+
+
+@pytest.mark.parametrize("text", ["the leaderboard", "It is Trustless.", "a GPU node", "Upvotes count", "movies"])
+def test_another_word_for_a_thing_is_noticed(text: str) -> None:
+    """The check above can fail."""
+    assert len(in_other_words(text)) == 1
+
+
+# --------------------------------------------------------------------------- what documents name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_lead_somewhere(name: str) -> None:
+    """Every relative link and picture is there."""
+    assert dead_links(name) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_flock_command_that_is_named_exists(name: str) -> None:
+    """Nobody is sent to a command that the program does not have."""
+    assert commands_in(read(name)) - flock_commands() == set()
+
+
+def test_commands_are_found_where_documents_name_them() -> None:
+    """In prose, in blocks, and behind another command; a wish is noticed."""
+    text = "Run `flock doctor` first.\n```console\n$ flock run\n$ cp a b && flock worker --check\n```\nflock dance"
+    assert commands_in(text) == {"doctor", "run", "worker", "dance"}
+    assert commands_in(text) - flock_commands() == {"dance"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_that_is_named_exists(name: str) -> None:
+    """FLOCK_ names are fields of Settings, or tokens that the embedded services read."""
+    named = set(re.findall(r"\bFLOCK_[A-Z0-9_]*[A-Z0-9]\b", read(name)))
+    known = {f"FLOCK_{field.upper()}" for field in Settings.model_fields}
+    rest = named - known
+    code = "".join(path.read_text() for path in ROOT.glob("*/**/*.py") if ".venv" not in path.parts) if rest else ""
+    assert {name for name in rest if f'"{name}"' not in code} == set()
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    """`make something` in a document is a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z]+):", read("Makefile"), re.MULTILINE))
+    named = {word for name in NAMES for word in re.findall(r"(?:`|^\$ )make ([a-z]+)", read(name), re.MULTILINE)}
+    assert {"demo", "test", "bench"} <= named <= targets
+
+
+def test_the_readme_names_exactly_the_permissions_that_the_bot_asks_for() -> None:
+    """Neither more than it needs, nor one too few."""
+    sentence = re.search(r"these permissions, each needed: (.+?)\n\n", read("README.md"), re.DOTALL)
+    assert sentence is not None
+    listed = re.sub(r"\(.*?\)", "", " ".join(sentence[1].split())).rstrip(".")
+    wanted = {part.strip().lower().replace(" ", "_").replace("channels", "channel") for part in listed.split(",")}
+    assert discord.Permissions(**dict.fromkeys(wanted, True)) == PERMISSIONS
+
+
+def test_the_readme_fits_and_says_its_commands_on_the_first_screen() -> None:
+    """At most 150 lines; promise and two commands within the first 40."""
+    lines = read("README.md").splitlines()
+    assert len(lines) <= 150
+    first = "\n".join(lines[:40])
+    assert "$ make demo" in first
+    assert "$ make test" in first
+
+
+def test_decisions_are_short() -> None:
+    """A decision that needs more than 40 lines has not been decided."""
+    lengths = {path.name: path.read_text().count("\n") for path in (ROOT / "docs/decisions").glob("*.md")}
+    assert lengths
+    assert {name: lines for name, lines in lengths.items() if lines > 40} == {}
+
+
+def test_the_package_holds_every_file_that_it_needs() -> None:
+    """What is not Python is named in pyproject.toml, or an installed FLock would miss it."""
+    data = tomllib.loads(read("pyproject.toml"))["tool"]["setuptools"]["package-data"]
+    globs = [f"{package}/{glob}" for package, listed in data.items() for glob in listed]
+    run = subprocess.run(
+        ["git", "ls-files", "bot", "generation", "contracts", "migrations"], capture_output=True, text=True, cwd=ROOT
+    )
+    if run.returncode:
+        pytest.skip("This is no git checkout, so that what belongs to the package cannot be told from what lies about.")
+    files = [name for name in run.stdout.split() if not name.endswith((".py", ".mako"))]  # .mako writes new migrations
+    assert "contracts/VoteLedger.json" in files
+    assert [name for name in files if not any(fnmatch.fnmatch(name, glob) for glob in globs)] == []
