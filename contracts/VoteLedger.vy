@@ -61,14 +61,17 @@ BYTES: constant(uint256) = max_value(uint256) // 255
 
 HALF_ORDER: constant(uint256) = 57896044618658097711785492504343953926418782139537452191302581570759080747168
 ACCEPTED: constant(bytes4) = 0x1626ba7e     # EIP-1271
+ASKING: constant(uint256) = 1_000_000       # gas that a smart account may use to answer
 DOMAIN_TYPE: constant(bytes32) = keccak256(
     "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
 )
-LINK_TYPE: constant(bytes32) = keccak256("Link(bytes32 voterId,uint256 nonce,uint256 deadline)")
-UNLINK_TYPE: constant(bytes32) = keccak256("Unlink(bytes32 voterId,uint256 nonce,uint256 deadline)")
+# each names the wallet: keys that own several accounts sign for one of them only
+LINK_TYPE: constant(bytes32) = keccak256("Link(address wallet,bytes32 voterId,uint256 nonce,uint256 deadline)")
+UNLINK_TYPE: constant(bytes32) = keccak256("Unlink(address wallet,bytes32 voterId,uint256 nonce,uint256 deadline)")
 CHOICE_TYPE: constant(bytes32) = keccak256("Choice(uint256 video,uint256 choice)")
 BALLOT_TYPE: constant(bytes32) = keccak256(
-    "Ballot(uint256 round,Choice[] choices,uint256 nonce,uint256 deadline)Choice(uint256 video,uint256 choice)"
+    "Ballot(address wallet,uint256 round,Choice[] choices,uint256 nonce,uint256 deadline)"
+    "Choice(uint256 video,uint256 choice)"
 )
 
 DATASET: constant(uint256) = 1              # kinds of commitments
@@ -167,10 +170,12 @@ event SeatClaimed:
 event WalletLinked:
     voter: indexed(uint256)
     wallet: indexed(address)
+    nonce: uint256
 
 event WalletUnlinked:
     voter: indexed(uint256)
     wallet: indexed(address)
+    nonce: uint256
 
 event RoundClosed:
     round: indexed(uint256)
@@ -298,7 +303,8 @@ def set_guardian(guardian: address):
 @external
 def pause():
     """
-    @notice Stops every writing, at once. The guardian can only stop: what is recorded stays as it is.
+    @notice Stops every writing, at once, but for the roles, which the owner can still change. The guardian can only
+            stop: what is recorded stays as it is, and no round gets more time.
     """
     assert msg.sender == self.guardian or msg.sender == self.owner, "ledger: not the guardian"
     assert not self.paused, "ledger: paused"
@@ -637,7 +643,8 @@ def _check_signed(
 ):
     """
     @dev That a wallet signed this content (EIP-712), newly and in time. An account with code is asked (EIP-1271) by a
-         static call: nothing can be written while it lasts, and nothing was written before it.
+         static call: nothing can be written while it lasts, and nothing was written before it. Whatever it does, it
+         costs the sender so much gas and no more.
     """
     assert block.timestamp <= deadline, "ledger: late"
     assert nonce > self.wallets[wallet] >> 32 and nonce < 2**64, "ledger: stale nonce"
@@ -655,6 +662,7 @@ def _check_signed(
         wallet,
         abi_encode(hash, signature, method_id=ACCEPTED),
         max_outsize=32,
+        gas=ASKING,
         is_static_call=True,
         revert_on_failure=False,
     )
@@ -670,10 +678,10 @@ def link(voter_id: bytes32, wallet: address, nonce: uint256, deadline: uint256, 
     @param wallet An account, or a smart account, that no other voter has linked.
     @param nonce Any number above the wallet's last one.
     @param deadline Second since the epoch after which this no longer counts.
-    @param signature The wallet's, over Link(bytes32 voterId,uint256 nonce,uint256 deadline).
+    @param signature The wallet's, over Link(address wallet,bytes32 voterId,uint256 nonce,uint256 deadline).
     """
     self._check_writer()
-    content: bytes32 = keccak256(abi_encode(LINK_TYPE, voter_id, nonce, deadline))
+    content: bytes32 = keccak256(abi_encode(LINK_TYPE, wallet, voter_id, nonce, deadline))
     self._check_signed(wallet, nonce, deadline, content, signature)
     index: uint256 = self.voter_index[voter_id]
     assert index != 0, "ledger: unknown voter"
@@ -683,7 +691,7 @@ def link(voter_id: bytes32, wallet: address, nonce: uint256, deadline: uint256, 
     self.wallets[wallet] = index | (nonce << 32)
     self.linked[index >> 8] |= 1 << (index & 255)
     self.voters += 1 << 32
-    log WalletLinked(voter=index, wallet=wallet)
+    log WalletLinked(voter=index, wallet=wallet, nonce=nonce)
 
 @external
 def unlink(voter_id: bytes32, nonce: uint256, deadline: uint256, signature: Bytes[MAX_SIGNATURE]):
@@ -693,7 +701,7 @@ def unlink(voter_id: bytes32, nonce: uint256, deadline: uint256, signature: Byte
     @param voter_id The voter's pseudonym.
     @param nonce Any number above the wallet's last one.
     @param deadline Second since the epoch after which this no longer counts.
-    @param signature The wallet's, over Unlink(bytes32 voterId,uint256 nonce,uint256 deadline).
+    @param signature The wallet's, over Unlink(address wallet,bytes32 voterId,uint256 nonce,uint256 deadline).
     """
     assert not self.paused, "ledger: paused"
     index: uint256 = self.voter_index[voter_id]
@@ -701,14 +709,14 @@ def unlink(voter_id: bytes32, nonce: uint256, deadline: uint256, signature: Byte
     assert wallet != empty(address), "ledger: not linked"
     last: uint256 = self.wallets[wallet] >> 32
     if msg.sender != wallet:
-        content: bytes32 = keccak256(abi_encode(UNLINK_TYPE, voter_id, nonce, deadline))
+        content: bytes32 = keccak256(abi_encode(UNLINK_TYPE, wallet, voter_id, nonce, deadline))
         self._check_signed(wallet, nonce, deadline, content, signature)
         last = nonce
     self.wallet_of[index] = empty(address)
     self.wallets[wallet] = last << 32
     self.linked[index >> 8] ^= 1 << (index & 255)
     self.voters -= 1 << 32
-    log WalletUnlinked(voter=index, wallet=wallet)
+    log WalletUnlinked(voter=index, wallet=wallet, nonce=last)
 
 @external
 def claim(round: uint256, seat: uint256, first: uint256, arrivals: DynArray[uint256, MAX_WORDS]):
@@ -721,9 +729,12 @@ def claim(round: uint256, seat: uint256, first: uint256, arrivals: DynArray[uint
     @param arrivals That batch's arrivals, whole.
     """
     assert not self.paused, "ledger: paused"
+    # keys are put together from these numbers: larger ones would reach into other rounds
+    assert self.rounds[round] != 0, "ledger: unknown round"
+    assert first <= seat and seat < OWN_SEATS, "ledger: unknown seat"
     assert self.rolls[(round << 32) | first] == keccak256(abi_encode(arrivals)), "ledger: other arrivals"
-    assert seat >= first and (seat - first) >> 3 < len(arrivals), "ledger: unknown seat"
     place: uint256 = seat - first
+    assert place >> 3 < len(arrivals), "ledger: unknown seat"
     index: uint256 = (arrivals[place >> 3] >> (224 - ((place & 7) << 5))) & MASK_32
     assert self.wallet_of[index] != empty(address), "ledger: not linked"
     key: uint256 = (round << 32) | index
@@ -750,8 +761,8 @@ def cast_signed(
     @param choices Number and choice of each: 0 withdrawn; 1 up, 2 down; of a battle 1 A, 2 B, 3 tie.
     @param nonce Any number above the wallet's last one: ballots with lower ones can no longer be sent.
     @param deadline Second since the epoch after which this no longer counts.
-    @param signature The wallet's, over Ballot(uint256 round,Choice[] choices,uint256 nonce,uint256 deadline) and
-           Choice(uint256 video,uint256 choice).
+    @param signature The wallet's, over Choice(uint256 video,uint256 choice) within
+           Ballot(address wallet,uint256 round,Choice[] choices,uint256 nonce,uint256 deadline).
     """
     assert not self.paused, "ledger: paused"
     hashes: DynArray[bytes32, MAX_CHOICES] = []
@@ -759,7 +770,7 @@ def cast_signed(
         hashes.append(keccak256(abi_encode(CHOICE_TYPE, choice.video, choice.choice)))
     # EIP-712: an array is the hash of its members' hashes, without offset and length
     listed: bytes32 = keccak256(slice(abi_encode(hashes), 64, 32 * len(hashes)))
-    content: bytes32 = keccak256(abi_encode(BALLOT_TYPE, round, listed, nonce, deadline))
+    content: bytes32 = keccak256(abi_encode(BALLOT_TYPE, wallet, round, listed, nonce, deadline))
     self._check_signed(wallet, nonce, deadline, content, signature)
     index: uint256 = self.wallets[wallet] & MASK_32
     assert index != 0, "ledger: not linked"
@@ -976,8 +987,10 @@ def vote_of(video: uint256, seat: uint256) -> uint256:
     @param video The number of the video or battle.
     @param seat The seat in its round.
     @return 0 nothing or withdrawn, 1 up, 2 down; of a battle 1 A, 2 B, 3 tie.
+            0 also where there is no such item or seat.
     """
-    assert seat < 2 * OWN_SEATS, "ledger: unknown seat"
+    if self.items[video] == 0 or seat >= 2 * OWN_SEATS:
+        return 0
     key: uint256 = ((video >> 10) << 32) | ((video & MASK_10) << 22) | (seat // SEATS)
     return (self.ballots[key] >> ((seat % SEATS) << 1)) & 3
 
@@ -1032,6 +1045,8 @@ def is_seated(round: uint256, index: uint256) -> bool:
     @param index The voter's index.
     @return True from the first vote on, however it was cast.
     """
+    if self.rounds[round] == 0 or index > MASK_32:
+        return False
     return (self.seated[(round << 32) | (index >> 8)] >> (index & 255)) & 1 != 0
 
 @external
@@ -1043,6 +1058,8 @@ def own_seat(round: uint256, index: uint256) -> (bool, uint256):
     @param index The voter's index.
     @return Whether there is one, and its number.
     """
+    if self.rounds[round] == 0 or index > MASK_32:
+        return False, 0
     seat: uint256 = self.own_seats[(round << 32) | index]
     if seat == 0:
         return False, 0

@@ -260,11 +260,13 @@ class Replay:
         if voter in self.wallets or account in self.wallets.values() or voter not in self.voters.values():
             self.problems.append(f"Voter {voter} linked wallet {account}, but one of them was linked or unknown.")
         self.wallets[voter] = account
+        self.nonces[account] = event.args["nonce"]
 
     def _unlinked(self, event: Event) -> None:
         voter, account = event.args["voter"], event.args["wallet"]
         if self.wallets.pop(voter, None) != account:
             self.problems.append(f"Voter {voter} unlinked wallet {account}, which was not linked.")
+        self.nonces[account] = event.args["nonce"]
 
     def _claimed(self, event: Event) -> None:
         voter, number, seat = (event.args[name] for name in ("voter", "round", "seat"))
@@ -296,7 +298,7 @@ class Replay:
             self._cast(Ballot(video, seat, choice), where, event.tx)
         self.votes += len(choices)
         if self.domain is not None:
-            message = wallet.ballot_message(self.domain, number, choices, args["nonce"], args["deadline"])
+            message = wallet.ballot_message(self.domain, account, number, choices, args["nonce"], args["deadline"])
             self.signed_digest = wallet.next_signed_digest(self.signed_digest, account, message)
             if len(args["signature"]) != 65:
                 self.smart += 1

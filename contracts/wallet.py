@@ -20,11 +20,13 @@ DOMAIN_FIELDS = [
     {"name": "verifyingContract", "type": "address"},
 ]
 LINK_FIELDS = [
+    {"name": "wallet", "type": "address"},
     {"name": "voterId", "type": "bytes32"},
     {"name": "nonce", "type": "uint256"},
     {"name": "deadline", "type": "uint256"},
 ]
 BALLOT_FIELDS = [
+    {"name": "wallet", "type": "address"},
     {"name": "round", "type": "uint256"},
     {"name": "choices", "type": "Choice[]"},
     {"name": "nonce", "type": "uint256"},
@@ -54,25 +56,26 @@ class Domain:
         }
 
 
-def link_message(domain: Domain, voter_id: bytes, nonce: int, deadline: int) -> dict[str, Any]:
+def link_message(domain: Domain, wallet: str, voter_id: bytes, nonce: int, deadline: int) -> dict[str, Any]:
     """What a wallet signs to take over a voter's votes. The deadline is in seconds since the epoch."""
-    return domain.message("Link", {"Link": LINK_FIELDS}, _about_voter(voter_id, nonce, deadline))
+    return domain.message("Link", {"Link": LINK_FIELDS}, _about_voter(wallet, voter_id, nonce, deadline))
 
 
-def unlink_message(domain: Domain, voter_id: bytes, nonce: int, deadline: int) -> dict[str, Any]:
+def unlink_message(domain: Domain, wallet: str, voter_id: bytes, nonce: int, deadline: int) -> dict[str, Any]:
     """What a wallet signs to give a voter's votes back."""
-    return domain.message("Unlink", {"Unlink": LINK_FIELDS}, _about_voter(voter_id, nonce, deadline))
+    return domain.message("Unlink", {"Unlink": LINK_FIELDS}, _about_voter(wallet, voter_id, nonce, deadline))
 
 
-def _about_voter(voter_id: bytes, nonce: int, deadline: int) -> dict[str, Any]:
-    return {"voterId": "0x" + voter_id.hex(), "nonce": nonce, "deadline": deadline}
+def _about_voter(wallet: str, voter_id: bytes, nonce: int, deadline: int) -> dict[str, Any]:
+    return {"wallet": wallet, "voterId": "0x" + voter_id.hex(), "nonce": nonce, "deadline": deadline}
 
 
 def ballot_message(
-    domain: Domain, round_number: int, choices: Sequence[tuple[int, int]], nonce: int, deadline: int
+    domain: Domain, wallet: str, round_number: int, choices: Sequence[tuple[int, int]], nonce: int, deadline: int
 ) -> dict[str, Any]:
     """What a wallet signs to vote: (number, choice) of each video and battle; choices as on the ledger."""
     content = {
+        "wallet": wallet,
         "round": round_number,
         "choices": [{"video": video, "choice": choice} for video, choice in choices],
         "nonce": nonce,
