@@ -77,7 +77,8 @@ class AuditReport:
 
     `votes` counts the choices in all batches and signed ballots; `ballots` those that stand. `pending` votes are not on
     chain yet and `refused` ones never will be: neither is a contradiction. With one round audited, only its videos are
-    listed. `linked` voters vote by wallet; of the `signed` ballots, `smart` have signatures that only the chain can check.
+    listed. `linked` voters vote by wallet; of the `signed` ballots, `smart` have signatures that only the chain can
+    check.
     """
 
     chain_id: int

@@ -13,7 +13,7 @@ from eth_utils.crypto import keccak
 from web3 import Web3
 
 from contracts.artefact import keccak_hex, ledger_artefact
-from contracts.node import ChainUnreachableError, Node, NodeRefusedError, WrongLedgerError
+from contracts.node import ChainUnreachableError, LedgerError, Node, NodeRefusedError, WrongLedgerError
 from contracts.stream import decode_arrivals, number_of
 
 At = int | str  # a block's number, or latest | safe | finalized
@@ -21,6 +21,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MAX_VOTERS = 256  # in one registration
+VERSION = "2"  # what a ledger of ours says of itself
 
 
 class Tally(NamedTuple):
@@ -225,11 +226,26 @@ class Ledger:
         if not code:
             raise WrongLedgerError(f"There is no contract at {self.address} on chain {found}; run `flock deploy`.")
         if keccak_hex(code) != ledger_artefact().runtime_keccak:
+            told = await self._told_version()
+            if told not in (None, VERSION):
+                raise WrongLedgerError(
+                    f"The contract at {self.address} on chain {found} is version {told} of the ledger, and this FLock "
+                    f"writes version {VERSION}. Its record stays as it is; deploy a new ledger with `flock deploy`, "
+                    "and put the new address into FLOCK_LEDGER_ADDRESS."
+                )
             raise WrongLedgerError(
                 f"The contract at {self.address} on chain {found} is not this version's VoteLedger; "
                 "check the address, or deploy a new ledger with `flock deploy`."
             )
         return found
+
+    async def _told_version(self) -> str | None:
+        """What a contract that is not ours says of its version; None where that is nothing short."""
+        try:
+            told = str(await self._read("version"))
+        except LedgerError:
+            return None
+        return told if told.isdigit() and len(told) < 4 else None
 
     async def _read(self, function: str, *args: Any, at: At = "latest") -> Any:
         with self.node.asking():

@@ -1,9 +1,11 @@
-"""Seats: where a round's voters sit on the ledger"""
+"""Seats: where a round's voters sit on the ledger, from its version 2 on"""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+
+from migrations.database import OldDatabaseError
 
 revision = "0002"
 down_revision = "0001"
@@ -12,6 +14,13 @@ ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
+    # Its numbers, and the transactions that it counts on, are those of another contract.
+    if op.get_bind().execute(sa.text("SELECT 1 FROM rounds WHERE chain_id IS NOT NULL LIMIT 1")).first() is not None:
+        raise OldDatabaseError(
+            "The database holds rounds of version 1 of the ledger, and this FLock writes version 2. Nothing was "
+            "changed: keep it with the FLock that made it, and give this one a new database (FLOCK_DATABASE_URL) and, "
+            "by `flock deploy`, a new ledger (FLOCK_LEDGER_ADDRESS)."
+        )
     op.create_table(
         "seats",
         sa.Column("round_id", ROW_ID, nullable=False),

@@ -16,22 +16,26 @@ from typing import Any
 import pytest
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from eth_utils.crypto import keccak
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 from web3 import Web3
 from web3.types import Nonce
 from web3.utils.address import get_create_address
 
-from contracts.artefact import ledger_artefact
+from contracts.artefact import ARTEFACT, ledger_artefact
 from contracts.blocks import Blocks, Call
 from contracts.blockstore import ChainError
 from contracts.deploy import deploy
 from contracts.ledger import Ledger
 from contracts.signer import KeySigner, open_key_file
 from contracts.stream import Ballot, encode, encode_arrivals
+from contracts.wallet import Domain, link_message
 from migrations.database import open_database, upgrade_database
+from tests.contracts.accounts import sign
 
 ABI = ledger_artefact().abi
+STORAGE: dict[str, int] = json.loads(ARTEFACT.read_text(encoding="utf-8"))["storage"]
 CODEC = Web3().eth.contract(abi=ABI)
 START = 1_900_000_000  # seconds since the epoch
 
@@ -74,25 +78,63 @@ class Bench:
         )
         return made
 
-    def _send(self, who: LocalAccount, to: str, data: bytes, value: int = 0) -> dict[str, Any]:
+    def _sign(self, who: LocalAccount, to: str, data: bytes, value: int = 0, gas: int = 20_000_000) -> bytes:
         nonce = self._nonces.setdefault(who.address, 0)
         transaction = {
-            "chainId": 5, "nonce": nonce, "to": to, "data": data, "value": value, "gas": 20_000_000,
+            "chainId": 5, "nonce": nonce, "to": to, "data": data, "value": value, "gas": gas,
             "maxFeePerGas": 3 * 10**9, "maxPriorityFeePerGas": 0,
         }  # fmt: skip
-        tx = self.blocks.send_raw(bytes(who.sign_transaction(transaction).raw_transaction))
         self._nonces[who.address] += 1
-        receipt = self.blocks.store.receipt(tx)
+        return bytes(who.sign_transaction(transaction).raw_transaction)
+
+    def _send(self, who: LocalAccount, to: str, data: bytes, value: int = 0) -> dict[str, Any]:
+        receipt = self.blocks.store.receipt(self.blocks.send_raw(self._sign(who, to, data, value)))
         assert receipt is not None
         return receipt
 
     def do(self, who: LocalAccount, function: str, *args: Any) -> dict[str, Any]:
         """Sends a transaction that must succeed; raises RefusedError with the reason when it is reverted."""
         data = bytes.fromhex(CODEC.encode_abi(function, args=list(args))[2:])
-        self.ask(who, data)
         receipt = self._send(who, self.address, data)
-        assert receipt["status"] == "0x1"
+        if receipt["status"] != "0x1":
+            self.ask(who, data)
+            raise AssertionError("the same call is refused and taken")
         return receipt
+
+    def put(self, code: bytes) -> str:
+        """Puts a small contract of this code onto the chain; gives its address."""
+        address = get_create_address(self.stranger.address, Nonce(self._nonces.get(self.stranger.address, 0)))
+        creation = b"\x60" + bytes([len(code)]) + bytes.fromhex("80600b6000396000f3") + code  # copies and returns it
+        assert self._send(self.stranger, "", creation)["status"] == "0x1"
+        return str(address)
+
+    def suppose(self, **stored: Any) -> None:
+        """From now on `ask` answers as if the contract held other values: name=value, or name={key: value} of a map.
+
+        So a test can look at a limit that nobody reaches by sending transactions.
+        """
+        found = {}
+        for name, value in stored.items():
+            slot = STORAGE[name]
+            for key, content in value.items() if isinstance(value, dict) else [(None, value)]:
+                place = (
+                    slot if key is None else int.from_bytes(keccak(slot.to_bytes(32, "big") + key.to_bytes(32, "big")))
+                )
+                found[place] = content
+        honest = self.blocks._state
+
+        def state(header: Any) -> Any:
+            made = honest(header)
+            for slot, content in found.items():
+                made.set_storage(bytes.fromhex(self.address[2:]), slot, content)
+            return made
+
+        self.blocks._state = state  # type: ignore[method-assign]  # this is what supposing means
+
+    def asked(self, function: str, *args: Any, who: LocalAccount | None = None) -> int:
+        """What a transaction that changes something would return. Raises RefusedError."""
+        data = bytes.fromhex(CODEC.encode_abi(function, args=list(args))[2:])
+        return int.from_bytes(self.ask(who or self.relayer, data)[:32])
 
     def ask(self, who: LocalAccount, data: bytes) -> bytes:
         call = Call(bytes.fromhex(who.address[2:]), bytes.fromhex(self.address[2:]), data, 0, None)
@@ -144,6 +186,16 @@ class Bench:
         return self.do(
             self.relayer, "batch", self.read("seq"), ballots[0].video >> 10, encode_arrivals(arrivals), words
         )
+
+    def link(self, voter: int, wallet: LocalAccount, nonce: int = 1) -> None:
+        """Hands a voter of `voters` to a wallet."""
+        named = voter.to_bytes(32, "big")
+        signature = sign(wallet, link_message(self.domain, wallet.address, named, nonce, self.now))
+        self.do(self.relayer, "link", named, wallet.address, nonce, self.now, signature)
+
+    @property
+    def domain(self) -> Domain:
+        return Domain(5, self.address)
 
     def seat(self, round_number: int, video: int, voters: Sequence[int]) -> None:
         """Gives these voters the round's next seats: each votes up on the video and takes it back."""
