@@ -246,7 +246,7 @@ def test_a_log_as_the_contract_writes_it_has_no_problems() -> None:
             event("WalletLinked", voter=1, wallet="0xW", nonce=4),
             event("SeatClaimed", voter=1, round=1, seat=1),
             signed(5, [(SECOND, 0), (FIRST, 1)], voter=1, seat=1),
-            batch(1, [Ballot(FIRST, 0, 0)], at=10),
+            batch(1, [Ballot(FIRST, 0, 0)], at=10, first_seat=2),
             event("BattleDecided", battle=SECOND, outcome=1, a=1, b=0, ties=0),
             event("RoundFinalized", round=1, winner=FIRST, up=1, down=1),
             event("BattleRevealed", battle=SECOND, model_a=bytes(32), model_b=b"1" * 32, salt=b"2" * 32),
