@@ -5,9 +5,9 @@ from __future__ import annotations
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.domain.errors import UnreachableError
+from bot.domain.errors import OperatorError, UnreachableError
 from bot.settings import Settings
-from migrations.database import open_database, upgrade_database
+from migrations.database import OldDatabaseError, open_database, upgrade_database
 
 
 def unreachable(error: Exception) -> UnreachableError:
@@ -19,9 +19,11 @@ def unreachable(error: Exception) -> UnreachableError:
 
 
 async def open_and_upgrade(settings: Settings) -> AsyncEngine:
-    """The database with today's schema. Raises UnreachableError."""
+    """The database with today's schema. Raises OperatorError: UnreachableError, or that it is an older ledger's."""
     try:
         await upgrade_database(settings.database_url)
+    except OldDatabaseError as error:
+        raise OperatorError(str(error)) from error
     except (SQLAlchemyError, OSError) as error:
         raise unreachable(error) from error
     return open_database(settings.database_url)

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from contracts.ledger import Ledger, Tally, gather
 from contracts.outbox import voter_id
 from contracts.replay import Replay
+from contracts.wallet import Domain
 from migrations.schema import chain_transactions, outbox, rounds, videos, votes
 
 
@@ -35,13 +36,37 @@ class VideoAudit:
 
 
 @dataclass(frozen=True)
+class BattleAudit:
+    """A battle by the log; `outcome` is 1 A, 2 B, 3 a tie, 0 without votes, None while the round is not final.
+
+    The models' hashes are known once they were revealed.
+    """
+
+    number: int
+    round: int
+    a: int
+    b: int
+    ties: int
+    outcome: int | None
+    model_a: str | None
+    model_b: str | None
+    tx: list[str]
+
+
+@dataclass(frozen=True)
 class RoundAudit:
-    """A round by the log; `winner` is a ledger number, 0 for nobody, None while it is not final."""
+    """A round by the log; `winner` is a ledger number, 0 for nobody, None while it is not final.
+
+    `by_relayer` and `by_wallet` count the voters who have a seat, by who may write it.
+    """
 
     number: int
     opens: int
     closes: int
+    grace: int
     videos: list[int]
+    by_relayer: int
+    by_wallet: int
     winner: int | None
     finalized_tx: str | None
 
@@ -50,8 +75,10 @@ class RoundAudit:
 class AuditReport:
     """What was found. `problems` are sentences; without any, `ok` is true.
 
-    `votes` counts the choices in all batches; `ballots` those that stand. `pending` votes are not on chain yet and
-    `refused` ones never will be: neither is a contradiction. With one round audited, only its videos are listed.
+    `votes` counts the choices in all batches and signed ballots; `ballots` those that stand. `pending` votes are not on
+    chain yet and `refused` ones never will be: neither is a contradiction. With one round audited, only its videos are
+    listed. `linked` voters vote by wallet; of the `signed` ballots, `smart` have signatures that only the chain can
+    check.
     """
 
     chain_id: int
@@ -62,8 +89,12 @@ class AuditReport:
     votes: int
     ballots: int
     voters: int
+    linked: int = 0
+    signed: int = 0
+    smart: int = 0
     rounds: list[RoundAudit] = field(default_factory=list)
     videos: list[VideoAudit] = field(default_factory=list)
+    battles: list[BattleAudit] = field(default_factory=list)
     pending: int = 0
     refused: int = 0
     database_checked: bool = False
@@ -99,7 +130,7 @@ async def audit(
     async with Ledger(rpc_url, address) as ledger:
         found_chain = await ledger.check(chain_id)
         block = await ledger.node.block_number()
-        replay = Replay()
+        replay = Replay(Domain(found_chain, ledger.address))
         async for event in ledger.events(since, block):
             replay.take(event)
         if round is not None and round not in replay.rounds:
@@ -112,10 +143,11 @@ async def audit(
             digest="0x" + replay.digest.hex(),
             batches=replay.seq,
             votes=replay.votes,
-            ballots=sum(
-                len(replay.videos[video].ballots) for number in chosen for video in replay.rounds[number].videos
-            ),
+            ballots=sum(len(replay.videos[video].ballots) for number in chosen for video in replay.videos_of(number)),
             voters=len(replay.voters),
+            linked=len(replay.wallets),
+            signed=replay.signed,
+            smart=replay.smart,
             problems=list(replay.problems),
         )
         report.problems += [problem async for problem in _against_contract(ledger, replay, chosen, block)]
@@ -130,10 +162,15 @@ async def audit(
 def _tell(report: AuditReport, replay: Replay, chosen: Sequence[int], names: dict[int, str]) -> None:
     for number in chosen:
         about = replay.rounds[number]
+        mine = replay.videos_of(number)
+        by_wallet = len(replay.by_wallet(number))
         report.rounds.append(
-            RoundAudit(number, about.opens, about.closes, about.videos, about.winner, about.finalized_tx)
-        )
-        for place in about.videos:
+            RoundAudit(
+                number, about.opens, about.closes, about.grace, mine, len(about.voters) - by_wallet, by_wallet,
+                about.winner, about.finalized_tx,
+            )
+        )  # fmt: skip
+        for place in mine:
             video = replay.videos[place]
             report.videos.append(
                 VideoAudit(
@@ -147,6 +184,21 @@ def _tell(report: AuditReport, replay: Replay, chosen: Sequence[int], names: dic
                     video_id=names.get(place),
                 )
             )
+        for place in about.items:
+            if place in replay.battles:
+                battle = replay.battles[place]
+                model_a, model_b = (None, None) if battle.models is None else [model.hex() for model in battle.models]
+                report.battles.append(
+                    BattleAudit(
+                        place,
+                        number,
+                        *battle.tally,
+                        outcome=battle.outcome,
+                        model_a=model_a,
+                        model_b=model_b,
+                        tx=[battle.tx, *dict.fromkeys(battle.votes_txs)],
+                    )
+                )
 
 
 async def _against_contract(ledger: Ledger, replay: Replay, chosen: Sequence[int], at: int) -> AsyncIterator[str]:
@@ -154,29 +206,42 @@ async def _against_contract(ledger: Ledger, replay: Replay, chosen: Sequence[int
     counts = await ledger.counts(at)
     expected = {
         "rounds": (len(replay.rounds), counts.rounds),
-        "videos": (len(replay.videos), counts.videos),
         "voters": (len(replay.voters), counts.voters),
         "batches": (replay.seq, counts.seq),
+        "linked wallets": (len(replay.wallets), counts.linked),
+        "signed ballots": (replay.signed, counts.signed),
+        "commitments": (replay.commitments, counts.commitments),
     }
     for what, (logged, stored) in expected.items():
         if logged != stored:
             yield f"The log holds {logged} {what}, the contract {stored}."
     if replay.digest != counts.digest:
         yield "The digest over all batches in the log is not the contract's: the log is incomplete or altered."
+    if replay.signed_digest != counts.signed_digest:
+        yield "The digest over all signed ballots in the log is not the contract's: the log is incomplete or altered."
     for number in chosen:
         about = replay.rounds[number]
         info = await ledger.round_info(number, at)
-        if (info.opens, info.closes) != (about.opens, about.closes):
+        if (info.opens, info.closes, info.grace) != (about.opens, about.closes, about.grace):
             yield f"Round {number} has other times in the contract than in the log."
         if info.final != (about.winner is not None) or info.winner != (about.winner or 0):
             yield f"Round {number} has another result in the contract than in the log."
-        if await ledger.videos_of(number, at) != about.videos:
+        if info.seats != about.seats:
+            yield f"Round {number} has {info.seats} seats in the contract, {about.seats} in the log."
+        if await ledger.videos_of(number, at) != about.items:
             yield f"Round {number} has other videos in the contract than in the log."
-        tallies = await gather(lambda video: ledger.tally(video, at), about.videos)
-        for video, stored_tally in zip(about.videos, tallies, strict=True):
+        mine = replay.videos_of(number)
+        tallies = await gather(lambda video: ledger.tally(video, at), mine)
+        for video, stored_tally in zip(mine, tallies, strict=True):
             logged_tally = replay.videos[video].tally
             if stored_tally != logged_tally:
                 yield f"Video {video} has {_said(stored_tally)} in the contract; its log gives {_said(logged_tally)}."
+        battles = [item for item in about.items if item in replay.battles]
+        for battle, stored_battle in zip(
+            battles, await gather(lambda battle: ledger.battle_tally(battle, at), battles), strict=True
+        ):
+            if stored_battle != replay.battles[battle].tally:
+                yield f"Battle {battle} has another tally in the contract than in the log."
 
 
 def _said(tally: Tally) -> str:
@@ -224,7 +289,7 @@ async def _compare_videos(
     pepper: bytes | None,
 ) -> dict[int, str]:
     names: dict[int, str] = {}
-    on_ledger = {replay.videos[video].key: video for video in replay.rounds[number].videos}
+    on_ledger = {replay.videos[video].key: video for video in replay.videos_of(number)}
     rows = (await connection.execute(select(videos).where(videos.c.round_id == round_row.id))).all()
     for row in rows:
         place = on_ledger.pop(bytes.fromhex(row.chain_key.removeprefix("0x")), None)
@@ -264,6 +329,7 @@ async def _compare_votes(
     ballots = replay.videos[place].ballots
     by_index = {index: voter.hex() for voter, index in replay.voters.items()}
     on_chain = {by_index.get(index, "?"): choice for index, choice in ballots.items()}
+    unsure |= {by_index.get(index, "?") for index in replay.by_wallet(replay.videos[place].round)}  # not ours to know
     for voter in sorted({*on_chain, *recorded} - unsure):
         here, there = recorded.get(voter, 0), on_chain.get(voter, 0)
         if here != there:

@@ -17,7 +17,8 @@ def compile_ledger(source: Path = SOURCE) -> dict[str, Any]:
     """What `VoteLedger.json` must hold for this source: the same source and compiler give the same bytes.
 
     `source_sha256` names the source text, `integrity` is Vyper's own sum over the source and its imports,
-    `runtime_keccak` is what `eth_getCode` of a deployed ledger hashes to.
+    `runtime_keccak` is what `eth_getCode` of a deployed ledger hashes to, `storage` names the slots that
+    `eth_getStorageAt` reads.
     """
     import vyper
     from vyper.compiler import compile_code
@@ -26,7 +27,16 @@ def compile_ledger(source: Path = SOURCE) -> dict[str, Any]:
     made = compile_code(
         text,
         contract_path=source.name,
-        output_formats=["abi", "bytecode", "bytecode_runtime", "integrity", "settings_dict", "userdoc", "devdoc"],
+        output_formats=[
+            "abi",
+            "bytecode",
+            "bytecode_runtime",
+            "integrity",
+            "settings_dict",
+            "userdoc",
+            "devdoc",
+            "layout",
+        ],
     )
     runtime = made["bytecode_runtime"]
     return {
@@ -41,6 +51,7 @@ def compile_ledger(source: Path = SOURCE) -> dict[str, Any]:
         "runtime_bytecode": runtime,
         "userdoc": made["userdoc"],
         "devdoc": made["devdoc"],
+        "storage": {name: held["slot"] for name, held in made["layout"]["storage_layout"].items()},
     }
 
 

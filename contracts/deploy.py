@@ -92,7 +92,10 @@ async def deploy(
             await asyncio.to_thread(_write, record, held)
     finally:
         await node.close()
-    await verify(rpc_url, held["address"])
+    try:
+        await verify(rpc_url, held["address"])
+    except WrongLedgerError as error:
+        raise WrongLedgerError(f"{error} Move {record} away first: it tells of that address.") from None
     await _check_roles(rpc_url, held["address"], record, {"owner": owner, "guardian": guardian})
     return Deployment(held["address"], held["tx"], held["block"], held["chain_id"])
 

@@ -7,12 +7,11 @@ what it refuses for good is marked `rejected` with a sentence, so that it holds 
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contracts import ledger as calls
@@ -20,11 +19,12 @@ from contracts import stream
 from contracts.ledger import Ledger, from_hex
 from contracts.node import ChainUnreachableError, LedgerRefusedError, WrongLedgerError
 from migrations.database import now_ms
-from migrations.schema import chain_transactions, outbox, rounds, videos, voters
+from migrations.schema import chain_transactions, outbox, rounds, seats, videos, voters
 
 log = logging.getLogger(__name__)
 
 READ_AT_ONCE = 8_000  # pending votes that one batch is chosen from
+MOST_CHOICES = 2_000  # in one batch: each may bring an arrival
 NOT_OURS_TO_JUDGE = {  # refusals that say nothing about the entry: try again later
     "ledger: not a relayer": "This account is not a relayer of the ledger; its owner must call set_relayer.",
     "ledger: paused": "The ledger is paused by its guardian; nothing is lost, and it goes on after unpause.",
@@ -35,6 +35,8 @@ SENTENCES = {
     "ledger: round closed": "The round had already closed on the ledger.",
     "ledger: bad times": "The round was already over when the ledger could be reached.",
     "ledger: round full": "The round holds as many videos as the ledger takes.",
+    "ledger: voter linked": "This member votes with a wallet: only what that wallet signs is recorded.",
+    "ledger: seat claimed": "This member votes with a wallet: only what that wallet signs is recorded.",
 }
 
 
@@ -63,10 +65,26 @@ class Draft:
 
 @dataclass
 class _Choice:
-    ballot: stream.Ballot
+    video: int
+    voter: int
+    seat: int | None  # None before the round's first vote of this voter
+    choice: int
     entry: int
-    round_id: int
     older: list[int] = field(default_factory=list)
+
+
+def _take_seats(choices: Iterable[_Choice], taken: int) -> tuple[list[int], list[stream.Ballot]]:
+    """Who takes the seats from `taken` on, and the ballots that follow.
+
+    Newcomers sit video by video, so that the votes of one batch on one video fall into few words and slots.
+    """
+    listed = sorted(choices, key=lambda choice: (choice.video, choice.voter))
+    arrivals = list(dict.fromkeys(choice.voter for choice in listed if choice.seat is None))
+    given = {voter: taken + place for place, voter in enumerate(arrivals)}
+    return arrivals, [
+        stream.Ballot(choice.video, given[choice.voter] if choice.seat is None else choice.seat, choice.choice)
+        for choice in listed
+    ]
 
 
 async def mark(connection: AsyncConnection, entries: Iterable[int], state: str, **values: Any) -> int:
@@ -156,7 +174,8 @@ class Drafts:
             if number:
                 await self.settle_round(row.round_id, number, row.id)
                 continue
-            data = calls.open_round(from_hex(held["key"]), held["opens"], held["closes"], from_hex(held["meta_hash"]))
+            times = (held["opens"], held["closes"], held.get("grace", 0))
+            data = calls.open_round(from_hex(held["key"]), *times, from_hex(held["meta_hash"]))
             try:
                 return Draft("round", data, await self._estimate(data), row.round_id, [row.id])
             except LedgerRefusedError as refusal:
@@ -262,20 +281,26 @@ class Drafts:
     async def _votes(self) -> Draft | None:
         if not await self._due():
             return None
-        choices = await self._choices()
-        if not choices:
+        round_id, number = await self._whose_turn()
+        if number is None:
             return None
+        choices = await self._choices(round_id)
         seq, digest = await self._position()
+        taken = (await self._ledger.round_info(number)).seats
+        if taken != await self._seats_known(round_id):
+            # we once seated some of them and never wrote it down
+            await self.settle_seats(round_id, await self._ledger.seats_of(number), whole=True)
+            choices = await self._choices(round_id)
         while choices:
-            chosen = sorted(choices, key=lambda choice: choice.ballot)
-            words = stream.encode(choice.ballot for choice in chosen)
-            data = calls.batch(seq, words)
+            newcomers, ballots = _take_seats(choices, taken)
+            arrivals, words = stream.encode_arrivals(newcomers), stream.encode(ballots)
+            data = calls.batch(seq, number, arrivals, words)
             try:
                 gas = await self._estimate(data)
             except LedgerRefusedError as refusal:
                 if len(choices) == 1:
-                    await self._refuse_vote(choices[0], refusal.reason)
-                    choices = await self._choices()
+                    await self._refuse_vote(round_id, choices[0], refusal.reason)
+                    choices = await self._choices(round_id)
                 else:  # find the entry that is to blame
                     choices = choices[: len(choices) // 2]
                 continue
@@ -286,37 +311,79 @@ class Drafts:
                 "votes",
                 data,
                 gas,
-                None,
-                [choice.entry for choice in chosen],
-                [entry for choice in chosen for entry in choice.older],
+                round_id,
+                [choice.entry for choice in choices],
+                [entry for choice in choices for entry in choice.older],
                 seq,
-                "0x" + stream.next_digest(digest, words).hex(),
+                "0x" + stream.next_digest(digest, number, arrivals, words).hex(),
             )
-        return None
+        return await self._votes()  # all of them were refused: perhaps another round's votes wait
 
-    async def _choices(self) -> list[_Choice]:
-        """The last choice of each voter about each video among the votes that wait, as many as fit into a batch."""
+    async def _whose_turn(self) -> tuple[int, int | None]:
+        """The round, here and on the ledger, of the oldest vote that can be sent: a batch is about one round."""
         query = (
-            select(outbox.c.id, outbox.c.round_id, outbox.c.choice, videos.c.chain_id, voters.c.voter_index)
+            select(outbox.c.round_id, rounds.c.chain_id)
+            .join(rounds, rounds.c.id == outbox.c.round_id)
             .join(videos, videos.c.id == outbox.c.video_id)
             .join(voters, voters.c.voter_id == outbox.c.voter_id)
             .where(outbox.c.kind == "vote", outbox.c.state == "pending")
             .where(videos.c.chain_id.is_not(None), voters.c.voter_index.is_not(None))
             .order_by(outbox.c.id)
+            .limit(1)
+        )
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(query)).first()
+        return (0, None) if row is None else (row.round_id, row.chain_id)
+
+    async def _seats_known(self, round_id: int) -> int:
+        query = select(func.count()).where(seats.c.round_id == round_id)
+        async with self._engine.connect() as connection:
+            return int(await connection.scalar(query) or 0)
+
+    async def settle_seats(
+        self, round_id: int, given: dict[int, int], *, transaction_id: int | None = None, whole: bool = False
+    ) -> None:
+        """Writes down the seats of voters' indices in a round; with `whole`, those are all that there are."""
+        if whole:
+            async with self._engine.begin() as connection:
+                await connection.execute(delete(seats).where(seats.c.round_id == round_id))
+        listed = list(given)
+        for start in range(0, len(listed), 500):  # a statement takes a limited number of values
+            some = listed[start : start + 500]
+            query = select(voters.c.voter_id, voters.c.voter_index).where(voters.c.voter_index.in_(some))
+            async with self._engine.begin() as connection:
+                named = {row.voter_id: given[row.voter_index] for row in await connection.execute(query)}
+                here = (seats.c.round_id == round_id, seats.c.voter_id.in_(named))
+                known = set(await connection.scalars(select(seats.c.voter_id).where(*here)))
+                new = [
+                    {"round_id": round_id, "voter_id": voter, "seat": seat, "transaction_id": transaction_id}
+                    for voter, seat in named.items()
+                    if voter not in known
+                ]
+                if new:
+                    await connection.execute(insert(seats), new)
+
+    async def _choices(self, round_id: int) -> list[_Choice]:
+        """The last choice of each voter about each video among a round's votes that wait, as many as a batch takes."""
+        query = (
+            select(outbox.c.id, outbox.c.choice, videos.c.chain_id, voters.c.voter_index, seats.c.seat)
+            .join(videos, videos.c.id == outbox.c.video_id)
+            .join(voters, voters.c.voter_id == outbox.c.voter_id)
+            .outerjoin(seats, (seats.c.round_id == outbox.c.round_id) & (seats.c.voter_id == outbox.c.voter_id))
+            .where(outbox.c.kind == "vote", outbox.c.state == "pending", outbox.c.round_id == round_id)
+            .where(videos.c.chain_id.is_not(None), voters.c.voter_index.is_not(None))
+            .order_by(outbox.c.id)
             .limit(READ_AT_ONCE)
         )
         last: dict[tuple[int, int], _Choice] = {}
-        of_videos: dict[int, int] = defaultdict(int)
         async with self._engine.connect() as connection:
             for row in await connection.execute(query):
                 pair = (row.chain_id, row.voter_index)
                 before = last.get(pair)
-                if before is None:
-                    if len(last) + 1 + len({*of_videos, row.chain_id}) > stream.MAX_ENTRIES:
-                        continue  # full; but a later choice of somebody who is in still replaces the earlier
-                    of_videos[row.chain_id] += 1
+                if before is None and len(last) == MOST_CHOICES:
+                    continue  # full; but a later choice of somebody who is in still replaces the earlier
                 older = [] if before is None else [*before.older, before.entry]
-                last[pair] = _Choice(stream.Ballot(*pair, row.choice), row.id, row.round_id, older)
+                last[pair] = _Choice(*pair, row.seat, row.choice, row.id, older)
         return list(last.values())
 
     async def _position(self) -> tuple[int, bytes]:
@@ -342,12 +409,12 @@ class Drafts:
             )
         return seq, digest
 
-    async def _refuse_vote(self, choice: _Choice, reason: str) -> None:
+    async def _refuse_vote(self, round_id: int, choice: _Choice, reason: str) -> None:
         if reason != "ledger: round closed":
             await self._reject([*choice.older, choice.entry], reason)
             return
         query = select(outbox.c.id).where(
-            outbox.c.kind == "vote", outbox.c.state == "pending", outbox.c.round_id == choice.round_id
+            outbox.c.kind == "vote", outbox.c.state == "pending", outbox.c.round_id == round_id
         )
         async with self._engine.connect() as connection:
             late = list(await connection.scalars(query))

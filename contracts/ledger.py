@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from eth_utils.abi import event_abi_to_log_topic
+from eth_utils.crypto import keccak
 from web3 import Web3
 
 from contracts.artefact import keccak_hex, ledger_artefact
-from contracts.node import ChainUnreachableError, Node, NodeRefusedError, WrongLedgerError
+from contracts.node import ChainUnreachableError, LedgerError, Node, NodeRefusedError, WrongLedgerError
+from contracts.stream import decode_arrivals, number_of
 
 At = int | str  # a block's number, or latest | safe | finalized
 T = TypeVar("T")
 R = TypeVar("R")
 
 MAX_VOTERS = 256  # in one registration
+VERSION = "2"  # what a ledger of ours says of itself
 
 
 class Tally(NamedTuple):
@@ -28,13 +31,27 @@ class Tally(NamedTuple):
     down: int
 
 
+class BattleTally(NamedTuple):
+    """A battle's votes."""
+
+    a: int
+    b: int
+    ties: int
+
+
 @dataclass(frozen=True)
 class RoundInfo:
-    """A round as the ledger holds it; times in seconds since the epoch; winner 0 until final, or without videos."""
+    """A round as the ledger holds it; times in seconds since the epoch; winner 0 until final, or without videos.
+
+    Batches are taken for `grace` seconds after `closes`. `items` counts videos and battles, `seats` those that batches
+    have given.
+    """
 
     opens: int
     closes: int
-    videos: int
+    grace: int
+    items: int
+    seats: int
     final: bool
     winner: int
 
@@ -45,13 +62,16 @@ class RoundInfo:
 
 @dataclass(frozen=True)
 class Counts:
-    """How much the ledger holds, and where its batches stand."""
+    """How much the ledger holds, and where its batches and signed ballots stand."""
 
     rounds: int
-    videos: int
     voters: int
     seq: int
     digest: bytes
+    linked: int
+    signed: int
+    signed_digest: bytes
+    commitments: int
 
 
 @dataclass(frozen=True)
@@ -85,9 +105,9 @@ def _calldata(function: str, *args: Any) -> bytes:
     return bytes.fromhex(_encoder().encode_abi(function, args=list(args)).removeprefix("0x"))
 
 
-def open_round(key: bytes, opens: int, closes: int, meta: bytes) -> bytes:
-    """Calldata that opens a round; times in seconds since the epoch."""
-    return _calldata("open_round", key, opens, closes, meta)
+def open_round(key: bytes, opens: int, closes: int, grace: int, meta: bytes) -> bytes:
+    """Calldata that opens a round; times in seconds since the epoch, the grace in seconds."""
+    return _calldata("open_round", key, opens, closes, grace, meta)
 
 
 def add_video(
@@ -97,14 +117,60 @@ def add_video(
     return _calldata("add_video", key, round_number, prompt_hash, content_hash, model_hash, playback_id)
 
 
+def add_battle(
+    key: bytes, round_number: int, prompt_hash: bytes, content_a: bytes, content_b: bytes, sides: bytes
+) -> bytes:
+    """Calldata that enters a blind battle into a round; `sides_hash` makes the last."""
+    return _calldata("add_battle", key, round_number, prompt_hash, content_a, content_b, sides)
+
+
+def reveal_battle(battle: int, model_a: bytes, model_b: bytes, salt: bytes) -> bytes:
+    """Calldata that says which model was which side, after the round."""
+    return _calldata("reveal_battle", battle, model_a, model_b, salt)
+
+
+def sides_hash(model_a: bytes, model_b: bytes, salt: bytes) -> bytes:
+    """What fixes a battle's sides without telling them: 32 bytes each, the salt secret and random."""
+    if any(len(part) != 32 for part in (model_a, model_b, salt)):
+        raise ValueError("Models and salt of a battle have 32 bytes each.")
+    return keccak(model_a + model_b + salt)
+
+
 def register(voter_ids: Sequence[bytes]) -> bytes:
     """Calldata that gives up to 256 new voters their indices."""
     return _calldata("register", list(voter_ids))
 
 
-def batch(seq: int, words: Sequence[int]) -> bytes:
-    """Calldata that records votes; `contracts.stream.encode` makes the words."""
-    return _calldata("batch", seq, list(words))
+def batch(seq: int, round_number: int, arrivals: Sequence[int], words: Sequence[int]) -> bytes:
+    """Calldata that seats voters and records votes; `contracts.stream` makes the arrivals and the words."""
+    return _calldata("batch", seq, round_number, list(arrivals), list(words))
+
+
+def link(voter_id: bytes, wallet: str, nonce: int, deadline: int, signature: bytes) -> bytes:
+    """Calldata that hands a voter's votes to a wallet; see `contracts.wallet` for what the wallet signs."""
+    return _calldata("link", voter_id, wallet, nonce, deadline, signature)
+
+
+def unlink(voter_id: bytes, nonce: int, deadline: int, signature: bytes) -> bytes:
+    """Calldata that takes a link back."""
+    return _calldata("unlink", voter_id, nonce, deadline, signature)
+
+
+def claim(round_number: int, seat: int, first: int, arrivals: Sequence[int]) -> bytes:
+    """Calldata that hands a linked voter's seat in a round to the wallet; the last two are those of its batch."""
+    return _calldata("claim", round_number, seat, first, list(arrivals))
+
+
+def cast_signed(
+    wallet: str, round_number: int, choices: Sequence[tuple[int, int]], nonce: int, deadline: int, signature: bytes
+) -> bytes:
+    """Calldata that records a signed ballot: (number, choice) of each video and battle."""
+    return _calldata("cast_signed", wallet, round_number, list(choices), nonce, deadline, signature)
+
+
+def commit(kind: int, root: bytes, parent: int, meta: bytes) -> bytes:
+    """Calldata that commits to a dataset (1) or a model release (2)."""
+    return _calldata("commit", kind, root, parent, meta)
 
 
 def close_round(round_number: int) -> bytes:
@@ -160,11 +226,26 @@ class Ledger:
         if not code:
             raise WrongLedgerError(f"There is no contract at {self.address} on chain {found}; run `flock deploy`.")
         if keccak_hex(code) != ledger_artefact().runtime_keccak:
+            told = await self._told_version()
+            if told not in (None, VERSION):
+                raise WrongLedgerError(
+                    f"The contract at {self.address} on chain {found} is version {told} of the ledger, and this FLock "
+                    f"writes version {VERSION}. Its record stays as it is; deploy a new ledger with `flock deploy`, "
+                    "and put the new address into FLOCK_LEDGER_ADDRESS."
+                )
             raise WrongLedgerError(
                 f"The contract at {self.address} on chain {found} is not this version's VoteLedger; "
                 "check the address, or deploy a new ledger with `flock deploy`."
             )
         return found
+
+    async def _told_version(self) -> str | None:
+        """What a contract that is not ours says of its version; None where that is nothing short."""
+        try:
+            told = str(await self._read("version"))
+        except LedgerError:
+            return None
+        return told if told.isdigit() and len(told) < 4 else None
 
     async def _read(self, function: str, *args: Any, at: At = "latest") -> Any:
         with self.node.asking():
@@ -191,16 +272,18 @@ class Ledger:
         return str(await self._read("guardian", at=at))
 
     async def counts(self, at: At = "latest") -> Counts:
-        names = ("rounds_count", "videos_count", "voters_count", "seq", "digest")
-        rounds, videos, voters, seq, digest = [await self._read(name, at=at) for name in names]
-        return Counts(rounds, videos, voters, seq, bytes(digest))
+        names = (
+            "rounds_count", "voters_count", "seq", "digest", "linked_count", "signed_count", "signed_digest",
+            "commitments_count",
+        )  # fmt: skip
+        return Counts(*[await self._read(name, at=at) for name in names])
 
     async def round_of(self, key: bytes, at: At = "latest") -> int:
         """The number of the round of this key; 0 when there is none."""
         return int(await self._read("round_of", key, at=at))
 
     async def video_of(self, key: bytes, at: At = "latest") -> int:
-        """The number of the video of this key; 0 when there is none."""
+        """The number of the video or battle of this key; 0 when there is none."""
         return int(await self._read("video_of", key, at=at))
 
     async def voter_index(self, voter_id: bytes, at: At = "latest") -> int:
@@ -211,23 +294,48 @@ class Ledger:
         return await gather(lambda voter_id: self.voter_index(voter_id, at), voter_ids)
 
     async def tally(self, video: int, at: At = "latest") -> Tally:
-        return Tally(*await self._read("tally", video, at=at))
+        return Tally(*(await self._read("tally", video, at=at))[:2])
 
-    async def vote_of(self, video: int, voter: int, at: At = "latest") -> int:
-        """A voter's choice about a video: 0 nothing or withdrawn, 1 up, 2 down."""
-        return int(await self._read("vote_of", video, voter, at=at))
+    async def battle_tally(self, battle: int, at: At = "latest") -> BattleTally:
+        return BattleTally(*await self._read("tally", battle, at=at))
+
+    async def vote_of(self, video: int, seat: int, at: At = "latest") -> int:
+        """A seat's choice about a video: 0 nothing or withdrawn, 1 up, 2 down; of a battle 1 A, 2 B, 3 tie."""
+        return int(await self._read("vote_of", video, seat, at=at))
+
+    async def own_seat(self, round_number: int, voter: int, at: At = "latest") -> int | None:
+        """The seat in which a voter votes by signature; None without one."""
+        found, seat = await self._read("own_seat", round_number, voter, at=at)
+        return int(seat) if found else None
+
+    async def wallet_of(self, voter: int, at: At = "latest") -> str | None:
+        """The wallet that a voter has linked; None without one."""
+        found = str(await self._read("wallet_of", voter, at=at))
+        return None if int(found, 16) == 0 else found
+
+    async def voter_of(self, wallet: str, at: At = "latest") -> tuple[int, int]:
+        """The index of the voter who has linked a wallet (0 for none), and the wallet's last nonce."""
+        voter, nonce = await self._read("voter_of", self.node.checksum(wallet), at=at)
+        return int(voter), int(nonce)
 
     async def round_info(self, round_number: int, at: At = "latest") -> RoundInfo:
         return RoundInfo(*await self._read("round_info", round_number, at=at))
 
-    async def round_of_video(self, video: int, at: At = "latest") -> int:
-        return int(await self._read("round_of_video", video, at=at))
-
     async def videos_of(self, round_number: int, at: At = "latest") -> list[int]:
-        return [int(video) for video in await self._read("videos_of", round_number, at=at)]
+        """The numbers of a round's videos and battles, in the order in which they were entered."""
+        info = await self.round_info(round_number, at)
+        return [number_of(round_number, place) for place in range(1, info.items + 1)]
+
+    async def seats_of(self, round_number: int) -> dict[int, int]:
+        """Who sits where in a round, by the log: the seat of each voter's index, of those that batches have given."""
+        seats: dict[int, int] = {}
+        async for event in self.events(topics=self._topics("VotesRecorded", None, round_number)):
+            voters = decode_arrivals(list(event.args["arrivals"]))
+            seats |= {voter: event.args["first_seat"] + place for place, voter in enumerate(voters)}
+        return seats
 
     async def events(
-        self, first: int = 0, last: int | None = None, *, step: int = 10_000, topics: list[Any] | None = None
+        self, first: int = 0, last: int | None = None, *, step: int = 10_000, topics: Sequence[Any] | None = None
     ) -> AsyncIterator[Event]:
         """The ledger's log from block `first` to `last` (both included; None is the latest), in order.
 
@@ -239,7 +347,7 @@ class Ledger:
             upto = min(end, first + step - 1)
             wanted: dict[str, Any] = {"address": self.address, "fromBlock": first, "toBlock": upto}
             if topics:
-                wanted["topics"] = topics
+                wanted["topics"] = list(topics)
             try:
                 with self.node.asking():
                     logs = await self.node.web3.eth.get_logs(wanted)  # type: ignore[arg-type]  # a FilterParams by its fields
@@ -273,11 +381,15 @@ class Ledger:
 
     async def finalized_tx(self, round_number: int) -> str | None:
         """The transaction that finalized a round, whoever sent it."""
-        topic = next(topic for topic, decoder in self._decoders.items() if decoder.event_name == "RoundFinalized")
-        wanted = ["0x" + topic.hex(), "0x" + round_number.to_bytes(32, "big").hex()]
-        async for event in self.events(topics=wanted):
+        async for event in self.events(topics=self._topics("RoundFinalized", round_number)):
             return event.tx
         return None
+
+    def _topics(self, name: str, *fields: int | None) -> list[str | None]:
+        """What `eth_getLogs` filters by: an event's name and its indexed numbers, None for any."""
+        topic = next(topic for topic, decoder in self._decoders.items() if decoder.event_name == name)
+        numbers = [None if field is None else "0x" + field.to_bytes(32, "big").hex() for field in fields]
+        return ["0x" + topic.hex(), *numbers]
 
 
 async def gather(ask: Callable[[T], Awaitable[R]], values: Iterable[T], *, at_once: int = 16) -> list[R]:

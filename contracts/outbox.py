@@ -45,9 +45,16 @@ def _digits(value: str, what: str) -> str:
 
 
 async def record_round(
-    connection: AsyncConnection, *, round_id: int, key: str, opens_ms: int, closes_ms: int, meta_hash: str
+    connection: AsyncConnection,
+    *,
+    round_id: int,
+    key: str,
+    opens_ms: int,
+    closes_ms: int,
+    meta_hash: str,
+    grace_s: int = 0,
 ) -> None:
-    """Enters a round. The ledger takes votes until `closes_ms`: add the grace that late batches need.
+    """Enters a round. Members vote until `closes_ms`; late batches with their votes are taken for `grace_s` longer.
 
     Raises ValueError for keys or hashes that are not 64 hex digits, or a round that closes before it opens.
     """
@@ -57,6 +64,7 @@ async def record_round(
         "key": _digits(key, "round's key"),
         "opens": opens_ms // 1000,  # the ledger counts in seconds
         "closes": -(-closes_ms // 1000),
+        "grace": grace_s,
         "meta_hash": _digits(meta_hash, "round's hash"),
     }
     await _enter_once(connection, "round", round_id, None, payload)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from migrations.schema import chain_transactions, outbox, rounds, videos, voters
+from migrations.schema import chain_transactions, outbox, rounds, seats, videos, voters
 
 UNDERWAY = ("pending", "batched")
 
@@ -27,13 +27,17 @@ class RoundProgress:
 
 @dataclass(frozen=True)
 class VoteReceipt:
-    """A voter's latest choice about a video and where it stands; all that is needed to look it up on the chain."""
+    """A voter's latest choice about a video and where it stands; all that is needed to look it up on the chain.
+
+    `voter_index` is the voter's number for life, `seat` the one in the round: `vote_of(video_number, seat)`.
+    """
 
     choice: int
     state: str  # pending | batched | final | rejected
     reason: str | None
     video_number: int | None
     voter_index: int | None
+    seat: int | None
     seq: int | None
     tx: str | None
 
@@ -81,12 +85,14 @@ async def voter_receipts(engine: AsyncEngine, round_id: int, voter_id: str) -> d
             outbox.c.reason,
             videos.c.chain_id.label("video_number"),
             voters.c.voter_index,
+            seats.c.seat,
             chain_transactions.c.seq,
             chain_transactions.c.hashes,
         )
         .select_from(outbox)
         .outerjoin(videos, videos.c.id == outbox.c.video_id)
         .outerjoin(voters, voters.c.voter_id == outbox.c.voter_id)
+        .outerjoin(seats, (seats.c.round_id == outbox.c.round_id) & (seats.c.voter_id == outbox.c.voter_id))
         .outerjoin(chain_transactions, chain_transactions.c.id == outbox.c.transaction_id)
         .where(outbox.c.kind == "vote", outbox.c.round_id == round_id, outbox.c.voter_id == voter_id)
         .where(outbox.c.state != "superseded")
@@ -101,6 +107,7 @@ async def voter_receipts(engine: AsyncEngine, round_id: int, voter_id: str) -> d
             reason=row.reason,
             video_number=row.video_number,
             voter_index=row.voter_index,
+            seat=row.seat,
             seq=row.seq,
             tx=row.hashes[-1] if row.hashes else None,
         )

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -26,9 +26,10 @@ from contracts.ledger import Ledger, from_hex
 from contracts.node import ChainUnreachableError, LedgerError, LedgerRefusedError, Receipt, WrongLedgerError
 from contracts.sending import Sending
 from contracts.signer import Signer, SignerError
+from contracts.stream import decode_arrivals
 from migrations.database import database_now_ms, now_ms
 from migrations.leases import release_lease, take_lease
-from migrations.schema import chain_transactions, leases, outbox, rounds
+from migrations.schema import chain_transactions, leases, outbox, rounds, seats
 
 log = logging.getLogger(__name__)
 
@@ -409,6 +410,7 @@ class Relayer:
                 )
             )
             await mark(connection, carried, "pending", transaction_id=None)
+            await connection.execute(delete(seats).where(seats.c.transaction_id == row.id))
 
     async def _included(self, row: Row[Any], receipt: Receipt) -> None:
         """It is in a block: writes down which, and the numbers that the ledger gave."""
@@ -430,6 +432,12 @@ class Relayer:
                     first = int(event.args["first"])
                     named = [bytes(voter).hex() for voter in event.args["voter_ids"]]
                     await self._drafts.settle_voters({voter: first + place for place, voter in enumerate(named)})
+        elif row.kind == "votes":
+            async for event in self._ledger.events(receipt.block_number, receipt.block_number):
+                if event.name == "VotesRecorded" and event.tx == receipt.tx:
+                    newcomers = decode_arrivals(list(event.args["arrivals"]))
+                    given = {voter: event.args["first_seat"] + place for place, voter in enumerate(newcomers)}
+                    await self._drafts.settle_seats(row.round_id, given, transaction_id=row.id)
         await self._change(row.id, state="sent", **_place(row, receipt))
 
     async def _final(self, row: Row[Any], receipt: Receipt) -> None:

@@ -1,17 +1,29 @@
-"""The batch stream: votes as the ledger reads them, 32 bits each, eight to a word. Pure functions, no chain."""
+"""The batch stream: votes as the ledger reads them, 112 to a word, by seat. Pure functions, no chain.
+
+A round's voters take seats 0, 1, 2 ... with their first vote. A batch is about one round: `arrivals` lists the voters
+who take the next seats, eight 32-bit indices to a word; each of the `words` is
+
+    place (10 bits) | slot (22 bits) | 112 choices of 2 bits, that of the lowest seat lowest
+
+and says what the seats slot * 112 ... slot * 112 + 111 now choose about the round's item at that place: 0 leaves a
+ballot as it is, 1 up, 2 down, 3 withdrawn; of a battle 1 A, 2 B, 3 tie. An item's number is round * 1024 + place.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence, Set
 from typing import NamedTuple
 
 from eth_utils.crypto import keccak
 
+SEATS = 112  # ballots in a word
 MAX_WORDS = 256
-MAX_ENTRIES = 8 * MAX_WORDS
-MAX_VIDEO = 2**31 - 1
-MAX_VOTER = 2**29 - 1
+MAX_ARRIVALS = 8 * MAX_WORDS
+MAX_VOTER = 2**31 - 1
+MAX_PLACE = 2**10 - 1
+OWN_SEATS = SEATS * 2**21  # the first seat that only wallets get
 EMPTY_DIGEST = bytes(32)
+_WITHDRAWN = 3  # as a word has it
 
 
 class StreamError(ValueError):
@@ -19,68 +31,93 @@ class StreamError(ValueError):
 
 
 class Ballot(NamedTuple):
-    """One voter's choice about one video, in the ledger's numbers: 0 withdrawn, 1 up, 2 down."""
+    """One seat's choice about one item, as the ledger numbers them: 0 withdrawn, 1 up, 2 down; or 1 A, 2 B, 3 tie."""
 
     video: int
-    voter: int
+    seat: int
     choice: int
 
 
-def _entries(ballots: Iterable[Ballot]) -> Iterator[int]:
-    video = None
-    for ballot in ballots:
-        if not 1 <= ballot.video <= MAX_VIDEO or not 1 <= ballot.voter <= MAX_VOTER or ballot.choice not in (0, 1, 2):
-            raise StreamError(f"{ballot} cannot be written into a batch.")
-        if ballot.video != video:
-            video = ballot.video
-            yield 1 << 31 | video
-        yield ballot.voter << 2 | ballot.choice
+def number_of(round_number: int, place: int) -> int:
+    """The number of the video or battle at a place of a round."""
+    return round_number << 10 | place
 
 
-def encode(ballots: Iterable[Ballot]) -> list[int]:
-    """The words of a batch, in the order given: sort by video and voter first, so that slots are touched once.
+def round_and_place(video: int) -> tuple[int, int]:
+    """The round of a video or battle, and its place there, by its number."""
+    return video >> 10, video & MAX_PLACE
 
-    Raises StreamError for a ballot out of range, and for more than 256 words.
+
+def encode(ballots: Iterable[Ballot], battles: Set[int] = frozenset()) -> list[int]:
+    """The words that record these ballots, all of one round: of two about the same seat and video the later counts.
+
+    `battles` names the numbers that are battles: a tie can be recorded there, a withdrawal cannot (`cast_signed` can).
+    Raises StreamError for a ballot out of range, for two rounds, and for more than 256 words.
     """
-    listed = list(_entries(ballots))
-    if len(listed) > MAX_ENTRIES:
-        raise StreamError(f"{len(listed)} entries are more than a batch of {MAX_ENTRIES} can hold.")
-    listed += [0] * (-len(listed) % 8)
-    return [
-        int.from_bytes(b"".join(entry.to_bytes(4, "big") for entry in listed[start : start + 8]), "big")
-        for start in range(0, len(listed), 8)
-    ]
+    last: dict[tuple[int, int, int], int] = {}
+    rounds: set[int] = set()
+    for ballot in ballots:
+        number, place = round_and_place(ballot.video)
+        rounds.add(number)
+        choices = (1, 2, 3) if ballot.video in battles else (0, 1, 2)
+        if number < 1 or place < 1 or not 0 <= ballot.seat < OWN_SEATS or ballot.choice not in choices:
+            raise StreamError(f"{ballot} cannot be written into a batch.")
+        slot, seat = divmod(ballot.seat, SEATS)
+        last[place, slot, seat] = ballot.choice or _WITHDRAWN
+    if len(rounds) > 1:
+        raise StreamError("A batch is about one round.")
+    words: dict[tuple[int, int], int] = {}
+    for (place, slot, seat), choice in last.items():
+        words[place, slot] = words.get((place, slot), 0) | choice << 2 * seat
+    if len(words) > MAX_WORDS:
+        raise StreamError(f"{len(words)} words are more than the {MAX_WORDS} that a batch can hold.")
+    return [place << 246 | slot << 224 | choices for (place, slot), choices in sorted(words.items())]
 
 
-def decode(words: Iterable[int]) -> list[Ballot]:
+def decode(round_number: int, words: Iterable[int], battles: Set[int] = frozenset()) -> list[Ballot]:
     """The ballots of a batch, in order. Raises StreamError where the ledger itself would refuse the shape."""
     ballots: list[Ballot] = []
-    video = 0
     for word in words:
-        data = word.to_bytes(32, "big")
-        listed = [int.from_bytes(data[start : start + 4], "big") for start in range(0, 32, 4)]
-        for place, entry in enumerate(listed):
-            if entry == 0:
-                if any(listed[place:]):
-                    raise StreamError("An entry follows the padding of its word.")
-                break
-            if entry >> 31:
-                video = entry & MAX_VIDEO
-                if video == 0:
-                    raise StreamError("A header names no video.")
-                continue
-            voter, choice = entry >> 2, entry & 3
-            if video == 0:
-                raise StreamError("A vote comes before the first header.")
-            if voter == 0 or choice == 3:
-                raise StreamError("A vote names no voter or no choice.")
-            ballots.append(Ballot(video, voter, choice))
-    if video == 0:
-        raise StreamError("The batch has no header.")
+        place, slot, choices = word >> 246, word >> 224 & 2**22 - 1, word & 2**224 - 1
+        if not choices:
+            raise StreamError("A word holds no choice.")
+        if not place or slot * SEATS >= OWN_SEATS:
+            raise StreamError("A word names no video, or seats that are not the relayer's.")
+        video = number_of(round_number, place)
+        for seat in range(SEATS):
+            choice = choices >> 2 * seat & 3
+            if choice:
+                withdrawn = choice == _WITHDRAWN and video not in battles
+                ballots.append(Ballot(video, slot * SEATS + seat, 0 if withdrawn else choice))
+    if not ballots:
+        raise StreamError("The batch is empty.")
     return ballots
 
 
-def next_digest(digest: bytes, words: list[int]) -> bytes:
-    """The ledger's rolling digest after these words: keccak256(abi.encode(digest, words))."""
-    head = digest + (64).to_bytes(32, "big") + len(words).to_bytes(32, "big")
-    return keccak(head + b"".join(word.to_bytes(32, "big") for word in words))
+def encode_arrivals(voters: Sequence[int]) -> list[int]:
+    """The words that seat these voters, by their indices. Raises StreamError for one out of range, and for too many."""
+    if len(voters) > MAX_ARRIVALS:
+        raise StreamError(f"{len(voters)} arrivals are more than the {MAX_ARRIVALS} that a batch can hold.")
+    if any(not 1 <= voter <= MAX_VOTER for voter in voters):
+        raise StreamError("An arrival names no voter.")
+    data = b"".join(voter.to_bytes(4, "big") for voter in voters)
+    data += bytes(-len(data) % 32)
+    return [int.from_bytes(data[start : start + 32], "big") for start in range(0, len(data), 32)]
+
+
+def decode_arrivals(words: Sequence[int]) -> list[int]:
+    """The voters who are seated, in order. Raises StreamError where the ledger itself would refuse the list."""
+    data = b"".join(word.to_bytes(32, "big") for word in words)
+    listed = [int.from_bytes(data[start : start + 4], "big") for start in range(0, len(data), 4)]
+    while listed and not listed[-1]:
+        listed.pop()
+    if 0 in listed or len(words) != -(-len(listed) // 8):
+        raise StreamError("The arrivals have a gap.")
+    return listed
+
+
+def next_digest(digest: bytes, round_number: int, arrivals: Sequence[int], words: Sequence[int]) -> bytes:
+    """The ledger's rolling digest after a batch: keccak256(abi.encode(digest, round, arrivals, words))."""
+    second = 128 + 32 * (1 + len(arrivals))
+    numbers = [round_number, 128, second, len(arrivals), *arrivals, len(words), *words]
+    return keccak(digest + b"".join(number.to_bytes(32, "big") for number in numbers))

@@ -18,6 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 BUSY_TIMEOUT_S = 30
 
 
+class OldDatabaseError(ValueError):
+    """The database belongs to a ledger that this version of FLock cannot go on with; nothing in it was changed."""
+
+
 def now_ms() -> int:
     """The time, in milliseconds since the Unix epoch."""
     return time.time_ns() // 1_000_000

@@ -225,6 +225,16 @@ voters = Table(
     Column("voter_index", BigInteger),  # the ledger's number, once registered
 )
 
+seats = Table(
+    "seats",
+    metadata,
+    Column("round_id", RowId, ForeignKey("rounds.id"), primary_key=True),
+    Column("voter_id", Text, primary_key=True),
+    Column("seat", BigInteger, nullable=False),  # the ledger's number within the round, from 0
+    Column("transaction_id", RowId),  # the batch that gave it, where it was ours
+    UniqueConstraint("round_id", "seat"),
+)
+
 outbox = Table(
     "outbox",
     metadata,

@@ -23,6 +23,7 @@ LONG_S = 60.0
 # What a process may inherit from ours; settings and secrets are given to each one by name.
 INHERITED = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    "PYTHONPATH",  # where it says which checkout is at work, it must be the same one in all processes
     "OMP_NUM_THREADS",  # on a crowded machine torch's threads wait for each other: one of them is quicker than two
 )
 

@@ -85,7 +85,8 @@ async def open_round(
         round_id=round_id,
         key=key,
         opens_ms=opens,
-        closes_ms=closes + grace_s * 1000,
+        closes_ms=closes,
+        grace_s=grace_s,
         meta_hash=outbox.text_hash(task),
     )
     found = await find(connection, round_id)

@@ -9,28 +9,33 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from eth_utils.crypto import keccak
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 from web3 import Web3
 from web3.types import Nonce
 from web3.utils.address import get_create_address
 
-from contracts.artefact import ledger_artefact
+from contracts.artefact import ARTEFACT, ledger_artefact
 from contracts.blocks import Blocks, Call
 from contracts.blockstore import ChainError
 from contracts.deploy import deploy
 from contracts.ledger import Ledger
 from contracts.signer import KeySigner, open_key_file
+from contracts.stream import Ballot, encode, encode_arrivals
+from contracts.wallet import Domain, link_message
 from migrations.database import open_database, upgrade_database
+from tests.contracts.accounts import sign
 
 ABI = ledger_artefact().abi
+STORAGE: dict[str, int] = json.loads(ARTEFACT.read_text(encoding="utf-8"))["storage"]
 CODEC = Web3().eth.contract(abi=ABI)
 START = 1_900_000_000  # seconds since the epoch
 
@@ -73,25 +78,63 @@ class Bench:
         )
         return made
 
-    def _send(self, who: LocalAccount, to: str, data: bytes, value: int = 0) -> dict[str, Any]:
+    def _sign(self, who: LocalAccount, to: str, data: bytes, value: int = 0, gas: int = 20_000_000) -> bytes:
         nonce = self._nonces.setdefault(who.address, 0)
         transaction = {
-            "chainId": 5, "nonce": nonce, "to": to, "data": data, "value": value, "gas": 20_000_000,
+            "chainId": 5, "nonce": nonce, "to": to, "data": data, "value": value, "gas": gas,
             "maxFeePerGas": 3 * 10**9, "maxPriorityFeePerGas": 0,
         }  # fmt: skip
-        tx = self.blocks.send_raw(bytes(who.sign_transaction(transaction).raw_transaction))
         self._nonces[who.address] += 1
-        receipt = self.blocks.store.receipt(tx)
+        return bytes(who.sign_transaction(transaction).raw_transaction)
+
+    def _send(self, who: LocalAccount, to: str, data: bytes, value: int = 0) -> dict[str, Any]:
+        receipt = self.blocks.store.receipt(self.blocks.send_raw(self._sign(who, to, data, value)))
         assert receipt is not None
         return receipt
 
     def do(self, who: LocalAccount, function: str, *args: Any) -> dict[str, Any]:
         """Sends a transaction that must succeed; raises RefusedError with the reason when it is reverted."""
         data = bytes.fromhex(CODEC.encode_abi(function, args=list(args))[2:])
-        self.ask(who, data)
         receipt = self._send(who, self.address, data)
-        assert receipt["status"] == "0x1"
+        if receipt["status"] != "0x1":
+            self.ask(who, data)
+            raise AssertionError("the same call is refused and taken")
         return receipt
+
+    def put(self, code: bytes) -> str:
+        """Puts a small contract of this code onto the chain; gives its address."""
+        address = get_create_address(self.stranger.address, Nonce(self._nonces.get(self.stranger.address, 0)))
+        creation = b"\x60" + bytes([len(code)]) + bytes.fromhex("80600b6000396000f3") + code  # copies and returns it
+        assert self._send(self.stranger, "", creation)["status"] == "0x1"
+        return str(address)
+
+    def suppose(self, **stored: Any) -> None:
+        """From now on `ask` answers as if the contract held other values: name=value, or name={key: value} of a map.
+
+        So a test can look at a limit that nobody reaches by sending transactions.
+        """
+        found = {}
+        for name, value in stored.items():
+            slot = STORAGE[name]
+            for key, content in value.items() if isinstance(value, dict) else [(None, value)]:
+                place = (
+                    slot if key is None else int.from_bytes(keccak(slot.to_bytes(32, "big") + key.to_bytes(32, "big")))
+                )
+                found[place] = content
+        honest = self.blocks._state
+
+        def state(header: Any) -> Any:
+            made = honest(header)
+            for slot, content in found.items():
+                made.set_storage(bytes.fromhex(self.address[2:]), slot, content)
+            return made
+
+        self.blocks._state = state  # type: ignore[method-assign]  # this is what supposing means
+
+    def asked(self, function: str, *args: Any, who: LocalAccount | None = None) -> int:
+        """What a transaction that changes something would return. Raises RefusedError."""
+        data = bytes.fromhex(CODEC.encode_abi(function, args=list(args))[2:])
+        return int.from_bytes(self.ask(who or self.relayer, data)[:32])
 
     def ask(self, who: LocalAccount, data: bytes) -> bytes:
         call = Call(bytes.fromhex(who.address[2:]), bytes.fromhex(self.address[2:]), data, 0, None)
@@ -118,8 +161,8 @@ class Bench:
                         found.append((str(event["event"]), dict(event["args"])))
         return found
 
-    def round(self, key: bytes = b"r" * 32, seconds: int = 3600) -> int:
-        self.do(self.relayer, "open_round", key, self.now, self.now + seconds, b"m" * 32)
+    def round(self, key: bytes = b"r" * 32, seconds: int = 3600, grace: int = 0) -> int:
+        self.do(self.relayer, "open_round", key, self.now, self.now + seconds, grace, b"m" * 32)
         return int(self.read("round_of", key))
 
     def video(self, round_number: int, key: bytes = b"v" * 32) -> int:
@@ -131,8 +174,35 @@ class Bench:
         for start in range(0, count, 256):
             self.do(self.relayer, "register", named[start : start + 256])
 
-    def vote(self, words: list[int]) -> dict[str, Any]:
-        return self.do(self.relayer, "batch", self.read("seq"), words)
+    def battle(self, round_number: int, key: bytes = b"b" * 32, sides: bytes = b"s" * 32) -> int:
+        self.do(self.relayer, "add_battle", key, round_number, b"p" * 32, b"a" * 32, b"b" * 32, sides)
+        return int(self.read("video_of", key))
+
+    def vote(
+        self, ballots: Sequence[Ballot], arrivals: Sequence[int] = (), battles: Sequence[int] = ()
+    ) -> dict[str, Any]:
+        """A batch of these ballots, all of one round; `arrivals` are the voters who take the next seats."""
+        words = encode(ballots, set(battles))
+        return self.do(
+            self.relayer, "batch", self.read("seq"), ballots[0].video >> 10, encode_arrivals(arrivals), words
+        )
+
+    def link(self, voter: int, wallet: LocalAccount, nonce: int = 1) -> None:
+        """Hands a voter of `voters` to a wallet."""
+        named = voter.to_bytes(32, "big")
+        signature = sign(wallet, link_message(self.domain, wallet.address, named, nonce, self.now))
+        self.do(self.relayer, "link", named, wallet.address, nonce, self.now, signature)
+
+    @property
+    def domain(self) -> Domain:
+        return Domain(5, self.address)
+
+    def seat(self, round_number: int, video: int, voters: Sequence[int]) -> None:
+        """Gives these voters the round's next seats: each votes up on the video and takes it back."""
+        first = int(self.read("round_info", round_number)[4])
+        seats = range(first, first + len(voters))
+        self.vote([Ballot(video, seat, 1) for seat in seats], voters)
+        self.vote([Ballot(video, seat, 0) for seat in seats])
 
 
 def _typed(log: dict[str, Any]) -> Any:

@@ -65,7 +65,7 @@ async def test_blocks_code_and_receipts_survive_a_sigkill(start_chain: Callable[
     chain = start_chain()
     deployment = await deploy(chain.url, chain.signer, tmp_path / "ledger.json")
     async with Ledger(chain.url, deployment.address) as ledger:
-        data = calls.open_round(b"r" * 32, 1, int(time.time()) + 3600, b"m" * 32)
+        data = calls.open_round(b"r" * 32, 1, int(time.time()) + 3600, 0, b"m" * 32)
         tx = await send(chain, ledger.address, data)
         questions: list[tuple[str, list[Any]]] = [
             ("eth_getBlockByNumber", ["latest", True]),
@@ -176,7 +176,7 @@ async def test_a_revert_tells_its_reason_as_geth_does(chain: Any, ledger: Ledger
 
 async def test_an_estimate_is_enough_and_a_little_less_is_not(chain: Any, ledger: Ledger) -> None:
     """A transaction with exactly the estimated gas succeeds; with 1 % less it fails."""
-    data = calls.open_round(b"e" * 32, 1, int(time.time()) + 3600, b"m" * 32)
+    data = calls.open_round(b"e" * 32, 1, int(time.time()) + 3600, 0, b"m" * 32)
     gas = await ledger.node.estimate(chain.signer.address, ledger.address, data)
     for share, status in ((99, "0x0"), (100, "0x1")):
         signed = await chain.signer.sign(

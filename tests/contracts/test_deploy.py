@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from eth_account import Account
+from web3.types import Nonce
+from web3.utils.address import get_create_address
 
 from contracts.deploy import deploy, read_deployment, verify
 from contracts.ledger import Ledger
@@ -102,6 +104,45 @@ async def test_other_code_is_not_taken_for_the_ledger(chain: Any) -> None:
         await verify(chain.url, "0x" + "ee" * 20)
     with pytest.raises(ChainUnreachableError, match=r"127\.0\.0\.1 does not answer"):
         await verify("http://127.0.0.1:1/?key=secret", "0x" + "ee" * 20)
+
+
+async def test_an_older_ledger_is_named_as_such(chain: Any, tmp_path: Path) -> None:
+    """Its version, and what to do: a contract that answers as version 1 did is no puzzle, and nothing is sent to it."""
+    older = await _put(chain, bytes.fromhex("60206000526001602052" + "603160f81b604052" + "60606000f3"))
+    with pytest.raises(WrongLedgerError, match=f"{older} on chain .* is version 1 of the ledger.*writes version 2"):
+        await verify(chain.url, older)
+    record = tmp_path / "ledger.json"
+    record.write_text(json.dumps({"chain_id": (await deploy(chain.url, chain.signer, tmp_path / "l")).chain_id,
+                                  "address": older, "tx": "0x1", "block": 1}))  # fmt: skip
+    with pytest.raises(WrongLedgerError, match=f"Move {record} away first"):
+        await deploy(chain.url, chain.signer, record)
+
+
+@pytest.mark.parametrize("code", ["00", "60006000fd", "60ff60005260206000f3"])
+async def test_other_code_at_the_address_is_not_the_ledger(chain: Any, code: str) -> None:
+    """Whatever it answers when it is asked for its version: nothing, no, or nonsense."""
+    other = await _put(chain, bytes.fromhex(code))
+    with pytest.raises(WrongLedgerError, match="is not this version's VoteLedger"):
+        await verify(chain.url, other)
+
+
+async def _put(chain: Any, code: bytes) -> str:
+    """A contract of this code, deployed by the chain's own account."""
+    node = Node(chain.url)
+    try:
+        nonce = await node.nonce(chain.signer.address)
+        creation = b"\x60" + bytes([len(code)]) + bytes.fromhex("80600b6000396000f3") + code
+        fees = await node.fees()
+        signed = await chain.signer.sign(
+            {
+                "chainId": await node.chain_id(), "nonce": nonce, "to": "", "data": creation, "value": 0,
+                "gas": 200_000, "maxFeePerGas": fees.maximum, "maxPriorityFeePerGas": fees.tip,
+            }
+        )  # fmt: skip
+        await node.send(signed.raw)
+        return str(get_create_address(node.checksum(chain.signer.address), Nonce(nonce)))
+    finally:
+        await node.close()
 
 
 async def test_a_providers_secret_never_shows(chain: Any) -> None:

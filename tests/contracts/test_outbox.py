@@ -39,7 +39,7 @@ async def test_everything_is_entered_once_however_often_it_is_asked(database: As
             await outbox.record_close(connection, round_id=1)
     found = await rows(database)
     assert [row.kind for row in found] == ["round", "video", "vote", "close", "vote"]
-    assert found[0].payload == {"key": HASH, "opens": 1, "closes": 10, "meta_hash": HASH}
+    assert found[0].payload == {"key": HASH, "opens": 1, "closes": 10, "grace": 0, "meta_hash": HASH}
     assert {row.state for row in found} == {"pending"}
     assert not await drained(database, 1)
     assert await drained(database, 2)

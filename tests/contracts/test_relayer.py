@@ -19,10 +19,12 @@ from contracts.drafts import DraftSettings
 from contracts.ledger import Ledger, Tally, from_hex
 from contracts.node import ChainUnreachableError, LedgerError, LedgerRefusedError, NodeRefusedError, WrongLedgerError
 from contracts.relayer import Relayer, RelayerSettings
+from contracts.stream import number_of
 from migrations.database import now_ms
 from migrations.schema import chain_transactions, leases, rounds, videos, voters, votes
 from migrations.schema import outbox as entries
 
+FIRST = number_of(1, 1)  # the first round's first video
 PEPPER = b"a pepper that nobody can guess, 32+"
 QUICK = RelayerSettings(
     drafts=DraftSettings(flush_votes=500, flush_age_s=0.0), poll_s=0.05, rebroadcast_s=0.05, recheck_s=0.0
@@ -116,12 +118,12 @@ async def forget_lease(engine: AsyncEngine) -> None:
         await connection.execute(leases.delete())
 
 
-async def ballots(ledger: Ledger, video: int, members: int) -> list[int]:
-    """What each member chose, by the contract."""
-    found = []
+async def ballots(ledger: Ledger, place: int, members: int) -> list[int]:
+    """What each member chose about an item of round 1, by the contract."""
+    seats, found = await ledger.seats_of(1), []
     for member in range(1, members + 1):
         index = await ledger.voter_index(from_hex(outbox.voter_id(PEPPER, 7, member)))
-        found.append(await ledger.vote_of(video, index) if index else 0)
+        found.append(await ledger.vote_of(FIRST - 1 + place, seats[index]) if index in seats else 0)
     return found
 
 
@@ -151,13 +153,14 @@ async def test_a_round_travels_from_the_outbox_to_a_final_result(
     assert await ledger.finalized_tx(1) == progress.finalized_tx
     async with database.connect() as connection:
         numbers = {row.id: row.chain_id for row in await connection.execute(select(videos))}
-    assert numbers == {"a": 1, "b": 2}
-    assert (await ledger.tally(1), await ledger.tally(2)) == (Tally(2, 1), Tally(1, 1))
-    assert (await ledger.round_info(1)).winner == 1
+    assert numbers == {"a": FIRST, "b": FIRST + 1}
+    assert (await ledger.tally(FIRST), await ledger.tally(FIRST + 1)) == (Tally(2, 1), Tally(1, 1))
+    assert (await ledger.round_info(1)).winner == FIRST
     assert len(await receipts.receipts(database, "a")) == 2
     receipt = (await receipts.voter_receipts(database, round_id, outbox.voter_id(PEPPER, 7, 1)))["a"]
     assert (receipt.choice, receipt.state, receipt.seq) == (1, "final", 0)
-    assert await ledger.vote_of(receipt.video_number or 0, receipt.voter_index or 0) == 1
+    assert await ledger.vote_of(receipt.video_number or 0, receipt.seat or 0) == 1
+    assert receipt.voter_index == 1 + (receipt.seat or 0)
     status = await relayer.status()
     assert (status.backlog, status.in_flight, status.refused, status.trouble) == (0, 0, 0, None)
     assert status.balance is not None
@@ -180,7 +183,7 @@ async def test_votes_wait_to_be_gathered_and_go_when_the_round_closes(
     await community.close(round_id)
     await settle(relayer)
     assert await community.states("vote") == {"final": 2}
-    assert await ledger.tally(1) == Tally(1, 1)
+    assert await ledger.tally(FIRST) == Tally(1, 1)
 
 
 async def test_enough_votes_go_without_waiting(community: Community, ledger: Ledger, chain: Any) -> None:
@@ -194,7 +197,7 @@ async def test_enough_votes_go_without_waiting(community: Community, ledger: Led
     assert await ledger.seq() == 0
     await community.vote(round_id, "a", (3, 1))
     await settle(relayer)
-    assert await ledger.tally(1) == Tally(3, 0)
+    assert await ledger.tally(FIRST) == Tally(3, 0)
 
 
 async def test_a_batch_that_would_cost_too_much_is_split(community: Community, ledger: Ledger, chain: Any) -> None:
@@ -204,7 +207,7 @@ async def test_a_batch_that_would_cost_too_much_is_split(community: Community, l
     await community.video(round_id, "a")
     await community.vote(round_id, "a", *[(member, 1) for member in range(1, 101)])
     await settle(Relayer(community.engine, ledger, chain.signer, settings))
-    assert await ledger.tally(1) == Tally(100, 0)
+    assert await ledger.tally(FIRST) == Tally(100, 0)
     batches = await community.sent("votes")
     assert len(batches) > 1
     assert [row.seq for row in batches] == list(range(len(batches)))
@@ -293,7 +296,7 @@ async def test_a_crash_around_any_sending_leaves_everything_recorded_once(
     assert {row.nonce: row.raw for row in rows if row.nonce in stored} == stored
     assert all(row.state == "final" and len(row.hashes) == 1 for row in rows)
     assert await ledger.seq() == 1
-    assert await ledger.tally(1) == Tally(2, 1)
+    assert await ledger.tally(FIRST) == Tally(2, 1)
     assert (await audit(chain.url, ledger.address, database=community.engine, pepper=PEPPER)).ok
 
 
@@ -325,7 +328,7 @@ async def test_what_the_database_forgot_is_learned_from_the_contract(
     round_id = await community.round()
     await community.video(round_id, "a")
     await community.vote(round_id, "a", (1, 1))
-    await by_hand(ledger, chain, calls.open_round(from_hex(f"{1:064x}"), 1, now_ms() // 1000 + 3600, bytes(32)))
+    await by_hand(ledger, chain, calls.open_round(from_hex(f"{1:064x}"), 1, now_ms() // 1000 + 3600, 0, bytes(32)))
     key = from_hex(outbox.text_hash("keya"))
     await by_hand(ledger, chain, calls.add_video(key, 1, bytes(32), bytes(32), bytes(32), "x"))
     await by_hand(ledger, chain, calls.register([b"x" * 32, from_hex(outbox.voter_id(PEPPER, 7, 1))]))
@@ -334,7 +337,7 @@ async def test_what_the_database_forgot_is_learned_from_the_contract(
     assert [len(await community.sent(kind)) for kind in ("round", "video", "voters", "votes")] == [0, 0, 0, 1]
     async with community.engine.connect() as connection:
         assert await connection.scalar(select(voters.c.voter_index)) == 2
-    assert await ledger.tally(1) == Tally(1, 0)
+    assert await ledger.tally(FIRST) == Tally(1, 0)
 
 
 # ------------------------------------------------------------- others at work
@@ -406,7 +409,7 @@ async def test_a_foreign_writer_stops_the_sending_with_a_clear_sentence(
     await community.vote(round_id, "a", (1, 1))
     relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
     await settle(relayer)
-    await by_hand(ledger, chain, calls.batch(1, stream.encode([stream.Ballot(1, 1, 2)])))
+    await by_hand(ledger, chain, calls.batch(1, 1, [], stream.encode([stream.Ballot(FIRST, 0, 2)])))
     await community.vote(round_id, "a", (2, 1))
     with pytest.raises(WrongLedgerError, match="Somebody else writes to the ledger: it holds 2 batches where 1 are"):
         await settle(relayer)
@@ -447,7 +450,7 @@ async def test_votes_for_a_round_that_is_closed_on_chain_are_refused_and_others_
     await community.vote(second, "b", (1, 1), (2, 1))
     await settle(relayer)
     assert await community.states("vote") == {"rejected": 3, "final": 2}
-    assert await ledger.tally(2) == Tally(2, 0)
+    assert await ledger.tally(number_of(2, 1)) == Tally(2, 0)
     receipt = (await receipts.voter_receipts(community.engine, first, outbox.voter_id(PEPPER, 7, 1)))["a"]
     assert receipt.reason == "The round had already closed on the ledger."
     assert (await relayer.status()).refused == 3
@@ -469,7 +472,7 @@ async def test_a_video_that_comes_too_late_takes_its_votes_with_it(
     await settle(relayer)
     assert await community.states("video") == {"final": 1, "rejected": 1}
     assert await community.states("vote") == {"final": 1, "rejected": 2}
-    assert (await ledger.round_info(1)).winner == 1
+    assert (await ledger.round_info(1)).winner == FIRST
 
 
 async def test_a_vote_on_a_video_that_was_never_entered_does_not_hold_up_the_close(
@@ -547,7 +550,7 @@ async def test_a_transaction_that_is_reverted_on_chain_is_drafted_anew(
     await by_hand(ledger, chain, calls.register([from_hex(outbox.voter_id(PEPPER, 7, 1))]))
     await settle(relayer)
     assert [(row.state, row.seq) for row in await community.sent("votes")] == [("reverted", None), ("final", 0)]
-    assert await ledger.tally(1) == Tally(1, 0)
+    assert await ledger.tally(FIRST) == Tally(1, 0)
 
 
 # -------------------------------------------------------------------- the loop
@@ -589,7 +592,7 @@ async def test_an_unreachable_chain_costs_nothing_but_time(
                 return (await relayer.status()).trouble is None
 
             await until(well)
-            assert await ledger.tally(1) == Tally(1, 0)
+            assert await ledger.tally(FIRST) == Tally(1, 0)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

@@ -18,7 +18,7 @@ from contracts.audit import audit
 from contracts.ledger import Ledger, Tally
 from migrations.schema import chain_transactions
 from tests.contracts.relayer_process import STEPS
-from tests.contracts.test_relayer import PEPPER, Community, ballots
+from tests.contracts.test_relayer import FIRST, PEPPER, Community, ballots
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,7 +97,7 @@ async def test_two_relayers_on_one_database_do_the_work_of_one(
     ended = [await end(process) for process in both]
     assert [status for status, *_ in ended] == [0, 0], ended
     assert set(await community.states()) <= {"final", "superseded"}
-    assert await ledger.tally(1) == Tally(6, 6)
+    assert await ledger.tally(FIRST) == Tally(6, 6)
     async with community.engine.connect() as connection:
         states = dict(
             (await connection.execute(select(chain_transactions.c.state, func.count()).group_by("state"))).all()

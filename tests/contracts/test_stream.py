@@ -1,36 +1,76 @@
-"""The batch stream: what is written is what is read, and the contract counts like a plain dictionary."""
+"""The batch stream: what is written is what is read, and nothing else is read."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.stream import MAX_ENTRIES, Ballot, StreamError, decode, encode
+from contracts.stream import (
+    MAX_ARRIVALS,
+    MAX_VOTER,
+    OWN_SEATS,
+    Ballot,
+    StreamError,
+    decode,
+    decode_arrivals,
+    encode,
+    encode_arrivals,
+    number_of,
+    round_and_place,
+)
 
-BALLOTS = st.builds(Ballot, video=st.integers(1, 2**31 - 1), voter=st.integers(1, 2**29 - 1), choice=st.integers(0, 2))
+PLACES = st.integers(1, 1023)
+SEATS = st.integers(0, 500) | st.integers(0, OWN_SEATS - 1)
+PAIRS = st.tuples(PLACES, SEATS)
+WORDS = st.integers(0, 2**256 - 1)
 
 
-@given(st.lists(BALLOTS, min_size=1, max_size=200))
-def test_ballots_survive_the_stream(ballots: list[Ballot]) -> None:
-    """Decoding gives back every ballot in its order."""
-    assert decode(encode(ballots)) == ballots
+@given(st.integers(1, 2**32 - 1), st.dictionaries(PAIRS, st.integers(0, 3), min_size=1, max_size=100))
+def test_ballots_survive_the_stream(number: int, chosen: dict[tuple[int, int], int]) -> None:
+    """Decoding gives back every ballot, by place and seat; even places are battles here, where 3 is a tie."""
+    battles = {number_of(number, place) for place, _ in chosen if place % 2 == 0}
+    ballots = [
+        Ballot(number_of(number, place), seat, (choice or 3) if place % 2 == 0 else choice % 3)
+        for (place, seat), choice in chosen.items()
+    ]
+    assert decode(number, encode(ballots, battles), battles) == sorted(ballots)
 
 
-@given(st.lists(st.integers(0, 2**256 - 1), max_size=6))
-def test_any_words_are_read_or_refused(words: list[int]) -> None:
+@given(st.lists(st.builds(Ballot, st.just(1025), st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=20))
+def test_of_two_ballots_about_the_same_the_later_counts(ballots: list[Ballot]) -> None:
+    """As with a member who changes their mind between two batches."""
+    last = {ballot.seat: ballot.choice for ballot in ballots}
+    assert {ballot.seat: ballot.choice for ballot in decode(1, encode(ballots))} == last
+
+
+@given(st.integers(1, 2**32 - 1), st.lists(WORDS, max_size=6))
+def test_any_words_are_read_or_refused(number: int, words: list[int]) -> None:
     """Whatever an attacker writes is either a list of valid ballots or a StreamError, never another failure."""
     try:
-        found = decode(words)
+        found = decode(number, words)
     except StreamError:
         return
-    assert all(1 <= ballot.voter < 2**29 and 1 <= ballot.video < 2**31 and ballot.choice < 3 for ballot in found)
+    for ballot in found:
+        told, place = round_and_place(ballot.video)
+        assert told == number
+        assert 1 <= place < 1024
+        assert 0 <= ballot.seat < OWN_SEATS
+        assert ballot.choice < 3
 
 
 @pytest.mark.parametrize(
-    "ballot", [Ballot(0, 1, 1), Ballot(2**31, 1, 1), Ballot(1, 0, 1), Ballot(1, 2**29, 1), Ballot(1, 1, 3)]
+    "ballot",
+    [
+        Ballot(0, 1, 1),
+        Ballot(1, 1, 1),
+        Ballot(1024, 1, 1),
+        Ballot(-1, 1, 1),
+        Ballot(1025, -1, 1),
+        Ballot(1025, OWN_SEATS, 1),
+        Ballot(1025, 1, 3),
+        Ballot(1025, 1, -1),
+    ],
 )
 def test_a_ballot_out_of_range_is_not_written(ballot: Ballot) -> None:
     """It would be read as something else."""
@@ -38,98 +78,45 @@ def test_a_ballot_out_of_range_is_not_written(ballot: Ballot) -> None:
         encode([ballot])
 
 
-def test_a_batch_has_room_for_2048_entries() -> None:
-    """A header and 2,047 votes fit; one more does not."""
-    ballots = [Ballot(1, voter, 1) for voter in range(1, MAX_ENTRIES)]
-    assert len(encode(ballots)) == 256
-    with pytest.raises(StreamError, match="2049 entries"):
-        encode([*ballots, Ballot(1, MAX_ENTRIES, 1)])
+def test_a_battles_vote_is_changed_but_not_withdrawn_by_a_batch() -> None:
+    """Its third code means a tie."""
+    assert decode(1, encode([Ballot(1025, 0, 3)], {1025}), {1025}) == [Ballot(1025, 0, 3)]
+    with pytest.raises(StreamError):
+        encode([Ballot(1025, 0, 0)], {1025})
 
 
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(
-            st.just("vote"),
-            st.lists(
-                st.builds(Ballot, st.integers(1, 4), st.integers(1, 150), st.integers(0, 2)), min_size=1, max_size=40
-            ),
-        ),
-        st.tuples(st.just("close"), st.integers(1, 2)),
-        st.tuples(st.just("finalize"), st.integers(1, 2)),
-    ),
-    min_size=1,
-    max_size=8,
-)
+def test_a_batch_is_about_one_round_and_has_room_for_256_words() -> None:
+    """Two rounds, and one word too many, are refused; a full one is not."""
+    with pytest.raises(StreamError, match="one round"):
+        encode([Ballot(1025, 1, 1), Ballot(2049, 1, 1)])
+    full = [Ballot(1025, 112 * slot, 1) for slot in range(256)]
+    assert len(encode(full)) == 256
+    with pytest.raises(StreamError, match="257 words"):
+        encode([*full, Ballot(1025, 112 * 256, 1)])
 
 
-@pytest.fixture(scope="module")
-def two_rounds(deployed: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Rounds 1 and 2 with two videos each (1 and 3, 2 and 4), and 150 voters."""
-    bench = deployed.copy(tmp_path_factory.mktemp("rounds"))
-    for number in (1, 2):
-        bench.round(bytes([number]) * 32)
-    for place in range(4):
-        bench.video(1 + place % 2, bytes([place + 1]) * 32)
-    bench.voters(150)
-    bench.blocks.close()
-    return bench
+@given(st.lists(st.integers(1, MAX_VOTER), max_size=40))
+def test_arrivals_survive_the_stream(voters: list[int]) -> None:
+    """In their order, whatever the length of the last word."""
+    words = encode_arrivals(voters)
+    assert decode_arrivals(words) == voters
+    assert len(words) == (len(voters) + 7) // 8
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=STEPS)
-def test_the_contract_counts_like_a_dictionary(two_rounds: Any, tmp_path_factory: Any, steps: list[Any]) -> None:
-    """Over any schedule of batches, closes and results, tallies, ballots and winners are those of a plain model."""
-    bench = two_rounds.copy(tmp_path_factory.mktemp("model"))
-    round_of = {1: 1, 2: 2, 3: 1, 4: 2}
+@given(st.lists(WORDS | st.just(0), max_size=4))
+def test_any_arrivals_are_read_or_refused(words: list[int]) -> None:
+    """What is read has no gap, and is written the same way again where its indices are possible."""
     try:
-        model: dict[tuple[int, int], int] = {}
-        closed: set[int] = set()
-        final: dict[int, int] = {}
-        seq = 0
-        for kind, what in steps:
-            if kind == "vote":
-                allowed = not any(round_of[ballot.video] in closed for ballot in what)
-                taken = attempt(bench, "batch", seq, encode(what))
-                assert taken == allowed
-                if taken:
-                    seq += 1
-                    model |= {(ballot.video, ballot.voter): ballot.choice for ballot in what}
-            elif kind == "close":
-                assert attempt(bench, "close_round", what) == (what not in closed)
-                closed.add(what)
-            else:
-                assert attempt(bench, "finalize", what) == (what in closed and what not in final)
-                if what in closed and what not in final:
-                    final[what] = winner(model, [video for video, where in round_of.items() if where == what])
-        for video in round_of:
-            assert bench.read("tally", video) == count(model, video)
-        for (video, voter), choice in model.items():
-            assert bench.read("vote_of", video, voter) == choice
-        for number in (1, 2):
-            assert bench.read("round_info", number)[3:] == (number in final, final.get(number, 0))
-        assert bench.read("seq") == seq
-    finally:
-        bench.blocks.close()
+        voters = decode_arrivals(words)
+    except StreamError:
+        return
+    assert 0 not in voters
+    if all(voter <= MAX_VOTER for voter in voters):
+        assert encode_arrivals(voters) == words
 
 
-def attempt(bench: Any, *call: Any) -> bool:
-    try:
-        bench.do(bench.relayer, *call)
-    except Exception as error:
-        if not hasattr(error, "reason"):  # the bench's own: the contract said no
-            raise
-        return False
-    return True
-
-
-def count(model: dict[tuple[int, int], int], video: int) -> tuple[int, int]:
-    choices = [choice for (voted, _), choice in model.items() if voted == video]
-    return choices.count(1), choices.count(2)
-
-
-def winner(model: dict[tuple[int, int], int], among: list[int]) -> int:
-    scores = {video: count(model, video) for video in among}
-    if not any(up + down for up, down in scores.values()):
-        return 0
-    best = max((up - down, up) for up, down in scores.values())
-    return min(video for video, (up, down) in scores.items() if (up - down, up) == best)
+@pytest.mark.parametrize("voters", [[0], [1, 0], [MAX_VOTER + 1], [1] * (MAX_ARRIVALS + 1)])
+def test_arrivals_out_of_range_are_not_written(voters: list[int]) -> None:
+    """Nobody, too large an index, and too many."""
+    with pytest.raises(StreamError):
+        encode_arrivals(voters)
