@@ -72,7 +72,7 @@ class World:
         ):
             self.ledger.node._provider._patience = QUICK
             self.begin()
-            round_id = await self.community.round()
+            round_id = await self.community.round(seconds=10**6)
             await self.community.video(round_id, "a")
             for name, *arguments in actions:
                 if name == "vote":
@@ -83,6 +83,7 @@ class World:
             await self.heal()
             await self.cheap()
             await self.go()
+            await self.anvil.keep_time()
             await finish(self.relayer, self.anvil)
             await self.check(truth)
         await self.community.engine.dispose()
