@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
-# Test files that run at the same time; most of them wait for processes.
+# Test files that run at the same time; most of them wait for processes, and one thread each is enough for torch.
 TESTERS ?= 2
 
 .PHONY: demo test bench screenshots lint format lock clean install
@@ -15,7 +15,7 @@ demo: $(READY)
 	@$(BIN)/flock demo $(ARGS)
 
 test: lint
-	@$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(READY)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

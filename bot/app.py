@@ -21,6 +21,7 @@ from bot.life.round_life import RoundLife
 from bot.life.video_life import VideoLife
 from bot.metrics import Health, Metrics, Watch, database_watch, serving
 from bot.progress import ProgressBoard
+from bot.public_ledger import PublicLedger
 from bot.settings import Settings
 from bot.store.votes import VoteWriter
 from contracts.drafts import DraftSettings
@@ -38,6 +39,7 @@ from generation.jobs import BOT_QUEUE, gpu_queue
 log = logging.getLogger(__name__)
 
 RELAYER_LEASE_S = 15.0  # a killed bot's successor relays after that long
+BLOCK_S = 12.0  # of the slowest chains that people use
 LIVES_AT_ONCE = 2000  # lives of videos and rounds in one bot; nearly all of them only wait
 
 
@@ -47,6 +49,7 @@ class App:
     def __init__(self, settings: Settings, database: AsyncEngine, signer: Signer) -> None:
         self.settings = settings
         self.database = database
+        self.pepper = secret(settings.voter_pepper).encode()
         self.quota = Quota(prompts_a_round=settings.prompts_a_round, waiting=settings.prompts_waiting)
         self.engine = Engine(
             database,
@@ -58,9 +61,7 @@ class App:
             ],
         )
         self.catching_up = CatchingUp(self)
-        self.votes = VoteWriter(
-            database, secret(settings.voter_pepper).encode(), look_at=self.catching_up.begin_to_look_at
-        )
+        self.votes = VoteWriter(database, self.pepper, look_at=self.catching_up.begin_to_look_at)
         self.host = LivepeerHost(
             settings.livepeer_api_base,
             secret(settings.livepeer_api_key),
@@ -70,6 +71,9 @@ class App:
                 longest_s=6 * settings.host_poll_s,
                 mp4_every_s=min(2.0, settings.host_poll_s),
             ),
+        )
+        self.public_ledger = PublicLedger(
+            settings.ledger_address or "", settings.public_rpc_url, settings.explorer_tx_url
         )
         self.ledger = Ledger(settings.rpc_url or "", settings.ledger_address or "")
         self.relayer = Relayer(
@@ -151,15 +155,21 @@ class App:
         watches = {"Discord": Watch(gateway, patience), "chain": Watch(chain, patience)}
         return Health({"database": database_watch(self.database), **watches})
 
+    @property
+    def on_chain_s(self) -> float:
+        """How long it takes until a vote is on the chain, about: gathered, sent, confirmed."""
+        return self.settings.flush_s + BLOCK_S * (1 + self.settings.confirmations)
+
     async def chain_sentence(self, round_: Round) -> str:
         """How far a round is on the ledger, in a sentence."""
         progress = await round_progress(self.database, round_.id)
         recorded = progress.entries.get("final", 0)
         if progress.finalized_tx:
-            tx = progress.finalized_tx
-            link = self.settings.explorer_tx_url
-            shown = f"[`{tx[:10]}…`]({link.format(tx=tx)})" if link else f"`{tx}`"
-            return f"On the chain: the result stands as round {progress.chain_id}, transaction {shown}."
+            shown = self.public_ledger.transaction(progress.finalized_tx)
+            return (
+                f"On the chain: the result stands as round {progress.chain_id}, transaction {shown}. "
+                f"Anyone can recompute it: `{self.public_ledger.audit_command(progress.chain_id)}`"
+            )
         trouble = (await self.relayer.status()).trouble
         return f"On the chain: {recorded} entries recorded, {progress.underway} on their way. {trouble or ''}".rstrip()
 

@@ -13,7 +13,9 @@ from bot.domain.rounds import Round
 from bot.domain.standings import Entry
 from bot.domain.videos import Video
 from bot.domain.votes import Choice, Standing
+from bot.public_ledger import PublicLedger
 from bot.store.videos import Place
+from contracts.receipts import VoteReceipt
 from generation.jobs import Progress
 
 ACCENT = discord.Colour(0x5865F2)
@@ -24,6 +26,7 @@ BUTTON_ID = r"v1:(?P<action>up|down|feedback|report|withdraw|cancel):(?P<video>[
 _MARKDOWN = re.compile(r"([\\`*_~|<>\[\]()]|^[#\-+])")
 _PHASES = {"loading": "Loading the model", "denoising": "Rendering", "encoding": "Encoding", "uploading": "Uploading"}
 _BAR = 16
+MOST_RECEIPTS = 12  # a message holds 4,000 characters
 
 
 def quote(text: str, most: int = 500) -> str:
@@ -96,6 +99,12 @@ def seconds(value: float) -> str:
     return f"about {round(value / 60)} min" if value < 5400 else f"about {round(value / 3600)} h"
 
 
+def minutes(value: float) -> str:
+    """A rougher one."""
+    whole = max(1, round(value / 60))
+    return "about a minute" if whole == 1 else f"about {whole} minutes"
+
+
 def progress_text(video: Video, round_: Round, place: Place | None, progress: Progress | None) -> str:
     """What the progress message of a video says."""
     head = f"**{quote(video.prompt, 200)}**\n"
@@ -131,8 +140,8 @@ def progress_card(text: str, video: Video) -> ui.LayoutView:
     return note(text)
 
 
-def vote_answer(standing: Standing, video_id: str) -> ui.LayoutView:
-    """The acknowledgement of a vote, after its commit."""
+def vote_answer(standing: Standing, video_id: str, on_chain_s: float) -> ui.LayoutView:
+    """The acknowledgement of a vote, after its commit; it is on the chain after about so many seconds."""
     closes = f"<t:{standing.closes_at_ms // 1000}:R>"
     if standing.choice is Choice.WITHDRAWN:
         prompt = quote(standing.prompt, 80)
@@ -140,7 +149,8 @@ def vote_answer(standing: Standing, video_id: str) -> ui.LayoutView:
     word = "up" if standing.choice is Choice.UP else "down"
     return note(
         f"{standing.choice.emoji} Recorded: your vote on **{quote(standing.prompt, 80)}** is **{word}**. "
-        f"You can change it until round {standing.round_number} closes {closes}. It goes on the chain shortly.",
+        f"You can change it until round {standing.round_number} closes {closes}. "
+        f"It is on the chain in {minutes(on_chain_s)}; `/receipt` shows where.",
         _button("withdraw", video_id, "Withdraw my vote", "↩️"),
     )
 
@@ -196,6 +206,38 @@ def result_card(round_: Round, ranked: Sequence[Entry], best: Entry | None, chai
         ui.TextDisplay(standings_text(round_, ranked)),
         ui.TextDisplay(f"-# {chain}"),
     )
+
+
+def receipt_card(
+    round_: Round, lines: Sequence[tuple[Video, VoteReceipt]], voter_id: str, ledger: PublicLedger, check: str
+) -> ui.LayoutView:
+    """`/receipt`: a member's votes of a round, where each stands, and how to check that without us."""
+    items: list[ui.Item[Any]] = [ui.TextDisplay(f"### Your votes in round {round_.number}")]
+    shown = lines[:MOST_RECEIPTS]
+    items += [ui.TextDisplay(_receipt_line(video, receipt, ledger)) for video, receipt in shown]
+    if len(lines) > len(shown):
+        items.append(ui.TextDisplay(f"… and {len(lines) - len(shown)} more: the audit below shows all."))
+    items.append(ui.Separator())
+    items.append(
+        ui.TextDisplay(
+            f"Your voter id here is `{voter_id}`. It says nothing of who you are to anybody but us.\n"
+            f"Check it without us, from the chain alone: `{check}`"
+        )
+    )
+    return _view(*items)
+
+
+def _receipt_line(video: Video, receipt: VoteReceipt, ledger: PublicLedger) -> str:
+    choice = Choice(receipt.choice)
+    word = {Choice.UP: "up", Choice.DOWN: "down", Choice.WITHDRAWN: "withdrawn"}[choice]
+    if receipt.state == "final" and receipt.tx is not None:
+        tx = ledger.transaction(receipt.tx)
+        where = f"the ledger's video {receipt.video_number} · batch {receipt.seq} · transaction {tx}"
+    elif receipt.state == "rejected":
+        where = f"⚠️ not on the chain: {receipt.reason or 'the ledger refused it.'}"
+    else:
+        where = "on its way to the chain"
+    return f"{choice.emoji} **{quote(video.prompt, 80)}**: {word}\n-# {where}"
 
 
 def my_videos(videos: Sequence[Video]) -> ui.LayoutView:

@@ -74,6 +74,11 @@ class Settings(BaseSettings):
         description="A secret of at least 32 characters that hides who a voter is. Keep a copy: without it, continuity "
         "of voters is lost. Needed by `flock run`.",
     )
+    public_rpc_url: str | None = Field(
+        None,
+        description="A node that anybody may ask, shown to members beside the audit command; never one with a key in "
+        "its address. OPTIONAL.",
+    )
     explorer_tx_url: str | None = Field(
         None, description="A block explorer's page of a transaction, such as https://arbiscan.io/tx/{tx}. OPTIONAL."
     )
@@ -145,7 +150,7 @@ class Settings(BaseSettings):
             empty = not (value.get_secret_value() if isinstance(value, SecretStr) else value)
             if empty:
                 problems.append(f"FLOCK_{name.upper()} is missing. {type(self).model_fields[name].description}")
-        for name in ("livepeer_api_base", "discord_api_base"):
+        for name in ("livepeer_api_base", "public_rpc_url", "discord_api_base"):
             value = getattr(self, name)
             if value and not is_address(value):
                 problems.append(f"FLOCK_{name.upper()} must be an http or https address.")

@@ -71,10 +71,11 @@ async def receipts(engine: AsyncEngine, video_id: str) -> list[str]:
     return [row.hashes[-1] for row in rows]
 
 
-async def vote_receipt(engine: AsyncEngine, video_id: str, voter_id: str) -> VoteReceipt | None:
-    """Where a voter's latest choice about a video stands; None for one who never voted on it."""
+async def voter_receipts(engine: AsyncEngine, round_id: int, voter_id: str) -> dict[str, VoteReceipt]:
+    """Where a voter's latest choice about each video of a round stands, by the video's id."""
     query = (
         select(
+            outbox.c.video_id,
             outbox.c.choice,
             outbox.c.state,
             outbox.c.reason,
@@ -87,21 +88,21 @@ async def vote_receipt(engine: AsyncEngine, video_id: str, voter_id: str) -> Vot
         .outerjoin(videos, videos.c.id == outbox.c.video_id)
         .outerjoin(voters, voters.c.voter_id == outbox.c.voter_id)
         .outerjoin(chain_transactions, chain_transactions.c.id == outbox.c.transaction_id)
-        .where(outbox.c.kind == "vote", outbox.c.video_id == video_id, outbox.c.voter_id == voter_id)
+        .where(outbox.c.kind == "vote", outbox.c.round_id == round_id, outbox.c.voter_id == voter_id)
         .where(outbox.c.state != "superseded")
-        .order_by(outbox.c.id.desc())
-        .limit(1)
+        .order_by(outbox.c.id)
     )
     async with engine.connect() as connection:
-        row = (await connection.execute(query)).first()
-    if row is None:
-        return None
-    return VoteReceipt(
-        choice=int(row.choice),
-        state=row.state,
-        reason=row.reason,
-        video_number=row.video_number,
-        voter_index=row.voter_index,
-        seq=row.seq,
-        tx=row.hashes[-1] if row.hashes else None,
-    )
+        rows = (await connection.execute(query)).all()
+    return {
+        row.video_id: VoteReceipt(
+            choice=int(row.choice),
+            state=row.state,
+            reason=row.reason,
+            video_number=row.video_number,
+            voter_index=row.voter_index,
+            seq=row.seq,
+            tx=row.hashes[-1] if row.hashes else None,
+        )
+        for row in rows  # the latest comes last, and stays
+    }

@@ -63,7 +63,7 @@ async def pressed(app: App, interaction: discord.Interaction[Any], action: str, 
 
 async def _vote(app: App, interaction: discord.Interaction[Any], video_id: str, choice: Choice) -> ui.LayoutView:
     vote = Vote(interaction.guild_id or 0, video_id, interaction.user.id, choice, "button")
-    return cards.vote_answer(await app.votes.cast(vote), video_id)
+    return cards.vote_answer(await app.votes.cast(vote), video_id, app.on_chain_s)
 
 
 async def _video_here(app: App, interaction: discord.Interaction[Any], video_id: str) -> Video:

@@ -18,7 +18,6 @@ from contracts.node import LedgerError
 from contracts.signer import open_key_file
 
 MODEL = "tiny"
-# OMP_NUM_THREADS: on a crowded machine torch's threads wait for each other, and one of them is quicker than two.
 WORKER_SETTINGS = ("FLOCK_MODELS_FILE", "FLOCK_MODEL_ID", "FLOCK_MODEL_CLASS", "FLOCK_LOG_LEVEL", "OMP_NUM_THREADS")
 
 
@@ -177,6 +176,7 @@ class House:
             "FLOCK_WATCH_PAGE": f"{self.host_url}/v/{{playback_id}}",
             "FLOCK_HOST_POLL_S": "0.3",
             "FLOCK_RPC_URL": self.rpc_url,
+            "FLOCK_PUBLIC_RPC_URL": self.rpc_url,
             "FLOCK_LEDGER_ADDRESS": address,
             "FLOCK_KEYSTORE": str(self.key_file),
             "FLOCK_VOTER_PEPPER": self.keys.pepper,

@@ -21,7 +21,10 @@ MOST_DEATHS = 20  # in a row, none of them after LONG_S of life: then a process 
 LONG_S = 60.0
 
 # What a process may inherit from ours; settings and secrets are given to each one by name.
-INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR")
+INHERITED = (
+    *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    "OMP_NUM_THREADS",  # on a crowded machine torch's threads wait for each other: one of them is quicker than two
+)
 
 
 @dataclass

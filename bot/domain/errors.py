@@ -18,6 +18,7 @@ MemberError                     always ephemeral: what happened, what to do next
 ├── ElsewhereError
 ├── MissingPermissionsError
 ├── FeedbackEmptyError
+├── NoVoteError
 ├── RestartingError
 └── UnreadableButtonError
 OperatorError                   what is wrong with the set-up, and its remedy
@@ -106,6 +107,10 @@ class MissingPermissionsError(MemberError):
 
 class FeedbackEmptyError(MemberError):
     """Nothing was written, so nothing was saved. Press the button again and write a few words."""
+
+
+class NoVoteError(MemberError):
+    """You have not voted in round {number}, so there is nothing on the chain about you. Vote in its thread first."""
 
 
 class RestartingError(MemberError):

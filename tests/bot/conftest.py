@@ -76,7 +76,7 @@ class Told:
         return {path.stem: path.read_text() for path in sorted((self.house.state / "logs").glob("*.log"))}
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def told(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Told]:
     """One house for all who only look: it logs everything there is, as JSON, and is measured."""
     ports = free_port(), free_port()

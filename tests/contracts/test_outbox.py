@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts import outbox
-from contracts.receipts import drained, receipts, round_progress, vote_receipt
+from contracts.receipts import drained, receipts, round_progress, voter_receipts
 from migrations.schema import outbox as entries
 
 HASH = "ab" * 32
@@ -44,10 +44,9 @@ async def test_everything_is_entered_once_however_often_it_is_asked(database: As
     assert not await drained(database, 1)
     assert await drained(database, 2)
     assert await receipts(database, "v") == []
-    waiting = await vote_receipt(database, "v", HASH)
-    assert waiting is not None
-    assert (waiting.state, waiting.tx) == ("pending", None)
-    assert await vote_receipt(database, "v", "cd" * 32) is None
+    waiting = await voter_receipts(database, 1, HASH)
+    assert [(video, receipt.state, receipt.tx) for video, receipt in waiting.items()] == [("v", "pending", None)]
+    assert await voter_receipts(database, 1, "cd" * 32) == await voter_receipts(database, 2, HASH) == {}
     with pytest.raises(LookupError):
         await round_progress(database, 1)
 

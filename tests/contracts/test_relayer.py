@@ -155,8 +155,7 @@ async def test_a_round_travels_from_the_outbox_to_a_final_result(
     assert (await ledger.tally(1), await ledger.tally(2)) == (Tally(2, 1), Tally(1, 1))
     assert (await ledger.round_info(1)).winner == 1
     assert len(await receipts.receipts(database, "a")) == 2
-    receipt = await receipts.vote_receipt(database, "a", outbox.voter_id(PEPPER, 7, 1))
-    assert receipt is not None
+    receipt = (await receipts.voter_receipts(database, round_id, outbox.voter_id(PEPPER, 7, 1)))["a"]
     assert (receipt.choice, receipt.state, receipt.seq) == (1, "final", 0)
     assert await ledger.vote_of(receipt.video_number or 0, receipt.voter_index or 0) == 1
     status = await relayer.status()
@@ -449,8 +448,7 @@ async def test_votes_for_a_round_that_is_closed_on_chain_are_refused_and_others_
     await settle(relayer)
     assert await community.states("vote") == {"rejected": 3, "final": 2}
     assert await ledger.tally(2) == Tally(2, 0)
-    receipt = await receipts.vote_receipt(community.engine, "a", outbox.voter_id(PEPPER, 7, 1))
-    assert receipt is not None
+    receipt = (await receipts.voter_receipts(community.engine, first, outbox.voter_id(PEPPER, 7, 1)))["a"]
     assert receipt.reason == "The round had already closed on the ledger."
     assert (await relayer.status()).refused == 3
 

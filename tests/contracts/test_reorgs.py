@@ -242,8 +242,8 @@ async def test_a_base_fee_ten_times_as_high_is_paid(community: Community, ledger
     await anvil.rpc("evm_setAutomine", False)
     await community.vote(round_id, "a", (1, 2))
     assert await relayer.tick()
-    base = (await ledger.node.fees()).base
-    await anvil.rpc("anvil_setNextBlockBaseFeePerGas", hex(10 * base))
+    offered = (await ledger.node.fees()).maximum  # more than the base fee, which falls with each empty block
+    await anvil.rpc("anvil_setNextBlockBaseFeePerGas", hex(10 * offered))
     await anvil.mine()
     await finish(relayer, anvil)
     await check(community, ledger, anvil, [2, 1, 2])

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import json
+import os
+import re
+import shlex
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import select
 
 from bot.demo.discord.people import Answer, Message, wait_for
 from bot.domain.videos import Video
-from bot.store import videos
+from migrations.schema import videos as table
 from tests.bot.demo.trouble import SETTLED_S, Trouble, open_trouble
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -50,8 +57,9 @@ def fresh_prompt() -> str:
 
 
 async def on_card(trouble: Trouble, card: Message) -> Video:
-    [video] = [v for v in await videos.open_for_votes(trouble.database) if str(v.message_id) == card.id]
-    return video
+    async with trouble.database.connect() as connection:
+        row = (await connection.execute(select(table).where(table.c.message_id == int(card.id)))).one()
+    return Video.from_row(row)
 
 
 async def is_posted_once(trouble: Trouble, asked: Answer, prompt: str) -> Video:
@@ -232,3 +240,31 @@ async def test_the_round_closes_rightly_in_the_end(trouble: Trouble, card: Messa
     expected = {"ana": DOWN, "ben": UP, "chloé": UP, "dmitri": UP, "emi": DOWN}
     assert {name: choice for name, choice in (await trouble.choices(video.id)).items() if choice} == expected
     await trouble.audited()
+
+
+async def test_who_voted_has_a_receipt(trouble: Trouble, card: Message) -> None:
+    """Only they see it; what it says to check it with needs nothing of ours, and finds what it says."""
+    receipt = await trouble.ben.command("receipt")
+    assert receipt.ephemeral
+    number = (await on_card(trouble, card)).chain_id
+    assert re.search(
+        rf"👍 .*: up\n-# the ledger's video {number} · batch \d+ · transaction `0x[0-9a-f]{{64}}`", receipt.text
+    )
+    [command] = re.findall("`flock (audit .*?)`", receipt.text)
+    nothing = {"PATH": os.environ["PATH"], "HOME": str(trouble.house.state)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bot", *shlex.split(command), "--json"),
+        stdout=asyncio.subprocess.PIPE,
+        env=nothing,
+        cwd=trouble.house.state,
+    )
+    report = json.loads((await process.communicate())[0])
+    assert report["ok"]
+    [video] = [video for video in report["videos"] if video["number"] == number]
+    assert (video["up"], video["down"]) == (3, 2)
+
+
+async def test_who_did_not_vote_has_none(trouble: Trouble) -> None:
+    """Nor is there one of a round that never was."""
+    assert "You have not voted in round 1" in (await trouble.community.person("mod-mira").command("receipt")).text
+    assert "no round like that" in (await trouble.ben.command("receipt", round=99)).text

@@ -1,0 +1,56 @@
+"""`/receipt`: where a member's own votes stand on the chain, and how to check them without trusting us."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import discord
+from discord import app_commands, ui
+from discord.ext import commands
+
+from bot import cards
+from bot.cogs.answers import answer
+from bot.domain.errors import NoRoundError, NoVoteError
+from bot.store import rounds, videos
+from contracts.outbox import voter_id
+from contracts.receipts import round_progress, voter_receipts
+
+if TYPE_CHECKING:
+    from bot.app import App
+
+
+class Receipts(commands.Cog):
+    """What a member may know of their own votes, and nobody else."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    @app_commands.command(
+        name="receipt", description="Where your votes of a round stand on the chain. Only you see it."
+    )
+    @app_commands.describe(round="The number of an earlier round.")
+    @app_commands.guild_only()
+    async def receipt(
+        self,
+        interaction: discord.Interaction[Any],
+        round: app_commands.Range[int, 1, 1_000_000] | None = None,  # noqa: A002  # the option's name for members
+    ) -> None:
+        await answer(interaction, self._receipt(interaction, round))
+
+    async def _receipt(self, interaction: discord.Interaction[Any], number: int | None) -> ui.LayoutView:
+        guild_id = interaction.guild_id or 0
+        found = await rounds.numbered(self.app.database, guild_id, number)
+        if found is None:
+            raise NoRoundError
+        voter = voter_id(self.app.pepper, guild_id, interaction.user.id)
+        receipts = await voter_receipts(self.app.database, found.id, voter)
+        if not receipts:
+            raise NoVoteError(number=found.number)
+        progress = await round_progress(self.app.database, found.id)
+        lines = []
+        for video_id, receipt in receipts.items():
+            video = await videos.get(self.app.database, video_id)
+            if video is not None:
+                lines.append((video, receipt))
+        check = self.app.public_ledger.audit_command(progress.chain_id)
+        return cards.receipt_card(found, lines, voter, self.app.public_ledger, check)
