@@ -126,6 +126,11 @@ class Settings(BaseSettings):
     )
     progress_s: float = Field(5.0, gt=0, description="Seconds between two edits of a message that shows progress.")
 
+    @property
+    def signs(self) -> bool:
+        """Whether it is said who signs: a key service, or a keystore file."""
+        return self.signer != "keystore" or self.keystore is not None
+
     def __repr__(self) -> str:
         return "Settings(...)"  # a database URL may carry a password
 
@@ -139,7 +144,7 @@ class Settings(BaseSettings):
         except ValueError as error:
             problems.append(f"FLOCK_DATABASE_URL: {error}")
         for name in _REQUIRED[need]:
-            if name == "keystore" and self.signer != "keystore":
+            if name == "keystore" and self.signs:
                 continue
             value = getattr(self, name)
             empty = not (value.get_secret_value() if isinstance(value, SecretStr) else value)

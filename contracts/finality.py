@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from contracts.node import ChainUnreachableError, Node, NodeRefusedError
+from contracts.node import Node
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +20,7 @@ class Finality:
         self._tag = tag
         self._confirmations = confirmations
         self._offered: str | None = None
+        self._told = False
 
     @property
     def tag(self) -> str | None:
@@ -27,17 +28,15 @@ class Finality:
         return self._offered
 
     async def look(self, chain_id: int) -> None:
-        """Finds out whether the node offers the tag on this chain."""
-        self._offered = None
+        """Finds out whether the node offers the tag on this chain. Raises LedgerError while it does not say."""
         if self._tag is None or chain_id in DEV_CHAINS:
+            self._offered = None
             return
-        try:
-            if await self._node.block_number(self._tag) > 0:  # a node without consensus says 0
-                self._offered = self._tag
-                return
-        except (ChainUnreachableError, NodeRefusedError) as error:
-            log.debug("No block is called %s: %s", self._tag, error)
-        log.info("The chain does not say what is %s; %d blocks count instead.", self._tag, self._confirmations)
+        found = await self._node.tagged(self._tag)
+        if not found and not self._told:  # a node without consensus says 0
+            log.info("The chain does not say what is %s; %d blocks count instead.", self._tag, self._confirmations)
+            self._told = True
+        self._offered = self._tag if found else None
 
     async def upto(self) -> int:
         """The number of the latest block whose transactions are final."""

@@ -27,7 +27,7 @@ from web3.exceptions import (
     Web3RPCError,
 )
 
-from contracts.endpoints import BUSY, Endpoints, NoJsonError, NoUsableNodeError, Patience
+from contracts.endpoints import BUSY, INTERNAL, Endpoints, NoJsonError, NoUsableNodeError, Patience
 
 MAYBE_SENT = (
     "already known",
@@ -156,6 +156,20 @@ class Node:
         """The number of the block that a tag (latest, safe, finalized) names."""
         with self.asking():
             block = await self.web3.eth.get_block(tag)  # type: ignore[arg-type]  # web3 wants a literal
+            return int(block["number"])
+
+    async def tagged(self, tag: str) -> int | None:
+        """The number of the block that a tag (safe, finalized) names; None where the node knows none."""
+        with self.asking():
+            try:
+                block = await self.web3.eth.get_block(tag)  # type: ignore[arg-type]  # web3 wants a literal
+            except BlockNotFound:
+                return None
+            except Web3RPCError as error:
+                told: Any = (error.rpc_response or {}).get("error") or {}
+                if isinstance(told, dict) and told.get("code") not in (*BUSY, INTERNAL, None):
+                    return None
+                raise
             return int(block["number"])
 
     async def block_hash(self, number: int) -> str | None:

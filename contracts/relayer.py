@@ -103,6 +103,7 @@ class Relayer:
         self._renewed = 0.0
         self._chain_id = 0
         self._trouble: str | None = None
+        self._waits = False  # for a block; what is only not final yet is in no hurry
         self._moved = False  # something was achieved since the last trouble
         self._balance: int | None = None
         self._sent_at: dict[int, float] = {}
@@ -117,9 +118,9 @@ class Relayer:
         try:
             while True:
                 try:
-                    underway = await self.tick()
+                    await self.tick()
                     self._trouble, pause = None, self._settings.poll_s
-                    wait = min(0.25, self._settings.poll_s) if underway else self._settings.poll_s
+                    wait = min(0.25, self._settings.poll_s) if self._waits else self._settings.poll_s
                 except (LedgerError, SignerError) as error:
                     wait = pause = self._in_trouble(str(error), pause)
                 except SQLAlchemyError as error:
@@ -168,7 +169,8 @@ class Relayer:
                 await self._check()
                 self._balance = await self._node.balance(self._signer.address)
                 self._checked = True
-            if await self._settle():
+            self._waits = await self._settle()
+            if self._waits:
                 return True
             if await self._taken_back():
                 continue

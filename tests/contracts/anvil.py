@@ -92,6 +92,13 @@ class Anvil:
         await self.rpc("anvil_dropAllTransactions")
         await self.rpc("anvil_setNextBlockBaseFeePerGas", hex(10**9))
         await self.rpc("anvil_setBalance", self.account.address, hex(100 * ETHER))
+        await self.keep_time()
+
+    async def keep_time(self) -> None:
+        """After reorganisations its clock may be behind ours."""
+        now = int(time.time())
+        if int((await self.rpc("eth_getBlockByNumber", "latest", False))["timestamp"], 16) < now:
+            await self.rpc("evm_setTime", now)
         await self.mine()
 
     async def mine(self, blocks: int = 1) -> None:

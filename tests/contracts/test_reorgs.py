@@ -23,7 +23,7 @@ from contracts.relayer import Relayer, RelayerSettings
 from migrations.schema import chain_attempts
 from tests.contracts.anvil import ETHER, Anvil, needs_anvil
 from tests.contracts.proxy import FaultProxy
-from tests.contracts.test_relayer import PEPPER, Community, ballots, by_hand, settle
+from tests.contracts.test_relayer import PEPPER, Community, ballots, by_hand, forget_lease, settle
 
 pytestmark = needs_anvil
 
@@ -332,6 +332,32 @@ async def test_a_purse_that_empties_while_something_is_stuck(
     with pytest.raises(LedgerError, match=r"holds 0\.000000 ether, and the next transaction may cost"):
         await relayer.tick()
     assert (await community.states("vote"))["pending"] == 1
+
+
+async def test_who_lost_the_lease_offers_no_more(
+    community: Community, ledger: Ledger, anvil: Anvil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one relayer makes up its mind to offer more, another takes over: only that one's offer is stored."""
+    slow, round_id = await begin(community, ledger, anvil, SETTINGS)
+    await anvil.rpc("evm_setAutomine", False)
+    await community.vote(round_id, "a", (1, 2))
+    assert await slow.tick()
+    other = Relayer(community.engine, ledger, anvil.signer, PATIENT)
+    fees = ledger.node.fees
+
+    async def stall() -> Any:
+        await forget_lease(community.engine)
+        assert await other.tick()
+        return await fees()
+
+    monkeypatch.setattr(ledger.node, "fees", stall)
+    with pytest.raises(LedgerError, match="lost its lease"):
+        await slow.tick()
+    monkeypatch.undo()
+    assert len((await community.sent("votes"))[-1].hashes) == 1
+    assert not await slow.tick()
+    await finish(other, anvil)
+    await check(community, ledger, anvil, [2, 1, 2])
 
 
 # ------------------------------------------------------------------ finality

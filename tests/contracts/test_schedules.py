@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +58,19 @@ class World:
     def __init__(self, anvil: Anvil, folder: Path, confirmations: int) -> None:
         self.anvil = anvil
         self.folder = folder
-        self.settings = SETTINGS.__class__(**{**vars(SETTINGS), "confirmations": confirmations})
+        self.settings = replace(SETTINGS, confirmations=confirmations, chain_id=31_337)
         self.choices = dict.fromkeys(range(1, MEMBERS + 1), 0)
 
     async def play(self, actions: list[tuple[Any, ...]]) -> None:
+        engine = open_database(f"sqlite:///{self.folder}/flock.db")
+        try:
+            await self._play(Community(engine), actions)
+        finally:
+            await engine.dispose()
+
+    async def _play(self, community: Community, actions: list[tuple[Any, ...]]) -> None:
+        self.community = community
         await self.anvil.fresh()
-        self.community = Community(open_database(f"sqlite:///{self.folder}/flock.db"))
         deployment = await deploy(self.anvil.url, self.anvil.signer, self.folder / "ledger.json")
         await self.anvil.mine(8)
         async with (
@@ -72,7 +80,7 @@ class World:
         ):
             self.ledger.node._provider._patience = QUICK
             self.begin()
-            round_id = await self.community.round()
+            round_id = await self.community.round(seconds=10**6)
             await self.community.video(round_id, "a")
             for name, *arguments in actions:
                 if name == "vote":
@@ -83,9 +91,9 @@ class World:
             await self.heal()
             await self.cheap()
             await self.go()
+            await self.anvil.keep_time()
             await finish(self.relayer, self.anvil)
             await self.check(truth)
-        await self.community.engine.dispose()
 
     async def check(self, truth: Ledger) -> None:
         assert set(await self.community.states()) <= {"final", "superseded"}
