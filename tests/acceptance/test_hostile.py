@@ -48,6 +48,11 @@ def told(answer: Answer, words: str) -> None:
     assert answer.text.rstrip().endswith((".", "`", '"'))
 
 
+async def test_who_has_not_voted_has_no_receipt(story: Story) -> None:
+    """They read what to do, and nothing that looks like a vote of theirs."""
+    told(await story.person("dmitri").command("receipt"), "You have not voted in round 1")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -264,7 +264,7 @@ async def test_who_voted_has_a_receipt(trouble: Trouble, card: Message) -> None:
     assert (video["up"], video["down"]) == (3, 2)
 
 
-async def test_who_did_not_vote_has_none(trouble: Trouble) -> None:
-    """Nor is there one of a round that never was."""
-    assert "You have not voted in round 1" in (await trouble.community.person("mod-mira").command("receipt")).text
+async def test_a_receipt_shows_what_was_taken_back(trouble: Trouble) -> None:
+    """Who reacted and took it off again has no vote, and reads that; there is none of a round that never was."""
+    assert re.search("↩️ .*: withdrawn\n-# the ledger's video", (await trouble.mira.command("receipt")).text)
     assert "no round like that" in (await trouble.ben.command("receipt", round=99)).text
