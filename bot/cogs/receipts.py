@@ -47,10 +47,7 @@ class Receipts(commands.Cog):
         if not receipts:
             raise NoVoteError(number=found.number)
         progress = await round_progress(self.app.database, found.id)
-        lines = []
-        for video_id, receipt in receipts.items():
-            video = await videos.get(self.app.database, video_id)
-            if video is not None:
-                lines.append((video, receipt))
+        posted = {entry.video.id: entry.video for entry in await videos.entries(self.app.database, found.id)}
+        lines = [(posted[video_id], receipt) for video_id, receipt in receipts.items() if video_id in posted]
         check = self.app.public_ledger.audit_command(progress.chain_id)
         return cards.receipt_card(found, lines, voter, self.app.public_ledger, check)
