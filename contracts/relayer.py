@@ -84,7 +84,7 @@ class Relayer:
         self._node = ledger.node
         self._signer = signer
         self._settings = settings or RelayerSettings()
-        self._drafts = Drafts(engine, ledger, signer.address, self._settings.drafts)
+        self._drafts = Drafts(engine, ledger, signer.address, self._settings.drafts, sure=self._must_be_all_there)
         self._finality = Finality(self._node, self._settings.final_tag, self._settings.confirmations)
         self._sending = Sending(
             engine,
@@ -198,6 +198,13 @@ class Relayer:
             return False
         self._rechecked = now
         return await reorgs.reopen(self._engine, self._finality, self._signer.address) > 0
+
+    async def _must_be_all_there(self) -> None:
+        """Raises ChainUnreachableError where the chain lacks what we built upon: a refusal then says nothing."""
+        if not await reorgs.all_there(self._engine, self._finality, self._signer.address):
+            raise ChainUnreachableError(
+                "The ledger refused something on a chain that lacks our latest transactions; looking again."
+            )
 
     async def _must_hold_lease(self, connection: AsyncConnection) -> None:
         """Within the transaction that stores something: raises LedgerError when another relayer may be at work."""

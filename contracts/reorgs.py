@@ -62,6 +62,20 @@ async def reopen(engine: AsyncEngine, finality: Finality, sender: str) -> int:
     return len(gone)
 
 
+async def all_there(engine: AsyncEngine, finality: Finality, sender: str) -> bool:
+    """Whether the chain, as it is told now, has our newest mined transaction, and with it all before."""
+    query = (
+        select(chain_transactions.c.block_number, chain_transactions.c.block_hash)
+        .where(chain_transactions.c.sender == sender, chain_transactions.c.block_hash.is_not(None))
+        .where(chain_transactions.c.state.in_(("sent", "final")))
+        .order_by(chain_transactions.c.id.desc())
+        .limit(1)
+    )
+    async with engine.connect() as connection:
+        newest = (await connection.execute(query)).first()
+    return newest is None or await finality.stands(newest.block_number, newest.block_hash)
+
+
 async def adopt(engine: AsyncEngine, node: Node, sender: str) -> bool:
     """Whether a batch that we had given up was mined after all: then it counts, and its sequence number is taken.
 

@@ -16,7 +16,7 @@ from contracts import outbox, receipts
 from contracts.audit import audit
 from contracts.endpoints import Patience
 from contracts.ledger import Ledger
-from contracts.node import LedgerError, WrongLedgerError
+from contracts.node import ChainUnreachableError, LedgerError, WrongLedgerError
 from contracts.relayer import Relayer
 from migrations.schema import voters
 from tests.contracts.proxy import FaultProxy
@@ -109,6 +109,27 @@ async def test_a_node_that_falls_behind_makes_nobody_vote_twice(
         assert [(row.seq, row.state) for row in await community.sent("votes")] == [(0, "final"), (1, "final")]
 
 
+async def test_a_node_that_is_behind_refuses_nobody(
+    community: Community, ledger: Ledger, nodes: list[FaultProxy], chain: Any
+) -> None:
+    """It knows no round of ours, and so no video can be entered: that is no refusal, and the entry waits."""
+    async with Ledger(nodes[0].url, ledger.address) as alone:
+        relayer = Relayer(community.engine, alone, chain.signer, replace(QUICK, recheck_s=3600.0))
+        round_id = await community.round()
+        before = await ledger.node.block_number()
+        await settle(relayer)
+        await community.video(round_id, "a")
+        await community.vote(round_id, "a", (1, 1))
+        nodes[0].stale = before
+        for _ in range(3):
+            with pytest.raises(ChainUnreachableError, match="lacks our latest transactions"):
+                await relayer.tick()
+        assert await community.states() == {"final": 1, "pending": 2}
+        nodes[0].heal()
+        await persist(relayer)
+        assert await community.states() == {"final": 3}
+
+
 async def test_a_single_node_that_changes_its_chain_stops_the_relayer(
     community: Community, ledger: Ledger, nodes: list[FaultProxy], chain: Any
 ) -> None:
@@ -143,8 +164,7 @@ async def test_one_vote_that_spoils_a_batch_is_found_and_the_others_go(
     await settle(relayer)
     assert await community.states("vote") == {"final": 99, "rejected": 1}
     assert (await ledger.tally(1)).up == 99
-    told = await receipts.vote_receipt(community.engine, "a", stranger)
-    assert told is not None
+    told = (await receipts.voter_receipts(community.engine, round_id, stranger))["a"]
     assert told.state == "rejected"
     assert str(told.reason).startswith("The ledger refused it: ")
     assert {row.state for row in await community.sent("votes")} == {"final"}
