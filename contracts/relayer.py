@@ -418,6 +418,8 @@ class Relayer:
                 )
             )
             await mark(connection, carried, "pending", transaction_id=None)
+            if row.kind == "voters":
+                await reorgs.forget_voters(connection, bytes(row.raw))
 
     async def _included(self, row: Row[Any], receipt: Receipt) -> None:
         """It is in a block: writes down which, and the numbers that the ledger gave."""

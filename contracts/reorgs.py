@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, select, update
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contracts import attempts
+from contracts import ledger as calls
 from contracts.finality import Finality
 from contracts.node import Node
-from migrations.schema import chain_transactions, outbox, rounds
+from migrations.schema import chain_transactions, outbox, rounds, voters
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ async def reopen(engine: AsyncEngine, finality: Finality, sender: str) -> int:
     query = (
         select(chain_transactions)
         .where(*mined, chain_transactions.c.sender == sender)
-        .order_by(chain_transactions.c.id.desc())
+        .order_by(chain_transactions.c.nonce.desc())
         .limit(AT_ONCE)
     )
     async with engine.connect() as connection:
@@ -62,13 +63,20 @@ async def reopen(engine: AsyncEngine, finality: Finality, sender: str) -> int:
     return len(gone)
 
 
+async def forget_voters(connection: AsyncConnection, raw: bytes) -> None:
+    """Voters of a registration that is given up have no number, until they are registered again."""
+    _, arguments = calls._encoder().decode_function_input(attempts.call_of(raw)[0]["data"])
+    listed = [bytes(one).hex() for value in arguments.values() if isinstance(value, list | tuple) for one in value]
+    await connection.execute(update(voters).where(voters.c.voter_id.in_(listed)).values(voter_index=None))
+
+
 async def all_there(engine: AsyncEngine, finality: Finality, sender: str) -> bool:
     """Whether the chain, as it is told now, has our newest mined transaction, and with it all before."""
     query = (
         select(chain_transactions.c.block_number, chain_transactions.c.block_hash)
         .where(chain_transactions.c.sender == sender, chain_transactions.c.block_hash.is_not(None))
         .where(chain_transactions.c.state.in_(("sent", "final")))
-        .order_by(chain_transactions.c.id.desc())
+        .order_by(chain_transactions.c.nonce.desc())
         .limit(1)
     )
     async with engine.connect() as connection:
