@@ -432,9 +432,9 @@ class Relayer:
                 entry = (await connection.execute(select(outbox).where(outbox.c.transaction_id == row.id))).one()
             key = from_hex(entry.payload["key"])
             if row.kind == "round":
-                await self._drafts.settle_round(entry.round_id, await self._ledger.round_of(key))
+                await self._drafts.settle_round(entry.round_id, _given(await self._ledger.round_of(key)))
             else:
-                await self._drafts.settle_video(entry.video_id, await self._ledger.video_of(key))
+                await self._drafts.settle_video(entry.video_id, _given(await self._ledger.video_of(key)))
         elif row.kind == "voters":
             async for event in self._ledger.events(receipt.block_number, receipt.block_number):
                 if event.name == "VotersRegistered" and event.tx == receipt.tx:
@@ -469,6 +469,15 @@ class Relayer:
             receipt.block_number,
             extra={"kind": row.kind, "round": row.round_id, "videos": of_videos, "tx": receipt.tx},
         )
+
+
+def _given(number: int) -> int:
+    """A number that the ledger gave. Raises ChainUnreachableError for none: receipt and state are of two chains."""
+    if not number:
+        raise ChainUnreachableError(
+            "The chain's node tells of a transaction that its state does not have; asking again."
+        )
+    return number
 
 
 def _told(row: Row[Any]) -> Receipt:

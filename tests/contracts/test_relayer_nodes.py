@@ -130,6 +130,26 @@ async def test_a_node_that_is_behind_refuses_nobody(
         assert await community.states() == {"final": 3}
 
 
+async def test_a_number_that_the_ledger_has_not_given_is_not_written_down(
+    community: Community, ledger: Ledger, chain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The receipt came from one node, the state from another that is behind: 0 is no round's number, so it waits."""
+    relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
+    round_id = await community.round()
+    known = ledger.round_of
+
+    async def behind(*_: Any) -> int:
+        return 0
+
+    monkeypatch.setattr(ledger, "round_of", behind)
+    with pytest.raises(ChainUnreachableError, match="its state does not have"):
+        await settle(relayer)
+    assert (await receipts.round_progress(community.engine, round_id)).chain_id is None
+    monkeypatch.setattr(ledger, "round_of", known)
+    await persist(relayer)
+    assert (await receipts.round_progress(community.engine, round_id)).chain_id == 1
+
+
 async def test_a_single_node_that_changes_its_chain_stops_the_relayer(
     community: Community, ledger: Ledger, nodes: list[FaultProxy], chain: Any
 ) -> None:
