@@ -7,7 +7,7 @@ what it refuses for good is marked `rejected` with a sentence, so that it holds 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,11 +103,19 @@ async def mark(connection: AsyncConnection, entries: Iterable[int], state: str, 
 class Drafts:
     """Drafts for one ledger and one sending account, from one database."""
 
-    def __init__(self, engine: AsyncEngine, ledger: Ledger, sender: str, settings: DraftSettings) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        ledger: Ledger,
+        sender: str,
+        settings: DraftSettings,
+        sure: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._engine = engine
         self._ledger = ledger
         self._sender = sender
         self._settings = settings
+        self._sure = sure  # raises while a refusal is no proof: a node that is behind knows no round of ours
 
     async def next(self) -> Draft | None:
         """The next transaction worth sending, or None when there is nothing (yet).
@@ -143,6 +151,8 @@ class Drafts:
             return (await connection.execute(query)).all()
 
     async def _reject(self, entries: Sequence[int], reason: str) -> None:
+        if self._sure is not None:
+            await self._sure()
         sentence = SENTENCES.get(reason, f"The ledger refused it: {reason.removeprefix('ledger: ')}.")
         log.warning("%d entries were refused by the ledger (%s)", len(entries), reason)
         async with self._engine.begin() as connection:

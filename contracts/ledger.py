@@ -141,6 +141,12 @@ def register(voter_ids: Sequence[bytes]) -> bytes:
     return _calldata("register", list(voter_ids))
 
 
+def registered_by(data: bytes) -> list[bytes]:
+    """The voter ids in calldata that `register` made."""
+    _, arguments = _encoder().decode_function_input(data)
+    return [bytes(voter) for voter in arguments["voter_ids"]]
+
+
 def batch(seq: int, round_number: int, arrivals: Sequence[int], words: Sequence[int]) -> bytes:
     """Calldata that seats voters and records votes; `contracts.stream` makes the arrivals and the words."""
     return _calldata("batch", seq, round_number, list(arrivals), list(words))

@@ -85,7 +85,7 @@ class Relayer:
         self._node = ledger.node
         self._signer = signer
         self._settings = settings or RelayerSettings()
-        self._drafts = Drafts(engine, ledger, signer.address, self._settings.drafts)
+        self._drafts = Drafts(engine, ledger, signer.address, self._settings.drafts, sure=self._must_be_all_there)
         self._finality = Finality(self._node, self._settings.final_tag, self._settings.confirmations)
         self._sending = Sending(
             engine,
@@ -199,6 +199,13 @@ class Relayer:
             return False
         self._rechecked = now
         return await reorgs.reopen(self._engine, self._finality, self._signer.address) > 0
+
+    async def _must_be_all_there(self) -> None:
+        """Raises ChainUnreachableError where the chain lacks what we built upon: a refusal then says nothing."""
+        if not await reorgs.all_there(self._engine, self._finality, self._signer.address):
+            raise ChainUnreachableError(
+                "The ledger refused something on a chain that lacks our latest transactions; looking again."
+            )
 
     async def _must_hold_lease(self, connection: AsyncConnection) -> None:
         """Within the transaction that stores something: raises LedgerError when another relayer may be at work."""
@@ -413,6 +420,8 @@ class Relayer:
             )
             await mark(connection, carried, "pending", transaction_id=None)
             await connection.execute(delete(seats).where(seats.c.transaction_id == row.id))
+            if row.kind == "voters":
+                await reorgs.forget_voters(connection, bytes(row.raw))
 
     async def _included(self, row: Row[Any], receipt: Receipt) -> None:
         """It is in a block: writes down which, and the numbers that the ledger gave."""
@@ -425,9 +434,9 @@ class Relayer:
                 entry = (await connection.execute(select(outbox).where(outbox.c.transaction_id == row.id))).one()
             key = from_hex(entry.payload["key"])
             if row.kind == "round":
-                await self._drafts.settle_round(entry.round_id, await self._ledger.round_of(key))
+                await self._drafts.settle_round(entry.round_id, _given(await self._ledger.round_of(key)))
             else:
-                await self._drafts.settle_video(entry.video_id, await self._ledger.video_of(key))
+                await self._drafts.settle_video(entry.video_id, _given(await self._ledger.video_of(key)))
         elif row.kind == "voters":
             async for event in self._ledger.events(receipt.block_number, receipt.block_number):
                 if event.name == "VotersRegistered" and event.tx == receipt.tx:
@@ -468,6 +477,15 @@ class Relayer:
             receipt.block_number,
             extra={"kind": row.kind, "round": row.round_id, "videos": of_videos, "tx": receipt.tx},
         )
+
+
+def _given(number: int) -> int:
+    """A number that the ledger gave. Raises ChainUnreachableError for none: receipt and state are of two chains."""
+    if not number:
+        raise ChainUnreachableError(
+            "The chain's node tells of a transaction that its state does not have; asking again."
+        )
+    return number
 
 
 def _told(row: Row[Any]) -> Receipt:

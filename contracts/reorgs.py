@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, select, update
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contracts import attempts
+from contracts import ledger as calls
 from contracts.finality import Finality
 from contracts.node import Node
-from migrations.schema import chain_transactions, outbox, rounds
+from migrations.schema import chain_transactions, outbox, rounds, voters
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ async def reopen(engine: AsyncEngine, finality: Finality, sender: str) -> int:
     query = (
         select(chain_transactions)
         .where(*mined, chain_transactions.c.sender == sender)
-        .order_by(chain_transactions.c.id.desc())
+        .order_by(chain_transactions.c.nonce.desc())
         .limit(AT_ONCE)
     )
     async with engine.connect() as connection:
@@ -60,6 +61,27 @@ async def reopen(engine: AsyncEngine, finality: Finality, sender: str) -> int:
     if gone:
         log.warning("A reorganisation took back %d final transactions; they are sent again", len(gone))
     return len(gone)
+
+
+async def forget_voters(connection: AsyncConnection, raw: bytes) -> None:
+    """Voters of a registration that is given up have no number, until they are registered again."""
+    call, _ = attempts.call_of(raw)
+    listed = [voter.hex() for voter in calls.registered_by(call["data"])]
+    await connection.execute(update(voters).where(voters.c.voter_id.in_(listed)).values(voter_index=None))
+
+
+async def all_there(engine: AsyncEngine, finality: Finality, sender: str) -> bool:
+    """Whether the chain, as it is told now, has our newest mined transaction, and with it all before."""
+    query = (
+        select(chain_transactions.c.block_number, chain_transactions.c.block_hash)
+        .where(chain_transactions.c.sender == sender, chain_transactions.c.block_hash.is_not(None))
+        .where(chain_transactions.c.state.in_(("sent", "final")))
+        .order_by(chain_transactions.c.nonce.desc())
+        .limit(1)
+    )
+    async with engine.connect() as connection:
+        newest = (await connection.execute(query)).first()
+    return newest is None or await finality.stands(newest.block_number, newest.block_hash)
 
 
 async def adopt(engine: AsyncEngine, node: Node, sender: str) -> bool:

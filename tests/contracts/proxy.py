@@ -66,6 +66,8 @@ class FaultProxy:
         if self.chain_id is not None and call["method"] == "eth_chainId":
             return web.json_response({"jsonrpc": "2.0", "id": call["id"], "result": hex(self.chain_id)})
         if self.stale is not None:
+            if call["method"] in ("eth_estimateGas", "eth_call") and len(call["params"]) == 1:
+                call = {**call, "params": [*call["params"], "latest"]}
             call = json.loads(json.dumps(call).replace('"latest"', f'"{hex(self.stale)}"'))
         async with self._session.post(self.upstream, json=call) as response:
             told = await response.json()
@@ -81,6 +83,8 @@ def _as_then(method: str, told: dict[str, Any], block: int) -> dict[str, Any]:
     result = told.get("result")
     if method == "eth_blockNumber":
         return {**told, "result": hex(block)}
+    if method == "eth_getBlockByNumber" and result and int(result["number"], 16) > block:
+        return {**told, "result": None}
     if method == "eth_getTransactionReceipt" and result and int(result["blockNumber"], 16) > block:
         return {**told, "result": None}
     return told

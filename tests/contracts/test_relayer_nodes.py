@@ -16,7 +16,7 @@ from contracts import outbox, receipts
 from contracts.audit import audit
 from contracts.endpoints import Patience
 from contracts.ledger import Ledger
-from contracts.node import LedgerError, WrongLedgerError
+from contracts.node import ChainUnreachableError, LedgerError, WrongLedgerError
 from contracts.relayer import Relayer
 from migrations.schema import voters
 from tests.contracts.proxy import FaultProxy
@@ -107,6 +107,47 @@ async def test_a_node_that_falls_behind_makes_nobody_vote_twice(
         await persist(relayer)
         assert await ballots(ledger, 1, 1) == [2]
         assert [(row.seq, row.state) for row in await community.sent("votes")] == [(0, "final"), (1, "final")]
+
+
+async def test_a_node_that_is_behind_refuses_nobody(
+    community: Community, ledger: Ledger, nodes: list[FaultProxy], chain: Any
+) -> None:
+    """It knows no round of ours, and so no video can be entered: that is no refusal, and the entry waits."""
+    async with Ledger(nodes[0].url, ledger.address) as alone:
+        relayer = Relayer(community.engine, alone, chain.signer, replace(QUICK, recheck_s=3600.0))
+        round_id = await community.round()
+        before = await ledger.node.block_number()
+        await settle(relayer)
+        await community.video(round_id, "a")
+        await community.vote(round_id, "a", (1, 1))
+        nodes[0].stale = before
+        for _ in range(3):
+            with pytest.raises(ChainUnreachableError, match="lacks our latest transactions"):
+                await relayer.tick()
+        assert await community.states() == {"final": 1, "pending": 2}
+        nodes[0].heal()
+        await persist(relayer)
+        assert await community.states() == {"final": 3}
+
+
+async def test_a_number_that_the_ledger_has_not_given_is_not_written_down(
+    community: Community, ledger: Ledger, chain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The receipt came from one node, the state from another that is behind: 0 is no round's number, so it waits."""
+    relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
+    round_id = await community.round()
+    known = ledger.round_of
+
+    async def behind(*_: Any) -> int:
+        return 0
+
+    monkeypatch.setattr(ledger, "round_of", behind)
+    with pytest.raises(ChainUnreachableError, match="its state does not have"):
+        await settle(relayer)
+    assert (await receipts.round_progress(community.engine, round_id)).chain_id is None
+    monkeypatch.setattr(ledger, "round_of", known)
+    await persist(relayer)
+    assert (await receipts.round_progress(community.engine, round_id)).chain_id == 1
 
 
 async def test_a_single_node_that_changes_its_chain_stops_the_relayer(

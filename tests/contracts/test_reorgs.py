@@ -171,6 +171,21 @@ async def test_a_nonce_that_the_reorganisation_gave_to_another_program(
     assert "Another program used the relayer's account" in caplog.text
 
 
+async def test_voters_whose_registration_is_lost_are_registered_anew(
+    community: Community, ledger: Ledger, anvil: Anvil
+) -> None:
+    """A reorganisation gave its number to another program: nobody's vote is refused for a number that is gone."""
+    relayer, round_id = await begin(community, ledger, anvil, PATIENT)
+    await community.vote(round_id, "a", (4, 1), (5, 2), (1, 2))
+    await settle(relayer)
+    await check(community, ledger, anvil, [2, 1, 2, 1, 2])
+    await anvil.rpc("anvil_reorg", 2, [])
+    await by_hand(ledger, anvil, b"", to="0x" + "99" * 20)
+    await finish(relayer, anvil)
+    await check(community, ledger, anvil, [2, 1, 2, 1, 2])
+    assert [row.state for row in await community.sent("voters")] == ["final", "reverted", "final"]
+
+
 async def test_a_nonce_that_a_reorganisation_freed_is_filled(
     community: Community, ledger: Ledger, anvil: Anvil, caplog: pytest.LogCaptureFixture
 ) -> None:
