@@ -2,46 +2,48 @@
 
 from __future__ import annotations
 
-import random
 import tempfile
 from pathlib import Path
 
-from contracts.stream import Ballot, encode
 from tests.benchmarks.figures import Figure
 from tests.contracts.conftest import Bench
+from tests.contracts.measure_gas import Round, spread
 
-SEED = 20_261_123
 
+async def measure(*, votes: int = 1_000, videos: int = 10, registry: int = 10_000) -> list[Figure]:
+    """One batch each of so many first votes: all on one video; of random members on random videos; of few among many.
 
-async def measure(*, votes: int = 1_000, videos: int = 10) -> list[Figure]:
-    """One batch each of so many first votes: all on one video; and of random members on random videos."""
+    All of the voters are registered before; they take their seats in the round within the batch that is measured.
+    """
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
-        bench.do(bench.relayer, "open_round", b"r" * 32, bench.now, bench.now + 3600, b"m" * 32)
-        hashes = (b"p" * 32, b"c" * 32, b"o" * 32, "0123456789abcdef")
-        for number in range(1, videos + 3):
-            bench.do(bench.relayer, "add_video", number.to_bytes(32, "big"), 1, *hashes)
-        names = [number.to_bytes(32, "big") for number in range(1, votes + 1)]
-        for start in range(0, votes, 256):
-            bench.do(bench.relayer, "register", names[start : start + 256])
-        first, second = videos + 1, videos + 2
-        bench.vote(encode([Ballot(first, 1, 1)]))  # the first batch of all also pays for seq and digest
-        dense = bench.vote(encode([Ballot(second, voter, 1 + voter % 2) for voter in range(1, votes + 1)]))
-        pairs = [(video, voter) for video in range(1, videos + 1) for voter in range(1, votes + 1)]
-        drawn = random.Random(SEED).sample(pairs, votes)  # noqa: S311  # drawn the same each time, on purpose
-        typical = bench.vote(encode([Ballot(video, voter, 1 + voter % 2) for video, voter in sorted(drawn)]))
+        bench.voters(votes)
+        Round(bench, 1, 1).vote([(1025, 1)])  # the first batch of all also pays for seq and digest
+        one = Round(bench, 2, 1)
+        dense = one.vote([(one.videos[0], voter) for voter in range(1, votes + 1)])
+        some = Round(bench, 3, videos)
+        typical = some.vote(spread(some.videos, votes, votes))
+        bench.voters(registry - votes, first=votes + 1)
+        many = Round(bench, 4, videos)
+        scattered = many.vote(spread(many.videos, votes, registry))
         bench.blocks.close()
     return [
         Figure(
             f"gas_per_vote_dense_{votes}",
-            round(int(dense["gasUsed"], 16) / votes),
+            round(dense / votes),
             f"{votes:,} members on one video, one batch",
             at_most=900,
         ),
         Figure(
             f"gas_per_vote_typical_{votes}",
-            round(int(typical["gasUsed"], 16) / votes),
+            round(typical / votes),
             f"random votes of {votes:,} members on {videos} videos, one batch",
             at_most=2_600,
+        ),
+        Figure(
+            f"gas_per_vote_registry_{registry}",
+            round(scattered / votes),
+            f"{votes:,} random votes out of {registry:,} members on {videos} videos, one batch",
+            at_most=3_000,
         ),
     ]

@@ -16,7 +16,7 @@ from bot.public_ledger import PublicLedger
 from contracts.receipts import VoteReceipt
 
 TX = "0x" + "ab" * 32
-FINAL = VoteReceipt(1, "final", None, video_number=4, voter_index=2, seq=7, tx=TX)
+FINAL = VoteReceipt(1, "final", None, video_number=4, voter_index=2, seat=0, seq=7, tx=TX)
 PLAIN = PublicLedger("0x" + "12" * 20)
 
 

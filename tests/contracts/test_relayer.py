@@ -116,6 +116,16 @@ async def forget_lease(engine: AsyncEngine) -> None:
         await connection.execute(leases.delete())
 
 
+async def ballots(ledger: Ledger, video: int, members: int) -> list[int]:
+    """What each member chose, by the contract, in the seats that its log gives them."""
+    seats = await ledger.seats_of(video >> 10)
+    found = []
+    for member in range(1, members + 1):
+        index = await ledger.voter_index(from_hex(outbox.voter_id(PEPPER, 7, member)))
+        found.append(await ledger.vote_of(video, seats[index]) if index in seats else 0)
+    return found
+
+
 # ------------------------------------------------------------------ the story
 
 
