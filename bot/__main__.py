@@ -17,6 +17,7 @@ from typing import Any
 from bot import logs
 from bot import settings as settings_module
 from bot.domain.errors import OperatorError, SettingsError
+from contracts.costs import Community
 
 ORPHAN_S = 15.0  # for an orderly end after our parent's
 DESCRIPTION = "FLock: a Discord community makes a text-to-video model its own."
@@ -119,6 +120,24 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("--chain-only", action="store_true", help="do not look at our database: anyone can run this")
     audit.add_argument("--json", action="store_true", help="print the report as JSON")
     audit.set_defaults(command=_audit)
+
+    costs = commands.add_parser(
+        "costs",
+        help="estimate what a round costs on the chain",
+        description="Estimates a round's cost from measured gas: on the configured chain at its fee of now, and on "
+        "Arbitrum One on paper, with the assumptions printed.",
+    )
+    usual = Community()
+    costs.add_argument("--videos", type=int, default=usual.videos, metavar="N", help="videos (default: %(default)s)")
+    costs.add_argument("--voters", type=int, default=usual.voters, metavar="N", help="voters (default: %(default)s)")
+    costs.add_argument("--new-voters", type=int, metavar="N", help="voters who never voted before (default: all)")
+    costs.add_argument("--votes", type=int, metavar="N", help="votes, changes included (default: two a voter)")
+    costs.add_argument(
+        "--batch", type=int, default=usual.batch, metavar="N", help="votes that arrive together (default: %(default)s)"
+    )
+    costs.add_argument("--usd", type=float, default=3000.0, metavar="PRICE", help="of one ETH (default: %(default)g)")
+    costs.add_argument("--json", action="store_true", help="print the estimate as JSON")
+    costs.set_defaults(command=_costs)
     return parser
 
 
@@ -293,6 +312,25 @@ def _audit(arguments: argparse.Namespace) -> int:
     )
     sys.stdout.write(text)
     return 0 if ok else 1
+
+
+def _costs(arguments: argparse.Namespace) -> int:
+    settings = settings_module.load()
+    from bot.ledger_commands import estimate_costs
+
+    voters = arguments.voters
+    try:
+        community = Community(
+            videos=arguments.videos,
+            voters=voters,
+            new_voters=voters if arguments.new_voters is None else arguments.new_voters,
+            votes=2 * voters if arguments.votes is None else arguments.votes,
+            batch=arguments.batch,
+        )
+    except ValueError as error:
+        raise OperatorError(str(error)) from error
+    sys.stdout.write(asyncio.run(estimate_costs(settings, community, usd=arguments.usd, as_json=arguments.json)))
+    return 0
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from bot.public_ledger import PublicLedger
 from bot.settings import Settings
 from bot.store.votes import VoteWriter
 from contracts.drafts import DraftSettings
+from contracts.fees import GWEI
+from contracts.kms import open_kms
 from contracts.ledger import Ledger
 from contracts.receipts import round_progress
 from contracts.relayer import Relayer, RelayerSettings
@@ -81,6 +83,9 @@ class App:
             RelayerSettings(
                 drafts=DraftSettings(flush_age_s=settings.flush_s),
                 confirmations=settings.confirmations,
+                final_tag=None if settings.final_tag == "none" else settings.final_tag,
+                max_fee=None if settings.max_fee_gwei is None else round(settings.max_fee_gwei * GWEI),
+                bumps={"auto": None, "on": True, "off": False}[settings.fee_bumps],
                 poll_s=min(1.0, settings.flush_s),
                 lease_s=RELAYER_LEASE_S,
             ),
@@ -175,10 +180,12 @@ def secret(value: object) -> str:
 
 
 async def open_signer(settings: Settings) -> Signer:
-    """The relayer's key: a keystore with its password, or the embedded chain's bare key file without one."""
-    if settings.keystore is None:
-        raise OperatorError("FLOCK_KEYSTORE is missing.")
+    """Who signs: a key service, a keystore with its password, or the embedded chain's bare key file without one."""
     try:
+        if settings.signer != "keystore":
+            return await open_kms(settings.signer)
+        if settings.keystore is None:
+            raise OperatorError("FLOCK_KEYSTORE is missing.")
         if settings.keystore_password is not None:
             return await open_keystore(settings.keystore, settings.keystore_password.get_secret_value())
         return open_key_file(settings.keystore)

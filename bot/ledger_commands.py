@@ -1,4 +1,4 @@
-"""`flock deploy` and `flock audit`: the operator's and the auditor's side of the ledger."""
+"""`flock deploy`, `audit` and `costs`: the operator's and the auditor's side of the ledger."""
 
 from __future__ import annotations
 
@@ -12,8 +12,19 @@ from bot.database import open_and_upgrade
 from bot.domain.errors import OperatorError
 from bot.settings import Settings
 from contracts.audit import audit
+from contracts.costs import (
+    ARBITRUM_BASE_FEE,
+    ARBITRUM_DATA_FEES,
+    COIN,
+    GWEI,
+    Community,
+    Cost,
+    costs,
+    measured,
+    on_arbitrum,
+)
 from contracts.deploy import deploy, verify
-from contracts.node import LedgerError
+from contracts.node import Fees, LedgerError, Node
 from contracts.signer import SignerError, create_keystore
 
 
@@ -83,3 +94,72 @@ async def audit_ledger(
     ]
     lines += [f"  - {problem}" for problem in report.problems]
     return report.ok, "\n".join(lines) + "\n"
+
+
+async def estimate_costs(settings: Settings, community: Community, *, usd: float, as_json: bool) -> str:
+    """What a round costs: on the configured chain at its fee of now, and on Arbitrum One on paper.
+
+    `usd` is the price of one ETH. Raises OperatorError when the chain that is configured does not answer.
+    """
+    told = costs(community, measured())
+    gas = sum(cost.gas for cost in told)
+    here = await _fees(settings.rpc_url) if settings.rpc_url else None
+    quiet, busy = on_arbitrum(community, gas)
+    if as_json:
+        return _costs_json(community, gas, told, here, (quiet, busy), usd)
+    count = sum(cost.count for cost in told)
+    lines = [
+        f"A round of {community.videos:,} videos, {community.votes:,} votes of {community.voters:,} members "
+        f"({community.new_voters:,} of them new), up to {community.batch:,} votes in a batch:",
+        *(f"{cost.count:>8,} × {cost.what:<22}{cost.gas:>14,} gas" for cost in told),
+        f"{count:>8,} transactions in all {gas:>16,} gas, {gas / community.votes:,.0f} a vote",
+        "",
+    ]
+    if here is None:
+        lines.append("On your chain: set FLOCK_RPC_URL to see what that costs now.")
+    else:
+        chain_id, fees = here
+        fee = fees.base + fees.tip
+        lines.append(
+            f"On chain {chain_id} now, at {fee / GWEI:.4g} gwei for a unit of gas: {gas * fee / COIN:.6f} coin."
+        )
+        lines.append("A rollup asks for its data besides; its own estimate of a transaction has both.")
+    lines += [
+        f"On Arbitrum One, on paper: {quiet:.6f} to {busy:.6f} ETH, ${quiet * usd:,.2f} to ${busy * usd:,.2f}.",
+        f"  Assumed: {ARBITRUM_BASE_FEE / GWEI:g} gwei for a unit of gas, the least that is asked there; data at "
+        f"{ARBITRUM_DATA_FEES[0] / GWEI:g} to {ARBITRUM_DATA_FEES[1] / GWEI:g} gwei; ${usd:,.0f} for one ETH.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _costs_json(
+    community: Community,
+    gas: int,
+    told: list[Cost],
+    here: tuple[int, Fees] | None,
+    paper: tuple[float, float],
+    usd: float,
+) -> str:
+    live = None
+    if here is not None:
+        chain_id, fees = here
+        live = {"chain_id": chain_id, "wei_a_gas": fees.base + fees.tip, "wei": gas * (fees.base + fees.tip)}
+    arbitrum = {"eth_least": paper[0], "eth_most": paper[1], "usd_least": paper[0] * usd, "usd_most": paper[1] * usd}
+    report = {
+        "round": asdict(community),
+        "gas": gas,
+        "transactions": [asdict(cost) for cost in told],
+        "live": live,
+        "arbitrum_one_on_paper": {**arbitrum, "eth_usd": usd},
+    }
+    return json.dumps(report) + "\n"
+
+
+async def _fees(rpc_url: str) -> tuple[int, Fees]:
+    node = Node(rpc_url)
+    try:
+        return await node.chain_id(), await node.fees()
+    except LedgerError as error:
+        raise OperatorError(str(error)) from error
+    finally:
+        await node.close()

@@ -91,9 +91,10 @@ def _secret_values(settings: Settings) -> Iterator[str]:
         ArgumentError
     ):  # no address at all: `Settings.check` says so, and nothing is opened with it
         yield str(make_url(settings.database_url).password or "")
-    for address in (settings.rpc_url, settings.livepeer_api_base, settings.discord_api_base):
-        if address:
-            yield from _in_address(address)
+    for setting in (settings.rpc_url, settings.livepeer_api_base, settings.discord_api_base):
+        for address in re.split(r"[\s,]+", setting or ""):  # there may be several chain nodes
+            with contextlib.suppress(ValueError):
+                yield from _in_address(address)
 
 
 def _in_address(address: str) -> Iterator[str]:

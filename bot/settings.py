@@ -5,15 +5,18 @@ Built once in `__main__` and passed down; nothing else reads the environment.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.domain.errors import SettingsError
+from contracts.addresses import addresses, is_address
 from migrations.database import parse_url
+
+_SIGNER = re.compile(r"keystore|(aws-kms|gcp-kms):\S+")
 
 Need = Literal["run", "worker", "migrate", "deploy", "audit"]
 
@@ -52,8 +55,16 @@ class Settings(BaseSettings):
     host_poll_s: float = Field(5.0, gt=0, description="Seconds between two questions to the host while it processes.")
 
     # --- the ledger (flock run, deploy, audit)
-    rpc_url: str | None = Field(None, description="JSON-RPC of the chain. Needed by `flock run`, `deploy` and `audit`.")
+    rpc_url: str | None = Field(
+        None,
+        description="JSON-RPC of the chain; several nodes with commas between, the first that is well is asked. "
+        "Needed by `flock run`, `deploy` and `audit`.",
+    )
     ledger_address: str | None = Field(None, description="The VoteLedger's address, as `flock deploy` printed it.")
+    signer: str = Field(
+        "keystore",
+        description="Who signs for the relayer: keystore, aws-kms:KEY_ID or gcp-kms:RESOURCE (see docs/operations.md).",
+    )
     keystore: Path | None = Field(
         None, description="The relayer's key: a keystore file (mode 0600). Needed by `flock run` and `deploy`."
     )
@@ -72,6 +83,15 @@ class Settings(BaseSettings):
         None, description="A block explorer's page of a transaction, such as https://arbiscan.io/tx/{tx}. OPTIONAL."
     )
     flush_s: float = Field(15.0, gt=0, description="Seconds that votes are gathered before they go to the chain.")
+    max_fee_gwei: float | None = Field(
+        None, gt=0, description="The most that is offered for a unit of gas, in gwei; above it votes wait. OPTIONAL."
+    )
+    fee_bumps: Literal["auto", "on", "off"] = Field(
+        "auto", description="Whether a stuck transaction offers more for gas; auto goes by the chain's id."
+    )
+    final_tag: Literal["safe", "finalized", "none"] = Field(
+        "safe", description="The chain's word for blocks that stand for good; none goes by FLOCK_CONFIRMATIONS alone."
+    )
     confirmations: int = Field(
         1, ge=1, le=1000, description="Blocks after which a transaction counts as final, where the chain does not say."
     )
@@ -106,6 +126,11 @@ class Settings(BaseSettings):
     )
     progress_s: float = Field(5.0, gt=0, description="Seconds between two edits of a message that shows progress.")
 
+    @property
+    def signs(self) -> bool:
+        """Whether it is said who signs: a key service, or a keystore file."""
+        return self.signer != "keystore" or self.keystore is not None
+
     def __repr__(self) -> str:
         return "Settings(...)"  # a database URL may carry a password
 
@@ -119,14 +144,22 @@ class Settings(BaseSettings):
         except ValueError as error:
             problems.append(f"FLOCK_DATABASE_URL: {error}")
         for name in _REQUIRED[need]:
+            if name == "keystore" and self.signs:
+                continue
             value = getattr(self, name)
             empty = not (value.get_secret_value() if isinstance(value, SecretStr) else value)
             if empty:
                 problems.append(f"FLOCK_{name.upper()} is missing. {type(self).model_fields[name].description}")
-        for name in ("livepeer_api_base", "rpc_url", "public_rpc_url", "discord_api_base"):
+        for name in ("livepeer_api_base", "public_rpc_url", "discord_api_base"):
             value = getattr(self, name)
-            if value and (urlsplit(value).scheme not in {"http", "https"} or not urlsplit(value).hostname):
+            if value and not is_address(value):
                 problems.append(f"FLOCK_{name.upper()} must be an http or https address.")
+        try:
+            addresses(self.rpc_url or "http://none.invalid")
+        except ValueError:
+            problems.append("FLOCK_RPC_URL must be an http or https address, or several with commas between them.")
+        if not _SIGNER.fullmatch(self.signer):
+            problems.append("FLOCK_SIGNER must be keystore, aws-kms:KEY_ID or gcp-kms:RESOURCE.")
         if "{playback_id}" not in self.watch_page:
             problems.append("FLOCK_WATCH_PAGE must contain {playback_id}.")
         if self.explorer_tx_url and "{tx}" not in self.explorer_tx_url:

@@ -14,10 +14,9 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
-from web3 import AsyncHTTPProvider, AsyncWeb3
+from web3 import AsyncWeb3
 from web3.exceptions import (
     BadFunctionCallOutput,
     BadResponseFormat,
@@ -28,7 +27,8 @@ from web3.exceptions import (
     Web3RPCError,
 )
 
-BUSY = (-32005, -32029, 429)  # what providers answer when they want us to slow down
+from contracts.endpoints import BUSY, INTERNAL, Endpoints, NoJsonError, NoUsableNodeError, Patience
+
 MAYBE_SENT = (
     "already known",
     "already imported",
@@ -89,42 +89,28 @@ class Fees:
     maximum: int
 
 
-class _KeepsConnections(AsyncHTTPProvider):
-    """web3's own provider opens a connection (and a TLS session) for every request; this one keeps them."""
-
-    def __init__(self, rpc_url: str, timeout_s: float) -> None:
-        # no retries here: who calls us knows what may be repeated
-        super().__init__(rpc_url, exception_retry_configuration=None)
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._session: aiohttp.ClientSession | None = None
-
-    async def _make_request(self, method: Any, request_data: bytes) -> bytes:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout, raise_for_status=True)
-        headers = self.get_request_headers()
-        async with self._session.post(str(self.endpoint_uri), data=request_data, headers=headers) as response:
-            return await response.read()
-
-    async def disconnect(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
-
-
 class Node:
-    """A node at an HTTP URL. The URL may carry a provider's secret, so that only its host is ever named."""
+    """A node at an HTTP URL, or several of one chain with commas between their URLs (see `contracts.endpoints`).
 
-    def __init__(self, rpc_url: str, *, timeout_s: float = 10.0) -> None:
-        host = urlsplit(rpc_url).hostname
-        if not rpc_url.startswith(("http://", "https://")) or not host:
-            raise ValueError("The chain's address must be an http:// or https:// URL.")
-        self.host = host
-        self._provider = _KeepsConnections(rpc_url, timeout_s)
+    URLs may carry a provider's secret, so that only hosts are ever named.
+    """
+
+    def __init__(self, rpc_url: str, *, timeout_s: float = 10.0, patience: Patience | None = None) -> None:
+        self._provider = Endpoints(rpc_url, timeout_s, patience)
         # no middleware: every request below says all that it needs
-        self.web3: AsyncWeb3[AsyncHTTPProvider] = AsyncWeb3(self._provider, middleware=[], ens=None)
+        self.web3: AsyncWeb3[Endpoints] = AsyncWeb3(self._provider, middleware=[], ens=None)
 
     def __repr__(self) -> str:
         return f"Node({self.host})"
+
+    @property
+    def host(self) -> str:
+        """The node that was asked last: its host."""
+        return self._provider.asked
+
+    def expect(self, chain_id: int) -> None:
+        """Where there are several nodes, those of any other chain are left out from now on."""
+        self._provider.expect(chain_id)
 
     async def close(self) -> None:
         await self._provider.disconnect()
@@ -140,6 +126,10 @@ class Node:
             raise self._unreachable(f"HTTP {error.status}") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unreachable(type(error).__name__) from None
+        except NoJsonError as error:
+            raise self._unreachable(str(error)) from None
+        except NoUsableNodeError as error:
+            raise ChainUnreachableError(str(error)) from None
         except BadFunctionCallOutput:
             raise WrongLedgerError(f"There is no ledger at this address on the chain at {self.host}.") from None
         except (BadResponseFormat, TransactionIndexingInProgress, UnicodeDecodeError) as error:
@@ -154,6 +144,8 @@ class Node:
             raise NodeRefusedError(code if isinstance(code, int) else 0, str(message)[:200]) from None
 
     def _unreachable(self, why: str) -> ChainUnreachableError:
+        if self._provider.several and (troubles := self._provider.troubles()):
+            return ChainUnreachableError(f"The chain's nodes do not answer ({troubles}); trying again is safe.")
         return ChainUnreachableError(f"The chain at {self.host} does not answer ({why}); trying again is safe.")
 
     async def chain_id(self) -> int:
@@ -165,6 +157,29 @@ class Node:
         with self.asking():
             block = await self.web3.eth.get_block(tag)  # type: ignore[arg-type]  # web3 wants a literal
             return int(block["number"])
+
+    async def tagged(self, tag: str) -> int | None:
+        """The number of the block that a tag (safe, finalized) names; None where the node knows none."""
+        with self.asking():
+            try:
+                block = await self.web3.eth.get_block(tag)  # type: ignore[arg-type]  # web3 wants a literal
+            except BlockNotFound:
+                return None
+            except Web3RPCError as error:
+                told: Any = (error.rpc_response or {}).get("error") or {}
+                if isinstance(told, dict) and told.get("code") not in (*BUSY, INTERNAL, None):
+                    return None
+                raise
+            return int(block["number"])
+
+    async def block_hash(self, number: int) -> str | None:
+        """The hash of the chain's own block of a number; None when there is none (yet)."""
+        with self.asking():
+            try:
+                block = await self.web3.eth.get_block(number)
+            except BlockNotFound:
+                return None
+            return "0x" + bytes(block["hash"]).hex()
 
     async def code(self, address: str) -> bytes:
         with self.asking():

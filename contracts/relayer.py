@@ -11,17 +11,21 @@ import contextlib
 import logging
 import random
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from contracts import attempts, reorgs
 from contracts.drafts import Draft, Drafts, DraftSettings, mark
+from contracts.finality import Finality
 from contracts.ledger import Ledger, from_hex
 from contracts.node import ChainUnreachableError, LedgerError, LedgerRefusedError, Receipt, WrongLedgerError
-from contracts.signer import Signer
+from contracts.sending import Sending
+from contracts.signer import Signer, SignerError
 from contracts.stream import decode_arrivals
 from migrations.database import database_now_ms, now_ms
 from migrations.leases import release_lease, take_lease
@@ -38,7 +42,9 @@ class RelayerSettings:
     """How the relayer works. Times in seconds, fees in wei for a unit of gas.
 
     A transaction is final `confirmations` blocks deep, its own included, or at or below the block of `final_tag`
-    (safe, finalized) where the chain offers one.
+    (safe, finalized) where the chain offers one. One that is in no block after `bump_s` offers more for gas, up to
+    `max_fee`; `bumps` None leaves it to the chain's id whether that helps there. What is final is looked at again
+    every `recheck_s`.
     """
 
     drafts: DraftSettings = field(default_factory=DraftSettings)
@@ -50,6 +56,9 @@ class RelayerSettings:
     longest_pause_s: float = 60.0
     lease_s: float = 60.0
     max_fee: int | None = None
+    bumps: bool | None = None
+    bump_s: float = 45.0
+    recheck_s: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,16 @@ class Relayer:
         self._signer = signer
         self._settings = settings or RelayerSettings()
         self._drafts = Drafts(engine, ledger, signer.address, self._settings.drafts)
+        self._finality = Finality(self._node, self._settings.final_tag, self._settings.confirmations)
+        self._sending = Sending(
+            engine,
+            self._node,
+            signer,
+            self._must_hold_lease,
+            max_fee=self._settings.max_fee,
+            bumps=self._settings.bumps,
+            bump_s=self._settings.bump_s,
+        )
         self._owner = secrets.token_hex(8)
         self._new = asyncio.Event()
         self._checked = False
@@ -84,10 +103,12 @@ class Relayer:
         self._renewed = 0.0
         self._chain_id = 0
         self._trouble: str | None = None
+        self._waits = False  # for a block; what is only not final yet is in no hurry
         self._moved = False  # something was achieved since the last trouble
         self._balance: int | None = None
         self._sent_at: dict[int, float] = {}
         self._taken: dict[int, int] = {}
+        self._rechecked = -1e9
 
     # --------------------------------------------------------------- the loop
 
@@ -97,10 +118,10 @@ class Relayer:
         try:
             while True:
                 try:
-                    underway = await self.tick()
+                    await self.tick()
                     self._trouble, pause = None, self._settings.poll_s
-                    wait = min(0.25, self._settings.poll_s) if underway else self._settings.poll_s
-                except LedgerError as error:
+                    wait = min(0.25, self._settings.poll_s) if self._waits else self._settings.poll_s
+                except (LedgerError, SignerError) as error:
                     wait = pause = self._in_trouble(str(error), pause)
                 except SQLAlchemyError as error:
                     wait = pause = self._in_trouble(
@@ -127,6 +148,7 @@ class Relayer:
             log.warning("%s", sentence)
         self._trouble = sentence
         self._checked = False
+        self._rechecked = -1e9
         if self._moved:  # a node that fails now and then is no node that is away
             self._moved, pause = False, self._settings.poll_s
         return min(self._settings.longest_pause_s, pause * 2) * random.uniform(0.8, 1.2)  # noqa: S311  # spreads retries
@@ -144,15 +166,48 @@ class Relayer:
             if not await self._hold_lease():
                 return False
             if not self._checked:
-                self._chain_id = await self._ledger.check(self._settings.chain_id)
+                await self._check()
                 self._balance = await self._node.balance(self._signer.address)
                 self._checked = True
-            if await self._settle():
+            self._waits = await self._settle()
+            if self._waits:
                 return True
-            draft = await self._drafts.next()
+            if await self._taken_back():
+                continue
+            try:
+                draft = await self._drafts.next()
+            except WrongLedgerError:
+                if await reorgs.adopt(self._engine, self._node, self._signer.address):
+                    continue
+                raise
             if draft is None:
                 return await self._unfinal() > 0
             await self._store(draft)
+
+    async def _check(self) -> None:
+        """Makes sure that the chain is the one on which we began, whatever node answers."""
+        if (expected := self._settings.chain_id or self._chain_id or None) is not None:
+            self._node.expect(expected)
+        self._chain_id = await self._ledger.check(expected)
+        self._node.expect(self._chain_id)
+        await self._finality.look(self._chain_id)
+
+    async def _taken_back(self) -> bool:
+        """Whether a reorganisation took back what was final; asks the chain now and then."""
+        now = asyncio.get_running_loop().time()
+        if now - self._rechecked < self._settings.recheck_s:
+            return False
+        self._rechecked = now
+        return await reorgs.reopen(self._engine, self._finality, self._signer.address) > 0
+
+    async def _must_hold_lease(self, connection: AsyncConnection) -> None:
+        """Within the transaction that stores something: raises LedgerError when another relayer may be at work."""
+        ours = select(leases.c.owner).where(
+            leases.c.name == LEASE, leases.c.owner == self._owner, leases.c.until_ms > database_now_ms(self._engine)
+        )
+        if (await connection.execute(ours)).first() is None:
+            self._active = False
+            raise LedgerError("The relayer lost its lease while it drafted; another one may be at work.")
 
     async def _hold_lease(self) -> bool:
         """Takes or renews the lease; asks the database only when a third of it has passed."""
@@ -175,7 +230,7 @@ class Relayer:
             oldest_ms=oldest,
             in_flight=await self._unfinal(),
             refused=int(refused or 0),
-            trouble=self._trouble,
+            trouble=self._trouble or self._sending.notice,
             balance=self._balance,
             active=self._active,
         )
@@ -189,16 +244,13 @@ class Relayer:
 
     async def _store(self, draft: Draft) -> None:
         """Signs a draft and writes the bytes down with the entries they carry, in one transaction. Sends nothing."""
-        fees = await self._node.fees()
-        most = fees.maximum if self._settings.max_fee is None else min(fees.maximum, self._settings.max_fee)
-        if most < fees.base:
-            raise ChainUnreachableError(f"The chain asks {fees.base} wei for gas, over our limit of {most}; waiting.")
+        offer = await self._sending.offer()
         gas = draft.gas + draft.gas // 5
         self._balance = await self._node.balance(self._signer.address)
-        if self._balance < gas * most:
+        if self._balance < gas * offer.most:
             raise LedgerError(
                 f"The relayer's account {self._signer.address} holds {self._balance / 1e18:.6f} ether, and the next "
-                f"transaction may cost {gas * most / 1e18:.6f}; send it some. Nothing is lost meanwhile."
+                f"transaction may cost {gas * offer.most / 1e18:.6f}; send it some. Nothing is lost meanwhile."
             )
         nonce = await self._next_nonce()
         signed = await self._signer.sign(
@@ -209,17 +261,12 @@ class Relayer:
                 "data": draft.data,
                 "value": 0,
                 "gas": gas,
-                "maxFeePerGas": most,
-                "maxPriorityFeePerGas": min(fees.tip, most),
+                "maxFeePerGas": offer.most,
+                "maxPriorityFeePerGas": offer.tip,
             }
         )
-        ours = select(leases.c.owner).where(
-            leases.c.name == LEASE, leases.c.owner == self._owner, leases.c.until_ms > database_now_ms(self._engine)
-        )
         async with self._engine.begin() as connection:
-            if (await connection.execute(ours)).first() is None:
-                self._active = False
-                raise LedgerError("The relayer lost its lease while it drafted; another one may be at work.")
+            await self._must_hold_lease(connection)
             row = await connection.execute(
                 insert(chain_transactions)
                 .values(
@@ -236,7 +283,9 @@ class Relayer:
                 )
                 .returning(chain_transactions.c.id)
             )
-            moved = await mark(connection, draft.entries, "batched", transaction_id=row.scalar_one())
+            stored = int(row.scalar_one())
+            await attempts.keep(connection, stored, signed)
+            moved = await mark(connection, draft.entries, "batched", transaction_id=stored)
             if moved != len(draft.entries):
                 raise LedgerError("The outbox changed while a transaction was drafted; trying again.")
             await mark(connection, draft.superseded, "superseded")
@@ -255,9 +304,16 @@ class Relayer:
             last = await connection.scalar(query)
         found = await self._node.nonce(self._signer.address)
         if last is not None and found <= last:
+            await self._sending.fill(found, self._chain_id)  # the chain lost it; at a node that is behind this is vain
             raise ChainUnreachableError(
                 f"The chain's node does not know our transaction number {last}; waiting for it. If the chain was "
                 "started anew, deploy the ledger again and begin with an empty database."
+            )
+        if last is not None and found > last + 1:
+            log.warning(
+                "Another program used the relayer's account %d times since our last transaction; nothing is lost, but "
+                "give the relayer a key of its own.",
+                found - last - 1,
             )
         return found
 
@@ -277,23 +333,28 @@ class Relayer:
                 f"Transactions of account {rows[0].sender} are still underway; let its relayer finish before "
                 f"{self._signer.address} takes over."
             )
+        standing = await self._standing(rows)
+        upto: int | None = None
         for row in rows:
-            receipt = await self._receipt(row) or await self._send(row)
+            receipt = _told(row) if standing and row.block_hash else await self._receipt(row) or await self._send(row)
             if receipt is None:
                 return True
             self._sent_at.pop(row.id, None)
             self._taken.pop(row.id, None)
             if row.block_hash != receipt.block_hash:
                 await self._included(row, receipt)
-            if await self._is_final(receipt):
+            if upto is None or row.block_hash is None:  # it may be newer than our last look
+                upto = await self._finality.upto()
+            if receipt.block_number <= upto and (
+                standing or await self._finality.stands(receipt.block_number, receipt.block_hash)
+            ):
                 await self._final(row, receipt)
         return False
 
-    async def _is_final(self, receipt: Receipt) -> bool:
-        if self._settings.final_tag is not None:
-            return receipt.block_number <= await self._node.block_number(self._settings.final_tag)
-        deeper = self._settings.confirmations - 1
-        return deeper == 0 or receipt.block_number + deeper <= await self._node.block_number()
+    async def _standing(self, rows: Sequence[Row[Any]]) -> bool:
+        """Whether all that was in a block is still there: one question tells, for the newest block has all others."""
+        newest = max((row for row in rows if row.block_hash), key=lambda row: int(row.block_number), default=None)
+        return newest is not None and await self._finality.stands(newest.block_number, newest.block_hash)
 
     async def _receipt(self, row: Row[Any]) -> Receipt | None:
         for tx in row.hashes:
@@ -309,7 +370,7 @@ class Relayer:
         now = asyncio.get_running_loop().time()
         if now - self._sent_at.get(row.id, -1e9) < self._settings.rebroadcast_s:
             return None
-        if not await self._node.send(bytes(row.raw)) and await self._nonce_taken(row):
+        if not await self._sending.broadcast(row, self._chain_id) and await self._nonce_taken(row):
             return None
         self._sent_at[row.id] = now
         receipt = await self._receipt(row)
@@ -319,12 +380,13 @@ class Relayer:
 
     async def _nonce_taken(self, row: Row[Any]) -> bool:
         """Whether another transaction has our nonce for good; then ours is dead and its entries wait again."""
-        tag = self._settings.final_tag or "latest"
+        tag = self._finality.tag or "latest"
         if await self._node.nonce(self._signer.address, tag) <= row.nonce or await self._receipt(row) is not None:
             self._taken.pop(row.id, None)
             return False
         self._taken[row.id] = self._taken.get(row.id, 0) + 1
         if self._taken[row.id] >= SURE:
+            await self._check()  # of another chain's numbers nothing follows
             log.warning("Another program used the relayer's account: nonce %d is not ours", row.nonce)
             await self._abandon(row)
         return True
@@ -399,12 +461,18 @@ class Relayer:
             carried = select(outbox.c.video_id).where(outbox.c.transaction_id == row.id, outbox.c.video_id.is_not(None))
             of_videos = list(await connection.scalars(carried.distinct()))
         self._moved = True
+        self._sending.notice = None
         log.info(
             "Transaction %d is final in block %d.",
             row.nonce,
             receipt.block_number,
             extra={"kind": row.kind, "round": row.round_id, "videos": of_videos, "tx": receipt.tx},
         )
+
+
+def _told(row: Row[Any]) -> Receipt:
+    """The receipt as we wrote it down."""
+    return Receipt(row.hashes[-1], True, int(row.block_number), row.block_hash, int(row.gas_used or 0), None)
 
 
 def _place(row: Row[Any], receipt: Receipt) -> dict[str, Any]:

@@ -278,3 +278,13 @@ chain_transactions = Table(
     UniqueConstraint("seq"),
     Index(None, "state"),
 )
+
+chain_attempts = Table(
+    "chain_attempts",
+    metadata,
+    Column("tx", Text, primary_key=True),  # its hash
+    Column("transaction_id", RowId, nullable=False),  # the row of its nonce: one of its attempts may be mined
+    Column("raw", LargeBinary, nullable=False),  # the signed bytes, stored before they are first sent
+    Column("created_at_ms", BigInteger, nullable=False),
+    Index(None, "transaction_id"),
+)

@@ -12,13 +12,13 @@ from bot.checks.check import Check, Look
 from bot.checks.database import is_today, look_into
 from bot.domain.errors import OperatorError
 from bot.settings import Settings
+from contracts.finality import DEV_CHAINS
 from contracts.ledger import Ledger
 from generation.hosting.livepeer import LivepeerHost
 from migrations.schema import chain_transactions
 
 ENOUGH_BATCHES = 20
 USUAL_GAS = 400_000  # of a batch, before there is one to measure: a hundred votes on a few videos
-DEV_CHAINS = {1337, 31337, 31431}  # they make a block only when there is something to put into it
 MOST_AHEAD_S, MOST_BEHIND_S = 60.0, 900.0
 
 
@@ -98,7 +98,7 @@ def _many(count: int) -> str:
 _CHAIN = ("rpc_url", "ledger_address")
 LOOKS = (
     Look("video host", host, "Check FLOCK_LIVEPEER_API_BASE and FLOCK_LIVEPEER_API_KEY.", ("livepeer_api_key",)),
-    Look("relayer's key", key, "Check FLOCK_KEYSTORE and FLOCK_KEYSTORE_PASSWORD.", ("keystore",)),
+    Look("relayer's key", key, "Check FLOCK_SIGNER, FLOCK_KEYSTORE and FLOCK_KEYSTORE_PASSWORD.", ("signs",)),
     Look("ledger", ledger, "Check FLOCK_RPC_URL and FLOCK_LEDGER_ADDRESS, or run `flock deploy`.", _CHAIN),
-    Look("relayer", relayer, "First mend what is wrong with the ledger or the key.", (*_CHAIN, "keystore")),
+    Look("relayer", relayer, "First mend what is wrong with the ledger or the key.", (*_CHAIN, "signs")),
 )

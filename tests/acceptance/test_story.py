@@ -145,6 +145,10 @@ async def the_operators_commands_agree(story: Story) -> None:
     assert alone["ok"]
     assert not alone["database_checked"]
     assert alone["digest"] == report["digest"]
+    costs = await flock_json(everything, story.house.state, "costs", "--json")
+    assert costs["live"]["chain_id"] == report["chain_id"]
+    assert costs["live"]["wei"] == costs["gas"] * costs["live"]["wei_a_gas"] > 0
+    assert (await flock_json(nothing, story.house.state, "costs", "--json"))["live"] is None
     checks = (await flock_json(everything, story.house.state, "doctor", "--json"))["checks"]
     assert [check["what"] for check in checks if not check["ok"]] == []
 

@@ -121,10 +121,11 @@ def test_every_secret_of_the_settings_is_hidden() -> None:
         voter_pepper=secret["pepper"],
         keystore_password=secret["keystore"],
         database_url="postgresql://u:database-secret-value%2F%2B%C3%BC@h/d",
-        rpc_url="https://mainnet.example/v3/0123456789abcdef0123456789abcdef?apikey=rpc-secret-value",
+        rpc_url="https://mainnet.example/v3/0123456789abcdef0123456789abcdef?apikey=rpc-secret-value, "
+        "https://second.example/v3/fedcba9876543210fedcba9876543210",
     )
     hide = Secrets.of(settings).hide
-    for value in (*secret.values(), "0123456789abcdef0123456789abcdef"):
+    for value in (*secret.values(), "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"):
         if value != secret["rpc"]:
             assert value not in hide(f"it was {value}, you know")
             assert hide("it was nothing, you know") == "it was nothing, you know"

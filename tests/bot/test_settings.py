@@ -52,6 +52,20 @@ def test_a_complete_set_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_with(monkeypatch, COMPLETE).rpc_url == "http://127.0.0.1:8545"
 
 
+def test_a_key_service_needs_no_keystore(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who names a key service is not asked for a file; who names neither is."""
+    without = {name: value for name, value in COMPLETE.items() if name != "FLOCK_KEYSTORE"}
+    with pytest.raises(SettingsError, match="FLOCK_KEYSTORE is missing"):
+        load_with(monkeypatch, without)
+    assert load_with(monkeypatch, {**without, "FLOCK_SIGNER": "aws-kms:alias/flock"}).keystore is None
+
+
+def test_several_chain_nodes_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With commas between their addresses."""
+    several = "https://a.example/key1, https://b.example/key2"
+    assert load_with(monkeypatch, {**COMPLETE, "FLOCK_RPC_URL": several}).rpc_url == several
+
+
 def test_all_that_is_missing_is_told_at_once() -> None:
     """A new operator reads one list, not six errors one after the other."""
     with pytest.raises(SettingsError) as caught:
@@ -65,7 +79,12 @@ def test_all_that_is_missing_is_told_at_once() -> None:
         ("FLOCK_DATABASE_URL", "mysql://root:hunter2@host/x", "SQLite or PostgreSQL"),
         ("FLOCK_DATABASE_URL", "sqlite://", "file"),
         ("FLOCK_RPC_URL", "ws://elsewhere", "http"),
+        ("FLOCK_RPC_URL", "https://a.example/hunter2,ws://b.example", "several with commas"),
         ("FLOCK_VOTER_PEPPER", "short", "32"),
+        ("FLOCK_SIGNER", "vault:hunter2", "aws-kms:KEY_ID"),
+        ("FLOCK_SIGNER", "aws-kms:", "aws-kms:KEY_ID"),
+        ("FLOCK_MAX_FEE_GWEI", "0", "greater"),
+        ("FLOCK_FINAL_TAG", "pending", "safe"),
         ("FLOCK_WATCH_PAGE", "https://example.org/", "{playback_id}"),
         ("FLOCK_HOST_POLL_S", "soon", "number"),
         ("FLOCK_PROMPTS_A_ROUND", "0", "greater"),

@@ -1,6 +1,6 @@
 """Gas figures of the ledger on a real EVM: `python tests/contracts/measure_gas.py`. Receipts' gas, 21,000 included.
 
-`--write` keeps them as `gas.json`, to which the tests hold the contract. Every figure is the same in every run.
+`--write` keeps them as contracts/gas.json, to which the tests hold the contract. Every figure is the same in every run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from contracts.wallet import ballot_message, link_message  # as above
 from tests.contracts.accounts import member, sign  # as above
 from tests.contracts.conftest import Bench  # as above
 
-SNAPSHOT = Path(__file__).with_name("gas.json")
+SNAPSHOT = Path(__file__).resolve().parents[2] / "contracts" / "gas.json"
 HASHES = (b"p" * 32, b"c" * 32, b"o" * 32)
 VIDEOS = 10
 

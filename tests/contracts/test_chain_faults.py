@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.audit import audit
 from contracts.deploy import deploy
+from contracts.endpoints import Patience
 from contracts.ledger import Ledger
 from contracts.node import ChainUnreachableError, Node, NodeRefusedError
 from contracts.relayer import Relayer
@@ -127,7 +128,7 @@ async def test_a_node_in_trouble(
     broken: FaultyChain, wanted: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     """The client says in a sentence what it met; other methods pass, and the next request does too."""
-    node = Node(broken.url, timeout_s=1)
+    node = Node(broken.url, timeout_s=1, patience=Patience(tries=1))
     try:
         await control(broken, method="eth_getBalance", **wanted)
         assert await node.chain_id() == 31_431

@@ -26,7 +26,9 @@ from migrations.schema import outbox as entries
 
 FIRST = number_of(1, 1)  # the first round's first video
 PEPPER = b"a pepper that nobody can guess, 32+"
-QUICK = RelayerSettings(drafts=DraftSettings(flush_votes=500, flush_age_s=0.0), poll_s=0.05, rebroadcast_s=0.05)
+QUICK = RelayerSettings(
+    drafts=DraftSettings(flush_votes=500, flush_age_s=0.0), poll_s=0.05, rebroadcast_s=0.05, recheck_s=0.0
+)
 LAZY = RelayerSettings(drafts=DraftSettings(flush_votes=500, flush_age_s=3600.0), poll_s=0.05)
 
 
@@ -116,13 +118,12 @@ async def forget_lease(engine: AsyncEngine) -> None:
         await connection.execute(leases.delete())
 
 
-async def ballots(ledger: Ledger, video: int, members: int) -> list[int]:
-    """What each member chose, by the contract, in the seats that its log gives them."""
-    seats = await ledger.seats_of(video >> 10)
-    found = []
+async def ballots(ledger: Ledger, place: int, members: int) -> list[int]:
+    """What each member chose about an item of round 1, by the contract."""
+    seats, found = await ledger.seats_of(1), []
     for member in range(1, members + 1):
         index = await ledger.voter_index(from_hex(outbox.voter_id(PEPPER, 7, member)))
-        found.append(await ledger.vote_of(video, seats[index]) if index in seats else 0)
+        found.append(await ledger.vote_of(FIRST - 1 + place, seats[index]) if index in seats else 0)
     return found
 
 

@@ -1,0 +1,63 @@
+"""Every signed transaction that was ever made for a nonce: any of them may be the one that is mined.
+
+A replacement carries the same call under the same nonce, so that the chain takes one of them and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eth_account.typed_transactions.typed_transaction import TypedTransaction
+from hexbytes import HexBytes
+from sqlalchemy import Row, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from contracts.fees import Offer
+from contracts.signer import Signed
+from migrations.database import now_ms
+from migrations.schema import chain_attempts
+
+CALL = ("chainId", "nonce", "to", "data", "value", "gas")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Signed bytes, the hash under which the chain would know them, and when they were made."""
+
+    tx: str
+    raw: bytes
+    created_at_ms: int
+
+
+async def keep(connection: AsyncConnection, transaction: int, signed: Signed) -> None:
+    """Writes an attempt down, within the transaction that makes it known."""
+    await connection.execute(
+        insert(chain_attempts).values(tx=signed.tx, transaction_id=transaction, raw=signed.raw, created_at_ms=now_ms())
+    )
+
+
+async def of(engine: AsyncEngine, row: Row[Any]) -> Sequence[Attempt]:
+    """All attempts of a nonce, the newest first; the bytes of the row itself are one of them."""
+    query = (
+        select(chain_attempts)
+        .where(chain_attempts.c.transaction_id == row.id)
+        .order_by(chain_attempts.c.created_at_ms.desc(), chain_attempts.c.tx)
+    )
+    async with engine.connect() as connection:
+        found = [Attempt(a.tx, bytes(a.raw), a.created_at_ms) for a in await connection.execute(query)]
+    newest = Attempt(row.hashes[-1], bytes(row.raw), row.created_at_ms)
+    return sorted(found or [newest], key=lambda one: one.raw != bytes(row.raw))
+
+
+def call_of(raw: bytes) -> tuple[dict[str, Any], Offer]:
+    """The call of signed bytes as it would be signed again, and what they offer for gas. Raises ValueError."""
+    try:
+        fields = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
+        call = {name: fields[name] for name in CALL}
+        return {**call, "data": bytes(call["data"])}, Offer(
+            int(fields["maxFeePerGas"]), int(fields["maxPriorityFeePerGas"])
+        )
+    except Exception as error:  # the decoders of three libraries have no error in common
+        raise ValueError("These bytes are no EIP-1559 transaction.") from error

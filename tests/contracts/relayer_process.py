@@ -1,0 +1,104 @@
+"""A relayer as a process of its own, which may be told at which step to kill itself (SIGKILL).
+
+`python -m tests.contracts.relayer_process`, with one JSON object of options on standard input. Ends by itself, with
+one line of JSON, once nothing is left to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from contracts.drafts import DraftSettings
+from contracts.ledger import Ledger
+from contracts.node import LedgerError
+from contracts.relayer import Relayer, RelayerSettings
+from contracts.signer import open_key_file
+from migrations.database import open_database
+
+STEPS = ("before sign", "after sign", "after persist", "after send", "after receipt", "before final")
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm(relayer: Any, step: str, kind: str) -> None:
+    """Dies at a step of the first transaction of a kind."""
+    store, send, included, final = relayer._store, relayer._sending.broadcast, relayer._included, relayer._final
+    sign = relayer._signer.sign
+
+    async def at_store(draft: Any) -> None:
+        if draft.kind == kind and step in ("before sign", "after sign"):
+
+            async def at_sign(transaction: Any) -> Any:
+                if step == "after sign":
+                    await sign(transaction)
+                die()
+
+            relayer._signer.sign = at_sign
+        await store(draft)
+        if draft.kind == kind and step == "after persist":
+            die()
+
+    async def at_send(row: Any, chain_id: int) -> bool:
+        told = await send(row, chain_id)
+        if row.kind == kind and step == "after send":
+            die()
+        return bool(told)
+
+    async def at_receipt(row: Any, receipt: Any) -> None:
+        if row.kind == kind and step == "after receipt":
+            die()
+        await included(row, receipt)
+
+    async def at_final(row: Any, receipt: Any) -> None:
+        if row.kind == kind and step == "before final":
+            die()
+        await final(row, receipt)
+
+    relayer._store, relayer._sending.broadcast, relayer._included, relayer._final = (
+        at_store,
+        at_send,
+        at_receipt,
+        at_final,
+    )
+
+
+async def main(options: dict[str, Any]) -> None:
+    engine = open_database(options["database"])
+    settings = RelayerSettings(
+        drafts=DraftSettings(flush_votes=500, flush_age_s=0.0),
+        poll_s=0.02,
+        rebroadcast_s=0.05,
+        recheck_s=0.0,
+        lease_s=2.0,
+    )
+    async with Ledger(options["url"], options["ledger"]) as ledger:
+        relayer = Relayer(engine, ledger, open_key_file(Path(options["key"])), settings)
+        if "step" in options:
+            arm(relayer, options["step"], options["kind"])
+        sent = 0
+        quiet = 0
+        while quiet < 5:
+            before = (await relayer.status()).backlog
+            try:
+                await relayer.tick()
+            except LedgerError as error:
+                if "lost its lease" not in str(error) and "outbox changed" not in str(error):
+                    raise
+            status = await relayer.status()
+            sent += status.active and before > status.backlog
+            quiet = quiet + 1 if status.backlog == 0 and status.in_flight == 0 else 0
+            await asyncio.sleep(0.02)
+    await engine.dispose()
+    sys.stdout.write(json.dumps({"done": True, "sent": sent}) + "\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(json.loads(sys.stdin.read())))

@@ -1,0 +1,404 @@
+"""The relayer on a chain that takes back what it said: reorganisations, lost transactions, fees, foreign hands."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contracts.attempts import call_of
+from contracts.audit import audit
+from contracts.deploy import deploy
+from contracts.drafts import DraftSettings
+from contracts.ledger import Ledger
+from contracts.node import ChainUnreachableError, LedgerError
+from contracts.relayer import Relayer, RelayerSettings
+from migrations.schema import chain_attempts
+from tests.contracts.anvil import ETHER, Anvil, needs_anvil
+from tests.contracts.proxy import FaultProxy
+from tests.contracts.test_relayer import PEPPER, Community, ballots, by_hand, forget_lease, settle
+
+pytestmark = needs_anvil
+
+SETTINGS = RelayerSettings(
+    drafts=DraftSettings(flush_votes=500, flush_age_s=0.0),
+    poll_s=0.05,
+    rebroadcast_s=0.0,
+    recheck_s=0.0,
+    bump_s=0.0,
+    longest_pause_s=0.2,
+)
+PATIENT = replace(SETTINGS, bump_s=3600.0)
+
+
+@pytest.fixture(scope="module")
+def node_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Anvil]:
+    made = Anvil(tmp_path_factory.mktemp("anvil") / "state.json")
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+async def anvil(node_process: Anvil) -> AsyncIterator[Anvil]:
+    """The chain in order, and an account that is only this test's."""
+    await node_process.fresh()
+    yield node_process
+    await node_process.fresh()
+
+
+@pytest.fixture
+async def ledger(anvil: Anvil, tmp_path: Path) -> AsyncIterator[Ledger]:
+    deployment = await deploy(anvil.url, anvil.signer, tmp_path / "ledger.json")
+    await anvil.mine(8)  # no reorganisation of these tests reaches the deployment
+    async with Ledger(anvil.url, deployment.address) as made:
+        yield made
+
+
+@pytest.fixture
+def community(store: AsyncEngine) -> Community:
+    return Community(store)
+
+
+async def begin(community: Community, ledger: Ledger, anvil: Anvil, settings: RelayerSettings) -> tuple[Relayer, int]:
+    """A round with a video whose first votes are on the chain for good."""
+    round_id = await community.round()
+    await community.video(round_id, "a")
+    await community.vote(round_id, "a", (1, 1), (2, 1), (3, 2))
+    relayer = Relayer(community.engine, ledger, anvil.signer, settings)
+    await finish(relayer, anvil)
+    assert await ballots(ledger, 1, 3) == [1, 1, 2]
+    return relayer, round_id
+
+
+async def finish(relayer: Relayer, anvil: Anvil) -> None:
+    """Ticks, with a block now and then, until nothing is left to do; trouble is tried again."""
+    trouble = "nothing"
+    for _ in range(200):
+        try:
+            if not await relayer.tick():
+                return
+        except LedgerError as error:
+            trouble = str(error)
+        await anvil.mine()
+    raise AssertionError(trouble)
+
+
+async def check(community: Community, ledger: Ledger, anvil: Anvil, wanted: list[int]) -> None:
+    """Everything is final, the ballots are as wanted, each batch stands once, and the audit agrees."""
+    assert set(await community.states()) <= {"final", "superseded"}
+    assert await ballots(ledger, 1, len(wanted)) == wanted
+    report = await audit(anvil.url, ledger.address, database=community.engine, pepper=PEPPER)
+    assert report.ok, report.problems
+    final = [row.seq for row in await community.sent("votes") if row.state == "final"]
+    assert final == list(range(await ledger.seq()))
+
+
+# ------------------------------------------------------------------ reorganisations
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+async def test_a_batch_that_a_reorganisation_takes_before_it_is_final(
+    community: Community, ledger: Ledger, anvil: Anvil, depth: int
+) -> None:
+    """The same bytes are sent again; nobody was told that it was final."""
+    relayer, round_id = await begin(community, ledger, anvil, replace(PATIENT, confirmations=4))
+    await community.vote(round_id, "a", (1, 2), (2, 0))
+    assert await relayer.tick()
+    assert await ballots(ledger, 1, 3) == [2, 0, 2]
+    await anvil.mine(depth - 1)
+    await anvil.rpc("anvil_reorg", depth, [])
+    assert await ballots(ledger, 1, 3) == [1, 1, 2]
+    assert (await community.states("vote"))["batched"] == 2
+    await finish(relayer, anvil)
+    await check(community, ledger, anvil, [2, 0, 2])
+    assert [len(row.hashes) for row in await community.sent("votes")] == [1, 1]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 6])
+async def test_a_batch_that_a_reorganisation_takes_after_it_was_called_final(
+    community: Community, ledger: Ledger, anvil: Anvil, depth: int
+) -> None:
+    """Depth was too little: it is found out, and all that is gone is sent again, as the same bytes."""
+    relayer, round_id = await begin(community, ledger, anvil, PATIENT)
+    await community.vote(round_id, "a", (1, 2))
+    await settle(relayer)
+    await community.vote(round_id, "a", (2, 2), (1, 0))
+    await settle(relayer)
+    await check(community, ledger, anvil, [0, 2, 2])
+    stored = [bytes(row.raw) for row in await community.sent("votes")]
+    await anvil.rpc("anvil_reorg", depth, [])
+    assert await ballots(ledger, 1, 3) != [0, 2, 2]
+    await finish(relayer, anvil)
+    await check(community, ledger, anvil, [0, 2, 2])
+    assert [bytes(row.raw) for row in await community.sent("votes")] == stored
+
+
+async def test_a_reorganisation_of_somebody_elses_blocks_changes_nothing(
+    community: Community, ledger: Ledger, anvil: Anvil, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Blocks that held nothing of ours may go: nothing is taken back, nothing is sent."""
+    relayer, _ = await begin(community, ledger, anvil, PATIENT)
+    await anvil.mine(3)
+    await anvil.rpc("anvil_reorg", 2, [])
+    await settle(relayer)
+    assert "reorganisation" not in caplog.text
+    await check(community, ledger, anvil, [1, 1, 2])
+
+
+async def test_a_nonce_that_the_reorganisation_gave_to_another_program(
+    community: Community, ledger: Ledger, anvil: Anvil, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Our bytes can never be mined again: the votes are drafted anew, under the same sequence number."""
+    relayer, round_id = await begin(community, ledger, anvil, PATIENT)
+    await community.vote(round_id, "a", (1, 2), (3, 0))
+    await settle(relayer)
+    await anvil.rpc("anvil_reorg", 1, [])
+    await by_hand(ledger, anvil, b"", to="0x" + "99" * 20)
+    await finish(relayer, anvil)
+    await check(community, ledger, anvil, [2, 1, 0])
+    assert [(row.state, row.seq) for row in await community.sent("votes")] == [
+        ("final", 0),
+        ("reverted", None),
+        ("final", 1),
+    ]
+    assert "Another program used the relayer's account" in caplog.text
+
+
+async def test_a_nonce_that_a_reorganisation_freed_is_filled(
+    community: Community, ledger: Ledger, anvil: Anvil, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another program's transaction left the chain before ours could stay: an empty one takes its number."""
+    relayer, round_id = await begin(community, ledger, anvil, PATIENT)
+    await by_hand(ledger, anvil, b"", to="0x" + "99" * 20)
+    await community.vote(round_id, "a", (1, 2))
+    await settle(relayer)
+    assert "give the relayer a key of its own" in caplog.text
+    await anvil.rpc("anvil_reorg", 2, [])
+    await finish(relayer, anvil)
+    await check(community, ledger, anvil, [2, 1, 2])
+    assert [row.state for row in await community.sent("noop")] == ["final"]
+
+
+async def test_a_batch_that_was_given_up_and_is_mined_after_all(
+    community: Community, ledger: Ledger, anvil: Anvil, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another program took its number, a reorganisation gave it back, and some node had kept our bytes: it counts."""
+    async with FaultProxy(anvil.url) as proxy, Ledger(proxy.url, ledger.address) as through:
+        relayer, round_id = await begin(community, through, anvil, PATIENT)
+        await community.vote(round_id, "a", (1, 2))
+        proxy.add("cut", method="eth_sendRawTransaction")
+        with pytest.raises(ChainUnreachableError):
+            await relayer.tick()
+        await by_hand(ledger, anvil, b"", to="0x" + "99" * 20)
+        await finish(relayer, anvil)
+        assert [row.state for row in await community.sent("votes")] == ["final", "reverted", "final"]
+        kept = (await community.sent("votes"))[1]
+        depth = 1
+        while await ledger.node.nonce(anvil.account.address) > kept.nonce:
+            await anvil.rpc("anvil_reorg", depth, [])
+            depth += 1
+        assert await ledger.node.send(bytes(kept.raw))
+        await finish(relayer, anvil)
+        await check(community, ledger, anvil, [2, 1, 2])
+        assert "was mined after all" in caplog.text
+
+
+# ------------------------------------------------------------------ what waits
+
+
+async def test_a_transaction_that_the_node_forgot_is_sent_again(
+    community: Community, ledger: Ledger, anvil: Anvil
+) -> None:
+    """Dropped from memory before it was mined: the same bytes go out once more."""
+    relayer, round_id = await begin(community, ledger, anvil, PATIENT)
+    await anvil.rpc("evm_setAutomine", False)
+    await community.vote(round_id, "a", (1, 2))
+    assert await relayer.tick()
+    waiting = (await community.sent("votes"))[-1]
+    await anvil.rpc("anvil_dropTransaction", waiting.hashes[-1])
+    await anvil.mine()
+    assert await ledger.node.receipt(waiting.hashes[-1]) is None
+    await finish(relayer, anvil)
+    await check(community, ledger, anvil, [2, 1, 2])
+    assert (await community.sent("votes"))[-1].hashes == waiting.hashes
+
+
+async def fees_of(engine: AsyncEngine, row: Any) -> list[tuple[int, int]]:
+    query = select(chain_attempts.c.raw).where(chain_attempts.c.transaction_id == row.id)
+    async with engine.connect() as connection:
+        return sorted(tuple(call_of(bytes(raw))[1]) for raw in await connection.scalars(query))
+
+
+async def test_a_base_fee_ten_times_as_high_is_paid(community: Community, ledger: Ledger, anvil: Anvil) -> None:
+    """What is stuck offers at least an eighth more in both fields, and is mined once under one of its hashes."""
+    relayer, round_id = await begin(community, ledger, anvil, SETTINGS)
+    await anvil.rpc("evm_setAutomine", False)
+    await community.vote(round_id, "a", (1, 2))
+    assert await relayer.tick()
+    offered = (await ledger.node.fees()).maximum  # more than the base fee, which falls with each empty block
+    await anvil.rpc("anvil_setNextBlockBaseFeePerGas", hex(10 * offered))
+    await anvil.mine()
+    await finish(relayer, anvil)
+    await check(community, ledger, anvil, [2, 1, 2])
+    row = (await community.sent("votes"))[-1]
+    offers = await fees_of(community.engine, row)
+    assert len(offers) == len(row.hashes) > 1
+    for before, after in itertools.pairwise(offers):
+        assert after[0] * 8 >= before[0] * 9
+        assert after[1] * 8 >= before[1] * 9
+
+
+async def test_at_its_limit_it_waits_and_says_so(community: Community, ledger: Ledger, anvil: Anvil) -> None:
+    """Neither a new nor a stuck transaction offers more than the operator allows; when the fee falls, all goes on."""
+    relayer, round_id = await begin(community, ledger, anvil, replace(SETTINGS, max_fee=4 * 10**9))
+    await anvil.rpc("evm_setAutomine", False)
+    await community.vote(round_id, "a", (1, 2))
+    assert await relayer.tick()
+    await anvil.rpc("anvil_setNextBlockBaseFeePerGas", hex(40 * 10**9))
+    await anvil.mine()
+    for _ in range(8):
+        assert await relayer.tick()
+    assert "waits at the highest fee that it may offer" in str((await relayer.status()).trouble)
+    assert max(offer for offer, _ in await fees_of(community.engine, (await community.sent("votes"))[-1])) <= 4 * 10**9
+    await anvil.rpc("anvil_setNextBlockBaseFeePerGas", hex(10**9))
+    await finish(relayer, anvil)
+    assert (await relayer.status()).trouble is None
+    await check(community, ledger, anvil, [2, 1, 2])
+    await anvil.rpc("anvil_setNextBlockBaseFeePerGas", hex(40 * 10**9))
+    await anvil.mine()
+    await community.vote(round_id, "a", (2, 2))
+    with pytest.raises(ChainUnreachableError, match=r"asks \d+(\.\d+)? gwei for gas, over our limit of 4 \(FLOCK_MAX"):
+        await relayer.tick()
+    assert (await community.states("vote"))["pending"] == 1
+
+
+async def test_without_a_mempool_the_same_bytes_are_sent_again(
+    community: Community, ledger: Ledger, anvil: Anvil
+) -> None:
+    """Where a higher fee buys nothing, none is offered, however long it takes."""
+    relayer, round_id = await begin(community, ledger, anvil, replace(SETTINGS, bumps=False))
+    await anvil.rpc("evm_setAutomine", False)
+    await community.vote(round_id, "a", (1, 2))
+    for _ in range(5):
+        assert await relayer.tick()
+    await finish(relayer, anvil)
+    await check(community, ledger, anvil, [2, 1, 2])
+    assert len((await community.sent("votes"))[-1].hashes) == 1
+
+
+async def test_the_first_offer_may_be_the_one_that_is_mined(community: Community, ledger: Ledger, anvil: Anvil) -> None:
+    """The better one never reached the node: the older hash counts, and is the one that members are shown."""
+    async with FaultProxy(anvil.url) as proxy, Ledger(proxy.url, ledger.address) as through:
+        relayer, round_id = await begin(community, through, anvil, SETTINGS)
+        await anvil.rpc("evm_setAutomine", False)
+        await community.vote(round_id, "a", (1, 2))
+        assert await relayer.tick()
+        proxy.add("cut", method="eth_sendRawTransaction")
+        with pytest.raises(ChainUnreachableError):
+            await relayer.tick()
+        waiting = (await community.sent("votes"))[-1]
+        assert len(waiting.hashes) == 2
+        await anvil.mine()
+        await finish(relayer, anvil)
+        await check(community, ledger, anvil, [2, 1, 2])
+        assert (await community.sent("votes"))[-1].hashes == waiting.hashes[::-1]
+
+
+async def test_a_purse_that_empties_while_something_is_stuck(
+    community: Community, ledger: Ledger, anvil: Anvil
+) -> None:
+    """No more is offered than can be paid; a new transaction is not even signed; coin sets it going again."""
+    relayer, round_id = await begin(community, ledger, anvil, SETTINGS)
+    await anvil.rpc("evm_setAutomine", False)
+    await community.vote(round_id, "a", (1, 2))
+    assert await relayer.tick()
+    await anvil.rpc("anvil_setBalance", anvil.account.address, hex(10**9))
+    with pytest.raises(LedgerError, match="cannot pay for the transaction that is underway; send it some"):
+        await relayer.tick()
+    assert "too little to offer more" in str((await relayer.status()).trouble)
+    assert len((await community.sent("votes"))[-1].hashes) == 1
+    await anvil.rpc("anvil_setBalance", anvil.account.address, hex(ETHER))
+    await finish(relayer, anvil)
+    await check(community, ledger, anvil, [2, 1, 2])
+    await anvil.rpc("anvil_setBalance", anvil.account.address, hex(10**9))
+    await community.vote(round_id, "a", (2, 2))
+    with pytest.raises(LedgerError, match=r"holds 0\.000000 ether, and the next transaction may cost"):
+        await relayer.tick()
+    assert (await community.states("vote"))["pending"] == 1
+
+
+async def test_who_lost_the_lease_offers_no_more(
+    community: Community, ledger: Ledger, anvil: Anvil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one relayer makes up its mind to offer more, another takes over: only that one's offer is stored."""
+    slow, round_id = await begin(community, ledger, anvil, SETTINGS)
+    await anvil.rpc("evm_setAutomine", False)
+    await community.vote(round_id, "a", (1, 2))
+    assert await slow.tick()
+    other = Relayer(community.engine, ledger, anvil.signer, PATIENT)
+    fees = ledger.node.fees
+
+    async def stall() -> Any:
+        await forget_lease(community.engine)
+        assert await other.tick()
+        return await fees()
+
+    monkeypatch.setattr(ledger.node, "fees", stall)
+    with pytest.raises(LedgerError, match="lost its lease"):
+        await slow.tick()
+    monkeypatch.undo()
+    assert len((await community.sent("votes"))[-1].hashes) == 1
+    assert not await slow.tick()
+    await finish(other, anvil)
+    await check(community, ledger, anvil, [2, 1, 2])
+
+
+# ------------------------------------------------------------------ finality
+
+
+async def test_the_chains_own_word_decides_where_it_gives_one(
+    community: Community, ledger: Ledger, anvil: Anvil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `safe` a batch is final 32 blocks later; a chain for development is not waited for, nor one that says 0."""
+    monkeypatch.setattr("contracts.finality.DEV_CHAINS", set())
+    await anvil.mine(40)
+    relayer = Relayer(community.engine, ledger, anvil.signer, replace(PATIENT, final_tag="safe"))
+    await community.round()
+    for _ in range(3):
+        assert await relayer.tick()
+        await anvil.mine(8)
+    assert await community.states() == {"batched": 1}
+    await anvil.mine(16)
+    assert not await relayer.tick()
+    assert await community.states() == {"final": 1}
+    monkeypatch.undo()
+    await community.round(2)
+    await settle(Relayer(community.engine, ledger, anvil.signer, replace(PATIENT, final_tag="safe")))
+
+
+async def test_a_node_that_was_restarted(community: Community, tmp_path: Path) -> None:
+    """What it knew it knows again; what it was told meanwhile is told to it once more."""
+    node = await asyncio.to_thread(Anvil, tmp_path / "state.json")
+    try:
+        await node.fresh()
+        deployment = await deploy(node.url, node.signer, tmp_path / "ledger.json")
+        async with Ledger(node.url, deployment.address) as ledger:
+            relayer, round_id = await begin(community, ledger, node, PATIENT)
+            await node.rpc("evm_setAutomine", False)
+            await community.vote(round_id, "a", (1, 2))
+            assert await relayer.tick()
+            await asyncio.to_thread(node.stop)
+            with pytest.raises(ChainUnreachableError):
+                await relayer.tick()
+            await asyncio.to_thread(node.start)
+            await finish(relayer, node)
+            await check(community, ledger, node, [2, 1, 2])
+    finally:
+        await asyncio.to_thread(node.stop)
