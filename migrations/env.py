@@ -28,20 +28,22 @@ def _run() -> None:
     if sqlite:
         # The driver would begin its transaction only at the first change, after everybody has looked.
         event.listen(engine, "begin", _begin_at_once)
-    with engine.connect() as connection:
-        if not sqlite:
-            connection.execute(text("SELECT pg_advisory_lock(5051702)"))  # given back with the connection
-            connection.commit()
-        context.configure(
-            connection=connection,
-            target_metadata=metadata,
-            render_as_batch=True,
-            include_object=_ours,
-            transactional_ddl=True,
-        )
-        with connection.begin():
-            context.run_migrations()
-    engine.dispose()
+    try:
+        with engine.connect() as connection:
+            if not sqlite:
+                connection.execute(text("SELECT pg_advisory_lock(5051702)"))  # given back with the connection
+                connection.commit()
+            context.configure(
+                connection=connection,
+                target_metadata=metadata,
+                render_as_batch=True,
+                include_object=_ours,
+                transactional_ddl=True,
+            )
+            with connection.begin():
+                context.run_migrations()
+    finally:
+        engine.dispose()  # and with it the lock, also where a version refuses
 
 
 _run()

@@ -23,7 +23,7 @@ PARTS: dict[str, Measure] = {
 # Numbers too small to say anything: they only show that everything can be measured.
 SMALL: dict[str, dict[str, Any]] = {
     "commits": {"waiting": 20, "grouped": 200, "alone": 20},
-    "gas": {"votes": 20, "videos": 3, "registry": 40},
+    "gas": {"votes": 20, "videos": 3, "registry": 300},
     "clicks": {"clickers": 10, "bursts": 1, "renders": 8},
     "render": {"times": 1, "steps": 2},
 }

@@ -8,12 +8,25 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from migrations.database import database_now_ms, now_ms, open_database, parse_url, sync_url, upgrade_database
+from bot.database import open_and_upgrade
+from bot.domain.errors import OperatorError
+from bot.settings import Settings
+from migrations.database import (
+    OldDatabaseError,
+    _alembic_config,
+    database_now_ms,
+    now_ms,
+    open_database,
+    parse_url,
+    sync_url,
+    upgrade_database,
+)
 from migrations.schema import metadata
 
 
@@ -27,6 +40,32 @@ async def test_every_table_is_made_and_a_second_upgrade_changes_nothing(database
             assert set(metadata.tables) <= set(inspect(connection).get_table_names())
             context = MigrationContext.configure(connection, opts={"compare_type": True})
             assert compare_metadata(context, metadata) == []
+    finally:
+        engine.dispose()
+
+
+async def test_a_database_of_an_older_ledger_is_left_as_it_is(database_url: str) -> None:
+    """One with rounds on version 1 of the ledger is refused, by a sentence, and still serves the FLock that made it."""
+    round_ = "INSERT INTO rounds (id, guild_id, number, task, opened_by, channel_id, status, opens_at_ms, closes_at_ms"
+    values = "VALUES (1, 1, 1, 't', 1, 1, 'open', 1, 2"
+    await asyncio.to_thread(command.upgrade, _alembic_config(database_url), "0001")
+    engine = create_engine(sync_url(database_url))
+    try:
+        with engine.begin() as connection:
+            connection.execute(text(f"{round_}, chain_key) {values}, 'k')"))  # our own words
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE rounds SET chain_id = 1"))
+        with pytest.raises(OldDatabaseError, match=r"version 1 of the ledger.*FLOCK_DATABASE_URL.*`flock deploy`"):
+            await upgrade_database(database_url)
+        settings = Settings(_env_file=None, database_url=database_url)
+        with pytest.raises(OperatorError, match="version 1 of the ledger"):
+            await open_and_upgrade(settings)
+        with engine.connect() as connection:
+            assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "0001"
+            assert not inspect(connection).has_table("seats")
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE rounds SET chain_id = NULL"))  # none of them has come onto a ledger
+        await upgrade_database(database_url)
     finally:
         engine.dispose()
 
