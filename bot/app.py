@@ -17,6 +17,7 @@ from bot.domain.errors import OperatorError, UnreachableError
 from bot.domain.policy import Quota
 from bot.domain.rounds import Round
 from bot.life.catching_up import CatchingUp
+from bot.life.hosting_life import HostingLife
 from bot.life.round_life import RoundLife
 from bot.life.video_life import VideoLife
 from bot.metrics import Health, Metrics, Watch, database_watch, serving
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 
 RELAYER_LEASE_S = 15.0  # a killed bot's successor relays after that long
 BLOCK_S = 12.0  # of the slowest chains that people use
-LIVES_AT_ONCE = 2000  # lives of videos and rounds in one bot; nearly all of them only wait
+LIVES_AT_ONCE = 4000  # lives of videos, their hosting, and rounds in one bot; nearly all of them only wait
 
 
 class App:
@@ -91,8 +92,10 @@ class App:
             ),
         )
         self.video_life = VideoLife(self)
+        self.hosting_life = HostingLife(self)
         self.round_life = RoundLife(self)
         self.video_life.register(self.engine)
+        self.hosting_life.register(self.engine)
         self.round_life.register(self.engine)
         self.board = ProgressBoard(self)
         self.client = Client(self)

@@ -54,6 +54,13 @@ class Settings(BaseSettings):
     watch_page: str = Field("https://lvpr.tv/?v={playback_id}", description="The page where a hosted video is watched.")
     host_poll_s: float = Field(5.0, gt=0, description="Seconds between two questions to the host while it processes.")
 
+    host_patience_s: float = Field(
+        120.0,
+        ge=0,
+        description="Seconds that a rendered video waits for the host before it is posted with its own file alone; "
+        "its link is added when it comes.",
+    )
+
     # --- the ledger (flock run, deploy, audit)
     rpc_url: str | None = Field(
         None,

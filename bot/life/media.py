@@ -22,13 +22,18 @@ async def attachment(video: Video, data_dir: Path, limit: int) -> tuple[discord.
     """
     if (video.size_bytes or 0) > limit:
         return None, video.playback_url or ""
-    name = f"flock-{video.id}.mp4"
+    name = attachment_name(video)
     data = await asyncio.to_thread(read_here, video, data_dir)
     if data is None:
         data = await fetch_mp4(video.playback_url or "", limit)  # rendered on another machine: the host has it
     if data is not None:
         return discord.File(io.BytesIO(data), filename=name), f"attachment://{name}"
     return None, video.playback_url or ""
+
+
+def attachment_name(video: Video) -> str:
+    """What the file on a card is called."""
+    return f"flock-{video.id}.mp4"
 
 
 def read_here(video: Video, data_dir: Path) -> bytes | None:

@@ -82,6 +82,14 @@ async def get(database: AsyncEngine, video_id: str) -> Video | None:
     return Video.from_row(row) if row else None
 
 
+async def known(database: AsyncEngine, video_id: str) -> Video:
+    """The video. Raises LookupError where there is none."""
+    video = await get(database, video_id)
+    if video is None:
+        raise LookupError(f"There is no video {video_id}.")
+    return video
+
+
 async def change(database: AsyncEngine, video_id: str, **values: Any) -> None:
     """Sets columns of a video."""
     async with database.begin() as connection:
@@ -103,6 +111,14 @@ async def begin_rendering(database: AsyncEngine, video_id: str) -> None:
     async with database.begin() as connection:
         await connection.execute(
             update(videos).where(videos.c.id == video_id, videos.c.status == "queued").values(status="rendering")
+        )
+
+
+async def begin_hosting(database: AsyncEngine, video_id: str) -> None:
+    """The host has every byte. A video that is being posted already, without its host, stays where it is."""
+    async with database.begin() as connection:
+        await connection.execute(
+            update(videos).where(videos.c.id == video_id, videos.c.status == "uploading").values(status="hosting")
         )
 
 
