@@ -18,6 +18,7 @@ from bot.domain.policy import Quota
 from bot.domain.rounds import Round
 from bot.life.catching_up import CatchingUp
 from bot.life.hosting_life import HostingLife
+from bot.life.removal_life import RemovalLife
 from bot.life.round_life import RoundLife
 from bot.life.video_life import VideoLife
 from bot.metrics import Health, Metrics, Watch, database_watch, serving
@@ -93,9 +94,11 @@ class App:
         )
         self.video_life = VideoLife(self)
         self.hosting_life = HostingLife(self)
+        self.removal_life = RemovalLife(self)
         self.round_life = RoundLife(self)
         self.video_life.register(self.engine)
         self.hosting_life.register(self.engine)
+        self.removal_life.register(self.engine)
         self.round_life.register(self.engine)
         self.board = ProgressBoard(self)
         self.client = Client(self)

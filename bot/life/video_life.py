@@ -250,9 +250,9 @@ class VideoLife:
         video = await self._video(video_id)
         if video.status == "published":  # a quick member may have reacted before the card was known to take votes
             await self.app.catching_up.look_at(video_id)
-        await self._tell(video_id)
+        await self.tell(video_id)
 
-    async def _tell(self, video_id: str) -> None:
+    async def tell(self, video_id: str) -> None:
         """The last edit of the progress message: a link to the post, or the reason why there is none."""
         video = await self._video(video_id)
         if video.progress_message_id is None or video.progress_channel_id is None:
