@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 import discord
@@ -36,6 +38,7 @@ from contracts.signer import Signer, SignerError, open_key_file, open_keystore
 from generation.engine import Engine, QueueSpec
 from generation.hosting.host import Polling
 from generation.hosting.livepeer import LivepeerHost
+from generation.hosting.webhooks import PATH, Receiver, receiving
 from generation.jobs import BOT_QUEUE, gpu_queue
 
 log = logging.getLogger(__name__)
@@ -199,6 +202,25 @@ async def open_signer(settings: Settings) -> Signer:
         raise OperatorError(str(error)) from error
 
 
+@asynccontextmanager
+async def hearing(settings: Settings, host: LivepeerHost) -> AsyncIterator[None]:
+    """Takes the host's webhooks within this block, where that is set. Raises OperatorError where the port is taken."""
+    if not settings.webhook_port:
+        yield
+        return
+    receiver = Receiver(secret(settings.webhook_secret), host.nudge)
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(receiving(receiver, settings.webhook_host, settings.webhook_port))
+        except OSError as error:
+            raise OperatorError(
+                f"Port {settings.webhook_port} for webhooks cannot be opened ({error.strerror}). Set another "
+                "FLOCK_WEBHOOK_PORT."
+            ) from None
+        log.info("Webhooks are taken at http://%s:%d%s.", settings.webhook_host, settings.webhook_port, PATH)
+        yield
+
+
 async def run_bot(settings: Settings, stop: asyncio.Event) -> None:
     """`flock run`: the bot until `stop` is set. Raises OperatorError when it cannot start."""
     signer = await open_signer(settings)
@@ -209,7 +231,10 @@ async def run_bot(settings: Settings, stop: asyncio.Event) -> None:
         app = App(settings, database, signer)
         metrics = Metrics(database, "bot", gauges=app.gauges)
         app.votes.observe = metrics.observe_ack
-        async with serving(settings.metrics_host, settings.metrics_port, metrics, app.health()):
+        async with (
+            serving(settings.metrics_host, settings.metrics_port, metrics, app.health()),
+            hearing(settings, app.host),
+        ):
             await run_client(app.client, secret(settings.discord_token), stop)
     except discord.LoginFailure as error:
         raise OperatorError("Discord refused the token. Check FLOCK_DISCORD_TOKEN in the developer portal.") from error
