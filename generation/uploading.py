@@ -18,7 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from generation.hosting import tus
+from generation.hosting import presigned, tus
 from generation.hosting.host import AlreadyUploaded, HostBusy, HostError, HostUnreachable, UploadGone
 from generation.jobs import JobEnd, Phase, UploadJob
 from generation.rendered import sha256_of
@@ -125,6 +125,9 @@ class Uploads:
         async def keep(url: str) -> None:
             await self._keep(job.asset_id, url)
 
+        if job.presigned is not None:
+            await presigned.upload(job.presigned, path, client=self._client, sha256=job.sha256, on_progress=tell)
+            return
         with contextlib.suppress(AlreadyUploaded):
             await tus.upload(
                 job.tus_endpoint,

@@ -98,7 +98,11 @@ class LivepeerHost:
         if self._owns_client:
             await self._client.aclose()
 
-    async def request_upload(self, name: str, *, creator: str) -> UploadTicket:
+    async def check(self) -> None:
+        """Asks for an asset that there is not; nothing is made."""
+        await self.find_asset("flock-doctor-probe.mp4")
+
+    async def request_upload(self, name: str, *, creator: str, size_bytes: int = 0) -> UploadTicket:
         """POST /asset/request-upload, once. After HostUnreachable the asset may exist: see `find_asset`."""
         doing = "accept an upload"
         wish = {
