@@ -23,6 +23,7 @@ def open_host(settings: Settings) -> VideoHost:
         first_s=settings.host_poll_s,
         longest_s=6 * settings.host_poll_s,
         mp4_every_s=min(2.0, settings.host_poll_s),
+        deadline_s=settings.host_deadline_s,
     )
     try:
         if settings.video_host == "s3":

@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     s3_path_style: bool = Field(True, description="Whether the bucket stands in the path, not in the host's name.")
     host_poll_s: float = Field(5.0, gt=0, description="Seconds between two questions to the host while it processes.")
 
+    host_deadline_s: float = Field(
+        900.0, gt=0, description="Seconds after which what is stuck at the host is deleted there and uploaded anew."
+    )
     host_patience_s: float = Field(
         120.0,
         ge=0,
