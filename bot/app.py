@@ -18,11 +18,13 @@ from bot.domain.policy import Quota
 from bot.domain.rounds import Round
 from bot.life.catching_up import CatchingUp
 from bot.life.round_life import RoundLife
+from bot.life.signing import Signing
 from bot.life.video_life import VideoLife
 from bot.metrics import Health, Metrics, Watch, database_watch, serving
 from bot.progress import ProgressBoard
 from bot.public_ledger import PublicLedger
 from bot.settings import Settings
+from bot.signing_page.server import serving_signing
 from bot.store.votes import VoteWriter
 from contracts.drafts import DraftSettings
 from contracts.fees import GWEI
@@ -90,6 +92,7 @@ class App:
                 lease_s=RELAYER_LEASE_S,
             ),
         )
+        self.signing = Signing(self)
         self.video_life = VideoLife(self)
         self.round_life = RoundLife(self)
         self.video_life.register(self.engine)
@@ -203,7 +206,10 @@ async def run_bot(settings: Settings, stop: asyncio.Event) -> None:
         app = App(settings, database, signer)
         metrics = Metrics(database, "bot", gauges=app.gauges)
         app.votes.observe = metrics.observe_ack
-        async with serving(settings.metrics_host, settings.metrics_port, metrics, app.health()):
+        async with (
+            serving(settings.metrics_host, settings.metrics_port, metrics, app.health()),
+            serving_signing(app),
+        ):
             await run_client(app.client, secret(settings.discord_token), stop)
     except discord.LoginFailure as error:
         raise OperatorError("Discord refused the token. Check FLOCK_DISCORD_TOKEN in the developer portal.") from error

@@ -45,7 +45,8 @@ def _button(action: str, video_id: str, label: str | None, emoji: str | None, **
     return ui.Button(label=label, emoji=emoji, custom_id=custom_id(action, video_id), **more)
 
 
-def _view(*items: ui.Item[Any]) -> ui.LayoutView:
+def view_of(*items: ui.Item[Any]) -> ui.LayoutView:
+    """A message of these parts."""
     view = ui.LayoutView(timeout=None)
     container: ui.Container[ui.LayoutView] = ui.Container(accent_colour=ACCENT)
     for item in items:
@@ -58,9 +59,9 @@ def _view(*items: ui.Item[Any]) -> ui.LayoutView:
 def note(text: str, *buttons: ui.Button[Any]) -> ui.LayoutView:
     """A short answer, with buttons if there is something to do."""
     if not buttons:
-        return _view(ui.TextDisplay(text))
+        return view_of(ui.TextDisplay(text))
     row: ui.ActionRow[ui.LayoutView] = ui.ActionRow(*buttons)
-    return _view(ui.TextDisplay(text), row)
+    return view_of(ui.TextDisplay(text), row)
 
 
 def video_card(video: Video, media_url: str) -> ui.LayoutView:
@@ -78,7 +79,7 @@ def video_card(video: Video, media_url: str) -> ui.LayoutView:
         _button("feedback", video.id, "Feedback", "💬"),
         _button("report", video.id, "Report", "🚩"),
     )
-    return _view(
+    return view_of(
         gallery,
         ui.TextDisplay(f"### {quote(video.prompt)}"),
         ui.TextDisplay(f"-# {' · '.join(facts)}"),
@@ -157,7 +158,7 @@ def vote_answer(standing: Standing, video_id: str, on_chain_s: float) -> ui.Layo
 
 def announcement(round_: Round) -> ui.LayoutView:
     """The opening of a round, in the rounds channel; its thread hangs on this message."""
-    return _view(
+    return view_of(
         ui.TextDisplay(f"## Round {round_.number}: {quote(round_.task, 200)}"),
         ui.TextDisplay(
             f"Use `/prompt` to have a video made, and vote in the thread below with the buttons or with 👍 and 👎.\n"
@@ -185,7 +186,7 @@ def standings_text(round_: Round, ranked: Sequence[Entry], most: int = 10) -> st
 def standings_card(round_: Round, ranked: Sequence[Entry]) -> ui.LayoutView:
     """`/standings`."""
     state = "closed" if round_.status == "closed" else f"closes <t:{round_.closes_at_ms // 1000}:R>"
-    return _view(
+    return view_of(
         ui.TextDisplay(f"### Round {round_.number}: {quote(round_.task, 200)}\n-# {state}"),
         ui.TextDisplay(standings_text(round_, ranked)),
     )
@@ -200,7 +201,7 @@ def result_card(round_: Round, ranked: Sequence[Entry], best: Entry | None, chai
             f"## Round {round_.number} is decided\n🏆 **{quote(best.video.prompt, 200)}** by "
             f"<@{best.video.member_id}>, with 👍 {best.tally.up} and 👎 {best.tally.down}"
         )
-    return _view(
+    return view_of(
         ui.TextDisplay(head),
         ui.Separator(),
         ui.TextDisplay(standings_text(round_, ranked)),
@@ -224,7 +225,7 @@ def receipt_card(
             f"Check it without us, from the chain alone: `{check}`"
         )
     )
-    return _view(*items)
+    return view_of(*items)
 
 
 def _receipt_line(video: Video, receipt: VoteReceipt, ledger: PublicLedger) -> str:
@@ -252,7 +253,7 @@ def my_videos(videos: Sequence[Video]) -> ui.LayoutView:
             items.append(ui.Section(text, accessory=_button("cancel", video.id, "Cancel", None)))
         else:
             items.append(ui.TextDisplay(text))
-    return _view(*items)
+    return view_of(*items)
 
 
 def _state(video: Video) -> str:

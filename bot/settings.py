@@ -82,6 +82,17 @@ class Settings(BaseSettings):
     explorer_tx_url: str | None = Field(
         None, description="A block explorer's page of a transaction, such as https://arbiscan.io/tx/{tx}. OPTIONAL."
     )
+    page_port: int = Field(
+        0, ge=0, le=65535, description="The port of the page on which members sign with a browser wallet; 0 is off."
+    )
+    page_host: str = Field(
+        "127.0.0.1", description="The address of that port; put a reverse proxy with TLS in front of it."
+    )
+    page_url: str | None = Field(
+        None,
+        description="Where members reach that page, such as https://vote.example.org; else this machine alone. "
+        "OPTIONAL.",
+    )
     flush_s: float = Field(15.0, gt=0, description="Seconds that votes are gathered before they go to the chain.")
     max_fee_gwei: float | None = Field(
         None, gt=0, description="The most that is offered for a unit of gas, in gwei; above it votes wait. OPTIONAL."
@@ -131,6 +142,13 @@ class Settings(BaseSettings):
         """Whether it is said who signs: a key service, or a keystore file."""
         return self.signer != "keystore" or self.keystore is not None
 
+    @property
+    def signing_url(self) -> str | None:
+        """Where members reach the page on which they sign; None where there is none."""
+        if not self.page_port:
+            return None
+        return (self.page_url or f"http://{self.page_host}:{self.page_port}").rstrip("/")
+
     def __repr__(self) -> str:
         return "Settings(...)"  # a database URL may carry a password
 
@@ -150,7 +168,7 @@ class Settings(BaseSettings):
             empty = not (value.get_secret_value() if isinstance(value, SecretStr) else value)
             if empty:
                 problems.append(f"FLOCK_{name.upper()} is missing. {type(self).model_fields[name].description}")
-        for name in ("livepeer_api_base", "public_rpc_url", "discord_api_base"):
+        for name in ("livepeer_api_base", "public_rpc_url", "discord_api_base", "page_url"):
             value = getattr(self, name)
             if value and not is_address(value):
                 problems.append(f"FLOCK_{name.upper()} must be an http or https address.")

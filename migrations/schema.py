@@ -276,6 +276,7 @@ unsigned_choices = Table(
     Column("video_id", Text, ForeignKey("videos.id"), primary_key=True),
     Column("member_id", BigInteger, primary_key=True, autoincrement=False),
     Column("choice", SmallInteger, nullable=False),  # 0 withdrawn | 1 up | 2 down
+    Column("source", Text, nullable=False),  # button | reaction
     Column("chosen_at_ms", BigInteger, nullable=False),
     CheckConstraint("choice BETWEEN 0 AND 2", name="choice"),
     Index(None, "member_id"),

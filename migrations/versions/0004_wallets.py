@@ -46,6 +46,7 @@ def upgrade() -> None:
         sa.Column("video_id", sa.Text(), nullable=False),
         sa.Column("member_id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("choice", sa.SmallInteger(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
         sa.Column("chosen_at_ms", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("choice BETWEEN 0 AND 2", name=op.f("ck_unsigned_choices_choice")),
         sa.ForeignKeyConstraint(["video_id"], ["videos.id"], name=op.f("fk_unsigned_choices_video_id")),
