@@ -122,13 +122,8 @@ async def _told(app: App, token: str) -> dict[str, Any]:
 
 async def _taken(app: App, token: str, request: web.Request) -> dict[str, Any]:
     try:
-        body = await request.json()
-        signature = body["signature"]
+        signature = (await request.json())["signature"]
     except (ValueError, TypeError, KeyError):
-        signature = None
-    if not isinstance(signature, str):
-        asked = await wallets.request(app.database, token)
         signature = ""
-        log.info("A signature for a request of kind %s could not be read", asked.kind)
-    signed = await app.signing.sign(token, signature)
+    signed = await app.signing.sign(token, signature if isinstance(signature, str) else "")
     return {"sentence": wallet_cards.signed_words(signed, cards.minutes(app.on_chain_s)).replace("`", "")}
