@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -180,6 +181,9 @@ class Settings(BaseSettings):
             problems.append("FLOCK_SIGNER must be keystore, aws-kms:KEY_ID or gcp-kms:RESOURCE.")
         if "{playback_id}" not in self.watch_page:
             problems.append("FLOCK_WATCH_PAGE must contain {playback_id}.")
+        page = urlsplit(self.page_url or "")
+        if page.scheme == "http" and page.hostname not in ("127.0.0.1", "localhost", "::1"):
+            problems.append("FLOCK_PAGE_URL must begin with https://: what members sign is nobody else's to read.")
         if self.explorer_tx_url and "{tx}" not in self.explorer_tx_url:
             problems.append("FLOCK_EXPLORER_TX_URL must contain {tx}.")
         pepper = self.voter_pepper.get_secret_value() if self.voter_pepper else ""
