@@ -10,7 +10,7 @@ from sqlalchemy import Row, Select, and_, delete, func, insert, or_, select, tup
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.errors import SigningOverError, WalletLinkedError
-from bot.domain.votes import Choice
+from bot.domain.votes import Choice, Source
 from bot.domain.wallets import RequestKind, SignedChoice, SigningRequest, Wallet, wallet_state
 from contracts import outbox as entries
 from migrations.database import now_ms, upsert_into
@@ -296,3 +296,61 @@ async def ballots(database: AsyncEngine, round_id: int, voter_id: str) -> int:
     )
     async with database.connect() as connection:
         return int(await connection.scalar(query) or 0)
+
+
+# --------------------------------------------------------------------------- what the ledger said
+
+
+async def anybody(database: AsyncEngine) -> bool:
+    """Whether anybody ever linked a wallet."""
+    async with database.connect() as connection:
+        return (await connection.execute(select(wallets.c.member_id).limit(1))).first() is not None
+
+
+async def left_unsigned(database: AsyncEngine) -> list[tuple[Wallet, str, Choice, Source]]:
+    """What members chose whose link the ledger then refused: video, choice and how it was made."""
+    async with database.connect() as connection:
+        refused = [_wallet(row) for row in await connection.execute(_selected().where(_LINK.c.state == "rejected"))]
+        found = []
+        for wallet in refused:
+            query = (
+                select(unsigned_choices)
+                .join(videos, videos.c.id == unsigned_choices.c.video_id)
+                .where(videos.c.guild_id == wallet.guild_id, unsigned_choices.c.member_id == wallet.member_id)
+                .order_by(unsigned_choices.c.chosen_at_ms)
+            )
+            rows = (await connection.execute(query)).all()
+            found += [(wallet, row.video_id, Choice(row.choice), row.source) for row in rows]
+        return found
+
+
+async def forget_unsigned(database: AsyncEngine, video_id: str, member_id: int) -> None:
+    """An unsigned choice that was cast otherwise, or no longer can be."""
+    mine = (unsigned_choices.c.video_id == video_id, unsigned_choices.c.member_id == member_id)
+    async with database.begin() as connection:
+        await connection.execute(delete(unsigned_choices).where(*mine))
+
+
+async def take_back_refused(connection: AsyncConnection) -> int:
+    """Votes whose ballot the ledger refused are again what they were before it; gives how many ballots."""
+    query = (
+        select(signing_requests)
+        .join(outbox, outbox.c.id == signing_requests.c.entry)
+        .where(outbox.c.kind == "ballot", outbox.c.state == "rejected")
+    )
+    refused = (await connection.execute(query)).all()
+    for row in refused:
+        for video_id, _, choice in row.content["choices"]:
+            standing = await connection.scalar(
+                select(outbox.c.choice)
+                .where(outbox.c.video_id == video_id, outbox.c.voter_id == row.content["voter_id"])
+                .where(outbox.c.kind.in_(("vote", "signed")), outbox.c.state != "rejected")
+                .order_by(outbox.c.id.desc())
+                .limit(1)
+            )
+            mine = (votes.c.video_id == video_id, votes.c.member_id == row.member_id, votes.c.choice == choice)
+            await connection.execute(
+                update(votes).where(*mine, votes.c.source == "wallet").values(choice=standing or 0)
+            )
+        await connection.execute(delete(signing_requests).where(signing_requests.c.token == row.token))
+    return len(refused)
