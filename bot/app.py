@@ -26,7 +26,7 @@ from bot.public_ledger import PublicLedger
 from bot.settings import Settings
 from bot.signing_page.server import serving_signing
 from bot.store.votes import VoteWriter
-from contracts.drafts import DraftSettings
+from contracts.drafting import DraftSettings
 from contracts.fees import GWEI
 from contracts.kms import open_kms
 from contracts.ledger import Ledger

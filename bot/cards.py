@@ -26,6 +26,7 @@ BUTTON_ID = r"v1:(?P<action>up|down|feedback|report|withdraw|cancel):(?P<video>[
 _MARKDOWN = re.compile(r"([\\`*_~|<>\[\]()]|^[#\-+])")
 _PHASES = {"loading": "Loading the model", "denoising": "Rendering", "encoding": "Encoding", "uploading": "Uploading"}
 _BAR = 16
+_WORDS = {Choice.UP: "up", Choice.DOWN: "down", Choice.WITHDRAWN: "withdrawn"}
 MOST_RECEIPTS = 12  # a message holds 4,000 characters
 
 
@@ -230,15 +231,18 @@ def receipt_card(
 
 def _receipt_line(video: Video, receipt: VoteReceipt, ledger: PublicLedger) -> str:
     choice = Choice(receipt.choice)
-    word = {Choice.UP: "up", Choice.DOWN: "down", Choice.WITHDRAWN: "withdrawn"}[choice]
     if receipt.state == "final" and receipt.tx is not None:
         tx = ledger.transaction(receipt.tx)
-        where = f"the ledger's video {receipt.video_number} · batch {receipt.seq} · transaction {tx}"
+        how = "your wallet signed it" if receipt.signed else f"batch {receipt.seq}"
+        seat = "" if receipt.seat is None else f" · seat {receipt.seat}"
+        where = f"the ledger's video {receipt.video_number}{seat} · {how} · transaction {tx}"
     elif receipt.state == "rejected":
         where = f"⚠️ not on the chain: {receipt.reason or 'the ledger refused it.'}"
+        if receipt.standing:
+            where += f" Before it you chose **{_WORDS[Choice(receipt.standing)]}**, and that counts."
     else:
-        where = "on its way to the chain"
-    return f"{choice.emoji} **{quote(video.prompt, 80)}**: {word}\n-# {where}"
+        where = "signed, and on its way to the chain" if receipt.signed else "on its way to the chain"
+    return f"{choice.emoji} **{quote(video.prompt, 80)}**: {_WORDS[choice]}\n-# {where}"
 
 
 def my_videos(videos: Sequence[Video]) -> ui.LayoutView:

@@ -310,22 +310,24 @@ async def _compare_votes(
 ) -> None:
     """The votes table against the outbox, and the outbox against the log; with the pepper, member by member."""
     entered = (
-        select(outbox.c.voter_id, outbox.c.choice, outbox.c.state, chain_transactions.c.block_number)
+        select(outbox.c.kind, outbox.c.voter_id, outbox.c.choice, outbox.c.state, chain_transactions.c.block_number)
         .outerjoin(chain_transactions, chain_transactions.c.id == outbox.c.transaction_id)
-        .where(outbox.c.kind == "vote", outbox.c.video_id == video.id)
+        .where(outbox.c.kind.in_(("vote", "signed")), outbox.c.video_id == video.id)
         .order_by(outbox.c.id)
     )
     recorded: dict[str, int] = {}  # the last choice in a transaction that was mined up to the audited block
     latest: dict[str, int] = {}  # the last choice of all
     unsure: set[str] = set()  # sent, but we have not seen yet into which block
     for row in await connection.execute(entered):
+        report.refused += row.state == "rejected"
+        if (row.kind, row.state) == ("signed", "rejected"):
+            continue  # the bot takes back what it counted for it
         latest[row.voter_id] = row.choice
         if row.state in ("batched", "final") and row.block_number is not None and row.block_number <= report.block:
             recorded[row.voter_id] = row.choice
         elif row.state == "batched" and row.block_number is None:
             unsure.add(row.voter_id)
         report.pending += row.state in ("pending", "batched")
-        report.refused += row.state == "rejected"
     ballots = replay.videos[place].ballots
     by_index = {index: voter.hex() for voter, index in replay.voters.items()}
     on_chain = {by_index.get(index, "?"): choice for index, choice in ballots.items()}

@@ -20,7 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contracts import attempts, reorgs
-from contracts.drafts import Draft, Drafts, DraftSettings, mark
+from contracts.drafting import Draft, DraftSettings, mark
+from contracts.drafts import Drafts
 from contracts.finality import Finality
 from contracts.ledger import Ledger, from_hex
 from contracts.node import ChainUnreachableError, LedgerError, LedgerRefusedError, Receipt, WrongLedgerError
@@ -422,6 +423,8 @@ class Relayer:
             await connection.execute(delete(seats).where(seats.c.transaction_id == row.id))
             if row.kind == "voters":
                 await reorgs.forget_voters(connection, bytes(row.raw))
+            elif row.kind == "claim":
+                await self._drafts.wallets.settle_claim(connection, row, claimed=False)
 
     async def _included(self, row: Row[Any], receipt: Receipt) -> None:
         """It is in a block: writes down which, and the numbers that the ledger gave."""
@@ -442,13 +445,18 @@ class Relayer:
                 if event.name == "VotersRegistered" and event.tx == receipt.tx:
                     first = int(event.args["first"])
                     named = [bytes(voter).hex() for voter in event.args["voter_ids"]]
-                    await self._drafts.settle_voters({voter: first + place for place, voter in enumerate(named)})
+                    await self._drafts.votes.settle_voters({voter: first + place for place, voter in enumerate(named)})
         elif row.kind == "votes":
             async for event in self._ledger.events(receipt.block_number, receipt.block_number):
                 if event.name == "VotesRecorded" and event.tx == receipt.tx:
                     newcomers = decode_arrivals(list(event.args["arrivals"]))
                     given = {voter: event.args["first_seat"] + place for place, voter in enumerate(newcomers)}
-                    await self._drafts.settle_seats(row.round_id, given, transaction_id=row.id)
+                    await self._drafts.votes.settle_seats(row.round_id, given, transaction_id=row.id)
+        elif row.kind == "ballot":
+            await self._drafts.wallets.settle_seat(row)
+        elif row.kind == "claim":
+            async with self._engine.begin() as connection:
+                await self._drafts.wallets.settle_claim(connection, row, claimed=True)
         await self._change(row.id, state="sent", **_place(row, receipt))
 
     async def _final(self, row: Row[Any], receipt: Receipt) -> None:

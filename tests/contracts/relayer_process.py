@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from contracts.drafts import DraftSettings
+from contracts.drafting import DraftSettings
 from contracts.ledger import Ledger
 from contracts.node import LedgerError
 from contracts.relayer import Relayer, RelayerSettings

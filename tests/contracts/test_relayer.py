@@ -15,7 +15,7 @@ from contracts import ledger as calls
 from contracts import outbox, receipts, stream
 from contracts.audit import audit
 from contracts.deploy import deploy
-from contracts.drafts import DraftSettings
+from contracts.drafting import DraftSettings
 from contracts.ledger import Ledger, Tally, from_hex
 from contracts.node import ChainUnreachableError, LedgerError, LedgerRefusedError, NodeRefusedError, WrongLedgerError
 from contracts.relayer import Relayer, RelayerSettings

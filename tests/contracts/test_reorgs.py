@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contracts.attempts import call_of
 from contracts.audit import audit
 from contracts.deploy import deploy
-from contracts.drafts import DraftSettings
+from contracts.drafting import DraftSettings
 from contracts.ledger import Ledger
 from contracts.node import ChainUnreachableError, LedgerError
 from contracts.relayer import Relayer, RelayerSettings
