@@ -17,6 +17,7 @@ from bot.domain.errors import OperatorError, UnreachableError
 from bot.domain.policy import Quota
 from bot.domain.rounds import Round
 from bot.life.catching_up import CatchingUp
+from bot.life.following import Following
 from bot.life.round_life import RoundLife
 from bot.life.signing import Signing
 from bot.life.video_life import VideoLife
@@ -93,6 +94,7 @@ class App:
             ),
         )
         self.signing = Signing(self)
+        self.following = Following(self)
         self.video_life = VideoLife(self)
         self.round_life = RoundLife(self)
         self.video_life.register(self.engine)
@@ -100,7 +102,7 @@ class App:
         self.board = ProgressBoard(self)
         self.client = Client(self)
         self._scheduler = AsyncIOScheduler()
-        self._relaying: asyncio.Task[None] | None = None
+        self._chain_tasks: list[asyncio.Task[None]] = []
         self._open = False
 
     async def open(self) -> None:
@@ -109,7 +111,10 @@ class App:
         self.votes.start()
         await self.engine.launch()
         await self.round_life.wake_overdue()
-        self._relaying = asyncio.create_task(self.relayer.run(), name="relayer")
+        self._chain_tasks = [
+            asyncio.create_task(self.relayer.run(), name="relayer"),
+            asyncio.create_task(self.following.run(), name="following"),
+        ]
         # Only what may be missed is ticked; what must happen is a durable sleep.
         self._scheduler.add_job(
             self.board.tick, "interval", seconds=1, max_instances=1, coalesce=True, misfire_grace_time=None
@@ -124,10 +129,10 @@ class App:
         self._scheduler.shutdown(wait=False)
         await self.votes.close()
         await self.engine.close()
-        if self._relaying is not None:
-            while not self._relaying.done():  # a driver may swallow one cancellation
-                self._relaying.cancel()
-                await asyncio.wait({self._relaying}, timeout=1)
+        for task in self._chain_tasks:
+            while not task.done():  # a driver may swallow one cancellation
+                task.cancel()
+                await asyncio.wait({task}, timeout=1)
         await self.ledger.close()
         await self.host.aclose()
 

@@ -195,6 +195,14 @@ def finalize(round_number: int) -> bytes:
     return _calldata("finalize", round_number)
 
 
+def choice_of(choice: Any) -> tuple[int, int]:
+    """Number and choice of one part of a signed ballot, as the log's decoder gives it: by names, or in order."""
+    if hasattr(choice, "keys"):
+        return int(choice["video"]), int(choice["choice"])
+    video, chosen = choice
+    return int(video), int(chosen)
+
+
 # --------------------------------------------------------------------- client
 
 
@@ -414,6 +422,11 @@ class Ledger:
         async for event in self.events(first, topics=self._topics("RoundFinalized", round_number)):
             return event.tx
         return None
+
+    def named(self, *names: str) -> list[list[str]]:
+        """What `events` filters by: any of these events."""
+        wanted = [topic for topic, decoder in self._decoders.items() if decoder.event_name in names]
+        return [["0x" + topic.hex() for topic in wanted]]
 
     def _topics(self, name: str, *fields: int | None) -> list[str | None]:
         """What `eth_getLogs` filters by: an event's name and its indexed numbers, None for any."""

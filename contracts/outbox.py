@@ -138,10 +138,21 @@ async def record_link(
 
 
 async def record_unlink(
-    connection: AsyncConnection, *, voter_id: str, wallet: str, nonce: int, deadline: int, signature: bytes
+    connection: AsyncConnection,
+    *,
+    voter_id: str,
+    wallet: str,
+    nonce: int,
+    deadline: int,
+    signature: bytes,
+    tx: str | None = None,
 ) -> int:
-    """Takes a link back; returns the entry's id. `signature` is over `wallet.unlink_message`."""
-    return await _enter_signed(connection, "unlink", voter_id, wallet, nonce, deadline, signature)
+    """Takes a link back; returns the entry's id. `signature` is over `wallet.unlink_message`.
+
+    With `tx`, the wallet has done so itself in that transaction, and it is final.
+    """
+    state = "pending" if tx is None else "final"
+    return await _enter_signed(connection, "unlink", voter_id, wallet, nonce, deadline, signature, state=state, tx=tx)
 
 
 async def record_ballot(

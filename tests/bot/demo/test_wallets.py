@@ -10,19 +10,23 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
+from eth_utils.crypto import keccak
 from playwright.async_api import Page, expect
 
 from bot.demo.discord.people import Answer, Message, wait_for
 from bot.domain.videos import Video
 from bot.store import videos
+from contracts import ledger as calls
+from contracts import receipts
 from contracts.ledger import Ledger
+from contracts.signer import open_key_file
 from tests.bot.demo.trouble import SETTLED_S, Trouble, open_trouble
 from tests.chromium import needs_chromium, open_chromium
 from tests.contracts.accounts import member, sign
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ANA, BEN, EMI = member(1), member(2), member(3)
+ANA, BEN, EMI, CHLOE = (member(number) for number in range(1, 5))
 UP, DOWN = 1, 2
 
 
@@ -167,6 +171,66 @@ async def test_somebody_elses_wallet_is_refused(house: Trouble, card: Message) -
     assert "no wallet is linked" in (await emi.command("wallet sign")).text
 
 
+async def test_a_wallet_may_send_its_ballot_and_its_unlink_itself(house: Trouble, card: Message) -> None:
+    """Past a relayer that would not: the bot hears of it from the chain, counts it, and the receipt names it."""
+    chloe, video = house.community.person("chloé"), await video_of(house, card)
+    asked = await chloe.command("wallet link", address=CHLOE.address)
+    assert "Linked" in await paste(house, chloe, asked, "0x" + sign(CHLOE, message_in(asked)).hex())
+    await linked(house, chloe)
+    before = await tally(house, card)
+    message = message_in(await chloe.press(card, "Down"))["message"]
+    listed = [(one["video"], one["choice"]) for one in message["choices"]]
+    told = message_in(await chloe.command("wallet sign"))
+    about = (CHLOE.address, told["message"]["round"], listed, told["message"]["nonce"], told["message"]["deadline"])
+    await fund(house, CHLOE.address)
+    tx = await send(house, CHLOE, calls.cast_signed(*about, sign(CHLOE, told)))
+    await house.chosen(video.id, chloé=DOWN)
+    assert await tally(house, card) == (before[0], before[1] + 1)
+    receipt = (await chloe.command("receipt")).text
+    assert "your wallet signed it" in receipt
+    assert tx in receipt
+    await house.audited()
+    await send(house, CHLOE, calls.unlink(bytes.fromhex(receipt.split("voter id here is `")[1][:64]), 0, 0, b""))
+
+    async def unlinked() -> bool | None:
+        return True if "no wallet is linked" in (await chloe.command("wallet show")).text else None
+
+    await wait_for("the bot to hear of the unlink", unlinked, seconds=SETTLED_S)
+    assert "Your wallet has voted in round" in (await chloe.press(card, "Up")).text
+
+
+async def fund(house: Trouble, address: str) -> None:
+    """Coin for an account, from the chain's own, while the relayer that shares it has nothing to do."""
+
+    async def idle() -> bool | None:
+        return True if await receipts.drained(house.database, house.number) else None
+
+    await wait_for("the relayer to be idle", idle, seconds=SETTLED_S)
+    await send(house, open_key_file(house.house.key_file), b"", to=address, value=10**18)
+
+
+async def send(house: Trouble, account: Any, data: bytes, *, to: str | None = None, value: int = 0) -> str:
+    """Sends a transaction, to the ledger unless said otherwise, and waits for it; its hash."""
+    async with Ledger(house.house.rpc_url, house.house.deployment.address) as ledger:  # type: ignore[union-attr]  # it stands
+        node = ledger.node
+        call = {
+            "chainId": await node.chain_id(),
+            "nonce": await node.nonce(account.address),
+            "to": to or ledger.address,
+            "data": data,
+            "value": value,
+            "gas": 1_000_000 if data else 21_000,
+            "maxFeePerGas": 2 * 10**9,
+            "maxPriorityFeePerGas": 0,
+        }
+        signed = await account.sign(call) if hasattr(account, "sign") else account.sign_transaction(call)
+        raw = getattr(signed, "raw", None) or bytes(signed.raw_transaction)
+        tx = "0x" + keccak(raw).hex()
+        await node.send(raw)
+        assert (await node.wait(tx)).ok
+        return tx
+
+
 class BrowserWallet:
     """An EIP-1193 wallet as an extension puts it into a page, announced by EIP-6963; it really signs."""
 
@@ -243,3 +307,15 @@ async def test_a_browser_wallet_signs_on_the_page(house: Trouble, card: Message)
         await expect(page.get_by_role("heading")).to_have_text("Nothing to sign here")
     video = await video_of(house, card)
     assert (await house.choices(video.id))["emi"] == UP
+
+
+async def test_the_round_ends_with_what_wallets_signed(house: Trouble, card: Message) -> None:
+    """The result, the ledger and the database agree; nobody signs afterwards."""
+    asked = await house.ben.press(card, "Up")
+    token = page_of(asked)[1]
+    await house.close_round()
+    await house.audited()
+    form = await house.ben.press_id(asked.message, f"w1:paste:{token}")
+    late = await house.ben.submit(form, text="0x" + sign(BEN, message_in(asked)).hex())
+    assert "too late" in late.text
+    assert "nothing to sign" in (await house.ben.command("wallet sign")).text
