@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_account.signers.local import LocalAccount
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ from contracts.ledger import Ledger
 from contracts.node import LedgerError, Node
 from contracts.relayer import Relayer
 from migrations.database import open_database
+from tests.contracts.accounts import member as account
 from tests.contracts.anvil import Anvil, needs_anvil
 from tests.contracts.proxy import FaultProxy
 from tests.contracts.test_relayer import PEPPER, Community, ballots, by_hand, forget_lease
@@ -44,6 +46,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 ACTIONS = st.one_of(
     st.tuples(st.just("vote"), st.integers(1, MEMBERS), st.integers(0, 2)),
+    st.tuples(st.sampled_from(["link", "unlink"]), st.integers(1, MEMBERS)),
     st.tuples(st.just("tick"), st.integers(1, 3)),
     st.tuples(st.just("reorg"), st.integers(1, 4)),
     st.tuples(st.just("mine"), st.integers(1, 3)),
@@ -60,6 +63,8 @@ class World:
         self.folder = folder
         self.settings = replace(SETTINGS, confirmations=confirmations, chain_id=31_337)
         self.choices = dict.fromkeys(range(1, MEMBERS + 1), 0)
+        self.wallets: dict[int, LocalAccount] = {}
+        self.gone: set[int] = set()  # who unlinked, and so votes no more in this round
 
     async def play(self, actions: list[tuple[Any, ...]]) -> None:
         engine = open_database(f"sqlite:///{self.folder}/flock.db")
@@ -82,10 +87,10 @@ class World:
             self.begin()
             round_id = await self.community.round(seconds=10**6)
             await self.community.video(round_id, "a")
+            await finish(self.relayer, self.anvil)  # nobody can sign about a video that is not on the chain yet
             for name, *arguments in actions:
-                if name == "vote":
-                    self.choices[arguments[0]] = arguments[1]
-                    await self.community.vote(round_id, "a", (arguments[0], arguments[1]))
+                if name in ("vote", "link", "unlink"):
+                    await getattr(self, name)(truth, round_id, *arguments)
                 else:
                     await getattr(self, name)(*arguments)
             await self.heal()
@@ -94,6 +99,27 @@ class World:
             await self.anvil.keep_time()
             await finish(self.relayer, self.anvil)
             await self.check(truth)
+
+    async def vote(self, truth: Ledger, round_id: int, member: int, choice: int) -> None:
+        """By the buttons, or what the wallet signs; the bot refuses those who unlinked."""
+        if member in self.gone:
+            return
+        self.choices[member] = choice
+        if member in self.wallets:
+            await self.community.ballot(truth, round_id, member, self.wallets[member], {"a": choice})
+        else:
+            await self.community.vote(round_id, "a", (member, choice))
+
+    async def link(self, truth: Ledger, _round_id: int, member: int) -> None:
+        if member not in self.wallets:
+            self.wallets[member] = account(member)
+            self.gone.discard(member)
+            await self.community.link(truth, member, self.wallets[member])
+
+    async def unlink(self, truth: Ledger, _round_id: int, member: int) -> None:
+        if member in self.wallets:
+            await self.community.unlink(truth, member, self.wallets.pop(member))
+            self.gone.add(member)
 
     async def check(self, truth: Ledger) -> None:
         assert set(await self.community.states()) <= {"final", "superseded"}
@@ -194,6 +220,14 @@ def node_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Anvil]:
         ("dear",), ("mine", 1), ("tick", 2), ("drop",), ("mine", 1), ("reorg", 2), ("tick", 2),
     ],
     confirmations=3,
+)  # fmt: skip
+@example(
+    actions=[
+        ("vote", 1, 1), ("tick", 1), ("link", 1), ("vote", 2, 1), ("vote", 1, 2), ("tick", 3), ("reorg", 3),
+        ("fault", "cut after"), ("link", 2), ("tick", 2), ("restart",), ("vote", 2, 2), ("unlink", 1), ("tick", 2),
+        ("reorg", 4), ("drop",), ("link", 1), ("vote", 1, 1),
+    ],
+    confirmations=1,
 )  # fmt: skip
 def test_any_schedule_of_faults_ends_well(
     node_process: Anvil, migrated: Path, actions: list[tuple[Any, ...]], confirmations: int
