@@ -36,14 +36,18 @@ class WalletDrafts:
         self._engine = desk.engine
         self._ledger = desk.ledger
         self._votes = votes
+        self._moved = False
         self._hopeless: set[tuple[int, str]] = set()  # claims that the ledger refused, by round and voter
 
     async def next(self) -> Draft | None:
         """The earliest entry of some voter that can go; claims follow links, and come before ballots of their round."""
-        for row in await self._earliest():
-            draft = await {"link": self._link, "ballot": self._ballot, "unlink": self._unlink}[row.kind](row)
-            if draft is not None:
-                return draft
+        self._moved = True
+        while self._moved:  # what was settled or refused makes room for its voter's next
+            self._moved = False
+            for row in await self._earliest():
+                draft = await {"link": self._link, "ballot": self._ballot, "unlink": self._unlink}[row.kind](row)
+                if draft is not None:
+                    return draft
         return await self._claim()
 
     async def _earliest(self) -> Sequence[Row[Any]]:
@@ -63,7 +67,12 @@ class WalletDrafts:
             first.setdefault(row.voter_id, row)
         return list(first.values())
 
+    async def _refuse(self, entries: Sequence[int], reason: str) -> None:
+        await self._desk.reject(entries, reason)
+        self._moved = True
+
     async def _settle(self, entries: Sequence[int], **values: Any) -> None:
+        self._moved = True
         async with self._engine.begin() as connection:
             await mark(connection, entries, "final", **values)
 
@@ -105,7 +114,7 @@ class WalletDrafts:
         try:
             return Draft(kind, data, await self._desk.estimate(data), round_id, entries)
         except LedgerRefusedError as refusal:
-            await self._desk.reject(entries, refusal.reason)
+            await self._refuse(entries, refusal.reason)
             return None
 
     # ------------------------------------------------------------------ ballots
@@ -145,7 +154,7 @@ class WalletDrafts:
                 await self._settle([row.id], payload={**signed, "tx": tx})
                 await self._settle(entries[1:])
                 return None
-            await self._desk.reject(entries, refusal.reason)
+            await self._refuse(entries, refusal.reason)
             return None
 
     async def _sent_past_us(self, row: Row[Any]) -> str | None:
