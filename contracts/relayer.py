@@ -110,6 +110,7 @@ class Relayer:
         self._sent_at: dict[int, float] = {}
         self._taken: dict[int, int] = {}
         self._rechecked = -1e9
+        self._shaken = True  # something left the chain, perhaps before we were started
 
     # --------------------------------------------------------------- the loop
 
@@ -196,10 +197,12 @@ class Relayer:
     async def _taken_back(self) -> bool:
         """Whether a reorganisation took back what was final; asks the chain now and then."""
         now = asyncio.get_running_loop().time()
-        if now - self._rechecked < self._settings.recheck_s:
+        if now - self._rechecked < self._settings.recheck_s and not self._shaken:
             return False
         self._rechecked = now
-        return await reorgs.reopen(self._engine, self._finality, self._signer.address) > 0
+        gone = await reorgs.reopen(self._engine, self._finality, self._signer.address, thorough=self._shaken)
+        self._shaken = gone > 0
+        return self._shaken
 
     async def _must_be_all_there(self) -> None:
         """Raises ChainUnreachableError where the chain lacks what we built upon: a refusal then says nothing."""
@@ -360,9 +363,12 @@ class Relayer:
         return False
 
     async def _standing(self, rows: Sequence[Row[Any]]) -> bool:
-        """Whether all that was in a block is still there: one question tells, for the newest block has all others."""
-        newest = max((row for row in rows if row.block_hash), key=lambda row: int(row.block_number), default=None)
-        return newest is not None and await self._finality.stands(newest.block_number, newest.block_hash)
+        """Whether all that was in a block is still there, by one question: the chain of the last nonce has all others.
+
+        Not that of the highest block: after a reorganisation an earlier nonce may be mined higher than a later one was.
+        """
+        last = max((row for row in rows if row.block_hash), key=lambda row: int(row.nonce), default=None)
+        return last is not None and await self._finality.stands(last.block_number, last.block_hash)
 
     async def _receipt(self, row: Row[Any]) -> Receipt | None:
         for tx in row.hashes:
@@ -373,6 +379,7 @@ class Relayer:
     async def _send(self, row: Row[Any]) -> Receipt | None:
         """Sends the stored bytes, the first time and whenever the chain seems to have lost them."""
         if row.block_number is not None:
+            self._shaken = True
             log.warning("Transaction %s has left the chain (a reorganisation); it is sent again", row.hashes[-1])
             await self._change(row.id, block_number=None, block_hash=None, gas_used=None)
         now = asyncio.get_running_loop().time()

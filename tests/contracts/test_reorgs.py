@@ -140,6 +140,32 @@ async def test_a_batch_that_a_reorganisation_takes_after_it_was_called_final(
     assert [bytes(row.raw) for row in await community.sent("votes")] == stored
 
 
+async def test_a_relayer_that_died_half_way_through_a_reorganisation(
+    community: Community, ledger: Ledger, anvil: Anvil
+) -> None:
+    """It had written down where the first batch stands now, but not the second: receipts name the true blocks."""
+    relayer, round_id = await begin(community, ledger, anvil, replace(PATIENT, confirmations=4))
+    for choice in (2, 0):
+        await community.vote(round_id, "a", (1, choice))
+        assert await relayer.tick()
+    first, second = [row for row in await community.sent("votes") if row.state == "sent"]
+    await anvil.rpc("anvil_reorg", 2, [])
+    await anvil.mine(5)
+    for row in (first, second):
+        await ledger.node.send(bytes(row.raw))
+    receipt = await ledger.node.receipt(first.hashes[-1])
+    assert receipt is not None
+    await relayer._included(first, receipt)
+    await forget_lease(community.engine)
+    await community.vote(round_id, "a", (2, 2))
+    await finish(Relayer(community.engine, ledger, anvil.signer, replace(PATIENT, confirmations=4)), anvil)
+    await check(community, ledger, anvil, [0, 2, 2])
+    for row in await community.sent("votes"):
+        mined = await ledger.node.receipt(row.hashes[-1])
+        assert mined is not None
+        assert (row.block_number, row.block_hash) == (mined.block_number, mined.block_hash)
+
+
 async def test_a_reorganisation_of_somebody_elses_blocks_changes_nothing(
     community: Community, ledger: Ledger, anvil: Anvil, caplog: pytest.LogCaptureFixture
 ) -> None:

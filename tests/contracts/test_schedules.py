@@ -147,7 +147,10 @@ class World:
         self.begin()
 
     async def reorg(self, depth: int) -> None:
-        await self.anvil.rpc("anvil_reorg", depth, [])
+        # After `anvil_reorg`, anvil 1.7.1 now and then misses blocks, or mines a nonce twice: so by going back and on.
+        await self.anvil.rpc("anvil_dropAllTransactions")
+        await self.anvil.rpc("anvil_rollback", depth)
+        await self.anvil.mine(depth)
 
     async def mine(self, blocks: int) -> None:
         await self.anvil.mine(blocks)
