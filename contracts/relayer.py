@@ -355,6 +355,9 @@ class Relayer:
             if receipt.block_number <= upto and (
                 standing or await self._finality.stands(receipt.block_number, receipt.block_hash)
             ):
+                # what is final stands upon what was final before; that may have gone, and its nonce to another program
+                if await reorgs.reopen(self._engine, self._finality, self._signer.address):
+                    return await self._settle()
                 await self._final(row, receipt)
         return False
 
