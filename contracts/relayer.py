@@ -194,10 +194,10 @@ class Relayer:
         self._node.expect(self._chain_id)
         await self._finality.look(self._chain_id)
 
-    async def _taken_back(self) -> bool:
-        """Whether a reorganisation took back what was final; asks the chain now and then."""
+    async def _taken_back(self, *, at_once: bool = False) -> bool:
+        """Whether a reorganisation took back what was final; asks the chain now and then, or at once."""
         now = asyncio.get_running_loop().time()
-        if now - self._rechecked < self._settings.recheck_s and not self._shaken:
+        if now - self._rechecked < self._settings.recheck_s and not (self._shaken or at_once):
             return False
         self._rechecked = now
         gone = await reorgs.reopen(self._engine, self._finality, self._signer.address, thorough=self._shaken)
@@ -359,6 +359,9 @@ class Relayer:
             if receipt.block_number <= upto and (
                 standing or await self._finality.stands(receipt.block_number, receipt.block_hash)
             ):
+                # what is final stands upon what was final before; that may have gone, and its nonce to another program
+                if await self._taken_back(at_once=True):
+                    return await self._settle()
                 await self._final(row, receipt)
         return False
 

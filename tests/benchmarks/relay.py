@@ -31,9 +31,9 @@ from tests.benchmarks.figures import Figure
 from tests.contracts.anvil import MISSING, Anvil, anvil
 from tests.contracts.conftest import ChainProcess
 from tests.contracts.relayer_process import STEPS
+from tests.contracts.schedules import FAULTS, MEMBERS, World
 from tests.contracts.test_relayer import PEPPER, Community, ballots
 from tests.contracts.test_relayer_process import end, options, start
-from tests.contracts.test_schedules import FAULTS, MEMBERS, World
 
 VIDEOS = [str(number) for number in range(1, 11)]
 SETTLED_S = 300.0

@@ -212,6 +212,31 @@ async def test_voters_whose_registration_is_lost_are_registered_anew(
     assert [row.state for row in await community.sent("voters")] == ["final", "reverted", "final"]
 
 
+async def test_a_registration_that_is_lost_while_later_ones_wait_is_missed_before_they_are_final(
+    community: Community, ledger: Ledger, anvil: Anvil
+) -> None:
+    """What is final stands upon what was final before: else two members would share a number, and one vote be lost."""
+    relayer, round_id = await begin(community, ledger, anvil, replace(PATIENT, confirmations=2))
+    await anvil.rpc("evm_setAutomine", False)
+    await community.vote(round_id, "a", (4, 1))
+    for _ in range(2):  # the registration, then the batch
+        assert await relayer.tick()
+        await anvil.mine()
+    await community.vote(round_id, "a", (5, 1))
+    assert await relayer.tick()
+    assert [row.state for row in await community.sent("voters")] == ["final", "final", "sent"]
+    await anvil.rpc("anvil_reorg", 2, [])
+    await anvil.rpc("evm_setAutomine", True)
+    await by_hand(ledger, anvil, b"", to="0x" + "99" * 20)
+    await anvil.rpc("evm_setAutomine", False)
+    for kind in ("votes", "voters"):  # some node had kept the two that are not final
+        await ledger.node.send(bytes((await community.sent(kind))[-1].raw))
+    await anvil.mine(3)
+    await finish(relayer, anvil)
+    await check(community, ledger, anvil, [1, 1, 2, 1, 1])
+    assert [row.state for row in await community.sent("voters")] == ["final", "reverted", "final", "final"]
+
+
 async def test_a_nonce_that_a_reorganisation_freed_is_filled(
     community: Community, ledger: Ledger, anvil: Anvil, caplog: pytest.LogCaptureFixture
 ) -> None:
