@@ -24,8 +24,8 @@ from bot.progress import ProgressBoard
 from bot.public_ledger import PublicLedger
 from bot.settings import Settings
 from bot.store.votes import VoteWriter
+from contracts.coin import GWEI
 from contracts.drafts import DraftSettings
-from contracts.fees import GWEI
 from contracts.kms import open_kms
 from contracts.ledger import Ledger
 from contracts.receipts import round_progress
