@@ -27,8 +27,8 @@ from bot.public_ledger import PublicLedger
 from bot.settings import Settings
 from bot.signing_page.server import serving_signing
 from bot.store.votes import VoteWriter
+from contracts.coin import GWEI
 from contracts.drafting import DraftSettings
-from contracts.fees import GWEI
 from contracts.kms import open_kms
 from contracts.ledger import Ledger
 from contracts.receipts import round_progress
