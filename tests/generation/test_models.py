@@ -11,6 +11,8 @@ import pytest
 from generation.models import ModelError, choose, folder_revision, known_revision, load_models
 from generation.presets import Preset, preset_for
 
+COMMIT = "38ec498fcb3208fb688890f8cc7e94ede2cbd7f6"
+
 
 def models_from(tmp_path: Path, text: str) -> dict[str, object]:
     path = tmp_path / "models.toml"
@@ -29,7 +31,7 @@ def test_without_a_file_there_is_the_embedded_model(tmp_path: Path) -> None:
 def test_a_file_adds_models(tmp_path: Path) -> None:
     """A repository with its revision, a folder, and the embedded model in other looks stand beside the tiny one."""
     text = (
-        '[models.wan14b]\nsource = "Wan-AI/Wan2.1-T2V-14B-Diffusers"\nrevision = "38ec498"\ndtype = "bfloat16"\n'
+        f'[models.wan14b]\nsource = "Wan-AI/Wan2.1-T2V-14B-Diffusers"\nrevision = "{COMMIT}"\ndtype = "bfloat16"\n'
         f'steps = 30\noffload = "model"\n[models.mine]\nsource = "{tmp_path}"\n'
         '[models.small]\nsource = "tiny"\nsteps = 3\n'
     )
@@ -37,7 +39,7 @@ def test_a_file_adds_models(tmp_path: Path) -> None:
     path.write_text(text)
     models = load_models(tmp_path, path)
     assert sorted(models) == ["mine", "small", "tiny", "wan14b"]
-    assert known_revision(models["wan14b"]) == "38ec498"
+    assert known_revision(models["wan14b"]) == COMMIT
     assert models["wan14b"].overrides == {"steps": 30}
     assert models["small"].overrides == {**models["tiny"].overrides, "steps": 3}
     assert models["small"].source == models["tiny"].source
