@@ -52,6 +52,7 @@ class Repository:
     license: str | None = None
     gated: bool = False
     billions: float | None = None  # parameters of what denoises
+    variant: str | None = None  # the family's name in the variant that it is of
 
 
 @dataclass(frozen=True)
@@ -148,11 +149,13 @@ class Family:
         preset = self.preset
         for when, values in self.variants:
             if all(_holds(configs, key, wanted) for key, wanted in when.items()):
-                merged = {**values}
-                if "arguments" in merged:
-                    merged["arguments"] = {**preset.arguments, **merged["arguments"]}
-                preset = replace(preset, **merged)
+                preset = _overlaid(preset, values)
         return preset
+
+    def variant(self, name: str | None) -> Preset:
+        """The preset of a variant by its name, for a model whose configs are not here."""
+        overlay = next((values for _, values in self.variants if name and values.get("family") == name), {})
+        return _overlaid(self.preset, overlay)
 
 
 def read_families(tables: Mapping[str, Any], where: str) -> dict[str, Family]:
@@ -243,6 +246,13 @@ def _repository(where: str, entry: Any) -> Repository:
 
 def _fail(where: str, name: str) -> NoReturn:
     raise ValueError(f"{where}: {name} is a list of tables with id, license, gated and billions.")
+
+
+def _overlaid(preset: Preset, values: Mapping[str, Any]) -> Preset:
+    merged = dict(values)
+    if "arguments" in merged:
+        merged["arguments"] = {**preset.arguments, **merged["arguments"]}
+    return replace(preset, **merged)
 
 
 def _bounds(least: int | None, most: int | None) -> str:

@@ -25,10 +25,11 @@ def _vae(widths: tuple[int, ...] = (8, 8, 8, 8)) -> Any:
     )
 
 
-def animatediff() -> Any:
-    from diffusers import AnimateDiffPipeline, MotionAdapter, UNet2DConditionModel
+def still_unet() -> Any:
+    """Of single pictures, as Stable Diffusion has it."""
+    from diffusers import UNet2DConditionModel
 
-    unet = UNet2DConditionModel(
+    return UNet2DConditionModel(
         block_out_channels=(8, 8),
         layers_per_block=1,
         sample_size=8,
@@ -37,6 +38,11 @@ def animatediff() -> Any:
         cross_attention_dim=8,
         norm_num_groups=2,
     )
+
+
+def animatediff() -> Any:
+    from diffusers import AnimateDiffPipeline, MotionAdapter
+
     motion = MotionAdapter(
         block_out_channels=(8, 8), motion_layers_per_block=1, motion_norm_num_groups=2, motion_num_attention_heads=4
     )
@@ -44,7 +50,7 @@ def animatediff() -> Any:
         vae=_vae(),
         text_encoder=text.clip(8),
         tokenizer=text.tokenizer(77),
-        unet=unet,
+        unet=still_unet(),
         motion_adapter=motion,
         scheduler=_noise(),
     )
