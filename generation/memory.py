@@ -72,8 +72,11 @@ def quantisation(model: Model, configs: Mapping[str, Mapping[str, Any]]) -> Any:
         raise NoPipelineError(
             f"Model {model.id} is to be quantised by {package}, which is not installed. Run: pip install {package}"
         )
+    import torch
     from diffusers import PipelineQuantizationConfig
 
+    if backend == "bitsandbytes" and not torch.cuda.is_available():
+        raise NoPipelineError(f"bitsandbytes needs a GPU, and model {model.id} has none here; torchao-int8 needs none.")
     index = configs[""]
     parts = model.quantise_components or [
         name for name in ("transformer", "transformer_2", "unet") if _is_there(index, name)
