@@ -60,7 +60,7 @@ def _model(entry: Json) -> str:
     else:
         lines.append("  files     not here: fetched at the first start")
     if entry["license"]:
-        gated = "; gated: its page asks you to agree first" if entry["gated"] else ""
+        gated = "; gated: agree on its page, then fetch it with your token (hf download)" if entry["gated"] else ""
         lines.append(f"  license   {entry['license']}{gated}{' ' + entry['page'] if entry['page'] else ''}")
     return "\n".join(lines) + "\n\n"
 

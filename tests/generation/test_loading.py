@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,19 @@ from typing import Any
 import pytest
 
 from generation import presets
+from generation.acceleration import context_parallel
 from generation.loading import load
 from generation.memory import NoPipelineError, group_offload
 from generation.models import Model, known_revision
 from generation.render import Renderer
+from generation.supervise import RenderChild, RenderError
 from tests.generation.families import text, unets
 from tests.generation.families.built import build
 
 # What torch, diffusers and transformers warn of is theirs; the child that renders writes it to the log.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
+COMMIT = "38ec498fcb3208fb688890f8cc7e94ede2cbd7f6"
 LOOKS = {"width": 64, "height": 64, "frames": 9, "steps": 2, "upscale": 2}
 
 
@@ -169,6 +173,41 @@ def test_several_gpus_need_several_processes(wan: Path, folder: Path) -> None:
         load(model(wan, context_parallel=2))
     with pytest.raises(NoPipelineError, match="MochiTransformer3DModel cannot be spread over GPUs"):
         load(model(build("Mochi", folder), context_parallel=2))
+
+
+def test_sharing_attention_is_configured_for_as_many_gpus() -> None:
+    """Ulysses over all of them; diffusers itself refuses a single one."""
+    assert context_parallel(4).mesh_shape == (1, 4)
+    with pytest.raises(ValueError, match="greater than 1"):
+        context_parallel(1)
+
+
+async def test_a_repository_is_loaded_at_its_commit_from_the_hubs_cache(
+    wan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it lies there after a download; another commit of it is not taken for it, and without a network not found."""
+    hub = tmp_path / "hub"
+    repository = hub / "models--some--wan"
+    shutil.copytree(wan, repository / "snapshots" / COMMIT)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+    monkeypatch.setenv("HF_HUB_CACHE", str(hub))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    child = RenderChild(Model("m", "some/wan", revision=COMMIT, overrides=LOOKS))
+    job = {"prompt": "a red circle", "seed": 1, "video_path": str(tmp_path / "a.mp4")}
+    try:
+        loaded = await child.warm()
+        assert (loaded["revision"], loaded["preset"]["family"]) == (COMMIT, "Wan")
+        assert (await child.render({**job, "poster_path": str(tmp_path / "a.jpg")}))["model_revision"] == COMMIT
+    finally:
+        await child.close()
+    other = RenderChild(Model("m", "some/wan", revision=COMMIT[::-1]))
+    try:
+        with pytest.raises(RenderError) as caught:
+            await other.warm()
+    finally:
+        await other.close()
+    assert caught.value.kind == "load"
 
 
 def test_wishes_without_effect_are_said(wan: Path, folder: Path) -> None:
