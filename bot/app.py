@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 import discord
@@ -18,6 +20,8 @@ from bot.domain.policy import Quota
 from bot.domain.rounds import Round
 from bot.life.catching_up import CatchingUp
 from bot.life.following import Following
+from bot.life.hosting_life import HostingLife
+from bot.life.removal_life import RemovalLife
 from bot.life.round_life import RoundLife
 from bot.life.signing import Signing
 from bot.life.video_life import VideoLife
@@ -37,13 +41,14 @@ from contracts.signer import Signer, SignerError, open_key_file, open_keystore
 from generation.engine import Engine, QueueSpec
 from generation.hosting.host import Polling
 from generation.hosting.livepeer import LivepeerHost
+from generation.hosting.webhooks import PATH, Receiver, receiving
 from generation.jobs import BOT_QUEUE, gpu_queue
 
 log = logging.getLogger(__name__)
 
 RELAYER_LEASE_S = 15.0  # a killed bot's successor relays after that long
 BLOCK_S = 12.0  # of the slowest chains that people use
-LIVES_AT_ONCE = 2000  # lives of videos and rounds in one bot; nearly all of them only wait
+LIVES_AT_ONCE = 4000  # lives of videos, their hosting, and rounds in one bot; nearly all of them only wait
 
 
 class App:
@@ -96,8 +101,12 @@ class App:
         self.signing = Signing(self)
         self.following = Following(self)
         self.video_life = VideoLife(self)
+        self.hosting_life = HostingLife(self)
+        self.removal_life = RemovalLife(self)
         self.round_life = RoundLife(self)
         self.video_life.register(self.engine)
+        self.hosting_life.register(self.engine)
+        self.removal_life.register(self.engine)
         self.round_life.register(self.engine)
         self.board = ProgressBoard(self)
         self.client = Client(self)
@@ -201,6 +210,25 @@ async def open_signer(settings: Settings) -> Signer:
         raise OperatorError(str(error)) from error
 
 
+@asynccontextmanager
+async def hearing(settings: Settings, host: LivepeerHost) -> AsyncIterator[None]:
+    """Takes the host's webhooks within this block, where that is set. Raises OperatorError where the port is taken."""
+    if not settings.webhook_port:
+        yield
+        return
+    receiver = Receiver(secret(settings.webhook_secret), host.nudge)
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(receiving(receiver, settings.webhook_host, settings.webhook_port))
+        except OSError as error:
+            raise OperatorError(
+                f"Port {settings.webhook_port} for webhooks cannot be opened ({error.strerror}). Set another "
+                "FLOCK_WEBHOOK_PORT."
+            ) from None
+        log.info("Webhooks are taken at http://%s:%d%s.", settings.webhook_host, settings.webhook_port, PATH)
+        yield
+
+
 async def run_bot(settings: Settings, stop: asyncio.Event) -> None:
     """`flock run`: the bot until `stop` is set. Raises OperatorError when it cannot start."""
     signer = await open_signer(settings)
@@ -213,6 +241,7 @@ async def run_bot(settings: Settings, stop: asyncio.Event) -> None:
         app.votes.observe = metrics.observe_ack
         async with (
             serving(settings.metrics_host, settings.metrics_port, metrics, app.health()),
+            hearing(settings, app.host),
             serving_signing(app),
         ):
             await run_client(app.client, secret(settings.discord_token), stop)

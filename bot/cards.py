@@ -88,6 +88,16 @@ def video_card(video: Video, media_url: str) -> ui.LayoutView:
     )
 
 
+def removed_card(video: Video) -> ui.LayoutView:
+    """What stands in place of a video that a moderator took away: neither picture nor prompt, and nothing to press."""
+    return note(f"🗑️ A moderator removed this video of <@{video.member_id}>: {quote(video.reason or '', 200)}")
+
+
+def _title(video: Video, most: int = 80) -> str:
+    """The prompt; of a removed video that too is gone."""
+    return "a video that a moderator removed" if video.status == "removed" else quote(video.prompt, most)
+
+
 def bar(step: int, steps: int) -> str:
     """A bar of fixed width."""
     full = 0 if steps <= 0 else min(_BAR, step * _BAR // steps)
@@ -117,6 +127,8 @@ def progress_text(video: Video, round_: Round, place: Place | None, progress: Pr
     if video.status == "published":
         link = f"https://discord.com/channels/{video.guild_id}/{video.thread_id}/{video.message_id}"
         return f"{head}✅ {where}: your video is up for votes: {link}"
+    if video.status == "removed":
+        return f"🗑️ {where}: a moderator removed your video: {quote(video.reason or '', 200)}"
     if video.status == "cancelled":
         return f"{head}🚫 {video.reason or 'Cancelled.'}"
     if video.status == "failed":
@@ -242,14 +254,14 @@ def _receipt_line(video: Video, receipt: VoteReceipt, ledger: PublicLedger) -> s
             where += f" Before it you chose **{_WORDS[Choice(receipt.standing)]}**, and that counts."
     else:
         where = "signed, and on its way to the chain" if receipt.signed else "on its way to the chain"
-    return f"{choice.emoji} **{quote(video.prompt, 80)}**: {_WORDS[choice]}\n-# {where}"
+    return f"{choice.emoji} **{_title(video)}**: {_WORDS[choice]}\n-# {where}"
 
 
 def my_videos(videos: Sequence[Video]) -> ui.LayoutView:
     """`/videos`: a member's videos, with a button to cancel those on their way."""
     if not videos:
         return note("You have not asked for a video yet. Try `/prompt` while a round is open.")
-    icons = {"published": "✅", "failed": "⚠️", "cancelled": "🚫"}
+    icons = {"published": "✅", "failed": "⚠️", "cancelled": "🚫", "removed": "🗑️"}
     items: list[ui.Item[Any]] = [ui.TextDisplay("### Your videos")]
     for video in videos:
         text = f"{icons.get(video.status, '⏳')} **{quote(video.prompt, 80)}**\n-# {_state(video)}"
@@ -265,6 +277,8 @@ def _state(video: Video) -> str:
         return f"https://discord.com/channels/{video.guild_id}/{video.thread_id}/{video.message_id}"
     if video.status in {"failed", "cancelled"}:
         return video.reason or video.status
+    if video.status == "removed":
+        return f"removed by a moderator: {quote(video.reason or '', 200)}"
     return "is being cancelled" if video.cancel_requested else video.status
 
 

@@ -15,6 +15,7 @@ from yarl import URL
 from bot.cogs.answers import answer_error
 from bot.cogs.prompts import Prompts
 from bot.cogs.receipts import Receipts
+from bot.cogs.removal import Removal
 from bot.cogs.rounds import Rounds, Setup
 from bot.cogs.standings import Standings
 from bot.cogs.voting import VideoButton, Voting
@@ -75,7 +76,7 @@ class Client(commands.AutoShardedBot):
 
     async def setup_hook(self) -> None:
         self.add_dynamic_items(VideoButton, PasteButton)
-        for cog in (Prompts, Voting, Rounds, Setup, Standings, Receipts, Wallets):
+        for cog in (Prompts, Voting, Rounds, Setup, Standings, Receipts, Removal, Wallets):
             await self.add_cog(cog(self.app))
         await self.tree.sync()
         await self.app.open()

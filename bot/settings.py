@@ -55,6 +55,25 @@ class Settings(BaseSettings):
     watch_page: str = Field("https://lvpr.tv/?v={playback_id}", description="The page where a hosted video is watched.")
     host_poll_s: float = Field(5.0, gt=0, description="Seconds between two questions to the host while it processes.")
 
+    host_patience_s: float = Field(
+        120.0,
+        ge=0,
+        description="Seconds that a rendered video waits for the host before it is posted with its own file alone; "
+        "its link is added when it comes.",
+    )
+
+    webhook_secret: SecretStr | None = Field(
+        None,
+        description="The shared secret of Livepeer's webhook (at least 16 characters), with which videos are posted "
+        "somewhat sooner. OPTIONAL.",
+    )
+    webhook_port: int = Field(
+        0, ge=0, le=65535, description="The port that Livepeer's webhook comes to, at /webhooks/livepeer; 0 is off."
+    )
+    webhook_host: str = Field(
+        "127.0.0.1", description="The address of that port: behind your web server, which adds https."
+    )
+
     # --- the ledger (flock run, deploy, audit)
     rpc_url: str | None = Field(
         None,
@@ -189,6 +208,9 @@ class Settings(BaseSettings):
         pepper = self.voter_pepper.get_secret_value() if self.voter_pepper else ""
         if pepper and len(pepper) < 32:
             problems.append("FLOCK_VOTER_PEPPER is too short: take at least 32 random characters.")
+        secret = self.webhook_secret.get_secret_value() if self.webhook_secret else ""
+        if (secret or self.webhook_port) and len(secret) < 16:
+            problems.append("FLOCK_WEBHOOK_SECRET is missing or too short: take at least 16 random characters.")
         if problems:
             raise SettingsError(problems)
 

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -17,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from sqlalchemy import Table, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -26,7 +24,6 @@ from generation.check import check_model
 from generation.engine import Engine, QueueSpec
 from generation.eta import Estimate, History, kind_of
 from generation.hosting import tus
-from generation.hosting.host import AlreadyUploaded, HostBusy, HostError, HostUnreachable, UploadGone
 from generation.jobs import (
     RENDER_WORKFLOW,
     UPLOAD_WORKFLOW,
@@ -34,30 +31,23 @@ from generation.jobs import (
     Phase,
     RenderJob,
     RenderResult,
-    UploadJob,
     gpu_queue,
     upload_queue,
 )
 from generation.models import choose, known_revision, load_models
-from generation.rendered import finished_result, machine_name, remember_result, sha256_of
+from generation.rendered import finished_result, machine_name, remember_result
 from generation.supervise import OnTick, RenderChild, RenderError
 from generation.trail import about
-from migrations.database import now_ms, open_database, upgrade_database
-from migrations.schema import render_progress, render_timings, upload_urls, videos
+from generation.uploading import HandOverError, Uploads
+from migrations.database import now_ms, open_database, upgrade_database, upsert_into
+from migrations.schema import render_progress, render_timings, videos
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.5  # how often a running job asks whether it is still wanted
 TELL_S = 0.5  # how often progress is written, at most
-FIRST_PAUSE_S = 1.0  # while a host is away
-LONGEST_PAUSE_S = 30.0
-COMPLETE = ""  # in place of an upload's address that has served: it is a credential
 
 Json = dict[str, Any]
-
-
-class _HandOverError(Exception):
-    """The job is not ours to end: another worker goes on with it."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +94,9 @@ class Worker:
             ],
             on_fenced=self.child.kill,
         )
+        self._uploads = Uploads(
+            database, self.data_dir, self.client, tell=self._tell, watched=self._watched, closing=self._closing
+        )
         self.engine.workflow(RENDER_WORKFLOW)(self._as_workflow("render", self.render))
         self.engine.workflow(UPLOAD_WORKFLOW)(self._as_workflow("upload", self.upload))
 
@@ -113,7 +106,7 @@ class Worker:
             log.info("The %s begins.", name)
             try:
                 end = await function(argument)
-            except _HandOverError:
+            except HandOverError:
                 # Nothing may be recorded: the job is taken over as it is, once our lease is given back.
                 await asyncio.Event().wait()
                 raise
@@ -170,7 +163,7 @@ class Worker:
                 log.error("%s", error)
                 self.broken.set()
             if error.kind in {"load", "closed"}:
-                raise _HandOverError from None
+                raise HandOverError from None
             return JobEnd("cancelled" if error.kind == "cancelled" else "failed", str(error)).to_json()
         facts["seconds"] = round(time.monotonic() - begun, 3)
         await self._learn(facts.pop("measured"))
@@ -236,15 +229,12 @@ class Worker:
         try:
             async with self.database.begin() as connection:
                 await connection.execute(
-                    self._insert(render_progress)
+                    upsert_into(connection, render_progress)
                     .values(video_id=video_id, **values)
                     .on_conflict_do_update(index_elements=["video_id"], set_=values)
                 )
         except SQLAlchemyError as error:  # progress is only told; the video is what matters
             log.warning("Progress of video %s could not be written (%s).", video_id, type(error).__name__)
-
-    def _insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
-        return sqlite.insert(table) if self.database.dialect.name == "sqlite" else postgresql.insert(table)
 
     @contextlib.asynccontextmanager
     async def _watched(self, video_id: str) -> AsyncIterator[asyncio.Event]:
@@ -273,81 +263,7 @@ class Worker:
 
     async def upload(self, argument: Json) -> Json:
         """The upload step: UploadJob in, {"outcome": "done"} or JobEnd out. Its repetition resumes."""
-        try:
-            job = UploadJob(**argument)
-            path = Path(job.video_path).resolve()
-        except (TypeError, ValueError):
-            return JobEnd(
-                "failed", "The worker cannot read this job; it may be of another release than the bot."
-            ).to_json()
-        # Only what we rendered leaves this machine, whatever a job may name.
-        ours = path.is_relative_to(self.data_dir / "videos")
-        if not ours or await asyncio.to_thread(sha256_of, path) != job.sha256:
-            return JobEnd("file_missing", "The rendered file is no longer on this machine.").to_json()
-        async with self._watched(job.video_id) as unwanted:
-            sending = asyncio.create_task(self._send(job, path), name="upload")
-            stops = [asyncio.create_task(event.wait()) for event in (unwanted, self._closing)]
-            try:
-                await asyncio.wait([sending, *stops], return_when=asyncio.FIRST_COMPLETED)
-                if sending.done():
-                    return sending.result()
-            finally:
-                for task in (sending, *stops):
-                    task.cancel()
-                await asyncio.gather(sending, *stops, return_exceptions=True)
-        if unwanted.is_set():
-            return JobEnd("cancelled", "Cancelled.").to_json()
-        raise _HandOverError
-
-    async def _send(self, job: UploadJob, path: Path) -> Json:
-        """Keeps trying while the host or the database is away: an outage is no failure."""
-        told = -math.inf
-
-        async def tell(sent: int, size: int) -> None:
-            nonlocal told
-            if time.monotonic() - told >= TELL_S or sent == size:
-                told = time.monotonic()
-                await self._tell(job.video_id, "uploading", sent // 1024, size // 1024 + 1, None)
-
-        async def keep(url: str) -> None:
-            async with self.database.begin() as connection:
-                await connection.execute(
-                    self._insert(upload_urls)
-                    .values(asset_id=job.asset_id, url=url, created_at_ms=now_ms())
-                    .on_conflict_do_update(index_elements=["asset_id"], set_={"url": url})
-                )
-
-        pause = FIRST_PAUSE_S
-        while True:
-            try:
-                known = await self._known_url(job.asset_id)
-                if known == COMPLETE:
-                    return {"outcome": "done"}
-                with contextlib.suppress(AlreadyUploaded):
-                    await tus.upload(
-                        job.tus_endpoint, path, client=self.client, on_url=keep, resume_url=known, on_progress=tell
-                    )
-                await keep(COMPLETE)
-            except (HostUnreachable, HostBusy, SQLAlchemyError) as error:
-                said = error if isinstance(error, HostError) else f"The database is away ({type(error).__name__})."
-                log.warning("The upload of video %s waits: %s", job.video_id, said)
-                await asyncio.sleep(pause * random.uniform(0.7, 1.0))  # noqa: S311  # jitter
-                pause = min(pause * 2, LONGEST_PAUSE_S)
-            except UploadGone as error:
-                return JobEnd("upload_gone", str(error)).to_json()
-            except (HostError, ValueError) as error:
-                return JobEnd("failed", f"The video could not be uploaded: {error}").to_json()
-            except OSError:
-                return JobEnd("file_missing", "The rendered file can no longer be read on this machine.").to_json()
-            else:
-                return {"outcome": "done"}
-
-    async def _known_url(self, asset_id: str) -> str | None:
-        async with self.database.connect() as connection:
-            url: str | None = await connection.scalar(
-                select(upload_urls.c.url).where(upload_urls.c.asset_id == asset_id)
-            )
-        return url
+        return await self._uploads.upload(argument)
 
 
 # --------------------------------------------------------------------------- entries

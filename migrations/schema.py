@@ -81,7 +81,7 @@ videos = Table(
     Column("member_id", BigInteger, nullable=False),
     Column("member_name", Text, nullable=False),
     Column("prompt", Text, nullable=False),
-    # queued | rendering | uploading | hosting | posting | published | failed | cancelled
+    # queued | rendering | uploading | hosting | posting | published | failed | cancelled | removed
     Column("status", Text, nullable=False),
     Column("reason", Text),  # why it failed, as a sentence for the member
     Column("created_at_ms", BigInteger, nullable=False),

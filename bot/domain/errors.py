@@ -15,6 +15,7 @@ MemberError                     always ephemeral: what happened, what to do next
 ├── VideoUnknownError
 ├── VideoNotYoursError
 ├── VideoOverError
+├── RemovalTooEarlyError
 ├── ElsewhereError
 ├── MissingPermissionsError
 ├── FeedbackEmptyError
@@ -108,6 +109,10 @@ class VideoNotYoursError(MemberError):
 
 class VideoOverError(MemberError):
     """That video is already finished, so there is nothing left to cancel."""
+
+
+class RemovalTooEarlyError(MemberError):
+    """That video is being posted at this very moment. Try again in a few seconds, and it is taken away."""
 
 
 class ElsewhereError(MemberError):

@@ -6,11 +6,13 @@ import hashlib
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
-Status = Literal["queued", "rendering", "uploading", "hosting", "posting", "published", "failed", "cancelled"]
+Status = Literal[
+    "queued", "rendering", "uploading", "hosting", "posting", "published", "failed", "cancelled", "removed"
+]
 
 CANCELLABLE: tuple[Status, ...] = ("queued", "rendering", "uploading", "hosting")
 UNDER_WAY: tuple[Status, ...] = (*CANCELLABLE, "posting")
-OVER: tuple[Status, ...] = ("published", "failed", "cancelled")
+OVER: tuple[Status, ...] = ("published", "failed", "cancelled", "removed")
 
 
 @dataclass(frozen=True)

@@ -282,7 +282,8 @@ async def unsigned(database: AsyncEngine, round_id: int, member_id: int) -> list
     query = (
         select(unsigned_choices.c.video_id, videos.c.chain_id, unsigned_choices.c.choice)
         .join(videos, videos.c.id == unsigned_choices.c.video_id)
-        .where(videos.c.round_id == round_id, unsigned_choices.c.member_id == member_id)
+        .where(videos.c.round_id == round_id, videos.c.status == "published")
+        .where(unsigned_choices.c.member_id == member_id)
         .order_by(unsigned_choices.c.chosen_at_ms, videos.c.id)
     )
     async with database.connect() as connection:

@@ -22,7 +22,7 @@ PLAIN = PublicLedger("0x" + "12" * 20)
 
 def shown(receipts: list[VoteReceipt], ledger: PublicLedger = PLAIN, number: int | None = 3) -> str:
     round_ = cast(Round, SimpleNamespace(number=5))
-    video = cast(Video, SimpleNamespace(prompt="a *red* circle " + "x" * 200))
+    video = cast(Video, SimpleNamespace(status="published", prompt="a *red* circle " + "x" * 200))
     lines = [(video, one) for one in receipts]
     view = cards.receipt_card(round_, lines, "cd" * 32, ledger, ledger.audit_command(number))
     texts: list[str] = []
