@@ -31,14 +31,12 @@ from tests.benchmarks.figures import Figure
 from tests.contracts.anvil import MISSING, Anvil, anvil
 from tests.contracts.conftest import ChainProcess
 from tests.contracts.relayer_process import STEPS
-from tests.contracts.schedules import FAULTS, MEMBERS, World
+from tests.contracts.schedules import World, schedule
 from tests.contracts.test_relayer import PEPPER, Community, ballots
 from tests.contracts.test_relayer_process import end, options, start
 
 VIDEOS = [str(number) for number in range(1, 11)]
 SETTLED_S = 300.0
-BENT = ("foreign", "dear", "hold", "stale", "other", "drop", "restart")  # what is done to chain, node and relayer
-MENDED = ("heal", "cheap", "go")
 
 
 async def measure(
@@ -180,54 +178,22 @@ async def _faults(node: Anvil, migrated: Path, schedules: int) -> Figure:
     """Random schedules, and SIGKILL at each step: after each, all is on the chain once, as it was chosen last."""
     counted: Counter[str] = Counter()
     for number in range(schedules):
-        actions = _schedule(random.Random(number))  # noqa: S311  # the same schedules in every run
+        actions = schedule(random.Random(number), 12)  # noqa: S311  # the same schedules in every run
         with tempfile.TemporaryDirectory() as folder:
             shutil.copy(migrated, f"{folder}/flock.db")
-            await World(node, Path(folder), 1 + 2 * (number % 2)).play(actions)  # raises where anything is lost
-        counted += Counter(_kind(action) for action in actions if _kind(action))
+            world = World(node, Path(folder), 1 + 2 * (number % 2))
+            await world.play(actions)  # raises where anything is lost
+            counted += world.survived
     with tempfile.TemporaryDirectory() as folder:
         chain = ChainProcess(Path(folder) / "chain")
         try:
             for step in STEPS if schedules > 1 else STEPS[:1]:
                 await _killed(chain, migrated, step)
-                counted["SIGKILL"] += 1
+                counted["SIGKILL " + step] += 1
         finally:
             chain.stop()
     listed = ", ".join(f"{kind} {count}" for kind, count in sorted(counted.items()))
     return Figure("faults_survived", counted.total(), f"nothing lost, nothing twice, audited each time: {listed}")
-
-
-def _schedule(draw: random.Random) -> list[tuple[Any, ...]]:
-    """Votes, links, ticks and faults, in any order."""
-    actions: list[tuple[Any, ...]] = []
-    for _ in range(12):
-        actions.append(("vote", draw.randint(1, MEMBERS), draw.randint(0, 2)))
-        actions.append(
-            draw.choice(
-                [
-                    ("reorg", draw.randint(1, 4)),
-                    ("fault", draw.choice(sorted(FAULTS))),
-                    (draw.choice(BENT),),
-                    (draw.choice(MENDED),),
-                    (draw.choice(["link", "unlink"]), draw.randint(1, MEMBERS)),
-                ]
-            )
-        )
-        actions.append(("tick", draw.randint(1, 3)))
-    return actions
-
-
-def _kind(action: tuple[Any, ...]) -> str:
-    """How a fault is counted; empty for what is none."""
-    name = action[0]
-    if name == "fault":
-        return str(action[1])
-    if name == "reorg":
-        return f"reorganisation of {action[1]}"
-    return {
-        "foreign": "foreign use of the key", "dear": "base fee ×20", "hold": "no blocks", "stale": "stale head",
-        "other": "wrong chain id", "drop": "dropped transactions", "restart": "restart",
-    }.get(name, "")  # fmt: skip
 
 
 async def _killed(chain: ChainProcess, migrated: Path, step: str) -> None:

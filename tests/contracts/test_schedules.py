@@ -14,19 +14,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.contracts.anvil import Anvil, needs_anvil
-from tests.contracts.schedules import FAULTS, MEMBERS, World
+from tests.contracts.schedules import ACTIONS, OFTEN, SLOW, World
 
 pytestmark = needs_anvil
 
-ACTIONS = st.one_of(
-    st.tuples(st.just("vote"), st.integers(1, MEMBERS), st.integers(0, 2)),
-    st.tuples(st.sampled_from(["link", "unlink"]), st.integers(1, MEMBERS)),
-    st.tuples(st.just("tick"), st.integers(1, 3)),
-    st.tuples(st.just("reorg"), st.integers(1, 4)),
-    st.tuples(st.just("mine"), st.integers(1, 3)),
-    st.tuples(st.just("fault"), st.sampled_from(sorted(FAULTS))),
-    st.tuples(st.sampled_from(["restart", "drop", "foreign", "dear", "cheap", "hold", "go", "stale", "other", "heal"])),
-)
+STRATEGIES = {name: st.tuples(st.just(name), *map(st.sampled_from, of)) for name, of in ACTIONS.items()}
+ANY = st.one_of([STRATEGIES[name] for name in (*ACTIONS, *OFTEN, *OFTEN) if name not in SLOW])
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +36,7 @@ def node_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Anvil]:
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(actions=st.lists(ACTIONS, min_size=6, max_size=24), confirmations=st.sampled_from([1, 3]))
+@given(actions=st.lists(ANY, min_size=6, max_size=24), confirmations=st.sampled_from([1, 3]))
 @example(
     actions=[
         ("vote", 1, 1), ("tick", 3), ("foreign",), ("vote", 1, 2), ("tick", 3), ("reorg", 4), ("vote", 2, 1)
