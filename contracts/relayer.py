@@ -409,8 +409,8 @@ class Relayer:
 
     async def _abandon(self, row: Row[Any], receipt: Receipt | None = None) -> None:
         """The transaction did nothing and never will: its entries wait again, and its sequence number is free."""
-        told = {} if receipt is None else _place(row, receipt)
         async with self._engine.begin() as connection:
+            told = {} if receipt is None else await _place(connection, row, receipt)
             await connection.execute(
                 update(chain_transactions)
                 .where(chain_transactions.c.id == row.id)
@@ -452,7 +452,11 @@ class Relayer:
                     newcomers = decode_arrivals(list(event.args["arrivals"]))
                     given = {voter: event.args["first_seat"] + place for place, voter in enumerate(newcomers)}
                     await self._drafts.settle_seats(row.round_id, given, transaction_id=row.id)
-        await self._change(row.id, state="sent", **_place(row, receipt))
+        async with self._engine.begin() as connection:
+            place = await _place(connection, row, receipt)
+            await connection.execute(
+                update(chain_transactions).where(chain_transactions.c.id == row.id).values(state="sent", **place)
+            )
 
     async def _final(self, row: Row[Any], receipt: Receipt) -> None:
         async with self._engine.begin() as connection:
@@ -496,10 +500,10 @@ def _told(row: Row[Any]) -> Receipt:
     return Receipt(row.hashes[-1], True, int(row.block_number), row.block_hash, int(row.gas_used or 0), None)
 
 
-def _place(row: Row[Any], receipt: Receipt) -> dict[str, Any]:
+async def _place(connection: AsyncConnection, row: Row[Any], receipt: Receipt) -> dict[str, Any]:
     """The columns that tell where a transaction was mined; the hash that was mined comes last."""
     return {
-        "hashes": [*(tx for tx in row.hashes if tx != receipt.tx), receipt.tx],
+        "hashes": await attempts.hashes(connection, row.id, receipt.tx),
         "block_number": receipt.block_number,
         "block_hash": receipt.block_hash,
         "gas_used": receipt.gas_used,
