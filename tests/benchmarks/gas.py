@@ -16,7 +16,7 @@ from tests.contracts.conftest import Bench
 from tests.contracts.measure_gas import Round, spread, used
 
 BASELINE = Path(__file__).with_name("baseline.vy")
-BASELINE_ELSEWHERE = (70_155, 53_055)  # the same logic in Solidity 0.8.37: a video's first vote, and each one later
+SOLIDITY = (70_155, 53_055)  # gas of the same logic there (solc 0.8.37): a video's first vote, and each one later
 VIDEO = "3f8a2c1e-9b7d-4c65-8e0f-5d2b7a916c43"
 
 
@@ -42,8 +42,8 @@ async def measure(*, votes: int = 1_000, videos: int = 10, registry: int = 10_00
         Figure(
             "gas_per_vote_baseline",
             later,
-            "a transaction a vote, counted by msg.sender, as FLock began (tests/benchmarks/baseline.vy); a video's first "
-            f"vote {first:,}; in Solidity that logic cost {BASELINE_ELSEWHERE[1]:,}, and {BASELINE_ELSEWHERE[0]:,} first",
+            "a transaction a vote, counted by msg.sender, as FLock began (tests/benchmarks/baseline.vy); the first "
+            f"vote on a video {first:,}; in Solidity the same logic cost {SOLIDITY[1]:,}, the first {SOLIDITY[0]:,}",
         ),
         Figure(
             "gas_vs_baseline_dense",

@@ -352,7 +352,11 @@ async def test_the_first_offer_may_be_the_one_that_is_mined(community: Community
 
 
 async def test_a_better_offer_that_came_too_late_may_be_mined_after_all(
-    community: Community, ledger: Ledger, anvil: Anvil, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    community: Community,
+    ledger: Ledger,
+    anvil: Anvil,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The first is mined while the second is made; a reorganisation then prefers the second: it is ours as well."""
     relayer, round_id = await begin(community, ledger, anvil, SETTINGS)
