@@ -417,8 +417,8 @@ class Relayer:
 
     async def _abandon(self, row: Row[Any], receipt: Receipt | None = None) -> None:
         """The transaction did nothing and never will: its entries wait again, and its sequence number is free."""
-        told = {} if receipt is None else _place(row, receipt)
         async with self._engine.begin() as connection:
+            told = {} if receipt is None else await _place(connection, row, receipt)
             await connection.execute(
                 update(chain_transactions)
                 .where(chain_transactions.c.id == row.id)
@@ -467,7 +467,11 @@ class Relayer:
         elif row.kind == "claim":
             async with self._engine.begin() as connection:
                 await self._drafts.wallets.settle_claim(connection, row, claimed=True)
-        await self._change(row.id, state="sent", **_place(row, receipt))
+        async with self._engine.begin() as connection:
+            place = await _place(connection, row, receipt)
+            await connection.execute(
+                update(chain_transactions).where(chain_transactions.c.id == row.id).values(state="sent", **place)
+            )
 
     async def _final(self, row: Row[Any], receipt: Receipt) -> None:
         async with self._engine.begin() as connection:
@@ -511,10 +515,10 @@ def _told(row: Row[Any]) -> Receipt:
     return Receipt(row.hashes[-1], True, int(row.block_number), row.block_hash, int(row.gas_used or 0), None)
 
 
-def _place(row: Row[Any], receipt: Receipt) -> dict[str, Any]:
+async def _place(connection: AsyncConnection, row: Row[Any], receipt: Receipt) -> dict[str, Any]:
     """The columns that tell where a transaction was mined; the hash that was mined comes last."""
     return {
-        "hashes": [*(tx for tx in row.hashes if tx != receipt.tx), receipt.tx],
+        "hashes": await attempts.hashes(connection, row.id, receipt.tx),
         "block_number": receipt.block_number,
         "block_hash": receipt.block_hash,
         "gas_used": receipt.gas_used,

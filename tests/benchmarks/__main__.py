@@ -25,7 +25,15 @@ PARTS: dict[str, Measure] = {
 SMALL: dict[str, dict[str, Any]] = {
     "commits": {"waiting": 20, "grouped": 200, "alone": 20},
     "gas": {"votes": 20, "videos": 3, "registry": 300},
-    "relay": {"votes": 50, "members": 5, "seconds": 0.5, "schedules": 1},
+    "relay": {
+        "votes": 40,
+        "members": 20,
+        "seconds": 1,
+        "flush_age_s": 0.5,
+        "schedules": 1,
+        "length": 3,
+        "steps": ["after send"],
+    },
     "clicks": {"clickers": 10, "bursts": 1, "renders": 8},
     "render": {"times": 1, "steps": 2},
 }

@@ -2,32 +2,34 @@
 # pragma evm-version cancun
 # pragma optimize gas
 """
-@title What FLock began with: each member sends a transaction for each vote, and the contract counts by msg.sender
+@title What FLock began with: each member sends a transaction for each vote, and is counted by msg.sender
 @license MIT
-@notice Only measured (`make bench`), never deployed. Videos are named by their text ids.
+@notice Measured by `make bench`, never deployed. Videos are named by their ids as text.
 """
+
+event Voted:
+    video: String[64]
+    voter: indexed(address)
+    choice: uint8
 
 struct Tally:
     up: uint256
     down: uint256
 
-event Voted:
-    voter: indexed(address)
-    video: String[64]
-    up: bool
-
 tallies: public(HashMap[String[64], Tally])
-voted: public(HashMap[String[64], HashMap[address, bool]])
+choices: public(HashMap[String[64], HashMap[address, uint8]])  # 0 none yet, 1 up, 2 down
+
 
 @external
-def vote(video: String[64], up: bool):
+def vote(video: String[64], choice: uint8):
     """
-    @notice Votes once on a video.
+    @notice Votes once on a video: 1 up, 2 down.
     """
-    assert not self.voted[video][msg.sender], "already voted"
-    self.voted[video][msg.sender] = True
-    if up:
+    assert choice == 1 or choice == 2, "voting: bad choice"
+    assert self.choices[video][msg.sender] == 0, "voting: voted before"
+    self.choices[video][msg.sender] = choice
+    if choice == 1:
         self.tallies[video].up += 1
     else:
         self.tallies[video].down += 1
-    log Voted(voter=msg.sender, video=video, up=up)
+    log Voted(video=video, voter=msg.sender, choice=choice)

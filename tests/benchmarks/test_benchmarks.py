@@ -14,14 +14,17 @@ from tests.benchmarks.figures import Figure
 NAMES = {
     "votes_vs_commit_each",
     "gas_per_vote_baseline",
+    "gas_vs_baseline_dense",
     "relay_votes_per_s_embedded",
+    "relay_latency_p50_s",
+    "relay_latency_p99_s",
     "vote_acks_per_s",
     "vote_ack_p99_ms",
     "vote_acks_per_s_busy",
     "vote_ack_p99_ms_busy",
     "worker_overhead",
 }
-ON_ANVIL = {"relay_votes_per_s_anvil", "relay_latency_p50_s", "relay_latency_p99_s", "faults_survived"}
+ON_ANVIL = {"relay_votes_per_s_anvil", "faults_survived"}
 
 
 def test_every_figure_is_measured_and_written(tmp_path: Path) -> None:
@@ -31,7 +34,7 @@ def test_every_figure_is_measured_and_written(tmp_path: Path) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(out.read_text())
-    assert set(told) >= ON_ANVIL or "anvil is not installed" in done.stderr
+    assert told.keys() >= ON_ANVIL or "anvil is not installed" in done.stderr
     assert set(told) >= NAMES | {
         "gas_per_vote_dense_20",
         "gas_per_vote_typical_20",

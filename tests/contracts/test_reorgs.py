@@ -149,10 +149,13 @@ async def test_a_relayer_that_died_half_way_through_a_reorganisation(
         await community.vote(round_id, "a", (1, choice))
         assert await relayer.tick()
     first, second = [row for row in await community.sent("votes") if row.state == "sent"]
+    await anvil.rpc("evm_setAutomine", False)
     await anvil.rpc("anvil_reorg", 2, [])
     await anvil.mine(5)
     for row in (first, second):
         await ledger.node.send(bytes(row.raw))
+    await anvil.mine()  # by hand: anvil's own miner answers before it has mined
+    await anvil.rpc("evm_setAutomine", True)
     receipt = await ledger.node.receipt(first.hashes[-1])
     assert receipt is not None
     await relayer._included(first, receipt)
@@ -375,6 +378,54 @@ async def test_the_first_offer_may_be_the_one_that_is_mined(community: Community
         await finish(relayer, anvil)
         await check(community, ledger, anvil, [2, 1, 2])
         assert (await community.sent("votes"))[-1].hashes == waiting.hashes[::-1]
+
+
+async def test_a_better_offer_that_came_too_late_may_be_mined_after_all(
+    community: Community,
+    ledger: Ledger,
+    anvil: Anvil,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first is mined while the second is made; a reorganisation then prefers the second: it is ours as well."""
+    relayer, round_id = await begin(community, ledger, anvil, SETTINGS)
+    await anvil.rpc("evm_setAutomine", False)
+    await community.vote(round_id, "a", (1, 2))
+    assert await relayer.tick()
+    fees = ledger.node.fees
+
+    async def meanwhile() -> Any:
+        await anvil.mine()
+        return await fees()
+
+    monkeypatch.setattr(ledger.node, "fees", meanwhile)
+    await relayer.tick()
+    monkeypatch.undo()
+    row = (await community.sent("votes"))[-1]
+    assert (row.state, len(row.hashes)) == ("final", 2)
+    await anvil.rpc("anvil_reorg", 1, [])
+    assert await ledger.node.send(bytes(row.raw))
+    await anvil.mine()
+    await finish(relayer, anvil)
+    await check(community, ledger, anvil, [2, 1, 2])
+    assert "Another program" not in caplog.text
+
+
+async def test_two_offers_made_at_once_are_both_kept(community: Community, ledger: Ledger, anvil: Anvil) -> None:
+    """A better offer is refused, for the base fee has risen; the hash under which it could still be mined is kept."""
+    relayer, round_id = await begin(community, ledger, anvil, SETTINGS)
+    await anvil.rpc("evm_setAutomine", False)
+    await community.vote(round_id, "a", (1, 2))
+    assert await relayer.tick()
+    offered = (await ledger.node.fees()).maximum
+    await anvil.rpc("anvil_setNextBlockBaseFeePerGas", hex(10 * offered))
+    with pytest.raises(LedgerError, match="less than block base fee"):
+        await relayer.tick()
+    row = (await community.sent("votes"))[-1]
+    assert len(row.hashes) == len(await fees_of(community.engine, row)) == 3
+    await anvil.rpc("anvil_setNextBlockBaseFeePerGas", hex(10**9))
+    await finish(relayer, anvil)
+    await check(community, ledger, anvil, [2, 1, 2])
 
 
 async def test_a_purse_that_empties_while_something_is_stuck(
