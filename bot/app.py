@@ -18,18 +18,21 @@ from bot.domain.policy import Quota
 from bot.domain.rounds import Round
 from bot.hosts import hearing, open_host
 from bot.life.catching_up import CatchingUp
+from bot.life.following import Following
 from bot.life.hosting_life import HostingLife
 from bot.life.removal_life import RemovalLife
 from bot.life.round_life import RoundLife
+from bot.life.signing import Signing
 from bot.life.video_life import VideoLife
 from bot.metrics import Health, Metrics, Watch, database_watch, serving
 from bot.progress import ProgressBoard
 from bot.public_ledger import PublicLedger
 from bot.settings import Settings
+from bot.signing_page.server import serving_signing
 from bot.store.votes import VoteWriter
 from bot.views import Views
-from contracts.drafts import DraftSettings
-from contracts.fees import GWEI
+from contracts.coin import GWEI
+from contracts.drafting import DraftSettings
 from contracts.kms import open_kms
 from contracts.ledger import Ledger
 from contracts.receipts import round_progress
@@ -85,6 +88,8 @@ class App:
                 lease_s=RELAYER_LEASE_S,
             ),
         )
+        self.signing = Signing(self)
+        self.following = Following(self)
         self.video_life = VideoLife(self)
         self.hosting_life = HostingLife(self)
         self.removal_life = RemovalLife(self)
@@ -96,7 +101,7 @@ class App:
         self.board = ProgressBoard(self)
         self.client = Client(self)
         self._scheduler = AsyncIOScheduler()
-        self._relaying: asyncio.Task[None] | None = None
+        self._chain_tasks: list[asyncio.Task[None]] = []
         self._open = False
 
     async def open(self) -> None:
@@ -105,7 +110,10 @@ class App:
         self.votes.start()
         await self.engine.launch()
         await self.round_life.wake_overdue()
-        self._relaying = asyncio.create_task(self.relayer.run(), name="relayer")
+        self._chain_tasks = [
+            asyncio.create_task(self.relayer.run(), name="relayer"),
+            asyncio.create_task(self.following.run(), name="following"),
+        ]
         # Only what may be missed is ticked; what must happen is a durable sleep.
         self._scheduler.add_job(
             self.board.tick, "interval", seconds=1, max_instances=1, coalesce=True, misfire_grace_time=None
@@ -120,10 +128,10 @@ class App:
         self._scheduler.shutdown(wait=False)
         await self.votes.close()
         await self.engine.close()
-        if self._relaying is not None:
-            while not self._relaying.done():  # a driver may swallow one cancellation
-                self._relaying.cancel()
-                await asyncio.wait({self._relaying}, timeout=1)
+        for task in self._chain_tasks:
+            while not task.done():  # a driver may swallow one cancellation
+                task.cancel()
+                await asyncio.wait({task}, timeout=1)
         await self.ledger.close()
         await self.host.aclose()
 
@@ -205,6 +213,7 @@ async def run_bot(settings: Settings, stop: asyncio.Event) -> None:
         async with (
             serving(settings.metrics_host, settings.metrics_port, metrics, app.health()),
             hearing(settings, app.host),
+            serving_signing(app),
         ):
             await run_client(app.client, secret(settings.discord_token), stop)
     except discord.LoginFailure as error:

@@ -27,6 +27,7 @@ _MARKDOWN = re.compile(r"([\\`*_~|<>\[\]()]|^[#\-+])")
 _PHASES = {"loading": "Loading the model", "denoising": "Rendering", "encoding": "Encoding", "uploading": "Uploading"}
 _BAR = 16
 MOST_RANKED = 10  # videos in the standings
+_WORDS = {Choice.UP: "up", Choice.DOWN: "down", Choice.WITHDRAWN: "withdrawn"}
 MOST_RECEIPTS = 12  # a message holds 4,000 characters
 
 
@@ -46,7 +47,8 @@ def _button(action: str, video_id: str, label: str | None, emoji: str | None, **
     return ui.Button(label=label, emoji=emoji, custom_id=custom_id(action, video_id), **more)
 
 
-def _view(*items: ui.Item[Any]) -> ui.LayoutView:
+def view_of(*items: ui.Item[Any]) -> ui.LayoutView:
+    """A message of these parts."""
     view = ui.LayoutView(timeout=None)
     container: ui.Container[ui.LayoutView] = ui.Container(accent_colour=ACCENT)
     for item in items:
@@ -59,9 +61,9 @@ def _view(*items: ui.Item[Any]) -> ui.LayoutView:
 def note(text: str, *buttons: ui.Button[Any]) -> ui.LayoutView:
     """A short answer, with buttons if there is something to do."""
     if not buttons:
-        return _view(ui.TextDisplay(text))
+        return view_of(ui.TextDisplay(text))
     row: ui.ActionRow[ui.LayoutView] = ui.ActionRow(*buttons)
-    return _view(ui.TextDisplay(text), row)
+    return view_of(ui.TextDisplay(text), row)
 
 
 def video_card(video: Video, media_url: str, host_name: str | None = "Livepeer") -> ui.LayoutView:
@@ -80,7 +82,7 @@ def video_card(video: Video, media_url: str, host_name: str | None = "Livepeer")
         _button("feedback", video.id, "Feedback", "💬"),
         _button("report", video.id, "Report", "🚩"),
     )
-    return _view(
+    return view_of(
         gallery,
         ui.TextDisplay(f"### {quote(video.prompt)}"),
         ui.TextDisplay(f"-# {' · '.join(facts)}"),
@@ -171,7 +173,7 @@ def vote_answer(standing: Standing, video_id: str, on_chain_s: float) -> ui.Layo
 
 def announcement(round_: Round) -> ui.LayoutView:
     """The opening of a round, in the rounds channel; its thread hangs on this message."""
-    return _view(
+    return view_of(
         ui.TextDisplay(f"## Round {round_.number}: {quote(round_.task, 200)}"),
         ui.TextDisplay(
             f"Use `/prompt` to have a video made, and vote in the thread below with the buttons or with 👍 and 👎.\n"
@@ -204,7 +206,7 @@ def standings_text(
 def standings_card(round_: Round, ranked: Sequence[Entry], views: Mapping[str, int] | None = None) -> ui.LayoutView:
     """`/standings`."""
     state = "closed" if round_.status == "closed" else f"closes <t:{round_.closes_at_ms // 1000}:R>"
-    return _view(
+    return view_of(
         ui.TextDisplay(f"### Round {round_.number}: {quote(round_.task, 200)}\n-# {state}"),
         ui.TextDisplay(standings_text(round_, ranked, views)),
     )
@@ -219,7 +221,7 @@ def result_card(round_: Round, ranked: Sequence[Entry], best: Entry | None, chai
             f"## Round {round_.number} is decided\n🏆 **{quote(best.video.prompt, 200)}** by "
             f"<@{best.video.member_id}>, with 👍 {best.tally.up} and 👎 {best.tally.down}"
         )
-    return _view(
+    return view_of(
         ui.TextDisplay(head),
         ui.Separator(),
         ui.TextDisplay(standings_text(round_, ranked)),
@@ -243,20 +245,23 @@ def receipt_card(
             f"Check it without us, from the chain alone: `{check}`"
         )
     )
-    return _view(*items)
+    return view_of(*items)
 
 
 def _receipt_line(video: Video, receipt: VoteReceipt, ledger: PublicLedger) -> str:
     choice = Choice(receipt.choice)
-    word = {Choice.UP: "up", Choice.DOWN: "down", Choice.WITHDRAWN: "withdrawn"}[choice]
     if receipt.state == "final" and receipt.tx is not None:
         tx = ledger.transaction(receipt.tx)
-        where = f"the ledger's video {receipt.video_number} · batch {receipt.seq} · transaction {tx}"
+        how = "your wallet signed it" if receipt.signed else f"batch {receipt.seq}"
+        seat = "" if receipt.seat is None else f" · seat {receipt.seat}"
+        where = f"the ledger's video {receipt.video_number}{seat} · {how} · transaction {tx}"
     elif receipt.state == "rejected":
         where = f"⚠️ not on the chain: {receipt.reason or 'the ledger refused it.'}"
+        if receipt.standing:
+            where += f" Before it you chose **{_WORDS[Choice(receipt.standing)]}**, and that counts."
     else:
-        where = "on its way to the chain"
-    return f"{choice.emoji} **{_title(video)}**: {word}\n-# {where}"
+        where = "signed, and on its way to the chain" if receipt.signed else "on its way to the chain"
+    return f"{choice.emoji} **{_title(video)}**: {_WORDS[choice]}\n-# {where}"
 
 
 def my_videos(videos: Sequence[Video]) -> ui.LayoutView:
@@ -271,7 +276,7 @@ def my_videos(videos: Sequence[Video]) -> ui.LayoutView:
             items.append(ui.Section(text, accessory=_button("cancel", video.id, "Cancel", None)))
         else:
             items.append(ui.TextDisplay(text))
-    return _view(*items)
+    return view_of(*items)
 
 
 def _state(video: Video) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -128,6 +129,17 @@ class Settings(BaseSettings):
     explorer_tx_url: str | None = Field(
         None, description="A block explorer's page of a transaction, such as https://arbiscan.io/tx/{tx}. OPTIONAL."
     )
+    page_port: int = Field(
+        0, ge=0, le=65535, description="The port of the page on which members sign with a browser wallet; 0 is off."
+    )
+    page_host: str = Field(
+        "127.0.0.1", description="The address of that port; put a reverse proxy with TLS in front of it."
+    )
+    page_url: str | None = Field(
+        None,
+        description="Where members reach that page, such as https://vote.example.org; else this machine alone. "
+        "OPTIONAL.",
+    )
     flush_s: float = Field(15.0, gt=0, description="Seconds that votes are gathered before they go to the chain.")
     max_fee_gwei: float | None = Field(
         None, gt=0, description="The most that is offered for a unit of gas, in gwei; above it votes wait. OPTIONAL."
@@ -183,6 +195,13 @@ class Settings(BaseSettings):
         names = _OF_S3 if self.video_host == "s3" else ("livepeer_api_key",)
         return all(getattr(self, name) for name in names)
 
+    @property
+    def signing_url(self) -> str | None:
+        """Where members reach the page on which they sign; None where there is none."""
+        if not self.page_port:
+            return None
+        return (self.page_url or f"http://{self.page_host}:{self.page_port}").rstrip("/")
+
     def __repr__(self) -> str:
         return "Settings(...)"  # a database URL may carry a password
 
@@ -211,7 +230,7 @@ class Settings(BaseSettings):
             ]
         if self.s3_public_url and "{key}" not in self.s3_public_url:
             problems.append("FLOCK_S3_PUBLIC_URL must contain {key}.")
-        for name in ("livepeer_api_base", "public_rpc_url", "discord_api_base", "s3_endpoint"):
+        for name in ("livepeer_api_base", "public_rpc_url", "discord_api_base", "s3_endpoint", "page_url"):
             value = getattr(self, name)
             if value and not is_address(value):
                 problems.append(f"FLOCK_{name.upper()} must be an http or https address.")
@@ -223,6 +242,9 @@ class Settings(BaseSettings):
             problems.append("FLOCK_SIGNER must be keystore, aws-kms:KEY_ID or gcp-kms:RESOURCE.")
         if "{playback_id}" not in self.watch_page:
             problems.append("FLOCK_WATCH_PAGE must contain {playback_id}.")
+        page = urlsplit(self.page_url or "")
+        if page.scheme == "http" and page.hostname not in ("127.0.0.1", "localhost", "::1"):
+            problems.append("FLOCK_PAGE_URL must begin with https://: what members sign is nobody else's to read.")
         if self.explorer_tx_url and "{tx}" not in self.explorer_tx_url:
             problems.append("FLOCK_EXPLORER_TX_URL must contain {tx}.")
         pepper = self.voter_pepper.get_secret_value() if self.voter_pepper else ""

@@ -84,6 +84,7 @@ class UploadJob:
     video_path: str
     sha256: str
     presigned: dict[str, Any] | None = None  # in place of a TUS endpoint, which is empty then
+    shortest_s: float = 0.0  # seconds that the host wants; a copy of a shorter video is made for it
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types, for the durable engine."""

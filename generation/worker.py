@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -21,7 +20,9 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from generation.check import check_model
 from generation.engine import Engine, QueueSpec
+from generation.eta import Estimate, History, kind_of
 from generation.hosting import tus
 from generation.jobs import (
     RENDER_WORKFLOW,
@@ -76,6 +77,7 @@ class Worker:
         """Raises ModelError or ValueError with a sentence when the model or the data folder cannot be used."""
         self.data_dir = config.data_dir.resolve()
         self.model = choose(load_models(self.data_dir, config.models_file), config.model_id)
+        self.history = History(self.data_dir, self.model.id)
         self.database = database
         self.machine = machine_name(self.data_dir)
         self.child = RenderChild(self.model, hang_s=config.hang_s)
@@ -164,6 +166,7 @@ class Worker:
                 raise HandOverError from None
             return JobEnd("cancelled" if error.kind == "cancelled" else "failed", str(error)).to_json()
         facts["seconds"] = round(time.monotonic() - begun, 3)
+        await self._learn(facts.pop("measured"))
         result = RenderResult(
             video_path=command["video_path"], poster_path=command["poster_path"], machine=self.machine, **facts
         ).to_json()
@@ -173,8 +176,18 @@ class Worker:
             log.warning("The note on video %s could not be written (%s).", job.video_id, error.strerror)
         return result
 
+    async def _learn(self, measured: Json) -> None:
+        """Keeps what this render took, for the next one's estimate."""
+        loaded = self.child.loaded
+        if loaded is None:
+            return
+        try:
+            await asyncio.to_thread(self.history.add, kind_of(loaded), measured["seconds"])
+        except OSError as error:  # an estimate less; the video is what matters
+            log.warning("What the render took could not be kept (%s).", error.strerror)
+
     async def _teller(self, video_id: str) -> OnTick:
-        """Writes ticks to the database, at most two a second, with an estimate from this model's history."""
+        """Writes ticks to the database, at most two a second, with an estimate from this machine's history."""
         recent = (
             select(render_timings.c.seconds)
             .where(render_timings.c.model_id == self.model.id)
@@ -182,23 +195,21 @@ class Worker:
             .limit(20)
             .subquery()
         )
-        usual = None
+        usual: float | None = None
         with contextlib.suppress(SQLAlchemyError):
             async with self.database.connect() as connection:
-                usual = await connection.scalar(select(func.avg(recent.c.seconds)))
-        begun = time.monotonic()
-        first: tuple[float, int] | None = None
+                average = await connection.scalar(select(func.avg(recent.c.seconds)))
+                usual = None if average is None else float(average)
+        # History is of the pipeline as it is loaded: before that its kind is not known.
+        loaded = self.child.loaded
+        estimate = Estimate(self.history.usual(kind_of(loaded)) if loaded else {}, whole=usual)
         told, told_phase = -math.inf, ""
 
         async def tell(tick: Json) -> None:
-            nonlocal told, told_phase, first
+            nonlocal told, told_phase
             now = time.monotonic()
             phase, step, steps = tick["phase"], int(tick["step"]), int(tick["steps"])
-            eta = max(0.0, float(usual) - (now - begun)) if usual else None
-            if phase == "denoising" and step:
-                first = first if first is not None and first[1] < step else (now, step)
-                if step > first[1]:
-                    eta = (now - first[0]) / (step - first[1]) * (steps - step)
+            eta = estimate.left(phase, step, steps)
             if now - told < TELL_S and phase == told_phase:
                 return
             told, told_phase = now, phase
@@ -305,32 +316,7 @@ def _introduce(worker: Worker) -> None:
 
 
 async def check(config: WorkerConfig) -> Json:
-    """Loads the model and renders one clip; what it took. Raises RenderError, ModelError or ValueError."""
+    """Loads the model and renders one video; what it took. Raises RenderError, ModelError or ValueError."""
     data_dir = config.data_dir.resolve()
-    child = RenderChild(choose(load_models(data_dir, config.models_file), config.model_id), hang_s=config.hang_s)
-    job = {
-        "prompt": "a red circle moves right",
-        "seed": 1,
-        "video_path": str(data_dir / "check" / "check.mp4"),
-        "poster_path": str(data_dir / "check" / "check.jpg"),
-    }
-    try:
-        begun = time.monotonic()
-        loaded = await child.warm()
-        load_s = time.monotonic() - begun
-        facts = await child.render(job)
-        status = Path(f"/proc/{child.pid}/status")
-        peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    finally:
-        await child.close()
-    return {
-        "model_id": loaded["model_id"],
-        "model_revision": loaded["revision"],
-        "load_seconds": round(load_s, 2),
-        "render_seconds": facts["seconds"],
-        "peak_memory_mib": round(int(peak[1]) / 1024) if peak else None,  # of the machine, not of the GPU
-        "frames": facts["frames"],
-        "size": f"{facts['width']}x{facts['height']}",
-        "video": job["video_path"],
-        "notes": loaded["said"],
-    }
+    model = choose(load_models(data_dir, config.models_file), config.model_id)
+    return await check_model(model, data_dir, hang_s=config.hang_s)

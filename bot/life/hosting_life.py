@@ -121,6 +121,7 @@ class HostingLife:
             video.video_path or "",
             video.sha256 or "",
             ticket.get("presigned"),
+            self.app.host.shortest_s,
         )
         return job.to_json()
 

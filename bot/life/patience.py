@@ -13,6 +13,7 @@ import discord
 import httpx
 from sqlalchemy.exc import OperationalError
 
+from contracts.node import ChainUnreachableError
 from generation.engine import Engine
 from generation.hosting.host import HostBusy, HostUnreachable
 
@@ -32,13 +33,14 @@ class GivenUpError(Exception):
 
 
 def passes(error: BaseException) -> bool:
-    """True for what is likely to go away: an unreachable or overloaded Discord, host or database."""
+    """True for what is likely to go away: an unreachable or overloaded Discord, host, chain or database."""
     if isinstance(error, discord.HTTPException):
         return error.status >= 500 or error.status == 429
     return isinstance(
         error,
         HostUnreachable
         | HostBusy
+        | ChainUnreachableError
         | discord.GatewayNotFound
         | discord.ConnectionClosed
         | aiohttp.ClientError

@@ -166,14 +166,18 @@ class RoundLife:
             wait = min(wait * 1.2, 30.0)
 
     async def _add_receipt(self, round_id: int) -> None:
+        """The ledger has the last word: a wallet may have sent it a ballot while the result was being posted."""
+        await self.app.following.look()
         await self.show_result(round_id)
 
     async def show_result(self, round_id: int) -> None:
         """Brings the posted result up to date, if there is one."""
         round_ = await self._round(round_id)
+        card, best = await self._result(round_, await self.app.chain_sentence(round_))
+        if best != round_.winner_video_id:
+            await rounds.change(self.app.database, round_id, winner_video_id=best)
         if round_.result_message_id is None:
             return
-        card, _ = await self._result(round_, await self.app.chain_sentence(round_))
 
         async def edit() -> None:
             channel = await self.app.client.channel(round_.channel_id)

@@ -261,6 +261,15 @@ async def under_way(database: AsyncEngine, round_id: int | None = None) -> Seque
         return [Video.from_row(row) for row in await connection.execute(query)]
 
 
+async def prompts(database: AsyncEngine, video_ids: Sequence[str]) -> dict[str, str]:
+    """The prompts of some videos, by their ids."""
+    if not video_ids:
+        return {}
+    async with database.connect() as connection:
+        rows = await connection.execute(select(videos.c.id, videos.c.prompt).where(videos.c.id.in_(video_ids)))
+        return {row.id: row.prompt for row in rows}
+
+
 async def entries(database: AsyncEngine, round_id: int, *, removed: bool = False) -> Sequence[Entry]:
     """The published videos of a round with their votes, unranked; with `removed`, also those that were taken away."""
     statuses = ("published", "removed") if removed else ("published",)

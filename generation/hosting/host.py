@@ -157,6 +157,8 @@ OnPhase = Callable[[HostedAsset], Awaitable[None]]
 class VideoHost(Protocol):
     """What FLock needs of a video host. Every method may raise HostUnreachable, HostBusy and HostRejected."""
 
+    shortest_s: float  # seconds that a video must last; 0 where any length is welcome
+
     async def request_upload(self, name: str, *, creator: str, size_bytes: int = 0) -> UploadTicket:
         """Make an asset and permission to upload it. Not idempotent: look with `find_asset` first.
 

@@ -70,6 +70,8 @@ class S3Settings:
 class S3Host:
     """A VideoHost on an S3-compatible store. Raises ValueError for unusable settings, ImportError without boto3."""
 
+    shortest_s = 0.0
+
     def __init__(
         self, settings: S3Settings, *, polling: Polling | None = None, client: httpx.AsyncClient | None = None
     ) -> None:
