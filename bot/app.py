@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
 import discord
@@ -18,6 +16,7 @@ from bot.database import open_and_upgrade
 from bot.domain.errors import OperatorError, UnreachableError
 from bot.domain.policy import Quota
 from bot.domain.rounds import Round
+from bot.hosts import hearing, open_host
 from bot.life.catching_up import CatchingUp
 from bot.life.following import Following
 from bot.life.hosting_life import HostingLife
@@ -31,6 +30,7 @@ from bot.public_ledger import PublicLedger
 from bot.settings import Settings
 from bot.signing_page.server import serving_signing
 from bot.store.votes import VoteWriter
+from bot.views import Views
 from contracts.coin import GWEI
 from contracts.drafting import DraftSettings
 from contracts.kms import open_kms
@@ -39,9 +39,6 @@ from contracts.receipts import round_progress
 from contracts.relayer import Relayer, RelayerSettings
 from contracts.signer import Signer, SignerError, open_key_file, open_keystore
 from generation.engine import Engine, QueueSpec
-from generation.hosting.host import Polling
-from generation.hosting.livepeer import LivepeerHost
-from generation.hosting.webhooks import PATH, Receiver, receiving
 from generation.jobs import BOT_QUEUE, gpu_queue
 
 log = logging.getLogger(__name__)
@@ -70,16 +67,9 @@ class App:
         )
         self.catching_up = CatchingUp(self)
         self.votes = VoteWriter(database, self.pepper, look_at=self.catching_up.begin_to_look_at)
-        self.host = LivepeerHost(
-            settings.livepeer_api_base,
-            secret(settings.livepeer_api_key),
-            settings.watch_page,
-            polling=Polling(
-                first_s=settings.host_poll_s,
-                longest_s=6 * settings.host_poll_s,
-                mp4_every_s=min(2.0, settings.host_poll_s),
-            ),
-        )
+        self.host = open_host(settings)
+        self.host_name = "Livepeer" if settings.video_host == "livepeer" else None
+        self.views = Views(self.host)
         self.public_ledger = PublicLedger(
             settings.ledger_address or "", settings.public_rpc_url, settings.explorer_tx_url
         )
@@ -208,25 +198,6 @@ async def open_signer(settings: Settings) -> Signer:
         return open_key_file(settings.keystore)
     except SignerError as error:
         raise OperatorError(str(error)) from error
-
-
-@asynccontextmanager
-async def hearing(settings: Settings, host: LivepeerHost) -> AsyncIterator[None]:
-    """Takes the host's webhooks within this block, where that is set. Raises OperatorError where the port is taken."""
-    if not settings.webhook_port:
-        yield
-        return
-    receiver = Receiver(secret(settings.webhook_secret), host.nudge)
-    async with AsyncExitStack() as stack:
-        try:
-            await stack.enter_async_context(receiving(receiver, settings.webhook_host, settings.webhook_port))
-        except OSError as error:
-            raise OperatorError(
-                f"Port {settings.webhook_port} for webhooks cannot be opened ({error.strerror}). Set another "
-                "FLOCK_WEBHOOK_PORT."
-            ) from None
-        log.info("Webhooks are taken at http://%s:%d%s.", settings.webhook_host, settings.webhook_port, PATH)
-        yield
 
 
 async def run_bot(settings: Settings, stop: asyncio.Event) -> None:

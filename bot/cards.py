@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import discord
@@ -26,6 +26,7 @@ BUTTON_ID = r"v1:(?P<action>up|down|feedback|report|withdraw|cancel):(?P<video>[
 _MARKDOWN = re.compile(r"([\\`*_~|<>\[\]()]|^[#\-+])")
 _PHASES = {"loading": "Loading the model", "denoising": "Rendering", "encoding": "Encoding", "uploading": "Uploading"}
 _BAR = 16
+MOST_RANKED = 10  # videos in the standings
 _WORDS = {Choice.UP: "up", Choice.DOWN: "down", Choice.WITHDRAWN: "withdrawn"}
 MOST_RECEIPTS = 12  # a message holds 4,000 characters
 
@@ -65,14 +66,15 @@ def note(text: str, *buttons: ui.Button[Any]) -> ui.LayoutView:
     return view_of(ui.TextDisplay(text), row)
 
 
-def video_card(video: Video, media_url: str) -> ui.LayoutView:
+def video_card(video: Video, media_url: str, host_name: str | None = "Livepeer") -> ui.LayoutView:
     """A video in its voting thread: playable inline, with what it shows, who asked, and how to vote."""
     gallery: ui.MediaGallery[ui.LayoutView] = ui.MediaGallery(
         discord.MediaGalleryItem(media_url, description=f"AI-generated video: {video.prompt}"[:256])
     )
     facts = [f"Asked for by <@{video.member_id}>"]
-    if video.page_url:
-        facts.append(f"[Watch on Livepeer]({video.page_url})")
+    if video.link:
+        label = "Open the video" if video.page_url is None else f"Watch on {host_name}" if host_name else "Watch"
+        facts.append(f"[{label}]({video.link})")
     facts.append(AI_LABEL)
     buttons: ui.ActionRow[ui.LayoutView] = ui.ActionRow(
         _button("up", video.id, "Up", "👍", style=discord.ButtonStyle.success),
@@ -180,8 +182,10 @@ def announcement(round_: Round) -> ui.LayoutView:
     )
 
 
-def standings_text(round_: Round, ranked: Sequence[Entry], most: int = 10) -> str:
-    """The standings of a round, best first."""
+def standings_text(
+    round_: Round, ranked: Sequence[Entry], views: Mapping[str, int] | None = None, most: int = MOST_RANKED
+) -> str:
+    """The standings of a round, best first; `views` by the videos' ids, where they are known."""
     if not ranked:
         return "No video has been posted in this round yet."
     lines = []
@@ -190,18 +194,21 @@ def standings_text(round_: Round, ranked: Sequence[Entry], most: int = 10) -> st
         lines.append(
             f"{number}. [{quote(entry.video.prompt, 60)}]({link}) by <@{entry.video.member_id}> · "
             f"👍 {entry.tally.up} · 👎 {entry.tally.down}"
+            + (f" · ▶ {views[entry.video.id]}" if views and entry.video.id in views else "")
         )
+    if views:
+        lines.append("-# ▶ is how often a video was watched at its host. It has no weight here.")
     if len(ranked) > most:
         lines.append(f"… and {len(ranked) - most} more.")
     return "\n".join(lines)
 
 
-def standings_card(round_: Round, ranked: Sequence[Entry]) -> ui.LayoutView:
+def standings_card(round_: Round, ranked: Sequence[Entry], views: Mapping[str, int] | None = None) -> ui.LayoutView:
     """`/standings`."""
     state = "closed" if round_.status == "closed" else f"closes <t:{round_.closes_at_ms // 1000}:R>"
     return view_of(
         ui.TextDisplay(f"### Round {round_.number}: {quote(round_.task, 200)}\n-# {state}"),
-        ui.TextDisplay(standings_text(round_, ranked)),
+        ui.TextDisplay(standings_text(round_, ranked, views)),
     )
 
 

@@ -18,8 +18,9 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from generation.hosting import tus
+from generation.hosting import presigned, tus
 from generation.hosting.host import AlreadyUploaded, HostBusy, HostError, HostUnreachable, UploadGone
+from generation.hosting.longer import long_enough
 from generation.jobs import JobEnd, Phase, UploadJob
 from generation.rendered import sha256_of
 from migrations.database import now_ms, upsert_into
@@ -125,16 +126,22 @@ class Uploads:
         async def keep(url: str) -> None:
             await self._keep(job.asset_id, url)
 
+        if job.presigned is not None:
+            await presigned.upload(job.presigned, path, client=self._client, sha256=job.sha256, on_progress=tell)
+            return
+        copy, digest = await asyncio.to_thread(long_enough, path, job.sha256, job.shortest_s)
         with contextlib.suppress(AlreadyUploaded):
             await tus.upload(
                 job.tus_endpoint,
-                path,
+                copy,
                 client=self._client,
                 on_url=keep,
                 resume_url=known,
-                sha256=job.sha256,  # a repeated render may have come to stand under the same name since
+                sha256=digest,  # a repeated render may have come to stand under the same name since
                 on_progress=tell,
             )
+        if copy != path:
+            copy.unlink(missing_ok=True)
 
     async def _keep(self, asset_id: str, url: str) -> None:
         async with self._database.begin() as connection:

@@ -63,6 +63,11 @@ class Video:
         return self.status in CANCELLABLE and not self.cancel_requested
 
     @property
+    def link(self) -> str | None:
+        """Where the video is watched outside of Discord: its page, or where nobody keeps one, its file."""
+        return self.page_url or self.playback_url
+
+    @property
     def asset_name(self) -> str:
         """What the video is called at the host: its prompt, for whoever watches it there, and an id.
 

@@ -115,7 +115,13 @@ class HostingLife:
     async def _upload_job(self, video_id: str, ticket: Json) -> Json:
         video = await self._video(video_id)
         job = UploadJob(
-            video_id, ticket["asset_id"], ticket["tus_endpoint"], video.video_path or "", video.sha256 or ""
+            video_id,
+            ticket["asset_id"],
+            ticket["tus_endpoint"],
+            video.video_path or "",
+            video.sha256 or "",
+            ticket.get("presigned"),
+            self.app.host.shortest_s,
         )
         return job.to_json()
 
@@ -124,7 +130,9 @@ class HostingLife:
         video = await self._video(video_id)
 
         async def ask() -> UploadTicket | HostedAsset:
-            return await claim_upload(self.app.host, video.asset_name, creator=f"discord:{video.member_id}")
+            return await claim_upload(
+                self.app.host, video.asset_name, creator=f"discord:{video.member_id}", size_bytes=video.size_bytes or 0
+            )
 
         try:
             claimed = await self._while_wanted(video_id, ask)
@@ -198,7 +206,7 @@ class HostingLife:
         async def edit() -> None:
             async with self.app.board.editing(video_id):  # a card that is removed meanwhile stays removed
                 video = await self._video(video_id)
-                if video.status != "published" or not video.page_url:
+                if video.status != "published" or not video.link:
                     return
                 thread = await self.app.client.channel(video.thread_id or 0)
                 if thread.archived:
@@ -207,7 +215,7 @@ class HostingLife:
                 name = attachment_name(video)
                 attached = [each for each in message.attachments if each.filename == name]
                 media_url = f"attachment://{name}" if attached else video.playback_url or ""
-                await message.edit(view=cards.video_card(video, media_url), attachments=attached)
+                await message.edit(view=cards.video_card(video, media_url, self.app.host_name), attachments=attached)
 
         try:
             await patiently("Discord", edit)

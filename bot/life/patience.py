@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 FIRST_S = 0.5
 MOST_S = 30.0
+BUSY_S = 2.0  # the least after a host that has too much to do
+LONGEST_S = 600.0  # however long somebody would have us wait
 
 
 class GivenUpError(Exception):
@@ -67,6 +69,8 @@ async def patiently(
         except Exception as error:
             if not passes(error):
                 raise
+            if isinstance(error, HostBusy):  # Livepeer says no time with its 429; other hosts do
+                wait = max(wait, BUSY_S if error.retry_after is None else min(error.retry_after, LONGEST_S))
             log.warning("%s: %s; trying again in %.0f s.", what, error or type(error).__name__, wait)
         if on_trouble is not None:
             await on_trouble()
@@ -74,7 +78,7 @@ async def patiently(
         if unwanted is not None and await unwanted():
             raise GivenUpError(what)
         await asyncio.sleep(wait * random.uniform(0.7, 1.3))  # noqa: S311  # jitter, not a secret
-        wait = min(wait * 2, MOST_S)
+        wait = max(FIRST_S, min(wait * 2, MOST_S))
 
 
 async def step(name: str, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:

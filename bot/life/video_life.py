@@ -221,7 +221,7 @@ class VideoLife:
                 raise EndedError("failed", "The file of your video was lost before it could be posted.")
             message = await post_once(
                 thread,
-                cards.video_card(video, media_url),
+                cards.video_card(video, media_url, self.app.host_name),
                 nonce=video.id,
                 mark=cards.custom_id("up", video.id),
                 again=again,
@@ -237,7 +237,7 @@ class VideoLife:
         if not await videos.publish(self.app.database, video_id, thread_id=thread_id, message_id=message_id):
             await self._take_back(thread_id, message_id)
             raise EndedError("failed", "The round closed just before your video could be posted.")
-        return {"linked": video.page_url is not None}
+        return {"linked": video.link is not None}
 
     async def _take_back(self, thread_id: int, message_id: int) -> None:
         try:

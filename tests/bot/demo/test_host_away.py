@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from bot.demo.discord.people import Message, wait_for
 from bot.domain.videos import Video
+from bot.store import videos
 from tests.bot.demo.trouble import SETTLED_S, Trouble, open_trouble
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -22,7 +23,9 @@ _numbers = itertools.count(1)
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trouble]:
     """One house for all of these tests, whose bot waits a second for the host, with an open round."""
-    async with open_trouble(tmp_path_factory.mktemp("away") / "state", FLOCK_HOST_PATIENCE_S="1") as trouble:
+    async with open_trouble(
+        tmp_path_factory.mktemp("away") / "state", FLOCK_HOST_PATIENCE_S="1", FLOCK_HOST_DEADLINE_S="6"
+    ) as trouble:
         await trouble.open_round()
         yield trouble
 
@@ -81,6 +84,22 @@ async def test_a_video_is_posted_while_its_host_is_away(trouble: Trouble, wanted
     assert "is **down**" in (await trouble.ben.press(card, "Down")).text
     texts = await trouble.cards(str(video.thread_id))
     assert sum(video.prompt in text for text in texts) == 1
+
+
+@pytest.mark.parametrize("phase", ["uploading", "waiting", "processing"])
+async def test_what_is_stuck_at_the_host_is_uploaded_anew(trouble: Trouble, phase: str) -> None:
+    """An asset that never moves on is deleted at its deadline; another one brings the link, without anybody's help."""
+    await trouble.switch("host", fault="stick", phase=phase, count=1)
+    video, card = await posted(trouble)
+    assert LINK not in card.text
+    stuck = video.asset_id
+    await linked(trouble, video)
+    now = await videos.known(trouble.database, video.id)
+    assert now.asset_id != stuck
+    keyed = {"Authorization": f"Bearer {trouble.house.keys.host_key}"}
+    for asset_id, status in ((stuck, 404), (now.asset_id, 200)):
+        answer = await trouble.community.fetch(f"{trouble.house.host_url}/api/asset/{asset_id}", **keyed)
+        assert answer.status_code == status
 
 
 async def test_with_the_host_in_order_the_card_has_its_link_at_once(trouble: Trouble) -> None:
