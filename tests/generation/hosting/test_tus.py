@@ -134,7 +134,7 @@ async def test_a_host_killed_while_bytes_arrive_loses_none_that_it_acknowledged(
 
 
 async def test_a_host_killed_while_it_prepares_a_video_finishes_it_after_a_new_start(
-    tmp_path: Path, http: httpx.AsyncClient, video: Path, key: str, brisk: Any, ignore_url: Any, until: Any
+    tmp_path: Path, http: httpx.AsyncClient, make: Any, key: str, brisk: Any, ignore_url: Any, until: Any
 ) -> None:
     """SIGKILL between HLS and mp4: the next process prepares the video again from the bytes that it kept."""
     host = HostProcess(tmp_path / "host", key)
@@ -143,7 +143,7 @@ async def test_a_host_killed_while_it_prepares_a_video_finishes_it_after_a_new_s
     try:
         async with LivepeerHost(host.base + "/api", key, host.base + "/v/{playback_id}", polling=brisk) as livepeer:
             ticket = await livepeer.request_upload("a", creator="c")
-            await upload(ticket.tus_endpoint, video, client=http, on_url=ignore_url)
+            await upload(ticket.tus_endpoint, make(tmp_path / "clip.mp4", frames=96), client=http, on_url=ignore_url)
 
             async def processing() -> bool:
                 return ((await livepeer.asset(ticket.asset_id)).progress or 0) >= 0.5
@@ -153,7 +153,7 @@ async def test_a_host_killed_while_it_prepares_a_video_finishes_it_after_a_new_s
             host.haste = 200
             host.start()
             playback = await livepeer.wait_until_playable(ticket.asset_id)
-        assert (await http.get(playback.mp4_url or "")).content == video.read_bytes()
+        assert (await http.get(playback.mp4_url or "")).content == (tmp_path / "clip.mp4").read_bytes()
     finally:
         host.kill()
 
