@@ -1,12 +1,15 @@
-"""SIGKILL at random: the bot and the worker, alone and together, at moments that a seed decides."""
+"""SIGKILL at random: bot, worker, render child and video host, alone and together, at moments that a seed decides."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -18,10 +21,11 @@ from migrations.schema import executor_leases, render_progress, videos, workflow
 
 MOMENTS = ("while it starts", "at work", "in the middle", "in the middle")
 SOON_S = (0.0, 3.0)  # after the kill before
-LATER_S = (0.5, 11.0)  # after it is back at work
+LATER_S = {"bot": (0.5, 11.0), "worker": (0.5, 11.0), "child": (0.5, 5.0), "host": (0.5, 5.0)}  # once it is at work
 MIDDLE_S = (0.0, 0.3)  # after it has begun something
 LONGEST_WAIT_S = 20.0  # for something to begin
 JUST_MS = 500
+SERVING = ("bot", "worker")  # these take leases
 MOST_LOSSES = 2  # a job that loses its third worker is given up as poison, by design (generation/reaper.py)
 
 
@@ -35,6 +39,7 @@ class Killer:
     victims: dict[str, int]
     killed: Counter[str] = field(default_factory=Counter)
     _known: set[str] = field(default_factory=set)  # executors that we have killed, or found dead
+    _spared: set[str] = field(default_factory=set)  # videos whose render lost a child: the second is its end, by design
 
     async def run(self) -> None:
         order = [name for name, times in sorted(self.victims.items()) for _ in range(times)]
@@ -45,7 +50,7 @@ class Killer:
                 await asyncio.sleep(self.rng.uniform(*SOON_S))
             else:
                 await self._wait_until_at_work(name)
-                await asyncio.sleep(self.rng.uniform(*LATER_S))
+                await asyncio.sleep(self.rng.uniform(*LATER_S[name]))
             if moment == "in the middle":
                 await self._wait_for_the_middle(name)
                 await asyncio.sleep(self.rng.uniform(*MIDDLE_S))
@@ -60,20 +65,28 @@ class Killer:
             return set(await connection.scalars(query))
 
     async def _wait_until_at_work(self, name: str) -> None:
-        while not await self._executors(name) - self._known:
+        while name in SERVING and not await self._executors(name) - self._known:
             await asyncio.sleep(0.1)
 
     async def _wait_for_the_middle(self, name: str) -> None:
-        """Until the worker tells of a render, or the bot is about to post: where a death hurts most."""
+        """Until there is a render, a video at the host, or one about to be posted: where a death hurts most."""
         until = time.monotonic() + LONGEST_WAIT_S
+        status = {"bot": ("posting",), "host": ("uploading", "hosting")}.get(name)
         while time.monotonic() < until:
-            rendering = select(render_progress.c.video_id).where(render_progress.c.updated_at_ms > now_ms() - JUST_MS)
-            posting = select(videos.c.id).where(videos.c.status == "posting")
-            async with self.database.connect() as connection:
-                query = (rendering if name == "worker" else posting).limit(1)
-                if (await connection.execute(query)).first() is not None:
-                    return
+            if await self._rendering() if status is None else await self._any(status):
+                return
             await asyncio.sleep(0.02)
+
+    async def _any(self, status: tuple[str, ...]) -> bool:
+        async with self.database.connect() as connection:
+            query = select(videos.c.id).where(videos.c.status.in_(status)).limit(1)
+            return (await connection.execute(query)).first() is not None
+
+    async def _rendering(self) -> set[str]:
+        """The videos of which the worker has just told something."""
+        async with self.database.connect() as connection:
+            just = render_progress.c.updated_at_ms > now_ms() - JUST_MS
+            return set(await connection.scalars(select(render_progress.c.video_id).where(just)))
 
     async def taken_over(self) -> Counter[str]:
         """How often the living went on with what the dead had begun: jobs of workers, and lives."""
@@ -87,14 +100,34 @@ class Killer:
     async def _kill(self, name: str) -> None:
         """As soon as there is something to kill."""
         while True:
-            if name != "worker" or not await self._on_its_last_life():
+            spare = {"worker": self._on_its_last_life, "child": self._has_lost_a_child}.get(name)
+            if spare is None or not await spare():
                 try:
-                    self.supervisor.kill(name)
+                    await self._strike(name)
                 except ProcessLookupError:
                     pass  # dead from the kill before, and not yet started again
                 else:
                     return
             await asyncio.sleep(0.05)
+
+    async def _strike(self, name: str) -> None:
+        if name != "child":
+            self.supervisor.kill(name)
+            return
+        worker = self.supervisor.pid("worker")
+        try:
+            children = Path(f"/proc/{worker}/task/{worker}/children").read_text().split()
+        except FileNotFoundError:
+            raise ProcessLookupError from None
+        if not children:
+            raise ProcessLookupError
+        self._spared |= await self._rendering()
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
+
+    async def _has_lost_a_child(self) -> bool:
+        """Whether a video that is rendered just now has lost a child before, and would be given up."""
+        return bool(self._spared & await self._rendering())
 
     async def _on_its_last_life(self) -> bool:
         """Whether a job that two workers died of is still to be done: the third would be its end."""

@@ -17,13 +17,25 @@ class Plan:
     votes: int  # that must be acknowledged, at least
     bot_kills: int
     worker_kills: int
+    child_kills: int  # of the process that renders
+    host_kills: int
     every_s: float  # between two prompts
     voters: int = 14  # for each video
     members: int = 120
 
+    @property
+    def kills(self) -> dict[str, int]:
+        """How often each process is killed."""
+        return {"bot": self.bot_kills, "worker": self.worker_kills, "child": self.child_kills, "host": self.host_kills}
 
-QUICK = Plan(seed=20_261_123, prompts=60, votes=600, bot_kills=7, worker_kills=6, every_s=1.4)
-LONG = Plan(seed=20_261_123, prompts=240, votes=3000, bot_kills=18, worker_kills=18, every_s=2.0, voters=20)
+
+_SEED = 20_261_123
+QUICK = Plan(
+    _SEED, prompts=100, votes=600, bot_kills=6, worker_kills=5, child_kills=5, host_kills=4, every_s=1.0, voters=8
+)
+LONG = Plan(
+    _SEED, prompts=240, votes=3000, bot_kills=16, worker_kills=16, child_kills=10, host_kills=8, every_s=2.0, voters=20
+)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Prompts and votes of a crowd through real processes, while bot and worker are killed at random."""
+"""Prompts and votes of a crowd through real processes, which are killed at random."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MODELS = "[models.tiny]\nwidth = 64\nheight = 64\nframes = 5\nfps = 8\nsteps = 2
 SETTLE_S = 120.0
 
 
-async def test_no_prompt_and_no_vote_is_lost_while_bot_and_worker_are_killed(
+async def test_no_prompt_and_no_vote_is_lost_while_processes_are_killed(
     tmp_path: Path, begin: Callable[[str, Plan], Outcome]
 ) -> None:
     """Each acknowledged prompt is posted once, and the ledger holds the last acknowledged choice of every member."""
@@ -77,7 +77,7 @@ class Town:
             story.house.supervisor,
             database,
             random.Random(f"{plan.seed} kills"),  # noqa: S311  # dice that fall alike in every run
-            {"bot": plan.bot_kills, "worker": plan.worker_kills},
+            plan.kills,
         )
         self._seen: set[str] = set()
 
@@ -237,7 +237,7 @@ async def check(town: Town, outcome: Outcome) -> None:
     assert len(crowd.acknowledged) >= plan.prompts
     assert crowd.counts["votes acknowledged"] >= plan.votes
     assert min(taken_over["jobs"], taken_over["lives"]) > 0, "no kill hit anything"
-    assert town.killer.killed == {"bot": plan.bot_kills, "worker": plan.worker_kills}
+    assert town.killer.killed == plan.kills
 
 
 async def check_the_check(expected: dict[Key, frozenset[int]], recorded: Recorded) -> None:
