@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts import ledger as calls
+from contracts import calldata as calls
 from contracts.drafting import Desk, Draft, DraftSettings, mark, opened_in
 from contracts.ledger import Ledger, from_hex
 from contracts.node import LedgerRefusedError

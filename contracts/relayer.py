@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -23,14 +23,14 @@ from contracts import attempts, reorgs
 from contracts.drafting import Draft, DraftSettings, mark
 from contracts.drafts import Drafts
 from contracts.finality import Finality
-from contracts.ledger import Ledger, from_hex
-from contracts.node import ChainUnreachableError, LedgerError, LedgerRefusedError, Receipt, WrongLedgerError
+from contracts.ledger import Ledger
+from contracts.node import ChainUnreachableError, LedgerError, Receipt, WrongLedgerError
+from contracts.outcomes import Outcomes, receipt_of
 from contracts.sending import Sending
 from contracts.signer import Signer, SignerError
-from contracts.stream import decode_arrivals
 from migrations.database import database_now_ms, now_ms
 from migrations.leases import release_lease, take_lease
-from migrations.schema import chain_transactions, leases, outbox, rounds, seats
+from migrations.schema import chain_transactions, leases, outbox
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +87,7 @@ class Relayer:
         self._signer = signer
         self._settings = settings or RelayerSettings()
         self._drafts = Drafts(engine, ledger, signer.address, self._settings.drafts, sure=self._must_be_all_there)
+        self._outcomes = Outcomes(engine, ledger, self._drafts)
         self._finality = Finality(self._node, self._settings.final_tag, self._settings.confirmations)
         self._sending = Sending(
             engine,
@@ -347,13 +348,14 @@ class Relayer:
         standing = await self._standing(rows)
         upto: int | None = None
         for row in rows:
-            receipt = _told(row) if standing and row.block_hash else await self._receipt(row) or await self._send(row)
+            known = receipt_of(row) if standing and row.block_hash else await self._receipt(row)
+            receipt = known or await self._send(row)
             if receipt is None:
                 return True
             self._sent_at.pop(row.id, None)
             self._taken.pop(row.id, None)
             if row.block_hash != receipt.block_hash:
-                await self._included(row, receipt)
+                await self._outcomes.included(row, receipt)
             if upto is None or row.block_hash is None:  # it may be newer than our last look
                 upto = await self._finality.upto()
             if receipt.block_number <= upto and (
@@ -384,7 +386,7 @@ class Relayer:
         if row.block_number is not None:
             self._shaken = True
             log.warning("Transaction %s has left the chain (a reorganisation); it is sent again", row.hashes[-1])
-            await self._change(row.id, block_number=None, block_hash=None, gas_used=None)
+            await self._outcomes.change(row.id, block_number=None, block_hash=None, gas_used=None)
         now = asyncio.get_running_loop().time()
         if now - self._sent_at.get(row.id, -1e9) < self._settings.rebroadcast_s:
             return None
@@ -393,7 +395,7 @@ class Relayer:
         self._sent_at[row.id] = now
         receipt = await self._receipt(row)
         if receipt is None and row.state == "signed":
-            await self._change(row.id, state="sent")
+            await self._outcomes.change(row.id, state="sent")
         return receipt
 
     async def _nonce_taken(self, row: Row[Any]) -> bool:
@@ -406,120 +408,10 @@ class Relayer:
         if self._taken[row.id] >= SURE:
             await self._check()  # of another chain's numbers nothing follows
             log.warning("Another program used the relayer's account: nonce %d is not ours", row.nonce)
-            await self._abandon(row)
+            await self._outcomes.abandon(row)
         return True
 
-    async def _change(self, transaction: int, **values: Any) -> None:
-        async with self._engine.begin() as connection:
-            await connection.execute(
-                update(chain_transactions).where(chain_transactions.c.id == transaction).values(**values)
-            )
-
-    async def _abandon(self, row: Row[Any], receipt: Receipt | None = None) -> None:
-        """The transaction did nothing and never will: its entries wait again, and its sequence number is free."""
-        async with self._engine.begin() as connection:
-            told = {} if receipt is None else await _place(connection, row, receipt)
-            await connection.execute(
-                update(chain_transactions)
-                .where(chain_transactions.c.id == row.id)
-                .values(state="reverted", seq=None, **told)
-            )
-            carried = list(
-                await connection.scalars(
-                    select(outbox.c.id).where(outbox.c.transaction_id == row.id, outbox.c.state == "batched")
-                )
-            )
-            await mark(connection, carried, "pending", transaction_id=None)
-            await connection.execute(delete(seats).where(seats.c.transaction_id == row.id))
-            if row.kind == "voters":
-                await reorgs.forget_voters(connection, bytes(row.raw))
-            elif row.kind == "claim":
-                await self._drafts.wallets.settle_claim(connection, row, claimed=False)
-
-    async def _included(self, row: Row[Any], receipt: Receipt) -> None:
-        """It is in a block: writes down which, and the numbers that the ledger gave."""
-        if not receipt.ok:
-            await self._abandon(row, receipt)
-            # drafting it again asks the contract for the reason, and refuses the entry that is to blame
-            raise LedgerRefusedError(f"ledger: a transaction of kind {row.kind} was reverted, and is drafted anew")
-        if row.kind in ("round", "video"):
-            async with self._engine.connect() as connection:
-                entry = (await connection.execute(select(outbox).where(outbox.c.transaction_id == row.id))).one()
-            key = from_hex(entry.payload["key"])
-            if row.kind == "round":
-                await self._drafts.settle_round(entry.round_id, _given(await self._ledger.round_of(key)))
-            else:
-                await self._drafts.settle_video(entry.video_id, _given(await self._ledger.video_of(key)))
-        elif row.kind == "voters":
-            async for event in self._ledger.events(receipt.block_number, receipt.block_number):
-                if event.name == "VotersRegistered" and event.tx == receipt.tx:
-                    first = int(event.args["first"])
-                    named = [bytes(voter).hex() for voter in event.args["voter_ids"]]
-                    await self._drafts.votes.settle_voters({voter: first + place for place, voter in enumerate(named)})
-        elif row.kind == "votes":
-            async for event in self._ledger.events(receipt.block_number, receipt.block_number):
-                if event.name == "VotesRecorded" and event.tx == receipt.tx:
-                    newcomers = decode_arrivals(list(event.args["arrivals"]))
-                    given = {voter: event.args["first_seat"] + place for place, voter in enumerate(newcomers)}
-                    await self._drafts.votes.settle_seats(row.round_id, given, transaction_id=row.id)
-        elif row.kind == "ballot":
-            await self._drafts.wallets.settle_seat(row)
-        elif row.kind == "claim":
-            async with self._engine.begin() as connection:
-                await self._drafts.wallets.settle_claim(connection, row, claimed=True)
-        async with self._engine.begin() as connection:
-            place = await _place(connection, row, receipt)
-            await connection.execute(
-                update(chain_transactions).where(chain_transactions.c.id == row.id).values(state="sent", **place)
-            )
-
     async def _final(self, row: Row[Any], receipt: Receipt) -> None:
-        async with self._engine.begin() as connection:
-            await connection.execute(
-                update(chain_transactions)
-                .where(chain_transactions.c.id == row.id)
-                .values(state="final", final_at_ms=now_ms())
-            )
-            await connection.execute(
-                update(outbox)
-                .where(outbox.c.transaction_id == row.id, outbox.c.state == "batched")
-                .values(state="final")
-            )
-            if row.kind == "finalize":
-                await connection.execute(
-                    update(rounds).where(rounds.c.id == row.round_id).values(finalized_tx=receipt.tx)
-                )
-            carried = select(outbox.c.video_id).where(outbox.c.transaction_id == row.id, outbox.c.video_id.is_not(None))
-            of_videos = list(await connection.scalars(carried.distinct()))
+        await self._outcomes.final(row, receipt)
         self._moved = True
         self._sending.notice = None
-        log.info(
-            "Transaction %d is final in block %d.",
-            row.nonce,
-            receipt.block_number,
-            extra={"kind": row.kind, "round": row.round_id, "videos": of_videos, "tx": receipt.tx},
-        )
-
-
-def _given(number: int) -> int:
-    """A number that the ledger gave. Raises ChainUnreachableError for none: receipt and state are of two chains."""
-    if not number:
-        raise ChainUnreachableError(
-            "The chain's node tells of a transaction that its state does not have; asking again."
-        )
-    return number
-
-
-def _told(row: Row[Any]) -> Receipt:
-    """The receipt as we wrote it down."""
-    return Receipt(row.hashes[-1], True, int(row.block_number), row.block_hash, int(row.gas_used or 0), None)
-
-
-async def _place(connection: AsyncConnection, row: Row[Any], receipt: Receipt) -> dict[str, Any]:
-    """The columns that tell where a transaction was mined; the hash that was mined comes last."""
-    return {
-        "hashes": await attempts.hashes(connection, row.id, receipt.tx),
-        "block_number": receipt.block_number,
-        "block_hash": receipt.block_hash,
-        "gas_used": receipt.gas_used,
-    }

@@ -12,7 +12,7 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contracts import attempts
-from contracts import ledger as calls
+from contracts import calldata as calls
 from contracts.finality import Finality
 from contracts.node import Node
 from migrations.schema import chain_transactions, outbox, rounds, voters

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from contracts import wallet
-from contracts.ledger import BattleTally, Event, Tally, choice_of, sides_hash
+from contracts.calldata import sides_hash
+from contracts.ledger import BattleTally, Event, Tally, choice_of
 from contracts.stream import (
     EMPTY_DIGEST,
     OWN_SEATS,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import delete, func, insert, or_, select, update
 
-from contracts import ledger as calls
+from contracts import calldata as calls
 from contracts import stream
 from contracts.drafting import Desk, Draft, opened_in
 from contracts.ledger import from_hex

@@ -14,7 +14,7 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts import attempts, stream
-from contracts import ledger as calls
+from contracts import calldata as calls
 from contracts.drafting import Desk, Draft, mark, opened_in
 from contracts.ledger import from_hex
 from contracts.node import LedgerRefusedError

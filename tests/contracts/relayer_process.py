@@ -56,7 +56,8 @@ def die() -> None:
 
 def arm(relayer: Any, step: str, kind: str) -> None:
     """Dies at a step of the first transaction of a kind."""
-    store, send, included, final = relayer._store, relayer._sending.broadcast, relayer._included, relayer._final
+    outcomes = relayer._outcomes
+    store, send, included, final = relayer._store, relayer._sending.broadcast, outcomes.included, outcomes.final
     sign = relayer._signer.sign
 
     async def at_store(draft: Any) -> None:
@@ -88,12 +89,8 @@ def arm(relayer: Any, step: str, kind: str) -> None:
             die()
         await final(row, receipt)
 
-    relayer._store, relayer._sending.broadcast, relayer._included, relayer._final = (
-        at_store,
-        at_send,
-        at_receipt,
-        at_final,
-    )
+    relayer._store, relayer._sending.broadcast = at_store, at_send
+    outcomes.included, outcomes.final = at_receipt, at_final
 
 
 async def main(options: dict[str, Any]) -> None:

@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts import outbox
 from contracts.audit import audit
+from contracts.calldata import sides_hash
 from contracts.deploy import deploy
-from contracts.ledger import Event, Ledger, sides_hash
+from contracts.ledger import Event, Ledger
 from contracts.node import WrongLedgerError
 from contracts.relayer import Relayer, RelayerSettings
 from contracts.replay import Replay

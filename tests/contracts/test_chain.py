@@ -19,7 +19,7 @@ import aiohttp
 import pytest
 from web3 import AsyncHTTPProvider, AsyncWeb3
 
-from contracts import ledger as calls
+from contracts import calldata as calls
 from contracts.deploy import deploy
 from contracts.ledger import Ledger
 

@@ -13,7 +13,7 @@ from eth_account.signers.local import LocalAccount
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts import ledger as calls
+from contracts import calldata as calls
 from contracts import outbox, receipts, stream
 from contracts.audit import audit
 from contracts.deploy import deploy

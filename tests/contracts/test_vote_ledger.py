@@ -10,8 +10,8 @@ import pytest
 
 from contracts.artefact import ARTEFACT
 from contracts.blocks import Call
+from contracts.calldata import sides_hash
 from contracts.compile import SOURCE
-from contracts.ledger import sides_hash
 from contracts.stream import OWN_SEATS, Ballot, encode, encode_arrivals, next_digest
 from contracts.wallet import ballot_message
 from tests.contracts.accounts import member, sign

@@ -16,7 +16,7 @@ from playwright.async_api import Page, expect
 from bot.demo.discord.people import Answer, Message, wait_for
 from bot.domain.videos import Video
 from bot.store import videos
-from contracts import ledger as calls
+from contracts import calldata as calls
 from contracts import receipts
 from contracts.ledger import Ledger
 from contracts.signer import open_key_file

@@ -31,7 +31,7 @@ from bot.life import signing
 from bot.life.signing import Signing
 from bot.store import wallets
 from bot.store.votes import VoteWriter, votes_of_member
-from contracts import ledger as calls
+from contracts import calldata as calls
 from contracts.deploy import deploy
 from contracts.ledger import Ledger
 from contracts.outbox import voter_id
