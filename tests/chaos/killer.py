@@ -1,12 +1,15 @@
-"""SIGKILL at random: the bot and the worker, alone and together, at moments that a seed decides."""
+"""SIGKILL at random: the bot, the worker and its render child, at moments that a seed decides."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -16,6 +19,7 @@ from bot.domain.videos import UNDER_WAY
 from migrations.database import now_ms
 from migrations.schema import executor_leases, render_progress, videos, workflow_attempts
 
+CHILD = "render child"
 MOMENTS = ("while it starts", "at work", "in the middle", "in the middle")
 SOON_S = (0.0, 3.0)  # after the kill before
 LATER_S = (0.5, 11.0)  # after it is back at work
@@ -35,11 +39,16 @@ class Killer:
     victims: dict[str, int]
     killed: Counter[str] = field(default_factory=Counter)
     _known: set[str] = field(default_factory=set)  # executors that we have killed, or found dead
+    _struck: set[str] = field(default_factory=set)  # videos whose render child we killed last
 
     async def run(self) -> None:
         order = [name for name, times in sorted(self.victims.items()) for _ in range(times)]
         self.rng.shuffle(order)
         for name in order:
+            if name == CHILD:
+                await self._kill_child()
+                self.killed[name] += 1
+                continue
             moment = self.rng.choice(MOMENTS)
             if moment == "while it starts":
                 await asyncio.sleep(self.rng.uniform(*SOON_S))
@@ -95,6 +104,32 @@ class Killer:
                 else:
                     return
             await asyncio.sleep(0.05)
+
+    async def _kill_child(self) -> None:
+        """In mid-render; and never twice in one job, which is given up by design when its second child dies."""
+        while self._struck & await self._in_render():
+            await asyncio.sleep(0.1)
+        await self._wait_for_the_middle("worker")
+        await asyncio.sleep(self.rng.uniform(*MIDDLE_S))
+        while True:
+            struck = await self._in_render()
+            try:
+                worker = self.supervisor.pid("worker")
+                [child] = Path(f"/proc/{worker}/task/{worker}/children").read_text().split()
+                os.kill(int(child), signal.SIGKILL)
+            except (OSError, ValueError):  # neither of them is there just now
+                await asyncio.sleep(0.05)
+            else:
+                self._struck = struck
+                return
+
+    async def _in_render(self) -> set[str]:
+        """Videos that a worker has told of, and that are not rendered yet."""
+        query = select(videos.c.id).where(
+            videos.c.status.in_(("queued", "rendering")), videos.c.id.in_(select(render_progress.c.video_id))
+        )
+        async with self.database.connect() as connection:
+            return set(await connection.scalars(query))
 
     async def _on_its_last_life(self) -> bool:
         """Whether a job that two workers died of is still to be done: the third would be its end."""

@@ -17,13 +17,16 @@ class Plan:
     votes: int  # that must be acknowledged, at least
     bot_kills: int
     worker_kills: int
+    child_kills: int
     every_s: float  # between two prompts
     voters: int = 14  # for each video
     members: int = 120
 
 
-QUICK = Plan(seed=20_261_123, prompts=60, votes=600, bot_kills=7, worker_kills=6, every_s=1.4)
-LONG = Plan(seed=20_261_123, prompts=240, votes=3000, bot_kills=18, worker_kills=18, every_s=2.0, voters=20)
+QUICK = Plan(seed=20_261_123, prompts=60, votes=600, bot_kills=7, worker_kills=6, child_kills=3, every_s=1.4)
+LONG = Plan(
+    seed=20_261_123, prompts=240, votes=3000, bot_kills=18, worker_kills=18, child_kills=12, every_s=2.0, voters=20
+)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Prompts and votes of a crowd through real processes, while bot and worker are killed at random."""
+"""Prompts and votes of a crowd through real processes, while bot, worker and render child are killed at random."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from migrations.database import open_database
 from migrations.schema import feedback, reactions, videos
 from tests.acceptance.conftest import open_story
 from tests.chaos.crowd import Crowd
-from tests.chaos.killer import Killer
+from tests.chaos.killer import CHILD, Killer
 from tests.chaos.ledger import Recorded, read_ledger
 from tests.chaos.oracle import DOWN, UP, WITHDRAWN, Key, differences
 from tests.chaos.plan import LONG, QUICK, Outcome, Plan
@@ -77,7 +77,7 @@ class Town:
             story.house.supervisor,
             database,
             random.Random(f"{plan.seed} kills"),  # noqa: S311  # dice that fall alike in every run
-            {"bot": plan.bot_kills, "worker": plan.worker_kills},
+            {"bot": plan.bot_kills, "worker": plan.worker_kills, CHILD: plan.child_kills},
         )
         self._seen: set[str] = set()
 
@@ -237,7 +237,7 @@ async def check(town: Town, outcome: Outcome) -> None:
     assert len(crowd.acknowledged) >= plan.prompts
     assert crowd.counts["votes acknowledged"] >= plan.votes
     assert min(taken_over["jobs"], taken_over["lives"]) > 0, "no kill hit anything"
-    assert town.killer.killed == {"bot": plan.bot_kills, "worker": plan.worker_kills}
+    assert town.killer.killed == {"bot": plan.bot_kills, "worker": plan.worker_kills, CHILD: plan.child_kills}
 
 
 async def check_the_check(expected: dict[Key, frozenset[int]], recorded: Recorded) -> None:
