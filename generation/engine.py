@@ -131,7 +131,7 @@ class Engine:
         def counted(name: str) -> int:
             return max(0, count(name) - (spared[name]() if name in spared else 0))
 
-        running.count_for_queue = counted  # type: ignore[method-assign]  # of this one object
+        running.count_for_queue = counted  # type: ignore[method-assign,assignment]  # of this one object
 
     def _open_client(self) -> DBOSClient:
         return DBOSClient(

@@ -52,7 +52,7 @@ def quick(tiny_revision: tuple[Path, str], models_file: Path) -> Model:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def child(quick: Model) -> AsyncIterator[RenderChild]:
-    child = RenderChild(quick, hang_s=10)
+    child = RenderChild(quick, hang_s=60)
     yield child
     await child.close()
 
@@ -85,11 +85,13 @@ class Seen:
     def __init__(self) -> None:
         self.told: list[tuple[str, str, int]] = []
         self._heard = asyncio.Event()
+        self.at: Callable[[Json], object] = lambda _tick: None
 
     def of(self, name: str) -> Callable[[Json], Awaitable[None]]:
         async def on_tick(tick: Json) -> None:
             self.told.append((name, tick["phase"], tick["step"]))
             self._heard.set()
+            self.at(tick)
 
         return on_tick
 
@@ -154,6 +156,7 @@ async def test_an_encoder_that_hangs_is_noticed_while_the_next_job_shows_progres
     await child.warm()
     monkeypatch.setattr(child, "_hang_s", 3.0)
     seen = Seen()
+    seen.at = lambda tick: tick["phase"] == "loading" and monkeypatch.setattr(child, "_hang_s", 60.0)
     Held(child, tmp_path / "a.mp4")
     before = child.pid
     first = asyncio.create_task(child.render(job(tmp_path, "a"), on_tick=seen.of("a")))
