@@ -82,6 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("--watch-stdin", action="store_true", help=argparse.SUPPRESS)
     worker.set_defaults(command=_worker)
 
+    workers = commands.add_parser("workers", help="the workers that run now: model, revision, device, memory mode")
+    workers.add_argument("--json", action="store_true", help="print it as JSON")
+    workers.set_defaults(command=_workers)
+
     models = commands.add_parser(
         "models",
         help="the models that a worker could render with, and the families that FLock knows",
@@ -256,6 +260,14 @@ def _worker(arguments: argparse.Namespace) -> int:
         raise OperatorError(str(error)) from error
     except (SQLAlchemyError, OSError) as error:
         raise unreachable(error) from error
+
+
+def _workers(arguments: argparse.Namespace) -> int:
+    from bot.worker_commands import list_workers
+
+    settings = settings_module.load("migrate")
+    sys.stdout.write(asyncio.run(list_workers(settings, as_json=arguments.json)))
+    return 0
 
 
 def _models(arguments: argparse.Namespace) -> int:

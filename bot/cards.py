@@ -125,6 +125,8 @@ def progress_text(video: Video, round_: Round, place: Place | None, progress: Pr
     where = f"Round {round_.number}"
     if video.status == "queued" and place is not None:
         ahead = "next in the queue" if place.ahead == 0 else f"number {place.ahead + 1} in the queue"
+        if not place.served:
+            return f"{head}⏳ {where}: {ahead}. No worker is running at the moment; your prompt waits for one."
         return f"{head}⏳ {where}: {ahead}, done in {seconds(place.estimate_s)}."
     if video.status == "published":
         link = f"https://discord.com/channels/{video.guild_id}/{video.thread_id}/{video.message_id}"

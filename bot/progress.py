@@ -61,7 +61,9 @@ class ProgressBoard:
             if edits.get(channel_id, 0) >= MOST_EDITS_A_CHANNEL:
                 continue
             round_ = await rounds.get(self.app.database, video.round_id)
-            place = await videos.place(self.app.database, video) if video.status == "queued" else None
+            place = None
+            if video.status == "queued":
+                place = await videos.place(self.app.database, video, self.app.settings.model_class)
             text = cards.progress_text(video, round_, place, progress.get(video.id))
             if text == text_then:
                 continue

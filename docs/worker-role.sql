@@ -16,7 +16,7 @@ GRANT SELECT (id, cancel_requested) ON videos TO flock_worker;
 -- How a job comes along, and who is alive.
 GRANT SELECT, INSERT, UPDATE ON render_progress, upload_urls, workflow_attempts TO flock_worker;
 GRANT SELECT ON render_timings TO flock_worker;
-GRANT SELECT, INSERT, UPDATE, DELETE ON executor_leases, leases TO flock_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON executor_leases, leases, workers TO flock_worker;
 -- The durable engine's own tables.
 GRANT USAGE ON SCHEMA dbos TO flock_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA dbos TO flock_worker;

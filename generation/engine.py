@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
+from dbos._dbos import _get_dbos_instance  # how many workflows run here is told nowhere else
 from dbos._error import (  # the public package exports no exception that a waiter meets
     DBOSAwaitedWorkflowCancelledError,
     DBOSAwaitedWorkflowMaxRecoveryAttemptsExceeded,
@@ -49,13 +50,17 @@ class WorkCancelledError(Exception):
 
 @dataclass(frozen=True)
 class QueueSpec:
-    """How a queue is served. `one_per_member` keeps a member's second job waiting while the first one runs."""
+    """How a queue is served. `one_per_member` keeps a member's second job waiting while the first one runs.
+
+    `spared` is asked, from another thread, how many of the workflows that run here need no place of the queue's.
+    """
 
     name: str
     concurrency: int  # workflows at once in one process
     one_per_member: bool = False
     listen: bool = True  # False: this process only hands work to it
     poll_s: float = 0.2
+    spared: Callable[[], int] | None = None
 
 
 class Engine:
@@ -105,6 +110,7 @@ class Engine:
         await self._reaper.enter()
         DBOS.listen_queues([queue.name for queue in self._queues if queue.listen])
         DBOS.launch()  # inside the running loop, so that workflows run on it too
+        self._spare()
         for queue in self._queues:
             await DBOS.register_queue_async(
                 queue.name,
@@ -115,6 +121,17 @@ class Engine:
             )
         self._client = await asyncio.to_thread(self._open_client)
         self._reaper.start(self._client)
+
+    def _spare(self) -> None:
+        """A queue's `concurrency` is one for all processes; here the workflows that `spared` says do not count."""
+        running = _get_dbos_instance()._active_workflows_set
+        spared = {queue.name: queue.spared for queue in self._queues if queue.spared is not None}
+        count = running.count_for_queue
+
+        def counted(name: str) -> int:
+            return max(0, count(name) - (spared[name]() if name in spared else 0))
+
+        running.count_for_queue = counted  # type: ignore[method-assign,assignment]  # of this one object
 
     def _open_client(self) -> DBOSClient:
         return DBOSClient(

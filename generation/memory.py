@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,6 +22,32 @@ PACKAGES = {
     "bitsandbytes": ("bitsandbytes", "bitsandbytes"),
     "quanto": ("optimum.quanto", "optimum-quanto"),
 }
+
+
+# Ways to keep weights off the GPU, each in less of its memory than the one before.
+OFFLOADS = ("none", "model", "group", "sequential")
+
+
+def lighter(model: Model, loaded: Mapping[str, Any] | None) -> tuple[Model, str] | None:
+    """The model in a way that takes less memory, and what to set for it in the models file; None where there is none.
+
+    `loaded` is what the render child says of itself, or None when it could not load. The pictures of one seed stay the
+    same but where `vae_tiling` is new: tiles are blended at their edges.
+    """
+    wishes: dict[str, bool] = {}
+    if loaded is not None:
+        for wish, can in (("vae_tiling", "tiling"), ("vae_slicing", "slicing")):
+            if loaded["can"][can] and not loaded["preset"][wish]:
+                wishes[wish] = True
+    offload = model.offload
+    # "sequential" takes no less than "group" does, and not every pipeline can be offloaded.
+    if (loaded is None or (loaded["device"] != "cpu" and loaded["can"]["offload"])) and offload in OFFLOADS[:2]:
+        offload = OFFLOADS[OFFLOADS.index(offload) + 1]
+    if not wishes and offload == model.offload:
+        return None
+    changed = [f"{wish} = true" for wish in wishes]
+    changed += [f'offload = "{offload}"'] * (offload != model.offload)
+    return replace(model, offload=offload, overrides={**model.overrides, **wishes}), ", ".join(changed)
 
 
 def place(pipeline: Any, preset: Preset, model: Model) -> tuple[str, list[str]]:

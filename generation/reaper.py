@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from migrations.database import database_now_ms, now_ms, upsert_into
 from migrations.leases import release_lease, take_lease
-from migrations.schema import executor_leases, workflow_attempts
+from migrations.schema import executor_leases, workers, workflow_attempts
 
 log = logging.getLogger(__name__)
 
@@ -183,6 +183,8 @@ class Reaper:
         async with self._database.begin() as connection:
             # Leases of the long dead are only rubble.
             await connection.execute(delete(executor_leases).where(executor_leases.c.beat_at_ms < limit - 3_600_000))
+            leased = select(executor_leases.c.executor_id)
+            await connection.execute(delete(workers).where(workers.c.executor_id.not_in(leased)))
             rows = await connection.execute(
                 select(executor_leases.c.executor_id, executor_leases.c.queues).where(
                     executor_leases.c.beat_at_ms >= limit

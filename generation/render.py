@@ -2,10 +2,12 @@
 
 It speaks lines of JSON over its own stdin and stdout, and ends when stdin is closed.
 
-    in    {"load": {model}} · {"render": {job}, "number": n} · {"cancel": n}
-    out   {"loaded": {...}} · {"tick": {"phase", "step", "steps"}} · {"done": {...}} · {"error": {"kind", "sentence"}}
+    in    {"load": {model}, "number": n} · {"render": {job}, "number": n} · {"cancel": n}
+    out   {"loaded": {...}} · {"tick": {"phase", "step", "steps"}} · {"denoised": {}} · {"done": {...}}
+          · {"error": {"kind", "sentence"}}, each with the number of the command that it is about
 
-Kinds of errors: load, cancelled, bad_input, out_of_memory, crash.
+After `denoised` the next job may be given: it is denoised while this one is encoded. One is encoded at a time, so that
+no more than two videos' frames are ever held. Kinds of errors: load, cancelled, bad_input, out_of_memory, crash.
 """
 
 from __future__ import annotations
@@ -20,11 +22,14 @@ import sys
 import threading
 import time
 import unicodedata
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
 from generation.denoise import NoPictureError, denoise, peak_memory
+from generation.embeddings import PromptCache
 from generation.encode import encode
 from generation.loading import Loaded, load
 from generation.memory import NoPipelineError
@@ -52,27 +57,30 @@ def readable(prompt: str) -> str:
 
 
 class Renderer:
-    """One pipeline, loaded once; one job at a time."""
+    """One pipeline, loaded once; one job is denoised at a time, beside one that is encoded."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._writing = threading.Lock()
         self._model: Model | None = None
         self._loaded: Loaded | None = None
-        self.cancelled = 0  # the number of the job that was cancelled last
+        self._prompts: PromptCache | None = None
+        self._encoding: Future[None] | None = None
+        self.unwanted: set[int] = set()  # numbers of jobs
 
-    def say(self, **line: Any) -> None:
+    def say(self, number: int, **line: Any) -> None:
         """One line of the protocol."""
         with self._writing:
-            self._out.write(json.dumps(line) + "\n")
+            self._out.write(json.dumps({"number": number, **line}) + "\n")
             self._out.flush()
 
-    def load(self, model: Model) -> Json:
+    def load(self, model: Model, number: int) -> Json:
         """Loads the pipeline; what it is and how it will render."""
-        self.say(tick={"phase": "loading", "step": 0, "steps": 1})
+        self.say(number, tick={"phase": "loading", "step": 0, "steps": 1})
         begun = time.monotonic()
         self._loaded, self._model = load(model), model
         loaded = self._loaded
+        self._prompts = PromptCache(loaded.pipeline)
         return {
             "model_id": model.id,
             "revision": loaded.revision,
@@ -86,61 +94,103 @@ class Renderer:
             "seconds": round(time.monotonic() - begun, 3),
         }
 
-    def render(self, job: Json, number: int) -> Json:
-        """Renders and encodes one video. Raises CancelledError within one step of being told."""
+    def denoise(self, job: Json, number: int) -> Callable[[], Json]:
+        """Makes the frames of one video, and returns what makes the video of them, for any thread to call.
+
+        Raises CancelledError within one step of being told.
+        """
         loaded, model = self._loaded, self._model
         assert loaded is not None  # noqa: S101  # `load` came first
         assert model is not None  # noqa: S101  # as above
-        preset = loaded.preset
+        assert self._prompts is not None  # noqa: S101  # as above
+        preset, prompts = loaded.preset, self._prompts
+        read_before = prompts.hits
         begun = time.monotonic()
 
         def on_step(step: int, steps: int) -> None:
             self._go_on(number)
-            self.say(tick={"phase": "denoising", "step": step, "steps": steps})
+            self.say(number, tick={"phase": "denoising", "step": step, "steps": steps})
             if step >= steps:
-                self.say(tick={"phase": "encoding", "step": 0, "steps": 1})
+                self._say_encoding(number)
 
         self._go_on(number)
         steps = Steps(on_step, steps=preset.steps, passes=preset.passes)
-        self.say(tick={"phase": "denoising", "step": 0, "steps": steps.steps})
+        self.say(number, tick={"phase": "denoising", "step": 0, "steps": steps.steps})
         frames = denoise(loaded.pipeline, preset, steps, prompt=readable(job["prompt"]), seed=int(job["seed"]))
-        self._go_on(number)
-        measured = steps.seconds()
-        decoded = time.monotonic()
-        encoded = encode(frames, preset.fps, Path(job["video_path"]), Path(job["poster_path"]), upscale=preset.upscale)
-        measured |= {"encoding": time.monotonic() - decoded, "step": measured["denoising"] / max(1, steps.done)}
-        return {
-            **asdict(encoded),
-            "seconds": round(time.monotonic() - begun, 3),
-            "model_id": model.id,
-            "model_revision": loaded.revision,
-            "measured": {
-                "seconds": {name: round(value, 4) for name, value in measured.items()},
-                "steps": steps.done,
-                "memory": peak_memory(),
-            },
-        }
+        self._say_encoding(number)  # a sign of life: the encoder may be busy with another video
+        measured, memory = steps.seconds(), peak_memory()
+        prompt_known = prompts.hits > read_before
+        measured["step"] = measured["denoising"] / max(1, steps.done)
+
+        def finish() -> Json:
+            self._go_on(number)
+            since = time.monotonic()
+            paths = Path(job["video_path"]), Path(job["poster_path"])
+            encoded = encode(frames, preset.fps, *paths, upscale=preset.upscale)
+            measured["encoding"] = time.monotonic() - since
+            return {
+                **asdict(encoded),
+                "seconds": round(time.monotonic() - begun, 3),
+                "model_id": model.id,
+                "model_revision": loaded.revision,
+                "measured": {
+                    "seconds": {name: round(value, 4) for name, value in measured.items()},
+                    "steps": steps.done,
+                    "prompt_known": prompt_known,  # its text encoder was not asked
+                    "memory": memory,
+                },
+            }
+
+        return finish
+
+    def _say_encoding(self, number: int) -> None:
+        self.say(number, tick={"phase": "encoding", "step": 0, "steps": 1})
 
     def _go_on(self, number: int) -> None:
-        if self.cancelled == number:
+        if number in self.unwanted:
             raise CancelledError
 
     # ------------------------------------------------------------------ commands
 
     def obey(self, command: Json) -> None:
         """Does what a command says and answers it, with an error of the job if it must be."""
-        loading = "load" in command
+        number = int(command["number"])
+        if "load" in command:
+            self._answering(number, lambda: {"loaded": self.load(Model.from_json(command["load"]), number)}, load=True)
+        else:
+            self._answering(number, lambda: self._denoise_then_encode(command["render"], number))
+
+    def _denoise_then_encode(self, job: Json, number: int) -> Json:
+        finish = self.denoise(job, number)
+        if self._encoding is not None:
+            wait([self._encoding])
+        self._encoding = self._beside(number, lambda: {"done": finish()})
+        return {"denoised": {}}
+
+    def _beside(self, number: int, work: Callable[[], Json]) -> Future[None]:
+        """Does and answers something in a thread of its own."""
+        done: Future[None] = Future()
+
+        def run() -> None:
+            try:
+                self._answering(number, work)
+                done.set_result(None)
+            finally:
+                if not done.done():  # without the memory for as much as an answer
+                    os._exit(1)
+
+        threading.Thread(target=run, daemon=True, name="encoder").start()
+        return done
+
+    def _answering(self, number: int, work: Callable[[], Json], *, load: bool = False) -> None:
         try:
-            if loading:
-                self.say(loaded=self.load(Model.from_json(command["load"])))
-            else:
-                self.say(done=self.render(command["render"], int(command["number"])))
+            self.say(number, **work())
         except CancelledError:
-            self.say(error={"kind": "cancelled", "sentence": "Cancelled."})
+            self.say(number, error={"kind": "cancelled", "sentence": "Cancelled."})
         except Exception as error:
-            kind, sentence = _meaning(error, loading=loading)
+            kind, sentence = _meaning(error, loading=load)
             log.exception("Error of kind %s", kind)
-            self.say(error={"kind": kind, "sentence": sentence})
+            self.say(number, error={"kind": kind, "sentence": sentence})
 
 
 def _meaning(error: Exception, *, loading: bool) -> tuple[str, str]:
@@ -189,7 +239,7 @@ def main() -> None:
         for line in sys.stdin:
             command = json.loads(line)
             if "cancel" in command:
-                renderer.cancelled = int(command["cancel"])
+                renderer.unwanted.add(int(command["cancel"]))
             else:
                 commands.put(command)
         os._exit(0)  # our worker is gone; nobody waits for what we are doing

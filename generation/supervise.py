@@ -1,19 +1,26 @@
-"""Supervises the render child: warm while it is well; when it crashes or hangs, that is an error of its job alone."""
+"""Supervises the render child: warm while it is well; when it crashes or hangs, that is an error of its jobs alone.
+
+While the child encodes one job it denoises the next. A job that its child did not survive is tried again with the
+child to itself, so that no job is given up for another one's fault. Where memory runs out the model is loaded in a
+lighter way, which is kept.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
-import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from generation.conversation import Conversation, RenderError
+from generation.memory import lighter
 from generation.models import Model
+
+__all__ = ["OnTick", "RenderChild", "RenderError", "scrubbed"]
 
 log = logging.getLogger(__name__)
 
@@ -29,18 +36,6 @@ LONGEST_LINE = 1 << 20
 AGAIN = {"load", "crash", "hang", "out_of_memory"}  # kinds that a fresh child may not meet again
 
 
-class RenderError(Exception):
-    """A job could not be rendered; str() is a sentence that its member may read.
-
-    `kind`: cancelled, bad_input, out_of_memory, crash, hang; load when there is no model to render with;
-    closed when the worker ends.
-    """
-
-    def __init__(self, kind: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.kind = kind
-
-
 def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
     """The part of an environment that a render child may see."""
     return {k: v for k, v in environment.items() if k in ALLOWED or k.startswith(ALLOWED_PREFIXES)}
@@ -54,75 +49,139 @@ class RenderChild:
         self._model = model
         self._hang_s = hang_s
         self._load_s = load_s
-        self._process: asyncio.subprocess.Process | None = None
-        self._busy = asyncio.Lock()
+        self._child: Conversation | None = None
+        self._pipeline = asyncio.Lock()  # held by the job that is denoised, or that has the child to itself
+        self._jobs: set[int] = set()  # in the child, whether they are denoised or encoded
+        self._empty = asyncio.Event()  # there are none
+        self._empty.set()
+        self._past_steps: set[int] = set()
         self._number = 0
-        self._closed = False
-        self._killed = False  # by `kill`: no fault of the job's
+        self._closed = asyncio.Event()
+        self._kills = 0  # by `kill`: no fault of a job's
         self.loaded: Json | None = None
 
     @property
     def pid(self) -> int | None:
         """The child's process id, while it runs."""
-        return self._process.pid if self._process is not None and self._process.returncode is None else None
+        return self._child.pid if self._child is not None else None
+
+    @property
+    def finishing(self) -> int:
+        """Jobs whose last step is done: they are decoded or encoded, and soon need the pipeline no more."""
+        return len(self._past_steps)
 
     async def warm(self, on_tick: OnTick | None = None) -> Json:
         """Loads the model, unless it is loaded; what it says of itself. Raises RenderError."""
-        async with self._busy:
-            return await self._ensure(on_tick)
+        async with self._pipeline:
+            return (await self._ensure(on_tick))[1]
 
     async def render(self, job: Json, *, on_tick: OnTick | None = None, unwanted: asyncio.Event | None = None) -> Json:
         """Renders one job: {"prompt", "seed", "video_path", "poster_path"}; the facts of the file.
 
-        A child that crashes, hangs or runs out of memory is replaced, and the job is tried once more.
-        Raises RenderError.
+        The next job begins as soon as this one is only encoded. A child that crashes, hangs or runs out of memory is
+        replaced, and its jobs are tried once more, each by itself. Raises RenderError.
         """
         unwanted = unwanted or asyncio.Event()
-        async with self._busy:
-            failures = 0
-            while True:
-                self._killed = False
+        failures = 0
+        while True:
+            self._number += 1
+            number = self._number
+            async with self._turn(number, alone=failures > 0) as give_way:
+                kills = self._kills
                 try:
-                    await self._ensure(on_tick, unwanted)
-                    self._number += 1
-                    command = {"render": job, "number": self._number}
-                    return await self._converse(command, "done", on_tick, unwanted)
-                except RenderError as error:
-                    failures += not self._killed
-                    if error.kind in AGAIN:
+                    if failures:
                         await self._bury()
-                    if self._closed:
+                    return await self._attempt(number, job, on_tick, unwanted, give_way)
+                except RenderError as error:
+                    failures += kills == self._kills
+                    if error.kind == "out_of_memory":
+                        self._lighten()
+                    if self._closed.is_set():
                         raise RenderError("closed", "The worker ends.") from None
                     if unwanted.is_set():
                         raise RenderError("cancelled", "Cancelled.") from None
-                    if error.kind not in AGAIN or failures > 1:
+                    if error.kind not in AGAIN:
+                        raise
+                    if failures > 1:
+                        await self._bury()
                         raise
                     log.warning("%s Trying once more with a fresh process.", error)
 
     def kill(self) -> None:
-        """Ends the child at once, without holding that against the job that it was rendering."""
-        self._killed = True
+        """Ends the child at once, without holding that against the jobs that it was rendering."""
+        self._kills += 1
         self._end()
 
     async def close(self) -> None:
-        """Ends the child for good; a job that it was rendering ends with kind `closed`."""
-        self._closed = True
+        """Ends the child for good; jobs that it was rendering end with kind `closed`."""
+        self._closed.set()
         self._end()
-        async with self._busy:
+        async with self._pipeline:
+            await self._empty.wait()
             await self._bury()
+
+    # ------------------------------------------------------------------ one job
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, number: int, *, alone: bool) -> AsyncIterator[Callable[[], None]]:
+        """Waits for the pipeline; what it yields gives it to the next job, unless this one is to be alone."""
+        await self._pipeline.acquire()
+        held = True
+
+        def give_way() -> None:
+            nonlocal held
+            if held and not alone:
+                held = False
+                self._pipeline.release()
+
+        try:
+            if alone:
+                await self._empty.wait()
+            self._jobs.add(number)
+            self._empty.clear()
+            yield give_way
+        finally:
+            self._past_steps.discard(number)
+            self._jobs.discard(number)
+            if not self._jobs:
+                self._empty.set()
+            if held:
+                self._pipeline.release()
+
+    async def _attempt(
+        self,
+        number: int,
+        job: Json,
+        on_tick: OnTick | None,
+        unwanted: asyncio.Event,
+        give_way: Callable[[], None],
+    ) -> Json:
+        child, _ = await self._ensure(on_tick)
+
+        async def hear(said: Json) -> None:
+            if "denoised" in said:
+                give_way()
+                return
+            if said["tick"]["phase"] == "encoding":
+                self._past_steps.add(number)
+            if on_tick is not None:
+                await on_tick(said["tick"])
+
+        return await child.ask(number, {"render": job}, "done", patience=self._hang_s, hear=hear, unwanted=unwanted)
 
     # ------------------------------------------------------------------ the process
 
-    async def _ensure(self, on_tick: OnTick | None, unwanted: asyncio.Event | None = None) -> Json:
-        if self._closed:
+    async def _ensure(self, on_tick: OnTick | None) -> tuple[Conversation, Json]:
+        """A child with a warm model. A load is never cancelled, since the next job needs it."""
+        if self._closed.is_set():
             raise RenderError("closed", "The worker ends.")
-        if self._process is not None and self._process.returncode is None and self.loaded is not None:
-            return self.loaded
+        if self._child is not None and self._child.alive and self.loaded is not None:
+            return self._child, self.loaded
         await self._bury()
         environment = scrubbed(os.environ) | {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
         if self._model.is_local:
             environment["HF_HUB_OFFLINE"] = "1"
-        self._process = await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "generation.render",
@@ -132,78 +191,45 @@ class RenderChild:
             limit=LONGEST_LINE,
             start_new_session=True,  # Ctrl-C is for us; we end the child in our own time
         )
+        self._child = child = Conversation(process)
+        if self._closed.is_set():  # in the meantime: `close` has found nothing to end
+            child.end()
+
+        async def hear(said: Json) -> None:
+            if on_tick is not None:
+                await on_tick(said["tick"])
+
+        self._number += 1
         command = {"load": asdict(self._model)}
         try:
-            self.loaded = await self._converse(command, "loaded", on_tick, unwanted or asyncio.Event())
+            self.loaded = await child.ask(
+                self._number, command, "loaded", patience=self._load_s, hear=hear, unwanted=None
+            )
         except RenderError as error:
             await self._bury()
+            if error.kind == "out_of_memory" and self._lighten():
+                return await self._ensure(on_tick)
             raise RenderError("load", str(error)) from None
-        return self.loaded
+        return child, self.loaded
 
-    async def _converse(self, command: Json, wanted: str, on_tick: OnTick | None, unwanted: asyncio.Event) -> Json:
-        """Sends a command and reads until its answer or its error; whatever else happens, the child ends with it."""
-        process = self._process
-        assert process is not None  # noqa: S101  # the callers see to it
-        assert process.stdin is not None  # noqa: S101  # as above
-        assert process.stdout is not None  # noqa: S101  # as above
-        patience = self._load_s if wanted == "loaded" else self._hang_s
-        number = command.get("number")
-        cancelling = asyncio.create_task(self._when_unwanted(unwanted, process, number))
-        answered = False
-        try:
-            process.stdin.write(json.dumps(command).encode() + b"\n")
-            await process.stdin.drain()
-            while True:
-                async with asyncio.timeout(patience):
-                    line = await process.stdout.readline()
-                if not line:
-                    raise RenderError("crash", await self._epitaph(process))
-                answer = json.loads(line)
-                answered = wanted in answer or "error" in answer
-                if wanted in answer:
-                    return dict(answer[wanted])
-                if "error" in answer:
-                    raise RenderError(answer["error"]["kind"], answer["error"]["sentence"])
-                if on_tick is not None:
-                    await on_tick(answer["tick"])
-        except TimeoutError:
-            raise RenderError("hang", f"The render showed no progress for {patience:.0f} s and was stopped.") from None
-        except (ConnectionError, ValueError, KeyError):
-            self._end()
-            raise RenderError("crash", await self._epitaph(process)) from None
-        finally:
-            cancelling.cancel()
-            if not answered:
-                self._end()
+    def _lighten(self) -> bool:
+        """From the next load on in less memory; whether there is such a way."""
+        found = lighter(self._model, self.loaded)
+        if found is None:
+            return False
+        self._model, to_set = found
+        log.warning(
+            "Memory ran out. Model %s is loaded with %s from now on; set that in the models file to begin with it.",
+            self._model.id,
+            to_set,
+        )
+        return True
 
     def _end(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-
-    @staticmethod
-    async def _when_unwanted(unwanted: asyncio.Event, process: asyncio.subprocess.Process, number: int | None) -> None:
-        """Asks the child to stop the job; a load is waited for, since the next job needs it."""
-        await unwanted.wait()
-        if process.stdin is not None and number is not None:
-            with contextlib.suppress(ConnectionError):
-                process.stdin.write(json.dumps({"cancel": number}).encode() + b"\n")
-                await process.stdin.drain()
-
-    @staticmethod
-    async def _epitaph(process: asyncio.subprocess.Process) -> str:
-        code = await process.wait()
-        if code == -signal.SIGKILL:
-            return "The render process was killed, most likely because the machine ran out of memory."
-        return f"The render process ended unexpectedly (code {code})."
+        if self._child is not None:
+            self._child.end()
 
     async def _bury(self) -> None:
-        """Waits for the end of the child and closes its pipes."""
-        if self._process is None:
-            return
-        self._end()
-        await self._process.wait()
-        transport = getattr(self._process, "_transport", None)
-        if transport is not None:
-            transport.close()
-        self._process, self.loaded = None, None
+        child, self._child, self.loaded = self._child, None, None
+        if child is not None:
+            await child.bury()

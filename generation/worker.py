@@ -20,6 +20,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from generation.announcing import announce, withdraw
 from generation.check import check_model
 from generation.engine import Engine, QueueSpec
 from generation.eta import Estimate, History, kind_of
@@ -80,7 +81,9 @@ class Worker:
         self.history = History(self.data_dir, self.model.id)
         self.database = database
         self.machine = machine_name(self.data_dir)
+        self.model_class = config.model_class
         self.child = RenderChild(self.model, hang_s=config.hang_s)
+        self._announced: Json | None = None
         self.client = httpx.AsyncClient(timeout=tus.TIMEOUT)
         self.broken = asyncio.Event()  # the model can no longer be loaded: jobs are for other workers
         self._closing = asyncio.Event()
@@ -89,7 +92,14 @@ class Worker:
             config.database_url,
             role="worker",
             queues=[
-                QueueSpec(gpu_queue(config.model_class), 1, one_per_member=True),
+                QueueSpec(
+                    gpu_queue(config.model_class),
+                    1,
+                    one_per_member=True,
+                    # The next job is taken once this one's steps are done, and one ahead at most: what would only
+                    # wait here is for other workers.
+                    spared=lambda: min(1, self.child.finishing),
+                ),
                 QueueSpec(upload_queue(self.machine), 2),
             ],
             on_fenced=self.child.kill,
@@ -127,8 +137,20 @@ class Worker:
         """Stops serving; unfinished jobs are taken over by other workers."""
         self._closing.set()
         await self.child.close()
+        await withdraw(self.database, self.engine.executor_id)
         await self.engine.close()
         await self.client.aclose()
+
+    async def announce(self) -> None:
+        """Tells what is loaded here, if that is not told already."""
+        loaded = self.child.loaded
+        if loaded is None or loaded == self._announced:
+            return
+        try:
+            await announce(self.database, self.engine.executor_id, self.machine, self.model_class, loaded)
+            self._announced = loaded
+        except SQLAlchemyError as error:  # it is only for people; jobs come by the lease
+            log.warning("What is loaded here could not be announced (%s).", type(error).__name__)
 
     # ------------------------------------------------------------------ render
 
@@ -167,6 +189,7 @@ class Worker:
             return JobEnd("cancelled" if error.kind == "cancelled" else "failed", str(error)).to_json()
         facts["seconds"] = round(time.monotonic() - begun, 3)
         await self._learn(facts.pop("measured"))
+        await self.announce()  # anew where memory ran out, and the model is now loaded in a lighter way
         result = RenderResult(
             video_path=command["video_path"], poster_path=command["poster_path"], machine=self.machine, **facts
         ).to_json()
@@ -182,7 +205,10 @@ class Worker:
         if loaded is None:
             return
         try:
-            await asyncio.to_thread(self.history.add, kind_of(loaded), measured["seconds"])
+            seconds = dict(measured["seconds"])
+            if measured["prompt_known"]:
+                del seconds["prompt"]  # that says nothing of the next prompt
+            await asyncio.to_thread(self.history.add, kind_of(loaded), seconds)
         except OSError as error:  # an estimate less; the video is what matters
             log.warning("What the render took could not be kept (%s).", error.strerror)
 
@@ -283,6 +309,7 @@ async def run_worker(config: WorkerConfig, *, stop: asyncio.Event, on_ready: Cal
             if await _first(worker.child.warm(), stop):
                 _introduce(worker)
                 await worker.engine.launch()
+                await worker.announce()
                 if on_ready is not None:
                     on_ready()
                 await _first(worker.broken.wait(), stop)

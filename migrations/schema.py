@@ -203,6 +203,20 @@ executor_leases = Table(
     Column("beat_at_ms", BigInteger, nullable=False),  # by the database's clock
 )
 
+workers = Table(  # what each worker tells of itself; who is alive is told by executor_leases
+    "workers",
+    metadata,
+    Column("executor_id", Text, primary_key=True),
+    Column("machine", Text, nullable=False),
+    Column("model_class", Text, nullable=False),
+    Column("model_id", Text, nullable=False),
+    Column("model_revision", Text, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("gpu_mib", Integer),
+    Column("memory_mode", Text, nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+)
+
 workflow_attempts = Table(
     "workflow_attempts",
     metadata,

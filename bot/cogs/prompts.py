@@ -67,7 +67,7 @@ class Prompts(commands.Cog):
         video = await videos.get(app.database, video_id)
         if video is None:
             raise VideoUnknownError
-        place = await videos.place(app.database, video)
+        place = await videos.place(app.database, video, app.settings.model_class)
         return cards.progress_card(cards.progress_text(video, round_, place, None), video)
 
     async def _remember_progress_message(self, interaction: discord.Interaction[Any], video_id: str) -> None:

@@ -14,6 +14,7 @@ from bot.domain.standings import Entry
 from bot.domain.videos import CANCELLABLE, UNDER_WAY, Status, Video, chain_key, seed_of
 from bot.domain.votes import Choice, Tally
 from contracts import outbox
+from generation.announcing import is_served
 from generation.jobs import Progress, RenderResult
 from migrations.database import now_ms
 from migrations.schema import render_progress, render_timings, rounds, videos, votes
@@ -27,6 +28,7 @@ class Place:
 
     ahead: int
     estimate_s: float
+    served: bool = True  # a worker is there for it
 
 
 async def ask(
@@ -308,7 +310,7 @@ async def progress_of(database: AsyncEngine, video_ids: Sequence[str]) -> dict[s
         return {row.video_id: Progress(row.phase, row.step, row.steps, row.eta_s) for row in rows}
 
 
-async def place(database: AsyncEngine, video: Video) -> Place:
+async def place(database: AsyncEngine, video: Video, model_class: str) -> Place:
     """How many videos are ahead of this one, and when it is likely to be done.
 
     Members take turns: everybody's first video comes before anybody's second, and those of one turn as they came.
@@ -330,6 +332,7 @@ async def place(database: AsyncEngine, video: Video) -> Place:
             .subquery()
         )
         seconds = await connection.scalar(select(func.avg(recent.c.seconds)))
+        served = await is_served(connection, model_class)
     asked: dict[int, int] = {}
     turns = []
     for row in waiting:  # the oldest first
@@ -337,4 +340,4 @@ async def place(database: AsyncEngine, video: Video) -> Place:
         asked[row.member_id] = turn + 1
         turns.append((row.status != "rendering", turn, row.created_at_ms, row.id))
     ahead = next((n for n, (*_, video_id) in enumerate(sorted(turns)) if video_id == video.id), 0)
-    return Place(ahead=ahead, estimate_s=(ahead + 1) * float(seconds or GUESS_S))
+    return Place(ahead=ahead, estimate_s=(ahead + 1) * float(seconds or GUESS_S), served=served)

@@ -36,7 +36,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "steps": ["after send"],
     },
     "clicks": {"clickers": 10, "bursts": 1, "renders": 8},
-    "render": {"times": 1, "steps": 2},
+    "render": {"times": 1, "steps": 2, "queued": 3},
     "uploads": {"uploads": 2, "frames": 96},
 }
 

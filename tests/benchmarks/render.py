@@ -1,4 +1,4 @@
-"""What the worker adds to a render: the same job through the worker and as a bare call of the pipeline, in turns."""
+"""What the worker adds to a render, and what a queue of them takes: beside bare calls of the pipeline, in one run."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import os
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from generation.jobs import RenderJob
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from generation.jobs import RENDER_WORKFLOW, RenderJob, gpu_queue
 from generation.worker import Worker, WorkerConfig
 from migrations.database import open_database, upgrade_database
 from tests.benchmarks.figures import Figure
@@ -30,17 +33,19 @@ print("ready", flush=True)
 for line in sys.stdin:
     begun = time.monotonic()
     pipeline(
-        prompt="a red circle", height=256, width=256, num_frames=17, num_inference_steps=steps, guidance_scale=5.0,
+        prompt=f"a red circle {int(line)}", height=256, width=256, num_frames=17,
+        num_inference_steps=steps, guidance_scale=5.0,
         generator=torch.Generator("cpu").manual_seed(int(line)), output_type="np",
     )
     print(time.monotonic() - begun, flush=True)
 """
 
 
-async def measure(*, times: int = 5, steps: int = 30) -> list[Figure]:
-    """Medians over `times` jobs of `steps` steps each.
+async def measure(*, times: int = 5, steps: int = 30, queued: int = 10) -> list[Figure]:
+    """Medians over `times` jobs of `steps` steps each, then the seconds of `queued` jobs of as many members.
 
-    Both compute on one core, as on a GPU: what the worker does beside it is not to compete with the model.
+    Each prompt is another one, so that none is remembered. Both compute on one core, as on a GPU: what the worker does
+    beside it is not to compete with the model.
     """
     os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that we start
     with tempfile.TemporaryDirectory() as folder:
@@ -56,17 +61,22 @@ async def measure(*, times: int = 5, steps: int = 30) -> list[Figure]:
         ours: list[float] = []
         bare: list[float] = []
         try:
-            await worker.render(asdict(RenderJob("0", "a red circle", 0, "tiny")))  # loads and warms
+            await worker.render(asdict(_job(0)))  # loads and warms
             process = await _start_bare(data_dir / "models" / "tiny", steps)
             try:
                 await _bare_call(process, 0)
                 for number in range(1, times + 1):
                     since = begun()
-                    outcome = await worker.render(asdict(RenderJob(str(number), "a red circle", number, "tiny")))
+                    outcome = await worker.render(asdict(_job(number)))
                     ours.append(begun() - since)
                     if outcome.get("outcome") != "done":
                         raise AssertionError(f"The job ended with {json.dumps(outcome)}")
                     bare.append(await _bare_call(process, number))
+                await worker.engine.launch()
+                numbers = range(times + 1, times + queued + 1)
+                calls = [await _bare_call(process, number) for number in numbers[: queued // 2]]
+                wall = await _through_the_queue(worker, database, numbers)
+                calls += [await _bare_call(process, number) for number in numbers[queued // 2 :]]
             finally:
                 process.kill()
                 await process.wait()
@@ -78,7 +88,39 @@ async def measure(*, times: int = 5, steps: int = 30) -> list[Figure]:
         f"a job of {steps} steps, 17 frames of 256x256: {job:.2f} s with progress, cancel, mp4, poster and hash, "
         f"against {call:.2f} s for the bare pipeline call"
     )
-    return [Figure("worker_overhead", round(job / call, 3), beside, at_most=1.05)]
+    together = (
+        f"{queued} queued jobs of as many members, the same as above: {wall:.1f} s from the first one's arrival to the "
+        f"last one's end, against {sum(calls):.1f} s for {queued} bare calls, half of them before and half after"
+    )
+    return [
+        Figure("worker_overhead", round(job / call, 3), beside, at_most=1.03),
+        Figure("pipeline_overlap", round(wall / sum(calls), 3), together, at_most=1.0),
+    ]
+
+
+def _job(number: int) -> RenderJob:
+    return RenderJob(str(number), f"a red circle {number}", number, "tiny")
+
+
+async def _through_the_queue(worker: Worker, database: AsyncEngine, numbers: Sequence[int]) -> float:
+    """Seconds until all have ended well. Raises AssertionError when one has not."""
+    begun = asyncio.get_running_loop().time()
+    async with database.begin() as connection:
+        for number in numbers:
+            await worker.engine.submit(
+                connection,
+                RENDER_WORKFLOW,
+                f"job-{number}",
+                _job(number).to_json(),
+                queue=gpu_queue("bench"),
+                member_id=number,
+            )
+    for number in numbers:
+        while (result := await worker.engine.result(f"job-{number}")) is None:
+            await asyncio.sleep(0.05)
+        if result.get("outcome") != "done":
+            raise AssertionError(f"The job ended with {json.dumps(result)}")
+    return asyncio.get_running_loop().time() - begun
 
 
 async def _start_bare(folder: Path, steps: int) -> asyncio.subprocess.Process:

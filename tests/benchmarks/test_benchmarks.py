@@ -23,6 +23,7 @@ NAMES = {
     "vote_acks_per_s_busy",
     "vote_ack_p99_ms_busy",
     "worker_overhead",
+    "pipeline_overlap",
     "upload_resume_ok",
 }
 ON_ANVIL = {"relay_votes_per_s_anvil", "faults_survived"}

@@ -82,11 +82,19 @@ class Killer:
             query = select(videos.c.id).where(videos.c.status.in_(status)).limit(1)
             return (await connection.execute(query)).first() is not None
 
-    async def _rendering(self) -> set[str]:
-        """The videos of which the worker has just told something."""
+    async def _rendering(self) -> bool:
+        """Whether the worker has just told something of a render."""
+        just = select(render_progress.c.video_id).where(render_progress.c.updated_at_ms > now_ms() - JUST_MS).limit(1)
         async with self.database.connect() as connection:
-            just = render_progress.c.updated_at_ms > now_ms() - JUST_MS
-            return set(await connection.scalars(select(render_progress.c.video_id).where(just)))
+            return (await connection.execute(just)).first() is not None
+
+    async def _in_render(self) -> set[str]:
+        """Videos that a worker has told of, and that are not rendered yet."""
+        query = select(videos.c.id).where(
+            videos.c.status.in_(("queued", "rendering")), videos.c.id.in_(select(render_progress.c.video_id))
+        )
+        async with self.database.connect() as connection:
+            return set(await connection.scalars(query))
 
     async def taken_over(self) -> Counter[str]:
         """How often the living went on with what the dead had begun: jobs of workers, and lives."""
@@ -121,13 +129,13 @@ class Killer:
             raise ProcessLookupError from None
         if not children:
             raise ProcessLookupError
-        self._spared |= await self._rendering()
+        self._spared |= await self._in_render()
         for child in children:
             os.kill(int(child), signal.SIGKILL)
 
     async def _has_lost_a_child(self) -> bool:
-        """Whether a video that is rendered just now has lost a child before, and would be given up."""
-        return bool(self._spared & await self._rendering())
+        """Whether a video that is being rendered has lost a child before, and would be given up."""
+        return bool(self._spared & await self._in_render())
 
     async def _on_its_last_life(self) -> bool:
         """Whether a job that two workers died of is still to be done: the third would be its end."""

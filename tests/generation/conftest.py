@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 # `quick` takes about a second on two cores; `slow` takes a minute, and is always interrupted;
-# `vast` needs more memory than a test leaves it.
+# `vast` needs more memory than a test leaves it, and so does `large`, the first time.
 MODELS = """
 [models.quick]
 source = "tiny"
@@ -24,6 +24,13 @@ width = 64
 height = 64
 frames = 5
 steps = 1000
+
+[models.large]
+source = "tiny"
+width = 1024
+height = 1024
+frames = 1
+steps = 1
 
 [models.vast]
 source = "tiny"

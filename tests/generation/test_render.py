@@ -68,9 +68,11 @@ async def studio(
 async def test_prompt_and_seed_make_the_video(studio: Studio, tiny_revision: tuple[Path, str]) -> None:
     """The same prompt and seed give the same bytes; another prompt or another seed gives another video."""
     first = await studio.render("a red circle", 1)
+    assert first["measured"]["prompt_known"] is False
     assert first["model_revision"] == tiny_revision[1]
     assert (first["width"], first["height"], first["frames"], first["fps"]) == (128, 128, 5, 8.0)
-    assert (await studio.render("a red circle", 1))["sha256"] == first["sha256"]
+    again = await studio.render("a red circle", 1)  # without the text encoder
+    assert (again["sha256"], again["measured"]["prompt_known"]) == (first["sha256"], True)
     assert (await studio.render("a blue square", 1))["sha256"] != first["sha256"]
     assert (await studio.render("a red circle", 2))["sha256"] != first["sha256"]
 
@@ -206,6 +208,35 @@ async def test_out_of_memory_is_an_error_of_the_job(
     assert len(set(limited)) == 2
     assert studio.child.pid is None
     await studio.child.close()
+
+
+async def test_a_render_that_runs_out_of_memory_is_done_in_a_lighter_way(
+    tmp_path: Path, tiny_revision: tuple[Path, str], models_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A child that is left too little memory for its pictures is replaced by one that decodes them in tiles; that one
+    is kept for what comes next, and the log says what to set."""
+    model = load_models(tiny_revision[0].parent.parent, models_file)["large"]
+    studio = Studio(RenderChild(model), tmp_path)
+    limited: list[int] = []
+
+    def limit(tick: Tick) -> None:
+        if tick["phase"] == "denoising" and not limited:
+            limited.append(studio.child.pid or 0)
+            pages = int(Path(f"/proc/{limited[-1]}/statm").read_text().split()[0])
+            allowed = pages * resource.getpagesize() + (64 << 20)
+            resource.prlimit(limited[-1], resource.RLIMIT_AS, (allowed, allowed))
+
+    try:
+        assert (await studio.render(at=limit))["frames"] == 1
+        kept, loaded = studio.child.pid, studio.child.loaded or {}
+        assert kept not in limited
+        assert loaded["preset"]["vae_tiling"] is True
+        assert "Memory ran out. Model large is loaded with vae_tiling = true" in caplog.text
+        assert caplog.text.count("Memory ran out") == 1
+        assert (await studio.render(seed=2))["frames"] == 1
+        assert studio.child.pid == kept
+    finally:
+        await studio.child.close()
 
 
 async def test_a_model_that_cannot_be_loaded_is_said(tmp_path: Path) -> None:

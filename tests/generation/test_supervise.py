@@ -9,7 +9,7 @@ import asyncio
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pytest_asyncio
 
 from generation.models import Model, load_models
 from generation.supervise import RenderChild, RenderError
+from tests.generation.holding import Held
 
 # One child for the whole file: it takes seconds to start.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -51,7 +52,7 @@ def quick(tiny_revision: tuple[Path, str], models_file: Path) -> Model:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def child(quick: Model) -> AsyncIterator[RenderChild]:
-    child = RenderChild(quick, hang_s=10)
+    child = RenderChild(quick, hang_s=60)
     yield child
     await child.close()
 
@@ -76,6 +77,94 @@ async def test_two_jobs_at_once_are_rendered_one_after_the_other(child: RenderCh
     assert isinstance(done[1], RenderError)
     assert done[1].kind == "cancelled"
     assert not (tmp_path / "second.mp4").exists()
+
+
+class Seen:
+    """What is told of several jobs, in the order in which it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, int]] = []
+        self._heard = asyncio.Event()
+        self.at: Callable[[Json], object] = lambda _tick: None
+
+    def of(self, name: str) -> Callable[[Json], Awaitable[None]]:
+        async def on_tick(tick: Json) -> None:
+            self.told.append((name, tick["phase"], tick["step"]))
+            self._heard.set()
+            self.at(tick)
+
+        return on_tick
+
+    async def until(self, name: str, phase: str, step: int = 0, *, count: int = 1) -> None:
+        async with asyncio.timeout(120):
+            while self.told.count((name, phase, step)) < count:
+                self._heard.clear()
+                await self._heard.wait()
+
+
+async def test_the_next_job_is_denoised_while_one_is_encoded(child: RenderChild, tmp_path: Path) -> None:
+    """The second one's steps pass while the first is still encoded; a third waits, so that no more than two videos'
+    frames are held; what is cancelled meanwhile touches neither, and each is the video that it is by itself."""
+    alone = [(await child.render(job(tmp_path, f"{n}", f"prompt {n}")))["sha256"] for n in range(3)]
+    seen, held, unwanted = Seen(), Held(child, tmp_path / "a.mp4"), asyncio.Event()
+    before = child.pid
+    first = asyncio.create_task(child.render(job(tmp_path, "a", "prompt 0"), on_tick=seen.of("a")))
+    await seen.until("a", "encoding", count=2)  # decoded
+    assert child.finishing == 1
+    second = asyncio.create_task(child.render(job(tmp_path, "b", "prompt 1"), on_tick=seen.of("b")))
+    await seen.until("b", "denoising", 1)
+    third = asyncio.create_task(child.render(job(tmp_path, "c", "prompt 2"), on_tick=seen.of("c")))
+    fourth = asyncio.create_task(child.render(job(tmp_path, "d"), on_tick=seen.of("d"), unwanted=unwanted))
+    await seen.until("b", "encoding", count=2)
+    unwanted.set()
+    assert not first.done()
+    assert "c" not in {name for name, _, _ in seen.told}
+    held.let_go()
+    facts = await asyncio.gather(first, second, third)
+    assert [each["sha256"] for each in facts] == alone
+    with pytest.raises(RenderError, match="Cancelled"):
+        await fourth
+    assert (child.pid, child.finishing) == (before, 0)
+
+
+async def test_a_killed_child_costs_both_of_its_jobs_one_more_try(child: RenderChild, tmp_path: Path) -> None:
+    """One was being encoded, one denoised: both are done again, one after the other, and neither is given up."""
+    alone = [(await child.render(job(tmp_path, f"{n}", f"prompt {n}")))["sha256"] for n in range(2)]
+    seen = Seen()
+    Held(child, tmp_path / "a.mp4")
+    before = child.pid
+    first = asyncio.create_task(child.render(job(tmp_path, "a", "prompt 0"), on_tick=seen.of("a")))
+    await seen.until("a", "encoding", count=2)
+    second = asyncio.create_task(child.render(job(tmp_path, "b", "prompt 1"), on_tick=seen.of("b")))
+    await seen.until("b", "denoising", 2)
+    since = len(seen.told)
+    os.kill(before or 0, signal.SIGKILL)
+    facts = await asyncio.gather(first, second)
+    assert [each["sha256"] for each in facts] == alone
+    assert child.pid != before
+    again = [name for name, phase, step in seen.told[since:] if (phase, step) == ("denoising", 0)]
+    assert sorted(again) == ["a", "b"]  # once each
+    order = [name for name, phase, _ in seen.told[since:] if phase != "loading"]
+    order = order[order.index(again[0]) :]
+    assert order == sorted(order, reverse=again[0] == "b")  # each by itself
+
+
+async def test_an_encoder_that_hangs_is_noticed_while_the_next_job_shows_progress(
+    child: RenderChild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each job has a patience of its own; the job that was only beside it is done again like the one that hung."""
+    await child.warm()
+    monkeypatch.setattr(child, "_hang_s", 3.0)
+    seen = Seen()
+    seen.at = lambda tick: tick["phase"] == "loading" and monkeypatch.setattr(child, "_hang_s", 60.0)
+    Held(child, tmp_path / "a.mp4")
+    before = child.pid
+    first = asyncio.create_task(child.render(job(tmp_path, "a"), on_tick=seen.of("a")))
+    await seen.until("a", "encoding", count=2)
+    second = asyncio.create_task(child.render(job(tmp_path, "b"), on_tick=seen.of("b")))
+    facts = await asyncio.gather(first, second)
+    assert facts[0]["sha256"] == facts[1]["sha256"]
+    assert child.pid != before
 
 
 async def test_a_job_that_ends_two_children_is_given_up(child: RenderChild, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from generation.announcing import living_workers
 from generation.engine import Engine, QueueSpec
 from generation.eta import kind_of
 from generation.hosting.embedded import EmbeddedHost, Fault, Faults, HostConfig
@@ -28,6 +29,7 @@ from generation.rendered import finished_result, machine_name, remember_result, 
 from generation.worker import Worker, WorkerConfig, check
 from migrations.database import open_database, upgrade_database
 from migrations.schema import render_progress, rounds, upload_urls, videos
+from tests.generation.holding import Held
 
 KEY = "lp-test-key-0123456789"
 JOB = RenderJob("42", "a red circle", 7, "quick")
@@ -234,6 +236,58 @@ async def test_jobs_that_cannot_be_read_end_with_a_sentence(worker: Worker) -> N
     assert (await worker.upload({"video_id": "42"}))["outcome"] == "failed"
     assert worker.child.pid is None
     assert not (worker.data_dir / "videos").exists()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_the_next_job_is_taken_while_one_is_encoded(worker: Worker, database: AsyncEngine) -> None:
+    """Of the queue itself: another member's job is denoised beside the one that is encoded, the same member's waits,
+    and so does a third one's; all of them end, each with its own file. What runs here is told to whoever asks."""
+    await worker.child.warm()
+    await worker.engine.launch()
+    await worker.announce()
+    [seen] = await living_workers(database)
+    assert (seen.executor_id, seen.model_class, seen.model_id) == (worker.engine.executor_id, "test", "quick")
+    assert (seen.machine, seen.device, seen.memory_mode) == (worker.machine, "cpu", "float32")
+    folder = worker.data_dir / "videos"
+    folder.mkdir(mode=0o700)
+    held = Held(worker.child, folder / "1.mp4")
+
+    async def submit(video_id: str, member_id: int) -> None:
+        job = RenderJob(video_id, f"prompt {video_id}", 7, "quick").to_json()
+        async with database.begin() as connection:
+            await worker.engine.submit(
+                connection, RENDER_WORKFLOW, f"job{video_id}", job, queue=gpu_queue("test"), member_id=member_id
+            )
+
+    async def statuses() -> list[str]:
+        found = await worker.engine.client.list_workflows_async(load_output=False)
+        return [status.status for status in sorted(found, key=lambda each: each.workflow_id)]
+
+    def encodes(video_id: str) -> Callable[[], Awaitable[bool]]:
+        query = select(render_progress.c.phase).where(render_progress.c.video_id == video_id)
+
+        async def look() -> bool:
+            async with database.connect() as connection:
+                return (await connection.scalar(query)) == "encoding"
+
+        return look
+
+    async def all_done() -> bool:
+        return await statuses() == ["SUCCESS"] * 4
+
+    await submit("1", 1)
+    await until(encodes("1"))
+    await submit("2", 2)
+    await until(encodes("2"))
+    await submit("3", 1)
+    await submit("4", 3)
+    await asyncio.sleep(1)  # some looks into the queue, of which nothing comes
+    assert await statuses() == ["PENDING", "PENDING", "ENQUEUED", "ENQUEUED"]
+    held.let_go()
+    await until(all_done)
+    results = [status.output for status in await worker.engine.client.list_workflows_async()]
+    assert {result["outcome"] for result in results} == {"done"}
+    assert len({sha256_of(Path(result["video_path"])) for result in results}) == 4
 
 
 # --------------------------------------------------------------------------- upload

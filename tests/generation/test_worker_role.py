@@ -100,11 +100,14 @@ async def test_a_worker_renders_under_its_own_role(
         assert sha256_of(Path(found.output["video_path"])) == found.output["sha256"]
         async with database.connect() as connection:
             told = await connection.scalar(text("SELECT worker_id FROM render_progress WHERE video_id = '42'"))
+            model = await connection.scalar(text("SELECT model_id FROM workers WHERE executor_id LIKE 'worker-%'"))
             alive = await connection.scalar(text("SELECT count(*) FROM executor_leases WHERE role = 'worker'"))
         assert str(told).startswith("worker-")
-        assert alive == 1
+        assert (alive, model) == (1, "quick")
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 60) == 0
+        async with database.connect() as connection:
+            assert await connection.scalar(text("SELECT count(*) FROM workers")) == 0
     finally:
         if process.returncode is None:
             process.kill()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot import cards
+from bot.store import rounds as rounds_store
 from bot.store import videos
 from migrations.database import now_ms
-from migrations.schema import render_timings, rounds
+from migrations.schema import executor_leases, render_timings, rounds
 from migrations.schema import videos as table
 
 ANA, BEN, CHLOE = 1, 2, 3
@@ -36,7 +38,7 @@ async def ask_all(database: AsyncEngine, asked: list[tuple[str, int]]) -> None:
 async def places(database: AsyncEngine) -> list[str]:
     """The waiting videos, by the place that each member is told."""
     waiting = await videos.under_way(database)
-    told = {video.id: (await videos.place(database, video)).ahead for video in waiting}
+    told = {video.id: (await videos.place(database, video, "tiny")).ahead for video in waiting}
     assert sorted(told.values()) == list(range(len(told)))  # no two are told the same place
     return sorted(told, key=lambda video_id: told[video_id])
 
@@ -55,14 +57,38 @@ async def test_what_is_rendered_is_ahead_of_all(database: AsyncEngine) -> None:
     assert await places(database) == ["31", "11", "21"]
 
 
+async def test_a_member_is_told_when_nobody_renders(database: AsyncEngine) -> None:
+    """A worker of another class of models is none for this video, and neither is one whose lease has run out."""
+    await ask_all(database, [("11", ANA)])
+    [video] = await videos.under_way(database)
+    round_ = await rounds_store.get(database, video.round_id)
+
+    async def told() -> str:
+        return cards.progress_text(video, round_, await videos.place(database, video, "tiny"), None)
+
+    async def beat(executor_id: str, queue: str, ago_ms: int) -> None:
+        async with database.begin() as connection:
+            await connection.execute(
+                insert(executor_leases).values(
+                    executor_id=executor_id, role="worker", queues=[queue], beat_at_ms=now_ms() - ago_ms
+                )
+            )
+
+    await beat("worker-of-others", "gpu.wan", 0)
+    await beat("worker-that-died", "gpu.tiny", 60_000)
+    assert "next in the queue. No worker is running at the moment; your prompt waits for one." in await told()
+    await beat("worker-that-lives", "gpu.tiny", 0)
+    assert "next in the queue, done in about 60 s." in await told()
+
+
 async def test_the_estimate_is_what_renders_took_lately(database: AsyncEngine) -> None:
     """Before the first render of a model it is a guess; other models' times say nothing."""
     await ask_all(database, [("11", ANA), ("21", BEN)])
     second = next(video for video in await videos.under_way(database) if video.id == "21")
-    assert (await videos.place(database, second)).estimate_s == 2 * videos.GUESS_S
+    assert (await videos.place(database, second, "tiny")).estimate_s == 2 * videos.GUESS_S
     async with database.begin() as connection:
         for model, seconds in (("tiny", 4.0), ("tiny", 6.0), ("huge", 900.0)):
             await connection.execute(
                 insert(render_timings).values(model_id=model, seconds=seconds, finished_at_ms=now_ms())
             )
-    assert (await videos.place(database, second)).estimate_s == 10.0
+    assert (await videos.place(database, second, "tiny")).estimate_s == 10.0
