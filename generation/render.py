@@ -21,11 +21,11 @@ import threading
 import time
 import unicodedata
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, TextIO
 
+from generation.certificates import CertificateError
 from generation.denoise import NoPictureError, denoise, peak_memory
-from generation.encode import encode
+from generation.finish import finish
 from generation.loading import Loaded, load
 from generation.memory import NoPipelineError
 from generation.models import Model
@@ -107,10 +107,10 @@ class Renderer:
         self._go_on(number)
         measured = steps.seconds()
         decoded = time.monotonic()
-        encoded = encode(frames, preset.fps, Path(job["video_path"]), Path(job["poster_path"]), upscale=preset.upscale)
+        made = finish(frames, job, model=model, revision=loaded.revision, preset=preset, device=loaded.device)
         measured |= {"encoding": time.monotonic() - decoded, "step": measured["denoising"] / max(1, steps.done)}
         return {
-            **asdict(encoded),
+            **made,
             "seconds": round(time.monotonic() - begun, 3),
             "model_id": model.id,
             "model_revision": loaded.revision,
@@ -157,6 +157,8 @@ def _meaning(error: Exception, *, loading: bool) -> tuple[str, str]:
         return "out_of_memory", f"The worker ran out of memory {doing}."
     if loading:
         return "load", f"The model could not be loaded ({name}); the worker's log says why."
+    if isinstance(error, CertificateError):  # the log has the reason
+        return "crash", "The worker could not sign the video, and unsigned it posts none; its operator must help."
     if isinstance(error, NoPictureError):
         return "crash", "The model made no picture of this prompt (its numbers overflowed)."
     if isinstance(error, ValueError | TypeError):

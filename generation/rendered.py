@@ -54,6 +54,8 @@ def finished_result(video: Path, job: RenderJob, revision: str | None) -> Json |
         sidecar = json.loads(video.with_suffix(".json").read_text())
         result: Json = sidecar["result"]
         same = sidecar["job"] == _job_hash(job) and result["model_revision"] == revision
+        # One that was made for a roomier place is made again; one that could not be smaller is tried once more.
+        same = same and (job.fit_bytes is None or int(result["size_bytes"]) <= job.fit_bytes)
         whole = video.with_suffix(".jpg").is_file() and result["sha256"] == sha256_of(video)
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import clicks, commits, gas, relay, render
+from tests.benchmarks import clicks, commits, encode, gas, relay, render
 from tests.benchmarks.figures import Figure, show, write
 
 Measure = Callable[..., Awaitable[list[Figure]]]
@@ -20,6 +20,7 @@ PARTS: dict[str, Measure] = {
     "relay": relay.measure,
     "clicks": clicks.measure,
     "render": render.measure,
+    "encode": encode.measure,
 }
 # Numbers too small to say anything: they only show that everything can be measured.
 SMALL: dict[str, dict[str, Any]] = {
@@ -36,6 +37,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "clicks": {"clickers": 10, "bursts": 1, "renders": 8},
     "render": {"times": 1, "steps": 2},
+    "encode": {"frames": 5, "height": 64, "width": 96, "times": 1},
 }
 
 
