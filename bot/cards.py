@@ -261,6 +261,7 @@ def provenance_card(video: Video, file_url: str) -> ui.LayoutView:
     """`/provenance`: how a video was made, with its card as a file. What it says came from a worker: all is quoted."""
     card = video.provenance or {}
     model, settings, signer = (_part(card, name) for name in ("model", "settings", "signed_by"))
+    adapters = model.get("adapters")
     lines = [
         f"Model **{quote(str(model.get('id')), 80)}** at `{_plain(model.get('revision'), 40)}`, "
         f"seed `{_plain(card.get('seed'), 20)}`",
@@ -269,7 +270,7 @@ def provenance_card(video: Video, file_url: str) -> ui.LayoutView:
     ]
     lines += [
         f"Adapter {quote(str(adapter.get('source')), 80)} at `{_plain(adapter.get('revision'), 40)}`"
-        for adapter in (model.get("adapters") or [])[:5]
+        for adapter in (adapters if isinstance(adapters, list) else [])[:5]
         if isinstance(adapter, dict)
     ]
     if signer.get("kind") == "operator":

@@ -157,8 +157,8 @@ def _meaning(error: Exception, *, loading: bool) -> tuple[str, str]:
         return "out_of_memory", f"The worker ran out of memory {doing}."
     if loading:
         return "load", f"The model could not be loaded ({name}); the worker's log says why."
-    if isinstance(error, CertificateError):  # the log has the reason
-        return "crash", "The worker could not sign the video, and unsigned it posts none; its operator must help."
+    if isinstance(error, CertificateError):  # the log has the reason, and another child would not help
+        return "bad_input", "The worker could not sign the video, and unsigned it posts none; its operator must help."
     if isinstance(error, NoPictureError):
         return "crash", "The model made no picture of this prompt (its numbers overflowed)."
     if isinstance(error, ValueError | TypeError):

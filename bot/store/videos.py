@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from bot.domain.videos import CANCELLABLE, UNDER_WAY, Status, Video, chain_key, 
 from bot.domain.votes import Choice, Tally
 from contracts import outbox
 from generation.jobs import Progress, RenderResult
+from generation.provenance import MOST_BYTES
 from migrations.database import now_ms
 from migrations.schema import render_progress, render_timings, rounds, videos, votes
 
@@ -144,13 +146,19 @@ async def rendered(database: AsyncEngine, video_id: str, result: RenderResult) -
                 fps=result.fps,
                 frames=result.frames,
                 model_revision=result.model_revision,
-                provenance=result.provenance,
+                provenance=_card(result),
             )
         )
         if changed.rowcount:
             await connection.execute(
                 insert(render_timings).values(model_id=result.model_id, seconds=result.seconds, finished_at_ms=now_ms())
             )
+
+
+def _card(result: RenderResult) -> dict[str, Any] | None:
+    """The provenance card, if a worker gave one that can be shown."""
+    card = result.provenance
+    return card if isinstance(card, dict) and len(json.dumps(card)) <= MOST_BYTES else None
 
 
 async def publish(database: AsyncEngine, video_id: str, *, thread_id: int, message_id: int) -> bool:

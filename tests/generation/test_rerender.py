@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -36,14 +37,12 @@ async def card_of(data_dir: Path, models_file: Path) -> str:
 
 def test_the_same_card_gives_the_same_frames(data_dir: Path, tmp_path: Path) -> None:
     """Bit by bit on this machine; another seed gives others; a model that is not here is said."""
-    import asyncio
-
     models = tmp_path / "models.toml"
     models.write_text(MODELS)
     path = tmp_path / "card.json"
     path.write_text(asyncio.run(card_of(data_dir, models)))
     models.write_text(MODELS.replace("steps = 2", "steps = 3"))  # the card's settings count, not today's
-    settings = Settings(data_dir=data_dir, models_file=models, _env_file=None)  # type: ignore[call-arg]
+    settings = Settings(data_dir=data_dir, models_file=models, _env_file=None)
     same, text = rerender_card(settings, path, tmp_path / "again.mp4")
     assert same, text
     assert text.startswith("The frames are the same")

@@ -73,7 +73,7 @@ async def test_a_removed_video_is_nowhere_and_counts_no_more(trouble: Trouble) -
     assert f"seed `{video.seed}`" in made.text
     assert "self-made certificate" in made.text
     [attached] = made.message.attachments
-    provenance = read_card((await trouble.community.fetch(attached["url"])).text)
+    provenance = read_card((await trouble.community.fetch(attached)).text)
     assert (provenance["prompt"], provenance["file"]["sha256"]) == (video.prompt, video.sha256)
     assert video.prompt in await trouble.ben.complete("provenance", "video", "OFFENCE number")
 
