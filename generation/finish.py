@@ -62,7 +62,7 @@ def finish(frames: NDArray[np.uint8], job: Json, *, model: Model, revision: str,
     card = {
         "format": provenance.FORMAT,
         "ai_generated": True,
-        "prompt": job["prompt"],
+        "prompt": job["prompt"].encode("utf-8", "replace").decode(),  # half characters can be in no file
         "seed": int(job["seed"]),
         "model": {
             "id": model.id,

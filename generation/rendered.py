@@ -60,7 +60,13 @@ def finished_result(video: Path, job: RenderJob, revision: str | None) -> Json |
     except (OSError, ValueError, KeyError, TypeError):
         return None
     paths = {"video_path": str(video), "poster_path": str(video.with_suffix(".jpg"))}
-    return {**result, **paths} if same and whole else None
+    return _with_prompt({**result, **paths}, job.prompt) if same and whole else None
+
+
+def _with_prompt(result: Json, prompt: str | None) -> Json:
+    """The result with this prompt on its card; None takes it from there."""
+    card = result.get("provenance")
+    return {**result, "provenance": {**card, "prompt": prompt}} if isinstance(card, dict) else result
 
 
 def remember_result(video: Path, job: RenderJob, result: Json) -> None:
@@ -69,7 +75,7 @@ def remember_result(video: Path, job: RenderJob, result: Json) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump({"job": _job_hash(job), "result": result}, file)
+            json.dump({"job": _job_hash(job), "result": _with_prompt(result, None)}, file)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)

@@ -180,9 +180,11 @@ def test_only_the_same_job_finds_its_finished_file(tmp_path: Path) -> None:
     video = tmp_path / "42.mp4"
     video.write_bytes(b"video")
     video.with_suffix(".jpg").write_bytes(b"poster")
-    result = {"outcome": "done", "sha256": sha256_of(video), "model_revision": "r1"}
+    card = {"prompt": JOB.prompt, "seed": JOB.seed}
+    result = {"outcome": "done", "sha256": sha256_of(video), "model_revision": "r1", "provenance": card}
     remember_result(video, JOB, result)
     assert (finished_result(video, JOB, "r1") or {})["sha256"] == result["sha256"]
+    assert (finished_result(video, JOB, "r1") or {})["provenance"] == card
     assert "red circle" not in video.with_suffix(".json").read_text()
     assert finished_result(video, RenderJob("42", "a blue circle", 7, "quick"), "r1") is None
     assert finished_result(video, RenderJob("42", "a red circle", 8, "quick"), "r1") is None
@@ -214,7 +216,9 @@ async def test_a_job_is_rendered_once_and_cancelled_when_unwanted(worker: Worker
     assert Path(first["video_path"]).stat().st_mtime_ns == written
     Path(first["video_path"]).write_bytes(b"damaged")
     assert told.eta_s is None  # a first render here: how long it takes to decode and encode is not known
-    assert (await worker.render(JOB.to_json()))["sha256"] == first["sha256"]
+    again = await worker.render(JOB.to_json())
+    assert again["provenance"]["frames_sha256"] == first["provenance"]["frames_sha256"]
+    assert sha256_of(Path(again["video_path"])) == again["sha256"] != first["sha256"]  # signed anew
     async with database.connect() as connection:
         told = (await connection.execute(select(render_progress))).one()
     assert 0 < told.eta_s < 60
