@@ -143,7 +143,8 @@ def _write_fitting(
     width, height = int(frames.shape[2]), int(frames.shape[1])
     crf = float(CRF)
     while True:
-        slope, before = 1 / 6, None  # halvings a step of CRF: usually about this, and then as it was measured
+        slope = 1 / 6  # halvings a step of CRF: usually about this, and then as it was measured
+        before: tuple[float, float] | None = None
         for _ in range(TRIES):
             _write_video(frames, fps, path, (width, height), crf, tags)
             too_much = path.stat().st_size / max(1, fit.room) if fit is not None else 0.0

@@ -130,11 +130,11 @@ async def rendered(database: AsyncEngine, video_id: str, result: RenderResult) -
     Also of a video whose first file was lost on the way to the host: the new one has another signature and hash.
     """
     other = or_(videos.c.sha256.is_(None), videos.c.sha256 != result.sha256)
-    under_way = videos.c.status.in_(("queued", "rendering")) | (videos.c.status.in_(("uploading", "hosting")) & other)
+    open_to_it = videos.c.status.in_(("queued", "rendering")) | (videos.c.status.in_(("uploading", "hosting")) & other)
     async with database.begin() as connection:
         changed = await connection.execute(
             update(videos)
-            .where(videos.c.id == video_id, under_way)
+            .where(videos.c.id == video_id, open_to_it)
             .values(
                 status="uploading",
                 video_path=result.video_path,
