@@ -96,6 +96,16 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument("--json", action="store_true", help="print it as JSON")
     models.set_defaults(command=_models)
 
+    again = commands.add_parser(
+        "rerender",
+        help="render a video again from its provenance card, and compare the frames",
+        description="Renders what the card says with the local model of that name, at that revision. Exits with 0 "
+        "when the frames are the same, bit by bit, and with 1 when they are not.",
+    )
+    again.add_argument("card", type=Path, help="the JSON file that /provenance gave")
+    again.add_argument("--out", type=Path, metavar="FILE", help="keep the new video there (an mp4)")
+    again.set_defaults(command=_rerender)
+
     migrate = commands.add_parser("migrate", help="create or upgrade the database (run and worker do it too)")
     migrate.set_defaults(command=_migrate)
 
@@ -225,6 +235,9 @@ def _worker(arguments: argparse.Namespace) -> int:
         model_class=settings.model_class,
         model_id=settings.model_id,
         models_file=settings.models_file,
+        certificate=settings.c2pa_cert,
+        certificate_key=settings.c2pa_key,
+        label_frames=settings.label_frames,
     )
     address = (settings.metrics_host, settings.metrics_port)
     for name in [name for name in os.environ if name.startswith("FLOCK_")]:
@@ -276,6 +289,15 @@ def _models(arguments: argparse.Namespace) -> int:
     settings = settings_module.load()
     sys.stdout.write(list_models(settings, families=arguments.families, as_json=arguments.json))
     return 0
+
+
+def _rerender(arguments: argparse.Namespace) -> int:
+    settings = settings_module.load("worker")
+    from bot.model_commands import rerender_card
+
+    same, text = rerender_card(settings, arguments.card, arguments.out)
+    sys.stdout.write(text)
+    return 0 if same else 1
 
 
 def _migrate(_arguments: argparse.Namespace) -> int:

@@ -266,6 +266,47 @@ def _receipt_line(video: Video, receipt: VoteReceipt, ledger: PublicLedger) -> s
     return f"{choice.emoji} **{_title(video)}**: {_WORDS[choice]}\n-# {where}"
 
 
+def provenance_card(video: Video, file_url: str) -> ui.LayoutView:
+    """`/provenance`: how a video was made, with its card as a file. What it says came from a worker: all is quoted."""
+    card = video.provenance or {}
+    model, settings, signer = (_part(card, name) for name in ("model", "settings", "signed_by"))
+    adapters = model.get("adapters")
+    lines = [
+        f"Model **{quote(str(model.get('id')), 80)}** at `{_plain(model.get('revision'), 40)}`, "
+        f"seed `{_plain(card.get('seed'), 20)}`",
+        f"{_plain(settings.get('frames'), 10)} frames of {_plain(settings.get('width'), 10)} × "
+        f"{_plain(settings.get('height'), 10)}, {_plain(settings.get('steps'), 10)} steps",
+    ]
+    lines += [
+        f"Adapter {quote(str(adapter.get('source')), 80)} at `{_plain(adapter.get('revision'), 40)}`"
+        for adapter in (adapters if isinstance(adapters, list) else [])[:5]
+        if isinstance(adapter, dict)
+    ]
+    if signer.get("kind") == "operator":
+        lines.append(f"Signed (C2PA) by {quote(str(signer.get('name')), 80)}")
+    elif signer:
+        lines.append("Signed (C2PA) with a self-made certificate: it shows changes, but nobody vouches for the signer")
+    else:
+        lines.append("Not signed")
+    lines.append(f"File: SHA-256 `{_plain(video.sha256, 64)}`")
+    return view_of(
+        ui.TextDisplay(f"### {AI_LABEL}: {quote(video.prompt, 200)}"),
+        ui.TextDisplay("\n".join(lines)),
+        ui.File(file_url),
+        ui.TextDisplay("-# Whoever has the model renders it again with `flock rerender` and this card."),
+    )
+
+
+def _part(card: dict[str, Any], name: str) -> dict[str, Any]:
+    part = card.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _plain(value: object, most: int) -> str:
+    """A value for code marks: letters, digits and what stands between them."""
+    return re.sub(r"[^\w.:@/+-]", "", str(value))[:most]
+
+
 def my_videos(videos: Sequence[Video]) -> ui.LayoutView:
     """`/videos`: a member's videos, with a button to cancel those on their way."""
     if not videos:

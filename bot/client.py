@@ -14,6 +14,7 @@ from yarl import URL
 
 from bot.cogs.answers import answer_error
 from bot.cogs.prompts import Prompts
+from bot.cogs.provenance import Provenance
 from bot.cogs.receipts import Receipts
 from bot.cogs.removal import Removal
 from bot.cogs.rounds import Rounds, Setup
@@ -76,7 +77,7 @@ class Client(commands.AutoShardedBot):
 
     async def setup_hook(self) -> None:
         self.add_dynamic_items(VideoButton, PasteButton)
-        for cog in (Prompts, Voting, Rounds, Setup, Standings, Receipts, Removal, Wallets):
+        for cog in (Prompts, Voting, Rounds, Setup, Standings, Receipts, Provenance, Removal, Wallets):
             await self.add_cog(cog(self.app))
         await self.tree.sync()
         await self.app.open()

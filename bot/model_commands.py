@@ -1,8 +1,10 @@
-"""`flock models`: what a worker could render with, as text or as JSON."""
+"""`flock models` and `flock rerender`: what a worker could render with, and a video once more from its card."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 from bot.domain.errors import OperatorError
@@ -10,6 +12,9 @@ from bot.settings import Settings
 from generation.catalogue import describe, describe_family, rule_of
 from generation.models import load_models
 from generation.presets import known_families
+from generation.provenance import MOST_BYTES, read_card
+from generation.rerender import rerender
+from generation.supervise import RenderError
 
 Json = dict[str, Any]
 
@@ -29,6 +34,25 @@ def list_models(settings: Settings, *, families: bool, as_json: bool) -> str:
     if as_json:
         return json.dumps({"models": entries}, indent=2) + "\n"
     return "".join(_model(entry) for entry in entries)
+
+
+def rerender_card(settings: Settings, path: Path, out: Path | None) -> tuple[bool, str]:
+    """Whether the frames of a card's video are the same here, and the lines that say so. Raises OperatorError."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise OperatorError(f"{path} is too large for a provenance card.")
+        card = read_card(path.read_text(encoding="utf-8"))
+        found = asyncio.run(rerender(card, settings.data_dir.resolve(), settings.models_file, out=out))
+    except OSError as error:
+        raise OperatorError(f"{error.filename or path}: {error.strerror}.") from error
+    except (ValueError, RenderError) as error:  # of card or model: sentences both
+        raise OperatorError(str(error)) from error
+    verdict = "The frames are the same, bit by bit." if found["same"] else "The frames are not the same."
+    lines = [verdict, f"  here      {found['frames_sha256']}", f"  the card  {found['card_frames_sha256']}"]
+    lines += [f"  note      {sentence}" for sentence in found["differs"]]
+    if out is not None:
+        lines.append(f"  video     {out}")
+    return bool(found["same"]), "\n".join(lines) + "\n"
 
 
 def _model(entry: Json) -> str:

@@ -161,6 +161,13 @@ class Settings(BaseSettings):
     model_id: str = Field("tiny", description="The model that answers prompts; `tiny` is made locally.")
     model_class: str = Field("tiny", description="The class of models that this worker serves: its queue.")
     models_file: Path | None = Field(None, description="A file with more models (see docs/models.md). OPTIONAL.")
+    c2pa_cert: Path | None = Field(
+        None,
+        description="The certificate chain (PEM) that the worker signs videos with, by C2PA; without one it makes its "
+        "own (see docs/provenance.md). OPTIONAL.",
+    )
+    c2pa_key: Path | None = Field(None, description="That certificate's key (PEM, mode 0600). OPTIONAL.")
+    label_frames: bool = Field(False, description='Whether "AI-generated" is written into the pictures themselves.')
 
     # --- what members may do
     prompts_a_round: int = Field(5, ge=1, description="How many prompts a member has in a round.")

@@ -38,6 +38,7 @@ class RenderJob:
     prompt: str
     seed: int
     model_id: str
+    fit_bytes: int | None = None  # the most that the mp4 may have; None: as large as it comes, as older bots ask
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types, for the durable engine."""
@@ -49,6 +50,8 @@ class RenderJob:
         job = cls(**data)
         if not re.fullmatch(r"[0-9]{1,20}", job.video_id):
             raise ValueError("A video id is a Discord interaction id.")
+        if job.fit_bytes is not None and (not isinstance(job.fit_bytes, int) or job.fit_bytes < 1):
+            raise ValueError("The limit of a file is a number of bytes.")
         return job
 
 
@@ -68,6 +71,7 @@ class RenderResult:
     model_id: str
     model_revision: str
     machine: str
+    provenance: dict[str, Any] | None = None  # its card, see docs/provenance.md; None from older workers
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types, for the durable engine."""

@@ -25,12 +25,12 @@ import unicodedata
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, TextIO
 
+from generation.certificates import CertificateError
 from generation.denoise import NoPictureError, denoise, peak_memory
 from generation.embeddings import PromptCache
-from generation.encode import encode
+from generation.finish import finish
 from generation.loading import Loaded, load
 from generation.memory import NoPipelineError
 from generation.models import Model
@@ -122,14 +122,13 @@ class Renderer:
         prompt_known = prompts.hits > read_before
         measured["step"] = measured["denoising"] / max(1, steps.done)
 
-        def finish() -> Json:
+        def complete() -> Json:
             self._go_on(number)
             since = time.monotonic()
-            paths = Path(job["video_path"]), Path(job["poster_path"])
-            encoded = encode(frames, preset.fps, *paths, upscale=preset.upscale)
+            made = finish(frames, job, model=model, revision=loaded.revision, preset=preset, device=loaded.device)
             measured["encoding"] = time.monotonic() - since
             return {
-                **asdict(encoded),
+                **made,
                 "seconds": round(time.monotonic() - begun, 3),
                 "model_id": model.id,
                 "model_revision": loaded.revision,
@@ -141,7 +140,7 @@ class Renderer:
                 },
             }
 
-        return finish
+        return complete
 
     def _say_encoding(self, number: int) -> None:
         self.say(number, tick={"phase": "encoding", "step": 0, "steps": 1})
@@ -207,6 +206,8 @@ def _meaning(error: Exception, *, loading: bool) -> tuple[str, str]:
         return "out_of_memory", f"The worker ran out of memory {doing}."
     if loading:
         return "load", f"The model could not be loaded ({name}); the worker's log says why."
+    if isinstance(error, CertificateError):  # the log has the reason, and another child would not help
+        return "bad_input", "The worker could not sign the video, and unsigned it posts none; its operator must help."
     if isinstance(error, NoPictureError):
         return "crash", "The model made no picture of this prompt (its numbers overflowed)."
     if isinstance(error, ValueError | TypeError):

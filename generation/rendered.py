@@ -54,11 +54,19 @@ def finished_result(video: Path, job: RenderJob, revision: str | None) -> Json |
         sidecar = json.loads(video.with_suffix(".json").read_text())
         result: Json = sidecar["result"]
         same = sidecar["job"] == _job_hash(job) and result["model_revision"] == revision
+        # One that was made for a roomier place is made again; one that could not be smaller is tried once more.
+        same = same and (job.fit_bytes is None or int(result["size_bytes"]) <= job.fit_bytes)
         whole = video.with_suffix(".jpg").is_file() and result["sha256"] == sha256_of(video)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     paths = {"video_path": str(video), "poster_path": str(video.with_suffix(".jpg"))}
-    return {**result, **paths} if same and whole else None
+    return _with_prompt({**result, **paths}, job.prompt) if same and whole else None
+
+
+def _with_prompt(result: Json, prompt: str | None) -> Json:
+    """The result with this prompt on its card; None takes it from there."""
+    card = result.get("provenance")
+    return {**result, "provenance": {**card, "prompt": prompt}} if isinstance(card, dict) else result
 
 
 def remember_result(video: Path, job: RenderJob, result: Json) -> None:
@@ -67,7 +75,7 @@ def remember_result(video: Path, job: RenderJob, result: Json) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump({"job": _job_hash(job), "result": result}, file)
+            json.dump({"job": _job_hash(job), "result": _with_prompt(result, None)}, file)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)

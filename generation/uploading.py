@@ -95,11 +95,11 @@ class Uploads:
         pause = FIRST_PAUSE_S
         while True:
             try:
-                known = await self._known_url(job.asset_id)
+                known = await self._known_url(_bytes_of(job))
                 if known == COMPLETE:
                     return {"outcome": "done"}
                 await self._send_once(job, path, known)
-                await self._keep(job.asset_id, COMPLETE)
+                await self._keep(_bytes_of(job), COMPLETE)
             except (HostUnreachable, HostBusy, SQLAlchemyError) as error:
                 said = error if isinstance(error, HostError) else f"The database is away ({type(error).__name__})."
                 log.warning("The upload of video %s waits: %s", job.video_id, said)
@@ -124,7 +124,7 @@ class Uploads:
                 await self._tell(job.video_id, "uploading", sent // 1024, size // 1024 + 1, None)
 
         async def keep(url: str) -> None:
-            await self._keep(job.asset_id, url)
+            await self._keep(_bytes_of(job), url)
 
         if job.presigned is not None:
             await presigned.upload(job.presigned, path, client=self._client, sha256=job.sha256, on_progress=tell)
@@ -143,17 +143,24 @@ class Uploads:
         if copy != path:
             copy.unlink(missing_ok=True)
 
-    async def _keep(self, asset_id: str, url: str) -> None:
+    async def _keep(self, upload: str, url: str) -> None:
         async with self._database.begin() as connection:
             await connection.execute(
                 upsert_into(connection, upload_urls)
-                .values(asset_id=asset_id, url=url, created_at_ms=now_ms())
+                .values(asset_id=upload, url=url, created_at_ms=now_ms())
                 .on_conflict_do_update(index_elements=["asset_id"], set_={"url": url})
             )
 
-    async def _known_url(self, asset_id: str) -> str | None:
+    async def _known_url(self, upload: str) -> str | None:
         async with self._database.connect() as connection:
-            url: str | None = await connection.scalar(
-                select(upload_urls.c.url).where(upload_urls.c.asset_id == asset_id)
-            )
+            url: str | None = await connection.scalar(select(upload_urls.c.url).where(upload_urls.c.asset_id == upload))
         return url
+
+
+def _bytes_of(job: UploadJob) -> str:
+    """What an upload's address is kept under: the asset and the file.
+
+    A repeated render has the same frames, but its signature makes it another file: it is never sent on the heels of
+    the first one's bytes.
+    """
+    return f"{job.asset_id}:{job.sha256[:16]}"

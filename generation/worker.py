@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.announcing import announce, withdraw
+from generation.certificates import certificate_of
 from generation.check import check_model
 from generation.engine import Engine, QueueSpec
 from generation.eta import Estimate, History, kind_of
@@ -35,6 +36,7 @@ from generation.jobs import (
     gpu_queue,
     upload_queue,
 )
+from generation.manifest import room_for
 from generation.models import choose, known_revision, load_models
 from generation.rendered import finished_result, machine_name, remember_result
 from generation.supervise import OnTick, RenderChild, RenderError
@@ -61,6 +63,9 @@ class WorkerConfig:
     model_id: str = "tiny"
     models_file: Path | None = None
     hang_s: float = 300.0
+    certificate: Path | None = None  # the operator's chain, PEM; None: a self-made one
+    certificate_key: Path | None = None
+    label_frames: bool = False
 
     def __repr__(self) -> str:
         return f"WorkerConfig({self.model_class}/{self.model_id})"  # a database URL may carry a password
@@ -82,6 +87,16 @@ class Worker:
         self.database = database
         self.machine = machine_name(self.data_dir)
         self.model_class = config.model_class
+        self.certificate = certificate_of(self.data_dir, config.certificate, config.certificate_key)
+        room_for(self.certificate)  # a certificate that cannot sign is found now, not with a member's video
+        self._finishing: Json = {
+            "label_frames": config.label_frames,
+            "certificate": {
+                "data_dir": str(self.data_dir),
+                "chain": None if config.certificate is None else str(config.certificate.resolve()),
+                "key": None if config.certificate_key is None else str(config.certificate_key.resolve()),
+            },
+        }
         self.child = RenderChild(self.model, hang_s=config.hang_s)
         self._announced: Json | None = None
         self.client = httpx.AsyncClient(timeout=tus.TIMEOUT)
@@ -175,6 +190,8 @@ class Worker:
             "seed": job.seed,
             "video_path": str(video),
             "poster_path": str(video.with_suffix(".jpg")),
+            "fit_bytes": job.fit_bytes,
+            **self._finishing,
         }
         tell = await self._teller(job.video_id)
         try:
@@ -338,6 +355,9 @@ async def _first(work: Coroutine[Any, Any, Any], stop: asyncio.Event) -> bool:
 def _introduce(worker: Worker) -> None:
     loaded = worker.child.loaded or {}
     log.info("Model %s at %s is loaded.", loaded.get("model_id"), str(loaded.get("revision"))[:12])
+    signer = worker.certificate
+    vouched = "self-made, vouched for by nobody" if signer.kind == "self-made" else "the operator's"
+    log.info("Videos are signed with the certificate %s (%s).", signer.name, vouched)
     for sentence in loaded.get("said", []):
         log.info("%s", sentence)
 

@@ -99,6 +99,7 @@ videos = Table(
     Column("height", Integer),
     Column("fps", Float),
     Column("frames", Integer),
+    Column("provenance", JSON(none_as_null=True)),  # its card, see docs/provenance.md
     # where it is hosted
     Column("asset_id", Text),
     Column("playback_id", Text),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -28,9 +30,22 @@ BUSY = (
 )
 
 
+@dataclass(frozen=True)
+class Reply:
+    """An answer with a file; `view` shows it as attachment://NAME."""
+
+    view: ui.LayoutView
+    name: str
+    data: bytes
+
+    def file(self) -> discord.File:
+        """Anew for each attempt: what was sent once is read to its end."""
+        return discord.File(io.BytesIO(self.data), filename=self.name)
+
+
 async def answer(
     interaction: discord.Interaction[Any],
-    work: Coroutine[Any, Any, ui.LayoutView],
+    work: Coroutine[Any, Any, ui.LayoutView | Reply],
     *,
     ephemeral: bool = True,
 ) -> None:
@@ -40,11 +55,13 @@ async def answer(
         done, _ = await asyncio.wait({task}, timeout=PATIENCE_S)
         if not done:
             await insist(lambda: interaction.response.defer(ephemeral=ephemeral, thinking=True))
-        view = await task
-        if not done or interaction.response.is_done():
-            await insist(lambda: interaction.followup.send(view=view, ephemeral=ephemeral))
+        reply = await task
+        late = not done or interaction.response.is_done()
+        send: Callable[..., Awaitable[Any]] = interaction.followup.send if late else interaction.response.send_message
+        if isinstance(reply, Reply):
+            await insist(lambda: send(view=reply.view, file=reply.file(), ephemeral=ephemeral))
         else:
-            await insist(lambda: interaction.response.send_message(view=view, ephemeral=ephemeral))
+            await insist(lambda: send(view=reply, ephemeral=ephemeral))
     except Exception as error:
         task.cancel()
         await answer_error(interaction, error)

@@ -13,6 +13,7 @@ MemberError                     always ephemeral: what happened, what to do next
 ├── TooManyWaitingError
 ├── TooManyPromptsError
 ├── VideoUnknownError
+├── NoProvenanceError
 ├── VideoNotYoursError
 ├── VideoOverError
 ├── RemovalTooEarlyError
@@ -101,6 +102,10 @@ class TooManyPromptsError(MemberError):
 
 class VideoUnknownError(MemberError):
     """That video is not there any more. `/videos` lists yours, `/standings` those of the round."""
+
+
+class NoProvenanceError(MemberError):
+    """That video has no provenance card: it was made before this server's FLock wrote them."""
 
 
 class VideoNotYoursError(MemberError):

@@ -51,6 +51,7 @@ class Video:
     message_id: int | None
     chain_key: str
     chain_id: int | None
+    provenance: dict[str, Any] | None = None
 
     @classmethod
     def from_row(cls, row: Any) -> Self:

@@ -188,7 +188,14 @@ class VideoLife:
 
     async def _render_job(self, video_id: str) -> Json:
         video = await self._video(video_id)
-        job = RenderJob(video_id=video.id, prompt=video.prompt, seed=video.seed, model_id=video.model_id)
+        guild = self.app.client.get_guild(video.guild_id)
+        job = RenderJob(
+            video_id=video.id,
+            prompt=video.prompt,
+            seed=video.seed,
+            model_id=video.model_id,
+            fit_bytes=None if guild is None else int(guild.filesize_limit),
+        )
         return {"job": job.to_json(), "member_id": video.member_id}
 
     async def _cancelled(self, video_id: str) -> bool:

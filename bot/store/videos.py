@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import case, func, insert, select, update
+from sqlalchemy import case, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.policy import Quota
@@ -16,6 +17,7 @@ from bot.domain.votes import Choice, Tally
 from contracts import outbox
 from generation.announcing import is_served
 from generation.jobs import Progress, RenderResult
+from generation.provenance import MOST_BYTES
 from migrations.database import now_ms
 from migrations.schema import render_progress, render_timings, rounds, videos, votes
 
@@ -125,11 +127,16 @@ async def begin_hosting(database: AsyncEngine, video_id: str) -> None:
 
 
 async def rendered(database: AsyncEngine, video_id: str, result: RenderResult) -> None:
-    """Records what was rendered, and how long it took."""
+    """Records what was rendered, and how long it took.
+
+    Also of a video whose first file was lost on the way to the host: the new one has another signature and hash.
+    """
+    other = or_(videos.c.sha256.is_(None), videos.c.sha256 != result.sha256)
+    open_to_it = videos.c.status.in_(("queued", "rendering")) | (videos.c.status.in_(("uploading", "hosting")) & other)
     async with database.begin() as connection:
         changed = await connection.execute(
             update(videos)
-            .where(videos.c.id == video_id, videos.c.status.in_(("queued", "rendering")))
+            .where(videos.c.id == video_id, open_to_it)
             .values(
                 status="uploading",
                 video_path=result.video_path,
@@ -141,12 +148,19 @@ async def rendered(database: AsyncEngine, video_id: str, result: RenderResult) -
                 fps=result.fps,
                 frames=result.frames,
                 model_revision=result.model_revision,
+                provenance=_card(result),
             )
         )
         if changed.rowcount:
             await connection.execute(
                 insert(render_timings).values(model_id=result.model_id, seconds=result.seconds, finished_at_ms=now_ms())
             )
+
+
+def _card(result: RenderResult) -> dict[str, Any] | None:
+    """The provenance card, if a worker gave one that can be shown."""
+    card = result.provenance
+    return card if isinstance(card, dict) and len(json.dumps(card)) <= MOST_BYTES else None
 
 
 async def publish(database: AsyncEngine, video_id: str, *, thread_id: int, message_id: int) -> bool:
@@ -235,6 +249,16 @@ async def latest(database: AsyncEngine, guild_id: int, typed: str, most: int) ->
     """A guild's videos that a moderator may want to take away, the newest first, by a part of their prompts."""
     wanted = videos.c.status.in_((*UNDER_WAY, "published"))
     query = select(videos).where(videos.c.guild_id == guild_id, wanted)
+    if typed:
+        query = query.where(videos.c.prompt.icontains(typed, autoescape=True))
+    async with database.connect() as connection:
+        rows = await connection.execute(query.order_by(videos.c.created_at_ms.desc()).limit(most))
+        return [Video.from_row(row) for row in rows]
+
+
+async def posted(database: AsyncEngine, guild_id: int, typed: str, most: int) -> Sequence[Video]:
+    """A guild's posted videos, the newest first, by a part of their prompts."""
+    query = select(videos).where(videos.c.guild_id == guild_id, videos.c.status == "published")
     if typed:
         query = query.where(videos.c.prompt.icontains(typed, autoescape=True))
     async with database.connect() as connection:

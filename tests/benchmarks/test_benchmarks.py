@@ -23,6 +23,8 @@ NAMES = {
     "vote_acks_per_s_busy",
     "vote_ack_p99_ms_busy",
     "worker_overhead",
+    "encode_s",
+    "encode_vs_bare",
     "pipeline_overlap",
     "upload_resume_ok",
 }

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from generation.encode import best_frame, encode
+from generation.encode import Fit, best_frame, encode
 
 
 def clip(frames: int = 12, height: int = 64, width: int = 96) -> NDArray[np.uint8]:
@@ -90,6 +90,79 @@ def test_the_same_frames_give_the_same_file(tmp_path: Path) -> None:
     first = encode(clip(), 8, tmp_path / "a.mp4", tmp_path / "a.jpg")
     assert encode(clip(), 8, tmp_path / "b.mp4", tmp_path / "b.jpg").sha256 == first.sha256
     assert encode(clip()[:-1], 8, tmp_path / "c.mp4", tmp_path / "c.jpg").sha256 != first.sha256
+
+
+def test_key_frames_come_at_fixed_distances(tmp_path: Path) -> None:
+    """A cut in the pictures makes no key frame, and each one stands alone (IDR): segments can begin at every one."""
+    pictures = clip(40)
+    pictures[11:] = 255 - pictures[11:]
+    encode(pictures, 8, tmp_path / "a.mp4", tmp_path / "a.jpg")
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    keys = [packet for packet in packets if packet.is_keyframe]
+    assert [int(packet.pts * packet.time_base * 8) for packet in keys] == [0, 16, 32]
+    assert all(5 in nal_types(bytes(packet)) for packet in keys)
+    assert not any(5 in nal_types(bytes(packet)) for packet in packets if not packet.is_keyframe)
+
+
+def nal_types(packet: bytes) -> list[int]:
+    """The kinds of NAL units in a packet of an mp4, which have their length before them (ITU-T H.264, table 7-1)."""
+    at, kinds = 0, []
+    while at < len(packet):
+        kinds.append(packet[at + 4] & 31)
+        at += 4 + int.from_bytes(packet[at : at + 4], "big")
+    return kinds
+
+
+def test_a_file_that_must_fit_does(tmp_path: Path) -> None:
+    """Noise is made coarser, then smaller, until it fits with room for its seal; without a limit it is left alone."""
+    noise = np.random.default_rng(1).integers(0, 255, (9, 96, 128, 3), np.uint8)
+    whole = encode(noise, 8, tmp_path / "a.mp4", tmp_path / "a.jpg")
+    assert whole.size_bytes > 60_000
+    coarser = encode(noise, 8, tmp_path / "b.mp4", tmp_path / "b.jpg", fit=Fit(whole.size_bytes // 2, reserved=1000))
+    assert coarser.size_bytes <= whole.size_bytes // 2 - 1000
+    assert (coarser.width, coarser.height) == (128, 96)
+    smaller = encode(noise, 8, tmp_path / "c.mp4", tmp_path / "c.jpg", fit=Fit(9_000))
+    assert smaller.size_bytes <= 9_000
+    assert (smaller.width, smaller.height) < (128, 96)
+    with av.open(str(tmp_path / "c.mp4")) as container:
+        frames = list(container.decode(video=0))
+    assert len(frames) == 9
+    assert (frames[0].width, frames[0].height) == (smaller.width, smaller.height)
+    roomy = encode(noise, 8, tmp_path / "d.mp4", tmp_path / "d.jpg", fit=Fit(whole.size_bytes))
+    assert roomy.sha256 == whole.sha256
+    impossible = encode(noise, 8, tmp_path / "e.mp4", tmp_path / "e.jpg", fit=Fit(100))
+    assert 100 < impossible.size_bytes < smaller.size_bytes
+
+
+def test_tags_and_seal(tmp_path: Path) -> None:
+    """The container carries its tags; what the seal adds is part of the file's hash; a seal that fails leaves none."""
+
+    def seal(draft: Path) -> None:
+        draft.write_bytes(draft.read_bytes() + b"\0\0\0\x0cfreeseal")
+
+    sealed = encode(clip(), 8, tmp_path / "a.mp4", tmp_path / "a.jpg", tags={"comment": "AI-generated"}, seal=seal)
+    assert sealed.sha256 == hashlib.sha256((tmp_path / "a.mp4").read_bytes()).hexdigest()
+    assert (tmp_path / "a.mp4").read_bytes().endswith(b"seal")
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert container.metadata["comment"] == "AI-generated"
+
+    def fail(_draft: Path) -> None:
+        raise ValueError("no seal")
+
+    with pytest.raises(ValueError, match="no seal"):
+        encode(clip(), 8, tmp_path / "b.mp4", tmp_path / "b.jpg", seal=fail)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "a.mp4"]
+
+
+@pytest.mark.parametrize("blank", [0, 255, 128])
+def test_blank_frames_are_no_posters(blank: int) -> None:
+    """Neither black nor white nor grey, nor a few dots on black, where one frame shows something."""
+    pictures = np.full((9, 64, 96, 3), blank, np.uint8)
+    pictures[5, 3, 3] = 255
+    pictures[7] = np.linspace(60, 140, 96, dtype=np.uint8)[None, :, None]
+    assert best_frame(pictures) == 7
+    assert best_frame(np.full((9, 64, 96, 3), blank, np.uint8)) == 4
 
 
 @pytest.mark.parametrize("shape", [(0, 32, 32, 3), (4, 32, 32, 4), (32, 32, 3)], ids=str)

@@ -115,6 +115,10 @@ async def upload_job(worker: Worker, livepeer: LivepeerHost) -> UploadJob:
     return UploadJob("42", ticket.asset_id, ticket.tus_endpoint, *file_of(worker))
 
 
+def kept_under(job: UploadJob) -> str:
+    return f"{job.asset_id}:{job.sha256[:16]}"
+
+
 async def url_of(database: AsyncEngine, asset_id: str) -> str | None:
     async with database.connect() as connection:
         url: str | None = await connection.scalar(select(upload_urls.c.url).where(upload_urls.c.asset_id == asset_id))
@@ -178,9 +182,11 @@ def test_only_the_same_job_finds_its_finished_file(tmp_path: Path) -> None:
     video = tmp_path / "42.mp4"
     video.write_bytes(b"video")
     video.with_suffix(".jpg").write_bytes(b"poster")
-    result = {"outcome": "done", "sha256": sha256_of(video), "model_revision": "r1"}
+    card = {"prompt": JOB.prompt, "seed": JOB.seed}
+    result = {"outcome": "done", "sha256": sha256_of(video), "model_revision": "r1", "provenance": card}
     remember_result(video, JOB, result)
     assert (finished_result(video, JOB, "r1") or {})["sha256"] == result["sha256"]
+    assert (finished_result(video, JOB, "r1") or {})["provenance"] == card
     assert "red circle" not in video.with_suffix(".json").read_text()
     assert finished_result(video, RenderJob("42", "a blue circle", 7, "quick"), "r1") is None
     assert finished_result(video, RenderJob("42", "a red circle", 8, "quick"), "r1") is None
@@ -212,7 +218,9 @@ async def test_a_job_is_rendered_once_and_cancelled_when_unwanted(worker: Worker
     assert Path(first["video_path"]).stat().st_mtime_ns == written
     Path(first["video_path"]).write_bytes(b"damaged")
     assert told.eta_s is None  # a first render here: how long it takes to decode and encode is not known
-    assert (await worker.render(JOB.to_json()))["sha256"] == first["sha256"]
+    again = await worker.render(JOB.to_json())
+    assert again["provenance"]["frames_sha256"] == first["provenance"]["frames_sha256"]
+    assert sha256_of(Path(again["video_path"])) == again["sha256"] != first["sha256"]  # signed anew
     async with database.connect() as connection:
         told = (await connection.execute(select(render_progress))).one()
     assert 0 < told.eta_s < 60
@@ -300,7 +308,7 @@ async def test_an_upload_arrives_and_its_address_is_forgotten(
     job = await upload_job(worker, livepeer)
     assert await worker.upload(job.to_json()) == {"outcome": "done"}
     assert (await livepeer.asset(job.asset_id)).phase != "uploading"
-    assert await url_of(database, job.asset_id) == ""
+    assert await url_of(database, kept_under(job)) == ""
     assert await worker.upload(job.to_json()) == {"outcome": "done"}
     async with database.connect() as connection:
         told = (await connection.execute(select(render_progress))).one()
@@ -318,10 +326,30 @@ async def test_an_upload_goes_on_where_it_stood(
     part = {"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
     await worker.client.patch(location, headers=part, content=b"video" * 300)
     async with database.begin() as connection:
-        await connection.execute(insert(upload_urls).values(asset_id=job.asset_id, url=location, created_at_ms=0))
+        await connection.execute(insert(upload_urls).values(asset_id=kept_under(job), url=location, created_at_ms=0))
     host.faults.answers.append(Fault(500, method="POST", times=1000))
     assert await worker.upload(job.to_json()) == {"outcome": "done"}
     assert (await livepeer.asset(job.asset_id)).phase != "uploading"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_repeated_render_is_never_sent_behind_the_first_ones_bytes(
+    worker: Worker, database: AsyncEngine, livepeer: LivepeerHost, host: EmbeddedHost
+) -> None:
+    """Its signature makes it another file of the same length: the half upload of the first one is left alone."""
+    job = await upload_job(worker, livepeer)
+    headers = {"Tus-Resumable": "1.0.0", "Upload-Length": "5000"}
+    begun = await worker.client.post(job.tus_endpoint, headers=headers)
+    location = str(httpx.URL(job.tus_endpoint).join(begun.headers["location"]))
+    part = {"Tus-Resumable": "1.0.0", "Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+    await worker.client.patch(location, headers=part, content=b"video" * 300)
+    async with database.begin() as connection:
+        await connection.execute(insert(upload_urls).values(asset_id=kept_under(job), url=location, created_at_ms=0))
+    _, other = file_of(worker, b"again" * 1000)
+    assert (await worker.upload({**job.to_json(), "sha256": other})) == {"outcome": "done"}
+    left = await worker.client.head(location, headers={"Tus-Resumable": "1.0.0"})
+    assert left.headers.get("upload-offset") in {None, "1500"}
+    assert any(path.read_bytes() == b"again" * 1000 for path in host.folder.rglob("*") if path.is_file())
 
 
 async def test_an_upload_that_the_host_forgot_is_gone(
@@ -331,7 +359,7 @@ async def test_an_upload_that_the_host_forgot_is_gone(
     job = await upload_job(worker, livepeer)
     async with database.begin() as connection:
         await connection.execute(
-            insert(upload_urls).values(asset_id=job.asset_id, url=job.tus_endpoint, created_at_ms=0)
+            insert(upload_urls).values(asset_id=kept_under(job), url=job.tus_endpoint, created_at_ms=0)
         )
     host.faults.answers.append(Fault(404, method="HEAD"))
     assert (await worker.upload(job.to_json()))["outcome"] == "upload_gone"

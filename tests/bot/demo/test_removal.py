@@ -12,6 +12,7 @@ import pytest_asyncio
 from bot.demo.discord.people import CannotDoError, Message, wait_for
 from bot.domain.videos import Video
 from bot.store import rounds, videos
+from generation.provenance import read_card
 from tests.bot.demo.trouble import SETTLED_S, Trouble, open_trouble
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -67,6 +68,14 @@ async def test_a_removed_video_is_nowhere_and_counts_no_more(trouble: Trouble) -
     assert "is **up**" in (await trouble.ben.press(card, "Up")).text
     assert video.prompt in (await trouble.ben.command("standings")).text
     assert (await trouble.community.fetch(video.playback_url or "")).status_code == 200
+    made = await trouble.ben.command("provenance", video=video.id)
+    assert made.ephemeral
+    assert f"seed `{video.seed}`" in made.text
+    assert "self-made certificate" in made.text
+    [attached] = made.message.attachments
+    provenance = read_card((await trouble.community.fetch(attached)).text)
+    assert (provenance["prompt"], provenance["file"]["sha256"]) == (video.prompt, video.sha256)
+    assert video.prompt in await trouble.ben.complete("provenance", "video", "OFFENCE number")
 
     said = await trouble.mira.command("video remove", video=link_to(card, video), reason="It shows *a real person*.")
     assert said.ephemeral
@@ -80,6 +89,7 @@ async def test_a_removed_video_is_nowhere_and_counts_no_more(trouble: Trouble) -
     late = await trouble.ben.press_id(card, f"v1:down:{video.id}", forged=True)
     assert "not there any more" in late.text
     assert video.prompt not in (await trouble.ben.command("standings")).text
+    assert "not there any more" in (await trouble.ben.command("provenance", video=video.id)).text
     await deleted_at_the_host(trouble, video)
 
     async def told() -> bool | None:

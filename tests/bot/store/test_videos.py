@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot import cards
 from bot.store import rounds as rounds_store
 from bot.store import videos
+from generation.jobs import RenderResult
 from migrations.database import now_ms
 from migrations.schema import executor_leases, render_timings, rounds
 from migrations.schema import videos as table
@@ -92,3 +93,28 @@ async def test_the_estimate_is_what_renders_took_lately(database: AsyncEngine) -
                 insert(render_timings).values(model_id=model, seconds=seconds, finished_at_ms=now_ms())
             )
     assert (await videos.place(database, second, "tiny")).estimate_s == 10.0
+
+
+async def test_a_render_that_was_repeated_takes_the_first_ones_place(database: AsyncEngine) -> None:
+    """Its signature makes it another file: hash and card are the new ones, until the video is over."""
+    await ask_all(database, [("11", ANA)])
+
+    def result(sha256: str) -> RenderResult:
+        card = {"file": {"sha256": sha256}}
+        return RenderResult("v.mp4", "v.jpg", sha256, 9, 64, 64, 8.0, 5, 1.0, "tiny", "r", "m", card)
+
+    async def recorded() -> tuple[str | None, object, str, int]:
+        video = await videos.known(database, "11")
+        async with database.connect() as connection:
+            timed = len((await connection.execute(render_timings.select())).all())
+        return video.sha256, (video.provenance or {}).get("file"), video.status, timed
+
+    await videos.rendered(database, "11", result("aa"))
+    await videos.rendered(database, "11", result("aa"))  # the step was cut short and is repeated
+    assert await recorded() == ("aa", {"sha256": "aa"}, "uploading", 1)
+    await videos.begin_hosting(database, "11")
+    await videos.rendered(database, "11", result("bb"))
+    assert await recorded() == ("bb", {"sha256": "bb"}, "uploading", 2)
+    await videos.end(database, "11", "failed", "It was too late.")
+    await videos.rendered(database, "11", result("cc"))
+    assert await recorded() == ("bb", {"sha256": "bb"}, "failed", 2)
