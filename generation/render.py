@@ -24,6 +24,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
+from generation.classify import Classifier, load_classifier
 from generation.denoise import NoPictureError, denoise, peak_memory
 from generation.encode import encode
 from generation.loading import Loaded, load
@@ -59,6 +60,7 @@ class Renderer:
         self._writing = threading.Lock()
         self._model: Model | None = None
         self._loaded: Loaded | None = None
+        self._classifier: Classifier | None = None
         self.cancelled = 0  # the number of the job that was cancelled last
 
     def say(self, **line: Any) -> None:
@@ -71,12 +73,14 @@ class Renderer:
         """Loads the pipeline; what it is and how it will render."""
         self.say(tick={"phase": "loading", "step": 0, "steps": 1})
         begun = time.monotonic()
+        self._classifier = load_classifier(model.classifier) if model.classifier else None
         self._loaded, self._model = load(model), model
         loaded = self._loaded
         return {
             "model_id": model.id,
             "revision": loaded.revision,
             "preset": asdict(loaded.preset),
+            "classifier": self._classifier.identity if self._classifier else None,
             "said": loaded.said,
             "device": loaded.device,
             "settings": {name: getattr(model, name) for name in SETTINGS},
@@ -106,6 +110,7 @@ class Renderer:
         frames = denoise(loaded.pipeline, preset, steps, prompt=readable(job["prompt"]), seed=int(job["seed"]))
         self._go_on(number)
         measured = steps.seconds()
+        findings = self._classifier.look_at(frames) if self._classifier else None
         decoded = time.monotonic()
         encoded = encode(frames, preset.fps, Path(job["video_path"]), Path(job["poster_path"]), upscale=preset.upscale)
         measured |= {"encoding": time.monotonic() - decoded, "step": measured["denoising"] / max(1, steps.done)}
@@ -114,6 +119,7 @@ class Renderer:
             "seconds": round(time.monotonic() - begun, 3),
             "model_id": model.id,
             "model_revision": loaded.revision,
+            "findings": findings,
             "measured": {
                 "seconds": {name: round(value, 4) for name, value in measured.items()},
                 "steps": steps.done,
