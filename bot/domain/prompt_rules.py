@@ -15,7 +15,7 @@ from bot.domain.lookalikes import STAND_INS, bare, in_word, plain, readings, spe
 
 Action = Literal["block", "review"]
 
-MOST_WORDS = 50_000
+MOST_WORDS = 10_000
 MOST_PATTERNS = 500
 LONGEST_WORD = 100
 LONGEST_PATTERN = 1000
@@ -42,7 +42,7 @@ class Finding:
     rule: int  # its number in the file, from 1, for moderators
 
 
-@dataclass
+@dataclass(slots=True)
 class _Node:
     ways: dict[str, list[_Node]] = field(default_factory=dict)  # by every reading of the next character
     made: dict[str, _Node] = field(default_factory=dict)  # by the character as it stands in the list

@@ -20,7 +20,7 @@ from bot.domain.errors import (
 )
 from bot.domain.policy import Quota
 from bot.domain.prompt_rules import Finding
-from bot.domain.reviews import Review
+from bot.domain.reviews import Review, State
 from bot.domain.rounds import Round
 from bot.domain.videos import OVER, Video
 from bot.life.patience import patiently, step
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 WORKFLOW = "review_life"
 POLL_S = 1.0
+KEPT = 20  # of a member's blocked prompts that no moderator was asked about
 HELD = "A moderator looks at your video before it is posted."
 CLOSED = "The round closed before a moderator had looked at it."
 # A moderator's word goes beyond the member's quota: what waits is bounded, and so is what they can approve.
@@ -89,6 +90,7 @@ class ReviewLife:
             )
             if review.state == "waiting":
                 await self.begin(connection, review)
+            await reviews.forget_blocked(connection, guild_id, member.id, keep=KEPT)
         log.info("A prompt is held by rule %d (%s).", finding.rule, finding.action)
         if review.state == "blocked":
             raise PromptBlockedError(say=finding.say, review_id=review.id)
@@ -158,7 +160,7 @@ class ReviewLife:
             if approve and review.kind == "prompt":
                 round_ = await rounds.held(connection, review.round_id)
                 late = None if _open(round_) else round_
-            state = "over" if late else "approved" if approve else "rejected"
+            state: State = "over" if late else "approved" if approve else "rejected"
             if not await reviews.move(
                 connection, review_id, "waiting", state, by=by, reason=CLOSED if late else reason
             ):
@@ -221,8 +223,9 @@ class ReviewLife:
         channel = await self.app.client.channel(review.channel_id or 0)
         nonce = f"review-{review.id}"[:25]
         if review.state != "approved":
-            text = f"{review_cards.told_text(review)}\n-# Review {review.id}"
-            await post_once(channel, cards.note(text), nonce=nonce, mark=f"\n-# Review {review.id}", again=True)
+            text = f"{review_cards.told_text(review)}\n-# Review {review.id}."
+            mark = f"-# Review {review.id}."
+            await post_once(channel, cards.note(text), nonce=nonce, mark=mark, again=True)
             return
         video = await videos.known(self.app.database, review.video_id)
         round_ = await rounds.get(self.app.database, video.round_id)

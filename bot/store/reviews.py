@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.reviews import Kind, Review, State
@@ -55,6 +55,13 @@ async def move(
         update(reviews).where(reviews.c.id == review_id, reviews.c.state == before).values(**values)
     )
     return bool(changed.rowcount)
+
+
+async def forget_blocked(connection: AsyncConnection, guild_id: int, member_id: int, *, keep: int) -> None:
+    """Deletes a member's blocked prompts that no moderator was asked about, but for the latest ones."""
+    mine = (reviews.c.guild_id == guild_id, reviews.c.member_id == member_id, reviews.c.state == "blocked")
+    oldest = select(reviews.c.id).where(*mine).order_by(reviews.c.id.desc()).offset(keep).limit(1).scalar_subquery()
+    await connection.execute(delete(reviews).where(*mine, reviews.c.id <= oldest))
 
 
 async def count_waiting(connection: AsyncConnection, guild_id: int, member_id: int) -> int:
