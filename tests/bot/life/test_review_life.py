@@ -1,4 +1,4 @@
-"""What is held, asked about and decided, as it stands in the database. The whole way: tests/bot/demo/test_reviews.py."""
+"""What is held, asked about and decided, as it stands in the database. The whole way is in tests/bot/demo."""
 
 from __future__ import annotations
 
