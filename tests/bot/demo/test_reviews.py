@@ -89,7 +89,8 @@ async def test_from_a_blocked_prompt_to_a_posted_video(trouble: Trouble) -> None
     await wait_for("the bot to take the appeal", appealed, seconds=SETTLED_S)
     assert "waiting for a moderator" in (await trouble.ana.command("videos")).text
     listed = await held(trouble, "prompt", "on a hill")
-    forged = await trouble.ben.press_id(blocked.message, listed.message.button("Approve").custom_id, forged=True)
+    mine = await trouble.ben.command("videos")
+    forged = await trouble.ben.press_id(mine.message, listed.message.button("Approve").custom_id, forged=True)
     assert "Only moderators" in forged.text
     assert "on a hill" not in await public(trouble)
     assert "Approved" in (await decide(trouble, listed, "Approve", "It is a comic.")).text
