@@ -21,12 +21,14 @@ from bot.life.catching_up import CatchingUp
 from bot.life.following import Following
 from bot.life.hosting_life import HostingLife
 from bot.life.removal_life import RemovalLife
+from bot.life.review_life import ReviewLife
 from bot.life.round_life import RoundLife
 from bot.life.signing import Signing
 from bot.life.video_life import VideoLife
 from bot.metrics import Health, Metrics, Watch, database_watch, serving
 from bot.progress import ProgressBoard
 from bot.public_ledger import PublicLedger
+from bot.rules_file import open_rules
 from bot.settings import Settings
 from bot.signing_page.server import serving_signing
 from bot.store.votes import VoteWriter
@@ -56,6 +58,7 @@ class App:
         self.database = database
         self.pepper = secret(settings.voter_pepper).encode()
         self.quota = Quota(prompts_a_round=settings.prompts_a_round, waiting=settings.prompts_waiting)
+        self.prompt_rules = open_rules(settings.prompt_rules)
         self.engine = Engine(
             database,
             settings.database_url,
@@ -93,10 +96,12 @@ class App:
         self.video_life = VideoLife(self)
         self.hosting_life = HostingLife(self)
         self.removal_life = RemovalLife(self)
+        self.review_life = ReviewLife(self)
         self.round_life = RoundLife(self)
         self.video_life.register(self.engine)
         self.hosting_life.register(self.engine)
         self.removal_life.register(self.engine)
+        self.review_life.register(self.engine)
         self.round_life.register(self.engine)
         self.board = ProgressBoard(self)
         self.client = Client(self)

@@ -307,12 +307,12 @@ def _plain(value: object, most: int) -> str:
     return re.sub(r"[^\w.:@/+-]", "", str(value))[:most]
 
 
-def my_videos(videos: Sequence[Video]) -> ui.LayoutView:
-    """`/videos`: a member's videos, with a button to cancel those on their way."""
-    if not videos:
+def my_videos(videos: Sequence[Video], held: Sequence[str] = ()) -> ui.LayoutView:
+    """`/videos`: a member's videos, with a way to cancel those on their way; and prompts that were held."""
+    if not videos and not held:
         return note("You have not asked for a video yet. Try `/prompt` while a round is open.")
     icons = {"published": "✅", "failed": "⚠️", "cancelled": "🚫", "removed": "🗑️"}
-    items: list[ui.Item[Any]] = [ui.TextDisplay("### Your videos")]
+    items: list[ui.Item[Any]] = [ui.TextDisplay("### Your videos"), *(ui.TextDisplay(line) for line in held)]
     for video in videos:
         text = f"{icons.get(video.status, '⏳')} **{quote(video.prompt, 80)}**\n-# {_state(video)}"
         if video.cancellable:

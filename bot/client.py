@@ -17,6 +17,7 @@ from bot.cogs.prompts import Prompts
 from bot.cogs.provenance import Provenance
 from bot.cogs.receipts import Receipts
 from bot.cogs.removal import Removal
+from bot.cogs.review import ReviewButton, Reviews
 from bot.cogs.rounds import Rounds, Setup
 from bot.cogs.standings import Standings
 from bot.cogs.voting import VideoButton, Voting
@@ -76,8 +77,8 @@ class Client(commands.AutoShardedBot):
         self.connected.discard(shard_id)
 
     async def setup_hook(self) -> None:
-        self.add_dynamic_items(VideoButton, PasteButton)
-        for cog in (Prompts, Voting, Rounds, Setup, Standings, Receipts, Provenance, Removal, Wallets):
+        self.add_dynamic_items(VideoButton, PasteButton, ReviewButton)
+        for cog in (Prompts, Voting, Rounds, Setup, Standings, Receipts, Provenance, Removal, Reviews, Wallets):
             await self.add_cog(cog(self.app))
         await self.tree.sync()
         await self.app.open()

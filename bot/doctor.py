@@ -53,7 +53,7 @@ def _looks(*, worker: bool) -> list[Look]:
         return [*machine.LOOKS, *database.LOOKS, *on_worker.LOOKS]
     from bot.checks import discord, services
 
-    return [*machine.LOOKS, *database.BOT_LOOKS, *discord.LOOKS, *services.LOOKS]
+    return [*machine.LOOKS, *machine.BOT_LOOKS, *database.BOT_LOOKS, *discord.LOOKS, *services.LOOKS]
 
 
 def _settings_problems(error: SettingsError) -> list[Check]:

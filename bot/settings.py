@@ -172,6 +172,11 @@ class Settings(BaseSettings):
     # --- what members may do
     prompts_a_round: int = Field(5, ge=1, description="How many prompts a member has in a round.")
     prompts_waiting: int = Field(3, ge=1, description="How many of a member's videos may be on their way at a time.")
+    prompt_rules: Path | None = Field(
+        None,
+        description="A file with words and patterns that prompts may not have, or that a moderator looks at "
+        "(see docs/safety.md). OPTIONAL.",
+    )
 
     # --- operation
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much is logged.")

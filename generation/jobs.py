@@ -72,10 +72,12 @@ class RenderResult:
     model_revision: str
     machine: str
     provenance: dict[str, Any] | None = None  # its card, see docs/provenance.md; None from older workers
+    findings: dict[str, Any] | None = None  # of the operator's classifier, where there is one: see classify.py
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON types, for the durable engine."""
-        return {"outcome": "done", **asdict(self)}
+        """Plain JSON types, for the durable engine; without findings as a bot of an earlier release knows it."""
+        found = {"outcome": "done", **asdict(self)}
+        return found if self.findings is not None else {k: v for k, v in found.items() if k != "findings"}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 OFFLOADS = ("none", "model", "group", "sequential")
 QUANTISATIONS = ("torchao-int8", "torchao-float8", "bitsandbytes-int8", "bitsandbytes-nf4", "quanto-int8")
 MOST_GPUS = 64
+MOST_CLASSIFIED = 64  # frames of a video
 
 # What of a preset a model may change for itself.
 LOOKS = {*WHOLE, *FLAGS, "guidance", "negative_prompt", "shift", "scheduler", "scheduler_options", "arguments"}
@@ -41,6 +42,7 @@ PLACE = {
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,2})?")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
 
 
@@ -86,6 +88,29 @@ def read_model(model_id: str, table: Any) -> dict[str, Any]:
     parts = _is(where, "components", table.get("components", {}), dict, "a table of components")
     read["components"] = {name: _component(f"{where}, component {name}", part) for name, part in parts.items()}
     return read
+
+
+def read_classifier(table: Any) -> dict[str, Any]:
+    """The checked `[classifier]` that looks at every video of this worker. Raises ModelError."""
+    where = "The classifier"
+    table = _is(where, "it", table, dict, "a table [classifier]")
+    _known(where, table, {"source", "revision", "labels", "frames", "device"})
+    source = _is(where, "source", table.get("source"), str, "a repository id or a folder")
+    labels = _is(where, "labels", table.get("labels"), dict, "a table of labels with the score each flags from")
+    for label, score in labels.items():
+        if isinstance(score, bool) or not isinstance(score, int | float) or not 0 < score <= 1:
+            raise ModelError(f"{where}: labels.{label} = {score!r} is not a score above 0, at most 1.")
+    if not labels:
+        raise ModelError(f"{where} needs labels, such as labels = {{ nsfw = 0.8 }}: without any it flags nothing.")
+    frames = table.get("frames", 8)
+    if isinstance(frames, bool) or not isinstance(frames, int) or not 1 <= frames <= MOST_CLASSIFIED:
+        raise ModelError(f"{where}: frames = {frames!r} is not a number from 1 to {MOST_CLASSIFIED}.")
+    device = table.get("device", "cpu")
+    if not isinstance(device, str) or not _DEVICE.fullmatch(device):
+        raise ModelError(f"{where}: device = {device!r}; use cpu, cuda or cuda:N.")
+    revision = _pinned(where, source, table.get("revision"))
+    scores = {str(label): float(score) for label, score in labels.items()}
+    return {"source": source, "revision": revision, "labels": scores, "frames": frames, "device": device}
 
 
 def read_family_tables(tables: Any, where: str) -> Mapping[str, Family]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from generation.modelfile import TINY, ModelError, is_folder, read_family_tables, read_model
+from generation.modelfile import TINY, ModelError, is_folder, read_classifier, read_family_tables, read_model
 from generation.presets import Family, family_of, read_families
 from generation.revisions import REVISION_FILE, file_revision, folder_revision, with_parts
 
@@ -64,6 +64,7 @@ class Model:
     gated: bool = False
     families: dict[str, Any] = field(default_factory=dict)  # the operator's own, as they stand in the models file
     memory: str | None = None  # the file that remembers hashes
+    classifier: dict[str, Any] | None = None  # what looks at each video: source, revision, labels, frames, device
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -105,7 +106,8 @@ def load_models(data_dir: Path, models_file: Path | None) -> dict[str, Model]:
         data = tomllib.loads(models_file.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelError(f"The models file {models_file} cannot be read: {error}") from error
-    tables, families = data.get("models"), data.get("families", {})
+    classifier = read_classifier(data["classifier"]) if "classifier" in data else None
+    tables, families = data.get("models", {} if classifier else None), data.get("families", {})
     if not isinstance(tables, dict):
         raise ModelError(f"{models_file} needs a table [models.ID] for each model.")
     read_family_tables(families, models_file.name)
@@ -116,7 +118,7 @@ def load_models(data_dir: Path, models_file: Path | None) -> dict[str, Model]:
             read |= {"source": tiny.source, "overrides": {**tiny.overrides, **read["overrides"]}}
         memory = str(data_dir / "models" / MEMORY_FILE)
         models[model_id] = Model(model_id, embedded=embedded, families=families, memory=memory, **read)
-    return models
+    return {model_id: replace(model, classifier=classifier) for model_id, model in models.items()}
 
 
 def choose(models: dict[str, Model], model_id: str) -> Model:

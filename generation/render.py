@@ -28,6 +28,7 @@ from dataclasses import asdict
 from typing import Any, TextIO
 
 from generation.certificates import CertificateError
+from generation.classify import Classifier, load_classifier
 from generation.denoise import NoPictureError, denoise, peak_memory
 from generation.embeddings import PromptCache
 from generation.finish import finish
@@ -67,6 +68,7 @@ class Renderer:
         self._prompts: PromptCache | None = None
         self._encoding: Future[None] | None = None
         self.unwanted: set[int] = set()  # numbers of jobs
+        self._classifier: Classifier | None = None
 
     def say(self, number: int, **line: Any) -> None:
         """One line of the protocol."""
@@ -78,6 +80,7 @@ class Renderer:
         """Loads the pipeline; what it is and how it will render."""
         self.say(number, tick={"phase": "loading", "step": 0, "steps": 1})
         begun = time.monotonic()
+        self._classifier = load_classifier(model.classifier) if model.classifier else None
         self._loaded, self._model = load(model), model
         loaded = self._loaded
         self._prompts = PromptCache(loaded.pipeline)
@@ -85,6 +88,7 @@ class Renderer:
             "model_id": model.id,
             "revision": loaded.revision,
             "preset": asdict(loaded.preset),
+            "classifier": self._classifier.identity if self._classifier else None,
             "said": loaded.said,
             "device": loaded.device,
             "settings": {name: getattr(model, name) for name in SETTINGS},
@@ -121,6 +125,7 @@ class Renderer:
         measured, memory = steps.seconds(), peak_memory()
         prompt_known = prompts.hits > read_before
         measured["step"] = measured["denoising"] / max(1, steps.done)
+        findings = self._classifier.look_at(frames) if self._classifier else None
 
         def complete() -> Json:
             self._go_on(number)
@@ -132,6 +137,7 @@ class Renderer:
                 "seconds": round(time.monotonic() - begun, 3),
                 "model_id": model.id,
                 "model_revision": loaded.revision,
+                "findings": findings,
                 "measured": {
                     "seconds": {name: round(value, 4) for name, value in measured.items()},
                     "steps": steps.done,

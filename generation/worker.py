@@ -182,7 +182,7 @@ class Worker:
         video = self.data_dir / "videos" / f"{job.video_id}.mp4"
         revision = (self.child.loaded or {}).get("revision") or known_revision(self.model)
         finished = await asyncio.to_thread(finished_result, video, job, revision)
-        if finished is not None:
+        if finished is not None and self._looked_at(finished):
             return {**finished, "machine": self.machine}
         begun = time.monotonic()
         command: dict[str, Any] = {
@@ -215,6 +215,13 @@ class Worker:
         except OSError as error:  # the note only spares a repetition the work; the video is what matters
             log.warning("The note on video %s could not be written (%s).", job.video_id, error.strerror)
         return result
+
+    def _looked_at(self, finished: Json) -> bool:
+        """Whether today's classifier has looked at an earlier result, where there is one."""
+        if self.model.classifier is None:
+            return True
+        looked = (finished.get("findings") or {}).get("classifier")
+        return bool(looked == (self.child.loaded or {}).get("classifier", ""))
 
     async def _learn(self, measured: Json) -> None:
         """Keeps what this render took, for the next one's estimate."""

@@ -163,6 +163,30 @@ reports = Table(
     UniqueConstraint("video_id", "member_id"),
 )
 
+# What waits for a moderator, or did: prompts that a rule named, videos that a classifier flagged.
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),  # prompt | video
+    Column("video_id", Text, nullable=False),  # of a prompt, the id that its video gets when it is approved
+    Column("guild_id", BigInteger, nullable=False),
+    Column("round_id", RowId, ForeignKey("rounds.id"), nullable=False),
+    Column("member_id", BigInteger, nullable=False),
+    Column("member_name", Text, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("finding", Text, nullable=False),  # what was found, for moderators
+    # blocked (nobody was asked yet) -> waiting -> approved | rejected | over (nobody wants it any more)
+    Column("state", Text, nullable=False),
+    Column("channel_id", BigInteger),  # where the member asked, and is told
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("decided_by", BigInteger),
+    Column("decided_at_ms", BigInteger),
+    Column("reason", Text),
+    UniqueConstraint("kind", "video_id"),
+    Index(None, "guild_id", "state"),
+)
+
 # --------------------------------------------------------------------------- generation
 
 render_progress = Table(

@@ -12,6 +12,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from bot.checks.check import Check, Look, in_thread
+from bot.rules_file import open_rules
 from bot.settings import Settings
 
 ENV_FILE = Path(".env")
@@ -77,6 +78,15 @@ async def disk(settings: Settings) -> Sequence[Check]:
     return [Check(True, "disk", detail)]
 
 
+async def prompt_rules(settings: Settings) -> Sequence[Check]:
+    """The operator's rules for prompts can be read; without a file there are none."""
+    if settings.prompt_rules is None:
+        return [Check(True, "prompt rules", "none: prompts are not filtered (see docs/safety.md)")]
+    rules = await in_thread(lambda: open_rules(settings.prompt_rules))
+    return [Check(True, "prompt rules", f"{rules.words} words and {rules.patterns} patterns")]
+
+
+BOT_LOOKS = (Look("prompt rules", prompt_rules, "Mend the file, or leave FLOCK_PROMPT_RULES out."),)
 LOOKS = (
     Look(".env", env_file, "Look at the file's mode and owner."),
     Look("data folder", data_folder, "Check FLOCK_DATA_DIR, and that its disk answers."),

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -44,6 +45,21 @@ async def model(settings: Settings) -> Sequence[Check]:
     where = "here" if found["here"] else "fetched at the first start"
     revision = found["revision"] or "hashed when it is loaded"
     return [Check(True, "model", f"{chosen.id}: {chosen.source} at {revision}, {where}")]
+
+
+async def classifier(settings: Settings) -> Sequence[Check]:
+    """What looks at each video before it leaves the machine, if the models file names something."""
+    chosen = choose(load_models(settings.data_dir.resolve(), settings.models_file), settings.model_id).classifier
+    if chosen is None:
+        return [Check(True, "classifier", "none: nothing looks at videos before they are posted (see docs/safety.md)")]
+    source, labels = Path(chosen["source"]), ", ".join(chosen["labels"])
+    if source.is_dir() and not (source / "config.json").is_file():
+        return [
+            Check(
+                False, "classifier", f"{source} holds no transformers model", "Check [classifier] in the models file."
+            )
+        ]
+    return [Check(True, "classifier", f"{source} flags {labels}")]
 
 
 async def libraries(_settings: Settings) -> Sequence[Check]:
@@ -93,6 +109,7 @@ async def keys(settings: Settings) -> Sequence[Check]:
 
 LOOKS = (
     Look("model", model, "Check FLOCK_MODEL_ID and FLOCK_MODELS_FILE; docs/models.md says how a model is added."),
+    Look("classifier", classifier, "Check [classifier] in FLOCK_MODELS_FILE; docs/safety.md says how it is written."),
     # importing torch from a cold disk takes its time
     Look("libraries", libraries, "Run: pip install 'flock[worker]'", patience=8.0),
     Look("machine", machine, "Look at the file `machine` in the data folder."),

@@ -16,8 +16,8 @@ import discord
 from discord import app_commands, ui
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot import cards
-from bot.domain.errors import MemberError
+from bot import cards, review_cards
+from bot.domain.errors import MemberError, PromptBlockedError
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ async def insist(send: Callable[[], Awaitable[Any]]) -> None:
 
 async def answer_error(interaction: discord.Interaction[Any], error: BaseException) -> None:
     """Tells the member what happened and what to do next; what we did not foresee gets a reference and a trace."""
-    sentence = sentence_of(error)
+    view = _view_of(error)
     try:
         if interaction.response.is_done():
             if interaction.response.type in {
@@ -95,15 +95,21 @@ async def answer_error(interaction: discord.Interaction[Any], error: BaseExcepti
                 # A public "thinking…" would make the first follow-up public too.
                 with contextlib.suppress(discord.HTTPException):
                     await interaction.delete_original_response()
-            await insist(lambda: interaction.followup.send(view=cards.note(sentence), ephemeral=True))
+            await insist(lambda: interaction.followup.send(view=view, ephemeral=True))
         else:
-            await insist(lambda: interaction.response.send_message(view=cards.note(sentence), ephemeral=True))
+            await insist(lambda: interaction.response.send_message(view=view, ephemeral=True))
     except discord.NotFound:
         log.warning("An interaction expired before it could be answered.")
     except discord.HTTPException as failure:
         log.warning("An error could not be told to a member: HTTP %s.", failure.status)
     except (aiohttp.ClientError, OSError) as failure:
         log.warning("An error could not be told to a member: %s.", type(failure).__name__)
+
+
+def _view_of(error: BaseException) -> ui.LayoutView:
+    if isinstance(error, PromptBlockedError):
+        return review_cards.blocked_card(error.sentence, error.review_id)
+    return cards.note(sentence_of(error))
 
 
 def sentence_of(error: BaseException) -> str:

@@ -9,12 +9,12 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot import cards
+from bot import cards, review_cards
 from bot.cogs.answers import answer
 from bot.domain.errors import RoundClosedError, RoundNotOpenError, VideoNotYoursError, VideoOverError, VideoUnknownError
 from bot.domain.policy import read_prompt
 from bot.life.patience import patiently
-from bot.store import rounds, videos
+from bot.store import reviews, rounds, videos
 from migrations.database import now_ms
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHOWN = 10
+HELD_SHOWN = 3
 
 
 class Prompts(commands.Cog):
@@ -50,6 +51,9 @@ class Prompts(commands.Cog):
             raise RoundNotOpenError
         if not round_.accepts_votes(now_ms()) and round_.status != "opening":
             raise RoundClosedError(number=round_.number)
+        finding = app.prompt_rules.look_at(prompt)
+        if finding is not None:
+            await app.review_life.hold_prompt(finding, interaction, prompt, round_)
         async with app.database.begin() as connection:
             created = await videos.ask(
                 connection,
@@ -88,7 +92,10 @@ class Prompts(commands.Cog):
 
     async def _mine(self, interaction: discord.Interaction[Any]) -> ui.LayoutView:
         mine = await videos.of_member(self.app.database, interaction.guild_id or 0, interaction.user.id, SHOWN)
-        return cards.my_videos(mine)
+        held = await reviews.prompts_of_member(
+            self.app.database, interaction.guild_id or 0, interaction.user.id, HELD_SHOWN
+        )
+        return cards.my_videos(mine, [review_cards.held_line(review) for review in held])
 
 
 async def cancel_video(app: App, interaction: discord.Interaction[Any], video_id: str) -> ui.LayoutView:

@@ -108,7 +108,7 @@ class Voting(commands.Cog):
     @commands.Cog.listener()
     async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
         data: dict[str, Any] = dict(interaction.data or {})
-        if str(data.get("custom_id", "")).startswith("w1:"):  # wallets'
+        if str(data.get("custom_id", "")).startswith(("w1:", "r1:")):  # wallets' and reviews'
             return
         if interaction.type is discord.InteractionType.modal_submit:
             match = _MODAL_ID.fullmatch(str(data.get("custom_id", "")))

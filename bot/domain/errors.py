@@ -8,6 +8,12 @@ MemberError                     always ephemeral: what happened, what to do next
 ├── RoundAlreadyOpenError
 ├── PromptEmptyError
 ├── PromptTooLongError
+├── PromptBlockedError
+├── PromptWaitsError
+├── ReviewUnknownError
+├── ReviewOverError
+├── ReviewTooLateError
+├── ModeratorsOnlyError
 ├── TaskEmptyError
 ├── DurationError
 ├── TooManyWaitingError
@@ -82,6 +88,34 @@ class PromptEmptyError(MemberError):
 
 class PromptTooLongError(MemberError):
     """That prompt has {length} characters, and at most {longest} fit. Keep what can be seen and shorten the rest."""
+
+
+class PromptBlockedError(MemberError):
+    """{say} Nothing was posted, and it does not count as a prompt. Is that a mistake? Ask a moderator."""
+
+    def __init__(self, *, say: str, review_id: int) -> None:
+        super().__init__(say=say)
+        self.review_id = review_id
+
+
+class PromptWaitsError(MemberError):
+    """{say} Nothing is posted until then. You are told in this channel, and `/videos` shows how it stands."""
+
+
+class ReviewUnknownError(MemberError):
+    """That is not there to be decided. `/review list` shows what waits for a moderator of this server."""
+
+
+class ReviewOverError(MemberError):
+    """That is decided already. `/review list` shows what still waits."""
+
+
+class ReviewTooLateError(MemberError):
+    """Round {number} is closed, so no video can be made from that prompt any more. The member is told."""
+
+
+class ModeratorsOnlyError(MemberError):
+    """Only moderators of this server decide that: members with the right to manage it."""
 
 
 class TaskEmptyError(MemberError):

@@ -55,6 +55,14 @@ def rendered_here(named: str | None, data_dir: Path) -> Path | None:
     return path if ours and path.is_file() else None
 
 
+def delete_rendered(named: str | None, data_dir: Path) -> None:
+    """Deletes a video with its poster and note, where they are on this machine."""
+    path = rendered_here(named, data_dir)
+    if path is not None:
+        for each in (path, path.with_suffix(".jpg"), path.with_suffix(".json")):
+            each.unlink(missing_ok=True)
+
+
 async def fetch_mp4(url: str, limit: int) -> bytes | None:
     """The mp4 at an address; None where there is none, or more than `limit` bytes, or anything else than an mp4.
 

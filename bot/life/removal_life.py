@@ -6,16 +6,14 @@ The ledger's entry and the votes on it stay: nothing can be taken back there, an
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import discord
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import cards
-from bot.life.media import rendered_here
+from bot.life.media import delete_rendered
 from bot.life.patience import patiently, step
 from bot.store import rounds, videos
 from generation.engine import Engine
@@ -93,12 +91,4 @@ class RemovalLife:
     async def _delete_files(self, video_id: str) -> None:
         """Those of this machine; a worker's own are its operator's to clean up."""
         video = await videos.known(self.app.database, video_id)
-        path = rendered_here(video.video_path, self.app.settings.data_dir)
-        if path is not None:
-            await asyncio.to_thread(_delete, path)
-
-
-def _delete(path: Path) -> None:
-    for each in (path, path.with_suffix(".jpg"), path.with_suffix(".json")):
-        with contextlib.suppress(FileNotFoundError):
-            each.unlink()
+        await asyncio.to_thread(delete_rendered, video.video_path, self.app.settings.data_dir)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import discord
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import cards
+from bot.domain.reviews import flags
 from bot.domain.videos import OVER, Status, Video
 from bot.life import hosting_life
-from bot.life.media import attachment, read_here
+from bot.life.media import attachment, delete_rendered, read_here
 from bot.life.patience import patiently, step
 from bot.life.posting import post_once
 from bot.store import rounds, videos
@@ -115,6 +117,9 @@ class VideoLife:
         for attempt in range(1, MOST_RENDERS + 1):
             result = await self._render(video_id, attempt)
             await step("rendered", videos.rendered, self.app.database, video_id, result)
+            flagged = flags(result.findings)
+            if flagged is not None:  # before it is sent anywhere: what is at the host can be watched
+                await self._try("wait for a moderator", partial(self._approved, flagged=flagged), video_id)
             hosting = hosting_life.workflow_id(video_id, attempt)
             argument = {"video_id": video_id, "attempt": attempt, "machine": result.machine}
             await Engine.hand_over(hosting_life.WORKFLOW, hosting, argument, queue=BOT_QUEUE)
@@ -124,6 +129,17 @@ class VideoLife:
             if end["outcome"] != "file_missing":
                 raise EndedError("cancelled" if end["outcome"] == "cancelled" else "failed", end["reason"])
         raise EndedError("failed", "The worker's machine was lost three times while it had your video.")
+
+    async def _approved(self, video_id: str, *, flagged: str) -> None:
+        """Waits until a moderator lets the video go on. Raises EndedError when none does, or nobody wants it."""
+        review = await self.app.review_life.until_video_decided(await self._video(video_id), flagged)
+        if review.state == "approved":
+            return
+        video = await self._video(video_id)
+        await asyncio.to_thread(delete_rendered, video.video_path, self.app.settings.data_dir)
+        if review.state == "rejected":
+            raise EndedError("cancelled", f"A moderator has not approved this video. {review.reason or ''}".rstrip())
+        raise EndedError("cancelled", video.reason or "Cancelled.")
 
     async def _until_hosted(self, video_id: str, hosting: str) -> Json:
         """How its hosting ended; "late" where the video can be posted without it, and has waited long enough."""
