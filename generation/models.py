@@ -17,13 +17,15 @@ OFFLOADS = ("none", "model", "sequential")
 
 # What the embedded model's pictures are like; a models file may change any of it.
 TINY_LOOKS: dict[str, Any] = {
-    "width": 128,
-    "height": 128,
+    "width": 96,
+    "height": 96,
     "frames": 17,
+    "frame_step": 4,  # its autoencoder holds four frames in a latent, that of its family eight
     "fps": 8,
-    "steps": 8,
-    "upscale": 2,
-    "max_sequence_length": 64,
+    "steps": 12,
+    "guidance": 1.5,
+    "upscale": 4,
+    "max_sequence_length": 48,
 }
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")

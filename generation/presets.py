@@ -44,6 +44,8 @@ PRESETS: dict[str, Preset] = {
     "WanPipeline": Preset(
         "Wan", 832, 480, 81, 16, 50, 5.0, frame_step=4, size_step=16, max_sequence_length=512, vae_float32=True
     ),
+    # 8k+1 frames, multiples of 32 (diffusers' LTXPipeline.check_inputs).
+    "LTXPipeline": Preset("LTX-Video", 704, 480, 161, 25, 50, 3.0, frame_step=8, size_step=32, max_sequence_length=128),
 }
 # Most families want 4k+1 or 8k+1 frames, and sizes in steps of 16 or 32: 8k+1 and 32 suit them all.
 GENERIC = Preset("generic", 512, 512, 17, 8, 30, 6.0, frame_step=8, size_step=32)

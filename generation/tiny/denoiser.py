@@ -1,0 +1,231 @@
+"""The denoiser: LTXVideoTransformer3DModel, taught by rectified flow on latents of the world.
+
+While it learns it is given the codes that the text encoder aims at, slightly blurred, in place of prompts: both can
+learn at the same time, and whatever wording the encoder understands, the denoiser has met.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from generation.tiny import text, world
+from generation.tiny.vae import LATENTS
+
+HEADS, HEAD, LAYERS = 4, 32, 4
+SHIFT = 2.5  # of the noise levels, in training and in the pipeline: most is decided where there is much noise
+RATE = 25  # frames a second that LTXPipeline takes for granted; its positions in time depend on it
+BLUR = 0.08  # of the codes
+# How often a prompt leaves an attribute open; and how often it leaves all of them open, as an empty prompt does.
+LEFT_OPEN = {"colour": 0.12, "shape": 0.1, "motion": 0.15, "background": 0.4, "size": 0.4, "speed": 0.4}
+EMPTY = 0.1
+
+
+def build_denoiser() -> Any:
+    """An untrained denoiser."""
+    from diffusers import LTXVideoTransformer3DModel
+
+    width = HEADS * HEAD
+    denoiser = LTXVideoTransformer3DModel(
+        in_channels=LATENTS,
+        out_channels=LATENTS,
+        num_attention_heads=HEADS,
+        attention_head_dim=HEAD,
+        cross_attention_dim=width,
+        num_layers=LAYERS,
+        caption_channels=text.WIDTH,
+    )
+    torch.nn.init.zeros_(denoiser.proj_out.weight)
+    torch.nn.init.zeros_(denoiser.proj_out.bias)
+    return denoiser
+
+
+def flat(latents: Tensor) -> Tensor:
+    """(batch, channels, f, h, w) to (batch, f * h * w, channels), as the denoiser takes them."""
+    return latents.flatten(2).transpose(1, 2)
+
+
+def facts(scenes: list[world.Scene]) -> Tensor:
+    """For each scene the rows of its codes: (scenes, attributes); 0 where no word would say it."""
+    rows = [
+        [values.index(getattr(scene, name)) + 1 if getattr(scene, name) in values else 0
+         for name, values in text.ATTRIBUTES.items()]
+        for scene in scenes
+    ]  # fmt: skip
+    return torch.tensor(rows)
+
+
+def _told(rows: Tensor, generator: torch.Generator) -> Tensor:
+    """The rows as a prompt might tell them, some left open."""
+    chances = torch.tensor([LEFT_OPEN[name] for name in text.ATTRIBUTES])
+    silent = torch.rand(rows.shape, generator=generator) < chances
+    silent |= torch.rand(len(rows), 1, generator=generator) < EMPTY
+    return rows.masked_fill(silent, 0)
+
+
+def angles(denoiser: Any, size: tuple[int, int, int]) -> Tensor:
+    """The positions' turns, as complex numbers: (1, f * h * w, width / 2). `size` is (f, h, w)."""
+    cos, sin = denoiser.rope(torch.zeros(1), *size, (4 / RATE, 16, 16))
+    return torch.complex(cos[..., ::2].contiguous(), sin[..., ::2].contiguous())
+
+
+def predict(denoiser: Any, noisy: Tensor, sigma: Tensor, prompt: Tensor, turns: Tensor) -> Tensor:
+    """The flow from picture to noise at `noisy`, for prompts of one word each: (batch, text.WIDTH).
+
+    The same numbers as the denoiser's own `forward`, in half the time: positions are worked out once, and attention to
+    a single word needs no queries. A test holds the two against each other.
+    """
+    batch, width = len(noisy), denoiser.config.num_attention_heads * denoiser.config.attention_head_dim
+    hidden = denoiser.proj_in(noisy)
+    times, embedded = denoiser.time_embed(sigma * 1000, batch_size=batch, hidden_dtype=torch.float32)
+    said = denoiser.caption_projection(prompt[:, None])
+    for block in denoiser.transformer_blocks:
+        table = (block.scale_shift_table[None] + times.view(batch, 6, width))[:, :, None]
+        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = table.unbind(1)
+        hidden = torch.addcmul(hidden, _attention(block.attn1, _modulated(hidden, scale, shift), turns), gate)
+        hidden = hidden + block.attn2.to_out[0](block.attn2.to_v(said))
+        hidden = torch.addcmul(hidden, block.ff(_modulated(hidden, scale_mlp, shift_mlp)), gate_mlp)
+    shift, scale = (denoiser.scale_shift_table[None] + embedded[:, None])[:, :, None].unbind(1)
+    hidden = torch.addcmul(shift, denoiser.norm_out(hidden), 1 + scale)
+    flow: Tensor = denoiser.proj_out(hidden)
+    return flow
+
+
+def _modulated(hidden: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    return torch.addcmul(shift, functional.rms_norm(hidden, hidden.shape[-1:], eps=1e-6), 1 + scale)
+
+
+def _attention(attention: Any, hidden: Tensor, turns: Tensor) -> Tensor:
+    weight = torch.cat([attention.to_q.weight, attention.to_k.weight, attention.to_v.weight])
+    bias = torch.cat([attention.to_q.bias, attention.to_k.bias, attention.to_v.bias])
+    query, key, value = functional.linear(hidden, weight, bias).chunk(3, dim=-1)
+    query, key = _turned(attention.norm_q(query), turns), _turned(attention.norm_k(key), turns)
+    query, key, value = (x.unflatten(2, (attention.heads, -1)).transpose(1, 2) for x in (query, key, value))
+    out = functional.scaled_dot_product_attention(query, key, value)
+    result: Tensor = attention.to_out[0](out.transpose(1, 2).flatten(2))
+    return result
+
+
+def _turned(x: Tensor, turns: Tensor) -> Tensor:
+    return torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (-1, 2))) * turns).flatten(2)
+
+
+class Orthogonal(torch.optim.Optimizer):
+    """Muon (Jordan et al. 2024): momentum whose step is made orthogonal, for matrices; it learns in fewer steps.
+
+    torch.optim.Muon does the same in bfloat16, which few CPUs are quick at.
+    """
+
+    def __init__(self, matrices: list[Tensor], lr: float) -> None:
+        super().__init__(matrices, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for matrix in group["params"]:
+                if matrix.grad is None:
+                    continue
+                momentum = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
+                momentum.lerp_(matrix.grad, 0.05)
+                wanted = _orthogonal(matrix.grad.lerp(momentum, 0.95))
+                matrix.add_(wanted, alpha=-group["lr"] * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5)
+
+
+def _orthogonal(x: Tensor) -> Tensor:
+    """Nearly the nearest orthogonal matrix, by Newton and Schulz's iteration."""
+    tall = x.shape[0] > x.shape[1]
+    x = (x.T if tall else x) / (x.norm() + 1e-7)
+    for _ in range(5):
+        square = x @ x.T
+        x = 3.4445 * x + (-4.775 * square + 2.0315 * square @ square) @ x
+    return x.T if tall else x
+
+
+def train_denoiser(
+    denoiser: Any,
+    latents: Tensor,
+    rows: Tensor,
+    *,
+    steps: int,
+    batch: int,
+    seed: int,
+    say: Callable[[int, int, str], None],
+    save: Callable[[Any], None] | None = None,
+    saved_every: int = 1000,
+) -> Any:
+    """Teaches the denoiser; returns a copy with weights averaged over the last part of the way.
+
+    `latents`: (clips, LATENTS, f, h, w), half precision to save memory; `rows`: see `facts`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    table = text.codes()
+    turns = angles(denoiser, tuple(latents.shape[2:]))
+    matrices, others = [], []
+    for name, parameter in denoiser.named_parameters():
+        inner = parameter.ndim == 2 and "transformer_blocks" in name and "scale_shift" not in name
+        (matrices if inner else others).append(parameter)
+    optimizers = [
+        Orthogonal(matrices, lr=0.02),
+        torch.optim.AdamW(others, lr=2e-3, betas=(0.9, 0.97), weight_decay=0.0),
+    ]
+    schedules = [torch.optim.lr_scheduler.LambdaLR(o, lambda step: _pace(step, steps)) for o in optimizers]
+    averaged = copy.deepcopy(denoiser).requires_grad_(requires_grad=False)
+    picks = _picks(len(latents), batch, generator)
+    smooth = 0.0
+    for step in range(steps):
+        chosen = next(picks)
+        clean = flat(latents[chosen].float())
+        # Where the shape is: there are edges, and edges are what the later components hold.
+        busy = (clean[..., 3:].square().mean(2, keepdim=True) > 0.05).float()
+        prompt = text.wanted_vectors(table, _told(rows[chosen], generator))
+        prompt = prompt + BLUR * torch.randn(prompt.shape, generator=generator)
+        sigma = torch.sigmoid(1.1 * torch.randn(batch, generator=generator))
+        sigma = SHIFT * sigma / (1 + (SHIFT - 1) * sigma)
+        noise = torch.randn(clean.shape, generator=generator)
+        s = sigma[:, None, None]
+        flow = predict(denoiser, (1 - s) * clean + s * noise, sigma, prompt, turns)
+        error = (flow - (noise - clean)).square()
+        loss = (error * (1 + 2 * busy)).mean() / (1 + 2 * busy).mean()
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
+        keep = min(0.998, step / (step + 10))
+        with torch.no_grad():
+            for mean, parameter in zip(averaged.parameters(), denoiser.parameters(), strict=True):
+                mean.lerp_(parameter, 1 - keep)
+        smooth += (loss.item() - smooth) * max(0.02, 1 / (step + 1))
+        if (step + 1) % 50 == 0 or step + 1 == steps:
+            say(step + 1, steps, f"loss {smooth:.4f}")
+        if save is not None and (step + 1) % saved_every == 0:
+            save(averaged)
+    return averaged.eval()
+
+
+def _pace(step: int, steps: int) -> float:
+    """The share of the full learning rate: a short start, then falling to nothing."""
+    return min(1.0, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps)))
+
+
+def _picks(count: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Batches of clips, each clip once before any comes again."""
+    while True:
+        order = torch.randperm(count, generator=generator)
+        yield from order[: count // batch * batch].split(batch)
+
+
+def make_clips(count: int, dice: np.random.Generator) -> Iterator[tuple[list[world.Scene], np.ndarray[Any, Any]]]:
+    """Scenes of the training set and their clips, 50 at a time."""
+    for begin in range(0, count, 50):
+        scenes = [world.random_scene(dice) for _ in range(min(50, count - begin))]
+        yield scenes, np.stack([world.render(scene, dice) for scene in scenes])
