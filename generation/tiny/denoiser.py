@@ -7,8 +7,7 @@ learn at the same time, and whatever wording the encoder understands, the denois
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from torch.nn import functional
 from generation.tiny import text, world
 from generation.tiny.vae import LATENTS
 
-HEADS, HEAD, LAYERS = 4, 32, 4
+HEADS, HEAD, LAYERS = 5, 32, 4
 SHIFT = 2.5  # of the noise levels, in training and in the pipeline: most is decided where there is much noise
 RATE = 25  # frames a second that LTXPipeline takes for granted; its positions in time depend on it
 BLUR = 0.08  # of the codes
@@ -148,80 +147,76 @@ def _orthogonal(x: Tensor) -> Tensor:
     return x.T if tall else x
 
 
-def train_denoiser(
-    denoiser: Any,
-    latents: Tensor,
-    rows: Tensor,
-    *,
-    steps: int,
-    batch: int,
-    seed: int,
-    say: Callable[[int, int, str], None],
-    save: Callable[[Any], None] | None = None,
-    saved_every: int = 1000,
-) -> Any:
-    """Teaches the denoiser; returns a copy with weights averaged over the last part of the way.
+class Apprentice:
+    """A denoiser while it learns: its weights, their average over the way, and the optimizers; it can be interrupted."""
 
-    `latents`: (clips, LATENTS, f, h, w), half precision to save memory; `rows`: see `facts`.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    table = text.codes()
-    turns = angles(denoiser, tuple(latents.shape[2:]))
-    matrices, others = [], []
-    for name, parameter in denoiser.named_parameters():
-        inner = parameter.ndim == 2 and "transformer_blocks" in name and "scale_shift" not in name
-        (matrices if inner else others).append(parameter)
-    optimizers = [
-        Orthogonal(matrices, lr=0.02),
-        torch.optim.AdamW(others, lr=2e-3, betas=(0.9, 0.97), weight_decay=0.0),
-    ]
-    schedules = [torch.optim.lr_scheduler.LambdaLR(o, lambda step: _pace(step, steps)) for o in optimizers]
-    averaged = copy.deepcopy(denoiser).requires_grad_(requires_grad=False)
-    picks = _picks(len(latents), batch, generator)
-    smooth = 0.0
-    for step in range(steps):
-        chosen = next(picks)
+    def __init__(self, steps: int, batch: int, seed: int) -> None:
+        """`steps` in all; each step's dice come from `seed` and its number."""
+        self.steps, self.batch, self.seed, self.step = steps, batch, seed, 0
+        self.denoiser = build_denoiser()
+        self.averaged = copy.deepcopy(self.denoiser).eval().requires_grad_(requires_grad=False)
+        matrices, others = [], []
+        for name, parameter in self.denoiser.named_parameters():
+            inner = parameter.ndim == 2 and "transformer_blocks" in name and "scale_shift" not in name
+            (matrices if inner else others).append(parameter)
+        self.optimizers = [
+            Orthogonal(matrices, lr=0.02),
+            torch.optim.AdamW(others, lr=2e-3, betas=(0.9, 0.97), weight_decay=0.0),
+        ]
+        self.rates = [group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups]
+        self.table = text.codes()
+
+    def learn(self, latents: Tensor, rows: Tensor, turns: Tensor) -> float:
+        """One step; the loss. `latents`: (clips, LATENTS, f, h, w), of any precision; `rows`: see `facts`."""
+        dice = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
+        chosen = torch.randint(len(latents), (self.batch,), generator=dice)
         clean = flat(latents[chosen].float())
         # Where the shape is: there are edges, and edges are what the later components hold.
-        busy = (clean[..., 3:].square().mean(2, keepdim=True) > 0.05).float()
-        prompt = text.wanted_vectors(table, _told(rows[chosen], generator))
-        prompt = prompt + BLUR * torch.randn(prompt.shape, generator=generator)
-        sigma = torch.sigmoid(1.1 * torch.randn(batch, generator=generator))
+        weight = 1 + 2 * (clean[..., 3:].square().mean(2, keepdim=True) > 0.05).float()
+        prompt = text.wanted_vectors(self.table, _told(rows[chosen], dice))
+        prompt = prompt + BLUR * torch.randn(prompt.shape, generator=dice)
+        sigma = torch.sigmoid(1.1 * torch.randn(self.batch, generator=dice))
         sigma = SHIFT * sigma / (1 + (SHIFT - 1) * sigma)
-        noise = torch.randn(clean.shape, generator=generator)
-        s = sigma[:, None, None]
-        flow = predict(denoiser, (1 - s) * clean + s * noise, sigma, prompt, turns)
-        error = (flow - (noise - clean)).square()
-        loss = (error * (1 + 2 * busy)).mean() / (1 + 2 * busy).mean()
-        for optimizer in optimizers:
+        noise = torch.randn(clean.shape, generator=dice)
+        share = sigma[:, None, None]
+        flow = predict(self.denoiser, (1 - share) * clean + share * noise, sigma, prompt, turns)
+        loss = ((flow - (noise - clean)).square() * weight).mean() / weight.mean()
+        for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
-        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+        torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), 1.0)
+        groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+        for group, rate in zip(groups, self.rates, strict=True):
+            group["lr"] = rate * self._pace()
+        for optimizer in self.optimizers:
             optimizer.step()
-            schedule.step()
-        keep = min(0.998, step / (step + 10))
+        self.step += 1
+        keep = min(0.998, self.step / (self.step + 10))
         with torch.no_grad():
-            for mean, parameter in zip(averaged.parameters(), denoiser.parameters(), strict=True):
+            for mean, parameter in zip(self.averaged.parameters(), self.denoiser.parameters(), strict=True):
                 mean.lerp_(parameter, 1 - keep)
-        smooth += (loss.item() - smooth) * max(0.02, 1 / (step + 1))
-        if (step + 1) % 50 == 0 or step + 1 == steps:
-            say(step + 1, steps, f"loss {smooth:.4f}")
-        if save is not None and (step + 1) % saved_every == 0:
-            save(averaged)
-    return averaged.eval()
+        return loss.item()
 
+    def _pace(self) -> float:
+        """The share of the full learning rate: a short start, a long way, and to nothing in the last quarter."""
+        left = (self.steps - self.step) / (self.steps * 0.25)
+        return min(1.0, (self.step + 1) / 100, left)
 
-def _pace(step: int, steps: int) -> float:
-    """The share of the full learning rate: a short start, then falling to nothing."""
-    return min(1.0, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps)))
+    def state(self) -> dict[str, Any]:
+        """All that another process needs to go on from here."""
+        return {
+            "step": self.step,
+            "denoiser": self.denoiser.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+        }
 
-
-def _picks(count: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Batches of clips, each clip once before any comes again."""
-    while True:
-        order = torch.randperm(count, generator=generator)
-        yield from order[: count // batch * batch].split(batch)
+    def go_on_from(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+        self.denoiser.load_state_dict(state["denoiser"])
+        self.averaged.load_state_dict(state["averaged"])
+        for optimizer, its in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(its)
 
 
 def make_clips(count: int, dice: np.random.Generator) -> Iterator[tuple[list[world.Scene], np.ndarray[Any, Any]]]:

@@ -19,7 +19,8 @@ from generation.tiny import captions, world
 VOCABULARY = 1024
 WIDTH = 64
 TOKENS = 48  # of a prompt; the rest of a longer one is not read
-LONGER = (48, 48, 64, 128)  # LTXPipeline fills up to a length that its caller chooses, and masks nothing
+# LTXPipeline fills prompts up to a length that its caller chooses, and masks nothing.
+LENGTHS = (1, 1, 1, 1, 32, 48, 48, 48, 64, 128)
 BATCH = 96
 RATE = 3e-3
 
@@ -106,6 +107,12 @@ def tokens(tokenizer: Any, texts: list[str], length: int = TOKENS) -> tuple[Tens
     return read.input_ids, read.attention_mask
 
 
+def _filled(tokenizer: Any, texts: list[str], length: int) -> tuple[Tensor, Tensor]:
+    """As `tokens`, but at least as long as the longest."""
+    longest = max(len(ids) for ids in tokenizer(texts).input_ids)
+    return tokens(tokenizer, texts, min(TOKENS if length <= TOKENS else length, max(length, longest)))
+
+
 def train_encoder(
     encoder: Any, tokenizer: Any, dice: np.random.Generator, steps: int, say: Callable[[int, int, str], None]
 ) -> None:
@@ -117,7 +124,7 @@ def train_encoder(
     smooth = 1.0
     for step in range(steps):
         told = [captions.write(world.random_scene(dice), dice) for _ in range(BATCH)]
-        ids, mask = tokens(tokenizer, [caption.text for caption in told], int(dice.choice(LONGER)))
+        ids, mask = _filled(tokenizer, [caption.text for caption in told], int(dice.choice(LENGTHS)))
         wanted = wanted_vectors(table, torch.tensor([target(caption) for caption in told]))
         given = encoder(ids).last_hidden_state  # no mask: the pipeline gives none
         loss = ((given - wanted[:, None]).square().mean(2) * mask).sum() / mask.sum()

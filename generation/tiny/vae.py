@@ -112,7 +112,6 @@ class Components:
         # Between pixels' own scale and none: fine detail is neither drowned in noise, nor as loud as whole areas.
         self.std = spread.sqrt() * (spread / spread.sqrt()).square().mean().sqrt()
 
-
     def encode(self, clips: Tensor) -> Tensor:
         """As `encode` below, much quicker: (batch, LATENTS, f, h, w)."""
         pairs = _blocks(_back(_blocks(_padded(clips), 1, PATCH) @ self.fine.T), 2, 2)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import clicks, commits, gas, render
+from tests.benchmarks import clicks, commits, gas, render, tiny
 from tests.benchmarks.figures import Figure, show, write
 
 Measure = Callable[..., Awaitable[list[Figure]]]
@@ -19,6 +19,7 @@ PARTS: dict[str, Measure] = {
     "gas": gas.measure,
     "clicks": clicks.measure,
     "render": render.measure,
+    "tiny": tiny.measure,
 }
 # Numbers too small to say anything: they only show that everything can be measured.
 SMALL: dict[str, dict[str, Any]] = {
@@ -26,6 +27,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "gas": {"votes": 20, "videos": 3, "registry": 300},
     "clicks": {"clickers": 10, "bursts": 1, "renders": 8},
     "render": {"times": 1, "steps": 2},
+    "tiny": {"prompts": 2},
 }
 
 

@@ -18,6 +18,8 @@ NAMES = {
     "vote_acks_per_s_busy",
     "vote_ack_p99_ms_busy",
     "worker_overhead",
+    "tiny_seconds_a_video",
+    "tiny_memory_mb",
 }
 
 
@@ -32,6 +34,9 @@ def test_every_figure_is_measured_and_written(tmp_path: Path) -> None:
         "gas_per_vote_dense_20",
         "gas_per_vote_typical_20",
         "gas_per_vote_registry_300",
+        "tiny_colour_accuracy",
+        "tiny_shape_accuracy",
+        "tiny_motion_accuracy",
         "machine",
         "aims",
         "beside",

@@ -69,7 +69,7 @@ async def test_prompt_and_seed_make_the_video(studio: Studio, tiny_revision: tup
     """The same prompt and seed give the same bytes; another prompt or another seed gives another video."""
     first = await studio.render("a red circle", 1)
     assert first["model_revision"] == tiny_revision[1]
-    assert (first["width"], first["height"], first["frames"], first["fps"]) == (128, 128, 5, 8.0)
+    assert (first["width"], first["height"], first["frames"], first["fps"]) == (256, 256, 5, 8.0)
     assert (await studio.render("a red circle", 1))["sha256"] == first["sha256"]
     assert (await studio.render("a blue square", 1))["sha256"] != first["sha256"]
     assert (await studio.render("a red circle", 2))["sha256"] != first["sha256"]
@@ -197,7 +197,7 @@ async def test_out_of_memory_is_an_error_of_the_job(
         if tick["phase"] == "denoising" and tick["step"] == 0:
             limited.append(studio.child.pid or 0)
             pages = int(Path(f"/proc/{limited[-1]}/statm").read_text().split()[0])
-            allowed = pages * resource.getpagesize() + (300 << 20)  # its first noise alone takes 540 MB
+            allowed = pages * resource.getpagesize() + (300 << 20)  # its first noise alone takes 800 MB
             resource.prlimit(limited[-1], resource.RLIMIT_AS, (allowed, allowed))
 
     with pytest.raises(RenderError, match="ran out of memory on this prompt") as caught:
