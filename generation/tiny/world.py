@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SIZE = 96  # pixels, both ways
+import os
+SIZE = int(os.environ.get("TINY_SIZE", "64"))  # pixels, both ways
+UNIT = SIZE / 96  # all lengths below are for pictures of 96 pixels
 FRAMES = 17
 FPS = 8
 
@@ -203,25 +205,25 @@ def backdrop(background: str, frames: int) -> NDArray[np.float32]:
 
 def path(scene: Scene, frames: int, dice: np.random.Generator) -> list[tuple[float, float, float, float]]:
     """Where the shape is in every frame: x, y, radius in pixels, angle in radians."""
-    pace, radius = SPEEDS[scene.speed], SIZES[scene.size] * dice.uniform(0.94, 1.06)
+    pace, radius = SPEEDS[scene.speed], SIZES[scene.size] * UNIT * dice.uniform(0.98, 1.02)
     t = np.linspace(0, 1, frames)
     middle = SIZE / 2
-    x = np.full(frames, middle + dice.uniform(-7, 7))
-    y = np.full(frames, middle + dice.uniform(-7, 7))
+    x = np.full(frames, middle + UNIT * dice.uniform(-2.5, 2.5))
+    y = np.full(frames, middle + UNIT * dice.uniform(-2.5, 2.5))
     angle = np.zeros(frames)
     r = np.full(frames, radius)
     sign = -1 if scene.motion in {"left", "up"} else 1
     if scene.motion in {"right", "left", "up", "down"}:
-        way = 31 * pace
-        moved = middle + dice.uniform(-3, 3) + sign * way * (t - 0.5)
+        way = 31 * UNIT * pace
+        moved = middle + UNIT * dice.uniform(-2, 2) + sign * way * (t - 0.5)
         if scene.motion in {"right", "left"}:
             x = moved
         else:
             y = moved
     elif scene.motion == "jump":
         hops = 2 if scene.speed == "fast" else 1
-        height = dice.uniform(22, 26) * (0.8 if scene.speed == "slow" else 1)
-        y = middle + height / 2 + dice.uniform(-3, 3) - height * np.abs(np.sin(math.pi * hops * t))
+        height = UNIT * dice.uniform(23, 25) * (0.8 if scene.speed == "slow" else 1)
+        y = middle + height / 2 + UNIT * dice.uniform(-2, 2) - height * np.abs(np.sin(math.pi * hops * t))
     elif scene.motion == "spin":
         angle = t * 2 * math.pi * 0.42 * pace
     elif scene.motion in {"grow", "shrink"}:
