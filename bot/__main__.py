@@ -78,9 +78,19 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
 
     worker = commands.add_parser("worker", help="a GPU worker: renders prompts, holds no keys")
-    worker.add_argument("--check", action="store_true", help="render one clip, print what it took, and end")
+    worker.add_argument("--check", action="store_true", help="render one video, print what it took, and end")
     worker.add_argument("--watch-stdin", action="store_true", help=argparse.SUPPRESS)
     worker.set_defaults(command=_worker)
+
+    models = commands.add_parser(
+        "models",
+        help="the models that a worker could render with, and the families that FLock knows",
+        description="Lists the models of FLOCK_MODELS_FILE: family, revision, sizes, steps, weights, license, and "
+        "whether their files are here. Nothing is loaded or fetched.",
+    )
+    models.add_argument("--families", action="store_true", help="list the known families and their models instead")
+    models.add_argument("--json", action="store_true", help="print it as JSON")
+    models.set_defaults(command=_models)
 
     migrate = commands.add_parser("migrate", help="create or upgrade the database (run and worker do it too)")
     migrate.set_defaults(command=_migrate)
@@ -246,6 +256,14 @@ def _worker(arguments: argparse.Namespace) -> int:
         raise OperatorError(str(error)) from error
     except (SQLAlchemyError, OSError) as error:
         raise unreachable(error) from error
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    from bot.model_commands import list_models
+
+    settings = settings_module.load()
+    sys.stdout.write(list_models(settings, families=arguments.families, as_json=arguments.json))
+    return 0
 
 
 def _migrate(_arguments: argparse.Namespace) -> int:

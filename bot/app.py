@@ -16,31 +16,36 @@ from bot.database import open_and_upgrade
 from bot.domain.errors import OperatorError, UnreachableError
 from bot.domain.policy import Quota
 from bot.domain.rounds import Round
+from bot.hosts import hearing, open_host
 from bot.life.catching_up import CatchingUp
+from bot.life.following import Following
+from bot.life.hosting_life import HostingLife
+from bot.life.removal_life import RemovalLife
 from bot.life.round_life import RoundLife
+from bot.life.signing import Signing
 from bot.life.video_life import VideoLife
 from bot.metrics import Health, Metrics, Watch, database_watch, serving
 from bot.progress import ProgressBoard
 from bot.public_ledger import PublicLedger
 from bot.settings import Settings
+from bot.signing_page.server import serving_signing
 from bot.store.votes import VoteWriter
-from contracts.drafts import DraftSettings
-from contracts.fees import GWEI
+from bot.views import Views
+from contracts.coin import GWEI
+from contracts.drafting import DraftSettings
 from contracts.kms import open_kms
 from contracts.ledger import Ledger
 from contracts.receipts import round_progress
 from contracts.relayer import Relayer, RelayerSettings
 from contracts.signer import Signer, SignerError, open_key_file, open_keystore
 from generation.engine import Engine, QueueSpec
-from generation.hosting.host import Polling
-from generation.hosting.livepeer import LivepeerHost
 from generation.jobs import BOT_QUEUE, gpu_queue
 
 log = logging.getLogger(__name__)
 
 RELAYER_LEASE_S = 15.0  # a killed bot's successor relays after that long
 BLOCK_S = 12.0  # of the slowest chains that people use
-LIVES_AT_ONCE = 2000  # lives of videos and rounds in one bot; nearly all of them only wait
+LIVES_AT_ONCE = 4000  # lives of videos, their hosting, and rounds in one bot; nearly all of them only wait
 
 
 class App:
@@ -62,16 +67,9 @@ class App:
         )
         self.catching_up = CatchingUp(self)
         self.votes = VoteWriter(database, self.pepper, look_at=self.catching_up.begin_to_look_at)
-        self.host = LivepeerHost(
-            settings.livepeer_api_base,
-            secret(settings.livepeer_api_key),
-            settings.watch_page,
-            polling=Polling(
-                first_s=settings.host_poll_s,
-                longest_s=6 * settings.host_poll_s,
-                mp4_every_s=min(2.0, settings.host_poll_s),
-            ),
-        )
+        self.host = open_host(settings)
+        self.host_name = "Livepeer" if settings.video_host == "livepeer" else None
+        self.views = Views(self.host)
         self.public_ledger = PublicLedger(
             settings.ledger_address or "", settings.public_rpc_url, settings.explorer_tx_url
         )
@@ -90,14 +88,20 @@ class App:
                 lease_s=RELAYER_LEASE_S,
             ),
         )
+        self.signing = Signing(self)
+        self.following = Following(self)
         self.video_life = VideoLife(self)
+        self.hosting_life = HostingLife(self)
+        self.removal_life = RemovalLife(self)
         self.round_life = RoundLife(self)
         self.video_life.register(self.engine)
+        self.hosting_life.register(self.engine)
+        self.removal_life.register(self.engine)
         self.round_life.register(self.engine)
         self.board = ProgressBoard(self)
         self.client = Client(self)
         self._scheduler = AsyncIOScheduler()
-        self._relaying: asyncio.Task[None] | None = None
+        self._chain_tasks: list[asyncio.Task[None]] = []
         self._open = False
 
     async def open(self) -> None:
@@ -106,7 +110,10 @@ class App:
         self.votes.start()
         await self.engine.launch()
         await self.round_life.wake_overdue()
-        self._relaying = asyncio.create_task(self.relayer.run(), name="relayer")
+        self._chain_tasks = [
+            asyncio.create_task(self.relayer.run(), name="relayer"),
+            asyncio.create_task(self.following.run(), name="following"),
+        ]
         # Only what may be missed is ticked; what must happen is a durable sleep.
         self._scheduler.add_job(
             self.board.tick, "interval", seconds=1, max_instances=1, coalesce=True, misfire_grace_time=None
@@ -121,10 +128,10 @@ class App:
         self._scheduler.shutdown(wait=False)
         await self.votes.close()
         await self.engine.close()
-        if self._relaying is not None:
-            while not self._relaying.done():  # a driver may swallow one cancellation
-                self._relaying.cancel()
-                await asyncio.wait({self._relaying}, timeout=1)
+        for task in self._chain_tasks:
+            while not task.done():  # a driver may swallow one cancellation
+                task.cancel()
+                await asyncio.wait({task}, timeout=1)
         await self.ledger.close()
         await self.host.aclose()
 
@@ -203,7 +210,11 @@ async def run_bot(settings: Settings, stop: asyncio.Event) -> None:
         app = App(settings, database, signer)
         metrics = Metrics(database, "bot", gauges=app.gauges)
         app.votes.observe = metrics.observe_ack
-        async with serving(settings.metrics_host, settings.metrics_port, metrics, app.health()):
+        async with (
+            serving(settings.metrics_host, settings.metrics_port, metrics, app.health()),
+            hearing(settings, app.host),
+            serving_signing(app),
+        ):
             await run_client(app.client, secret(settings.discord_token), stop)
     except discord.LoginFailure as error:
         raise OperatorError("Discord refused the token. Check FLOCK_DISCORD_TOKEN in the developer portal.") from error

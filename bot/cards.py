@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import discord
@@ -26,6 +26,8 @@ BUTTON_ID = r"v1:(?P<action>up|down|feedback|report|withdraw|cancel):(?P<video>[
 _MARKDOWN = re.compile(r"([\\`*_~|<>\[\]()]|^[#\-+])")
 _PHASES = {"loading": "Loading the model", "denoising": "Rendering", "encoding": "Encoding", "uploading": "Uploading"}
 _BAR = 16
+MOST_RANKED = 10  # videos in the standings
+_WORDS = {Choice.UP: "up", Choice.DOWN: "down", Choice.WITHDRAWN: "withdrawn"}
 MOST_RECEIPTS = 12  # a message holds 4,000 characters
 
 
@@ -45,7 +47,8 @@ def _button(action: str, video_id: str, label: str | None, emoji: str | None, **
     return ui.Button(label=label, emoji=emoji, custom_id=custom_id(action, video_id), **more)
 
 
-def _view(*items: ui.Item[Any]) -> ui.LayoutView:
+def view_of(*items: ui.Item[Any]) -> ui.LayoutView:
+    """A message of these parts."""
     view = ui.LayoutView(timeout=None)
     container: ui.Container[ui.LayoutView] = ui.Container(accent_colour=ACCENT)
     for item in items:
@@ -58,19 +61,20 @@ def _view(*items: ui.Item[Any]) -> ui.LayoutView:
 def note(text: str, *buttons: ui.Button[Any]) -> ui.LayoutView:
     """A short answer, with buttons if there is something to do."""
     if not buttons:
-        return _view(ui.TextDisplay(text))
+        return view_of(ui.TextDisplay(text))
     row: ui.ActionRow[ui.LayoutView] = ui.ActionRow(*buttons)
-    return _view(ui.TextDisplay(text), row)
+    return view_of(ui.TextDisplay(text), row)
 
 
-def video_card(video: Video, media_url: str) -> ui.LayoutView:
+def video_card(video: Video, media_url: str, host_name: str | None = "Livepeer") -> ui.LayoutView:
     """A video in its voting thread: playable inline, with what it shows, who asked, and how to vote."""
     gallery: ui.MediaGallery[ui.LayoutView] = ui.MediaGallery(
         discord.MediaGalleryItem(media_url, description=f"AI-generated video: {video.prompt}"[:256])
     )
     facts = [f"Asked for by <@{video.member_id}>"]
-    if video.page_url:
-        facts.append(f"[Watch on Livepeer]({video.page_url})")
+    if video.link:
+        label = "Open the video" if video.page_url is None else f"Watch on {host_name}" if host_name else "Watch"
+        facts.append(f"[{label}]({video.link})")
     facts.append(AI_LABEL)
     buttons: ui.ActionRow[ui.LayoutView] = ui.ActionRow(
         _button("up", video.id, "Up", "👍", style=discord.ButtonStyle.success),
@@ -78,12 +82,22 @@ def video_card(video: Video, media_url: str) -> ui.LayoutView:
         _button("feedback", video.id, "Feedback", "💬"),
         _button("report", video.id, "Report", "🚩"),
     )
-    return _view(
+    return view_of(
         gallery,
         ui.TextDisplay(f"### {quote(video.prompt)}"),
         ui.TextDisplay(f"-# {' · '.join(facts)}"),
         buttons,
     )
+
+
+def removed_card(video: Video) -> ui.LayoutView:
+    """What stands in place of a video that a moderator took away: neither picture nor prompt, and nothing to press."""
+    return note(f"🗑️ A moderator removed this video of <@{video.member_id}>: {quote(video.reason or '', 200)}")
+
+
+def _title(video: Video, most: int = 80) -> str:
+    """The prompt; of a removed video that too is gone."""
+    return "a video that a moderator removed" if video.status == "removed" else quote(video.prompt, most)
 
 
 def bar(step: int, steps: int) -> str:
@@ -115,6 +129,8 @@ def progress_text(video: Video, round_: Round, place: Place | None, progress: Pr
     if video.status == "published":
         link = f"https://discord.com/channels/{video.guild_id}/{video.thread_id}/{video.message_id}"
         return f"{head}✅ {where}: your video is up for votes: {link}"
+    if video.status == "removed":
+        return f"🗑️ {where}: a moderator removed your video: {quote(video.reason or '', 200)}"
     if video.status == "cancelled":
         return f"{head}🚫 {video.reason or 'Cancelled.'}"
     if video.status == "failed":
@@ -157,7 +173,7 @@ def vote_answer(standing: Standing, video_id: str, on_chain_s: float) -> ui.Layo
 
 def announcement(round_: Round) -> ui.LayoutView:
     """The opening of a round, in the rounds channel; its thread hangs on this message."""
-    return _view(
+    return view_of(
         ui.TextDisplay(f"## Round {round_.number}: {quote(round_.task, 200)}"),
         ui.TextDisplay(
             f"Use `/prompt` to have a video made, and vote in the thread below with the buttons or with 👍 and 👎.\n"
@@ -166,8 +182,10 @@ def announcement(round_: Round) -> ui.LayoutView:
     )
 
 
-def standings_text(round_: Round, ranked: Sequence[Entry], most: int = 10) -> str:
-    """The standings of a round, best first."""
+def standings_text(
+    round_: Round, ranked: Sequence[Entry], views: Mapping[str, int] | None = None, most: int = MOST_RANKED
+) -> str:
+    """The standings of a round, best first; `views` by the videos' ids, where they are known."""
     if not ranked:
         return "No video has been posted in this round yet."
     lines = []
@@ -176,18 +194,21 @@ def standings_text(round_: Round, ranked: Sequence[Entry], most: int = 10) -> st
         lines.append(
             f"{number}. [{quote(entry.video.prompt, 60)}]({link}) by <@{entry.video.member_id}> · "
             f"👍 {entry.tally.up} · 👎 {entry.tally.down}"
+            + (f" · ▶ {views[entry.video.id]}" if views and entry.video.id in views else "")
         )
+    if views:
+        lines.append("-# ▶ is how often a video was watched at its host. It has no weight here.")
     if len(ranked) > most:
         lines.append(f"… and {len(ranked) - most} more.")
     return "\n".join(lines)
 
 
-def standings_card(round_: Round, ranked: Sequence[Entry]) -> ui.LayoutView:
+def standings_card(round_: Round, ranked: Sequence[Entry], views: Mapping[str, int] | None = None) -> ui.LayoutView:
     """`/standings`."""
     state = "closed" if round_.status == "closed" else f"closes <t:{round_.closes_at_ms // 1000}:R>"
-    return _view(
+    return view_of(
         ui.TextDisplay(f"### Round {round_.number}: {quote(round_.task, 200)}\n-# {state}"),
-        ui.TextDisplay(standings_text(round_, ranked)),
+        ui.TextDisplay(standings_text(round_, ranked, views)),
     )
 
 
@@ -200,7 +221,7 @@ def result_card(round_: Round, ranked: Sequence[Entry], best: Entry | None, chai
             f"## Round {round_.number} is decided\n🏆 **{quote(best.video.prompt, 200)}** by "
             f"<@{best.video.member_id}>, with 👍 {best.tally.up} and 👎 {best.tally.down}"
         )
-    return _view(
+    return view_of(
         ui.TextDisplay(head),
         ui.Separator(),
         ui.TextDisplay(standings_text(round_, ranked)),
@@ -224,27 +245,30 @@ def receipt_card(
             f"Check it without us, from the chain alone: `{check}`"
         )
     )
-    return _view(*items)
+    return view_of(*items)
 
 
 def _receipt_line(video: Video, receipt: VoteReceipt, ledger: PublicLedger) -> str:
     choice = Choice(receipt.choice)
-    word = {Choice.UP: "up", Choice.DOWN: "down", Choice.WITHDRAWN: "withdrawn"}[choice]
     if receipt.state == "final" and receipt.tx is not None:
         tx = ledger.transaction(receipt.tx)
-        where = f"the ledger's video {receipt.video_number} · batch {receipt.seq} · transaction {tx}"
+        how = "your wallet signed it" if receipt.signed else f"batch {receipt.seq}"
+        seat = "" if receipt.seat is None else f" · seat {receipt.seat}"
+        where = f"the ledger's video {receipt.video_number}{seat} · {how} · transaction {tx}"
     elif receipt.state == "rejected":
         where = f"⚠️ not on the chain: {receipt.reason or 'the ledger refused it.'}"
+        if receipt.standing:
+            where += f" Before it you chose **{_WORDS[Choice(receipt.standing)]}**, and that counts."
     else:
-        where = "on its way to the chain"
-    return f"{choice.emoji} **{quote(video.prompt, 80)}**: {word}\n-# {where}"
+        where = "signed, and on its way to the chain" if receipt.signed else "on its way to the chain"
+    return f"{choice.emoji} **{_title(video)}**: {_WORDS[choice]}\n-# {where}"
 
 
 def my_videos(videos: Sequence[Video]) -> ui.LayoutView:
     """`/videos`: a member's videos, with a button to cancel those on their way."""
     if not videos:
         return note("You have not asked for a video yet. Try `/prompt` while a round is open.")
-    icons = {"published": "✅", "failed": "⚠️", "cancelled": "🚫"}
+    icons = {"published": "✅", "failed": "⚠️", "cancelled": "🚫", "removed": "🗑️"}
     items: list[ui.Item[Any]] = [ui.TextDisplay("### Your videos")]
     for video in videos:
         text = f"{icons.get(video.status, '⏳')} **{quote(video.prompt, 80)}**\n-# {_state(video)}"
@@ -252,7 +276,7 @@ def my_videos(videos: Sequence[Video]) -> ui.LayoutView:
             items.append(ui.Section(text, accessory=_button("cancel", video.id, "Cancel", None)))
         else:
             items.append(ui.TextDisplay(text))
-    return _view(*items)
+    return view_of(*items)
 
 
 def _state(video: Video) -> str:
@@ -260,6 +284,8 @@ def _state(video: Video) -> str:
         return f"https://discord.com/channels/{video.guild_id}/{video.thread_id}/{video.message_id}"
     if video.status in {"failed", "cancelled"}:
         return video.reason or video.status
+    if video.status == "removed":
+        return f"removed by a moderator: {quote(video.reason or '', 200)}"
     return "is being cancelled" if video.cancel_requested else video.status
 
 

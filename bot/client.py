@@ -15,9 +15,11 @@ from yarl import URL
 from bot.cogs.answers import answer_error
 from bot.cogs.prompts import Prompts
 from bot.cogs.receipts import Receipts
+from bot.cogs.removal import Removal
 from bot.cogs.rounds import Rounds, Setup
 from bot.cogs.standings import Standings
 from bot.cogs.voting import VideoButton, Voting
+from bot.cogs.wallet import PasteButton, Wallets
 from bot.permissions import INTENTS
 from bot.settings import Settings
 
@@ -73,8 +75,8 @@ class Client(commands.AutoShardedBot):
         self.connected.discard(shard_id)
 
     async def setup_hook(self) -> None:
-        self.add_dynamic_items(VideoButton)
-        for cog in (Prompts, Voting, Rounds, Setup, Standings, Receipts):
+        self.add_dynamic_items(VideoButton, PasteButton)
+        for cog in (Prompts, Voting, Rounds, Setup, Standings, Receipts, Removal, Wallets):
             await self.add_cog(cog(self.app))
         await self.tree.sync()
         await self.app.open()

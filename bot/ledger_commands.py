@@ -12,17 +12,8 @@ from bot.database import open_and_upgrade
 from bot.domain.errors import OperatorError
 from bot.settings import Settings
 from contracts.audit import audit
-from contracts.costs import (
-    ARBITRUM_BASE_FEE,
-    ARBITRUM_DATA_FEES,
-    COIN,
-    GWEI,
-    Community,
-    Cost,
-    costs,
-    measured,
-    on_arbitrum,
-)
+from contracts.coin import COIN, GWEI
+from contracts.costs import ARBITRUM_BASE_FEE, ARBITRUM_DATA_FEES, Community, Cost, costs, measured, on_arbitrum
 from contracts.deploy import deploy, verify
 from contracts.node import Fees, LedgerError, Node
 from contracts.signer import SignerError, create_keystore

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -45,14 +46,60 @@ class Settings(BaseSettings):
     )
 
     # --- the video host (flock run)
+    video_host: Literal["livepeer", "s3"] = Field(
+        "livepeer",
+        description="Where videos are watched: livepeer (or what speaks like it), or s3, an S3-compatible store.",
+    )
     livepeer_api_base: str = Field(
         "https://livepeer.studio/api", description="The video host's API: Livepeer Studio, or one that speaks like it."
     )
     livepeer_api_key: SecretStr | None = Field(
-        None, description="The key to the video host. Only the bot holds it. Needed by `flock run`."
+        None, description="The key to the video host. Only the bot holds it. Needed by `flock run` with livepeer."
     )
-    watch_page: str = Field("https://lvpr.tv/?v={playback_id}", description="The page where a hosted video is watched.")
+    watch_page: str = Field(
+        "https://lvpr.tv/?v={playback_id}",
+        description="The page where a hosted video is watched; with s3 there is none unless this is set.",
+    )
+    s3_endpoint: str | None = Field(
+        None, description="The store's address, such as https://s3.example.org; Amazon's without it. OPTIONAL."
+    )
+    s3_region: str = Field("us-east-1", description="The store's region, as its operator names it.")
+    s3_bucket: str | None = Field(None, description="The bucket that videos are put into. Needed with s3.")
+    s3_prefix: str = Field("flock/", description="What the keys of videos begin with.")
+    s3_access_key: SecretStr | None = Field(None, description="The id of the store's key. Needed with s3.")
+    s3_secret_key: SecretStr | None = Field(
+        None, description="The store's key. Only the bot holds it, workers get signed addresses. Needed with s3."
+    )
+    s3_public_url: str | None = Field(
+        None, description="Where everybody gets videos, such as https://videos.example.org/{key}. Needed with s3."
+    )
+    s3_acl: str | None = Field(
+        None, description="An ACL for each file, such as public-read, where the bucket has no policy. OPTIONAL."
+    )
+    s3_path_style: bool = Field(True, description="Whether the bucket stands in the path, not in the host's name.")
     host_poll_s: float = Field(5.0, gt=0, description="Seconds between two questions to the host while it processes.")
+
+    host_deadline_s: float = Field(
+        900.0, gt=0, description="Seconds after which what is stuck at the host is deleted there and uploaded anew."
+    )
+    host_patience_s: float = Field(
+        120.0,
+        ge=0,
+        description="Seconds that a rendered video waits for the host before it is posted with its own file alone; "
+        "its link is added when it comes.",
+    )
+
+    webhook_secret: SecretStr | None = Field(
+        None,
+        description="The shared secret of Livepeer's webhook (at least 16 characters), with which videos are posted "
+        "somewhat sooner. OPTIONAL.",
+    )
+    webhook_port: int = Field(
+        0, ge=0, le=65535, description="The port that Livepeer's webhook comes to, at /webhooks/livepeer; 0 is off."
+    )
+    webhook_host: str = Field(
+        "127.0.0.1", description="The address of that port: behind your web server, which adds https."
+    )
 
     # --- the ledger (flock run, deploy, audit)
     rpc_url: str | None = Field(
@@ -81,6 +128,17 @@ class Settings(BaseSettings):
     )
     explorer_tx_url: str | None = Field(
         None, description="A block explorer's page of a transaction, such as https://arbiscan.io/tx/{tx}. OPTIONAL."
+    )
+    page_port: int = Field(
+        0, ge=0, le=65535, description="The port of the page on which members sign with a browser wallet; 0 is off."
+    )
+    page_host: str = Field(
+        "127.0.0.1", description="The address of that port; put a reverse proxy with TLS in front of it."
+    )
+    page_url: str | None = Field(
+        None,
+        description="Where members reach that page, such as https://vote.example.org; else this machine alone. "
+        "OPTIONAL.",
     )
     flush_s: float = Field(15.0, gt=0, description="Seconds that votes are gathered before they go to the chain.")
     max_fee_gwei: float | None = Field(
@@ -131,6 +189,19 @@ class Settings(BaseSettings):
         """Whether it is said who signs: a key service, or a keystore file."""
         return self.signer != "keystore" or self.keystore is not None
 
+    @property
+    def has_video_host(self) -> bool:
+        """Whether enough is said of the video host to ask it something."""
+        names = _OF_S3 if self.video_host == "s3" else ("livepeer_api_key",)
+        return all(getattr(self, name) for name in names)
+
+    @property
+    def signing_url(self) -> str | None:
+        """Where members reach the page on which they sign; None where there is none."""
+        if not self.page_port:
+            return None
+        return (self.page_url or f"http://{self.page_host}:{self.page_port}").rstrip("/")
+
     def __repr__(self) -> str:
         return "Settings(...)"  # a database URL may carry a password
 
@@ -146,11 +217,20 @@ class Settings(BaseSettings):
         for name in _REQUIRED[need]:
             if name == "keystore" and self.signs:
                 continue
+            if name == "livepeer_api_key" and self.video_host == "s3":
+                continue
             value = getattr(self, name)
             empty = not (value.get_secret_value() if isinstance(value, SecretStr) else value)
             if empty:
                 problems.append(f"FLOCK_{name.upper()} is missing. {type(self).model_fields[name].description}")
-        for name in ("livepeer_api_base", "public_rpc_url", "discord_api_base"):
+        if need == "run" and self.video_host == "s3":
+            missing = [name for name in _OF_S3 if not getattr(self, name)]
+            problems += [
+                f"FLOCK_{name.upper()} is missing. {type(self).model_fields[name].description}" for name in missing
+            ]
+        if self.s3_public_url and "{key}" not in self.s3_public_url:
+            problems.append("FLOCK_S3_PUBLIC_URL must contain {key}.")
+        for name in ("livepeer_api_base", "public_rpc_url", "discord_api_base", "s3_endpoint", "page_url"):
             value = getattr(self, name)
             if value and not is_address(value):
                 problems.append(f"FLOCK_{name.upper()} must be an http or https address.")
@@ -162,15 +242,22 @@ class Settings(BaseSettings):
             problems.append("FLOCK_SIGNER must be keystore, aws-kms:KEY_ID or gcp-kms:RESOURCE.")
         if "{playback_id}" not in self.watch_page:
             problems.append("FLOCK_WATCH_PAGE must contain {playback_id}.")
+        page = urlsplit(self.page_url or "")
+        if page.scheme == "http" and page.hostname not in ("127.0.0.1", "localhost", "::1"):
+            problems.append("FLOCK_PAGE_URL must begin with https://: what members sign is nobody else's to read.")
         if self.explorer_tx_url and "{tx}" not in self.explorer_tx_url:
             problems.append("FLOCK_EXPLORER_TX_URL must contain {tx}.")
         pepper = self.voter_pepper.get_secret_value() if self.voter_pepper else ""
         if pepper and len(pepper) < 32:
             problems.append("FLOCK_VOTER_PEPPER is too short: take at least 32 random characters.")
+        secret = self.webhook_secret.get_secret_value() if self.webhook_secret else ""
+        if (secret or self.webhook_port) and len(secret) < 16:
+            problems.append("FLOCK_WEBHOOK_SECRET is missing or too short: take at least 16 random characters.")
         if problems:
             raise SettingsError(problems)
 
 
+_OF_S3 = ("s3_bucket", "s3_access_key", "s3_secret_key", "s3_public_url")
 _REQUIRED: dict[Need, tuple[str, ...]] = {
     "run": ("discord_token", "livepeer_api_key", "rpc_url", "ledger_address", "keystore", "voter_pepper"),
     "worker": (),

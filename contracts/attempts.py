@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from contracts.fees import Offer
 from contracts.signer import Signed
 from migrations.database import now_ms
-from migrations.schema import chain_attempts
+from migrations.schema import chain_attempts, chain_transactions
 
 CALL = ("chainId", "nonce", "to", "data", "value", "gas")
 
@@ -36,6 +36,16 @@ async def keep(connection: AsyncConnection, transaction: int, signed: Signed) ->
     await connection.execute(
         insert(chain_attempts).values(tx=signed.tx, transaction_id=transaction, raw=signed.raw, created_at_ms=now_ms())
     )
+
+
+async def hashes(connection: AsyncConnection, transaction: int, last: str) -> list[str]:
+    """The hashes of all attempts of a nonce as they stand now, with the one last that was made or mined just now.
+
+    Asked within the transaction that writes them: whoever holds an older row would forget those made since.
+    """
+    query = select(chain_transactions.c.hashes).where(chain_transactions.c.id == transaction)
+    known: list[str] = await connection.scalar(query) or []
+    return [*(tx for tx in known if tx != last), last]
 
 
 async def of(engine: AsyncEngine, row: Row[Any]) -> Sequence[Attempt]:

@@ -305,31 +305,50 @@ async def _compare_videos(
     return names
 
 
+async def _sent_past_us(connection: AsyncConnection, video: Row[Any], replay: Replay, place: int) -> set[int]:
+    """Voters whose wallet sent ballots to the ledger of which the database has not heard yet."""
+    query = select(outbox.c.voter_id, outbox.c.payload).where(
+        outbox.c.kind == "ballot", outbox.c.round_id == video.round_id
+    )
+    heard: dict[int | None, set[int]] = {}
+    for row in await connection.execute(query):
+        heard.setdefault(replay.voters.get(bytes.fromhex(row.voter_id)), set()).add(row.payload["nonce"])
+    number = replay.videos[place].round
+    return {
+        voter for (found, voter), told in replay.ballots.items() if found == number and told - heard.get(voter, set())
+    }
+
+
 async def _compare_votes(
     connection: AsyncConnection, video: Row[Any], place: int, replay: Replay, report: AuditReport, pepper: bytes | None
 ) -> None:
     """The votes table against the outbox, and the outbox against the log; with the pepper, member by member."""
     entered = (
-        select(outbox.c.voter_id, outbox.c.choice, outbox.c.state, chain_transactions.c.block_number)
+        select(outbox.c.kind, outbox.c.voter_id, outbox.c.choice, outbox.c.state, chain_transactions.c.block_number)
         .outerjoin(chain_transactions, chain_transactions.c.id == outbox.c.transaction_id)
-        .where(outbox.c.kind == "vote", outbox.c.video_id == video.id)
+        .where(outbox.c.kind.in_(("vote", "signed")), outbox.c.video_id == video.id)
         .order_by(outbox.c.id)
     )
+    # of a ballot that was sent past us we have no transaction: it is on the ledger, or we would not know of it
     recorded: dict[str, int] = {}  # the last choice in a transaction that was mined up to the audited block
     latest: dict[str, int] = {}  # the last choice of all
     unsure: set[str] = set()  # sent, but we have not seen yet into which block
     for row in await connection.execute(entered):
+        report.refused += row.state == "rejected"
+        if (row.kind, row.state) == ("signed", "rejected"):
+            continue  # the bot takes back what it counted for it
         latest[row.voter_id] = row.choice
-        if row.state in ("batched", "final") and row.block_number is not None and row.block_number <= report.block:
+        heard_of = (row.kind, row.state, row.block_number) == ("signed", "final", None)
+        mined = row.state in ("batched", "final") and row.block_number is not None
+        if heard_of or (mined and row.block_number <= report.block):
             recorded[row.voter_id] = row.choice
         elif row.state == "batched" and row.block_number is None:
             unsure.add(row.voter_id)
         report.pending += row.state in ("pending", "batched")
-        report.refused += row.state == "rejected"
     ballots = replay.videos[place].ballots
     by_index = {index: voter.hex() for voter, index in replay.voters.items()}
     on_chain = {by_index.get(index, "?"): choice for index, choice in ballots.items()}
-    unsure |= {by_index.get(index, "?") for index in replay.by_wallet(replay.videos[place].round)}  # not ours to know
+    unsure |= {by_index.get(index, "?") for index in await _sent_past_us(connection, video, replay, place)}
     for voter in sorted({*on_chain, *recorded} - unsure):
         here, there = recorded.get(voter, 0), on_chain.get(voter, 0)
         if here != there:

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 
-COIN = 10**18  # wei
-GWEI = 10**9
+from contracts.coin import COIN, GWEI
+
 ITEM_GAS = 2_500  # what finalize pays for each further video: one slot that it has not read yet
 REGISTERED_AT_ONCE = 256
 

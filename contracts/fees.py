@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from contracts.coin import GWEI
 from contracts.node import Fees
 
-GWEI = 10**9
 OVER_MARKET = 5  # without a limit of the operator's, never more than so many times what the chain asks
 # Chains whose sequencer takes transactions in the order of their arrival, and keeps none that it cannot include: a
 # higher fee buys nothing there, and the same bytes are sent again (Arbitrum One, Nova, Sepolia).

@@ -147,6 +147,12 @@ def registered_by(data: bytes) -> list[bytes]:
     return [bytes(voter) for voter in arguments["voter_ids"]]
 
 
+def claimed_by(data: bytes) -> int:
+    """The seat in calldata that `claim` made."""
+    _, arguments = _encoder().decode_function_input(data)
+    return int(arguments["seat"])
+
+
 def batch(seq: int, round_number: int, arrivals: Sequence[int], words: Sequence[int]) -> bytes:
     """Calldata that seats voters and records votes; `contracts.stream` makes the arrivals and the words."""
     return _calldata("batch", seq, round_number, list(arrivals), list(words))
@@ -187,6 +193,14 @@ def close_round(round_number: int) -> bytes:
 def finalize(round_number: int) -> bytes:
     """Calldata that names a closed round's winner."""
     return _calldata("finalize", round_number)
+
+
+def choice_of(choice: Any) -> tuple[int, int]:
+    """Number and choice of one part of a signed ballot, as the log's decoder gives it: by names, or in order."""
+    if hasattr(choice, "keys"):
+        return int(choice["video"]), int(choice["choice"])
+    video, chosen = choice
+    return int(video), int(chosen)
 
 
 # --------------------------------------------------------------------- client
@@ -332,10 +346,13 @@ class Ledger:
         info = await self.round_info(round_number, at)
         return [number_of(round_number, place) for place in range(1, info.items + 1)]
 
-    async def seats_of(self, round_number: int) -> dict[int, int]:
-        """Who sits where in a round, by the log: the seat of each voter's index, of those that batches have given."""
+    async def seats_of(self, round_number: int, first: int = 0) -> dict[int, int]:
+        """Who sits where in a round, by the log from block `first` on: the seat of each voter's index.
+
+        Only seats that batches have given.
+        """
         seats: dict[int, int] = {}
-        async for event in self.events(topics=self._topics("VotesRecorded", None, round_number)):
+        async for event in self.events(first, topics=self._topics("VotesRecorded", None, round_number)):
             voters = decode_arrivals(list(event.args["arrivals"]))
             seats |= {voter: event.args["first_seat"] + place for place, voter in enumerate(voters)}
         return seats
@@ -385,11 +402,31 @@ class Ledger:
             if abi["type"] == "event"
         }
 
-    async def finalized_tx(self, round_number: int) -> str | None:
-        """The transaction that finalized a round, whoever sent it."""
-        async for event in self.events(topics=self._topics("RoundFinalized", round_number)):
+    async def roll_of(self, round_number: int, seat: int, first: int = 0) -> tuple[int, list[int]] | None:
+        """The batch that gave a seat: its first seat and its arrivals, by the log from block `first` on."""
+        async for event in self.events(first, topics=self._topics("VotesRecorded", None, round_number)):
+            arrivals = list(event.args["arrivals"])
+            if 0 <= seat - event.args["first_seat"] < len(decode_arrivals(arrivals)):
+                return int(event.args["first_seat"]), arrivals
+        return None
+
+    async def ballot_tx(self, round_number: int, voter: int, nonce: int, first: int = 0) -> str | None:
+        """The transaction of a voter's signed ballot, whoever sent it, by the log from block `first` on."""
+        async for event in self.events(first, topics=self._topics("BallotCast", voter, round_number)):
+            if event.args["nonce"] == nonce:
+                return event.tx
+        return None
+
+    async def finalized_tx(self, round_number: int, first: int = 0) -> str | None:
+        """The transaction that finalized a round, whoever sent it, by the log from block `first` on."""
+        async for event in self.events(first, topics=self._topics("RoundFinalized", round_number)):
             return event.tx
         return None
+
+    def named(self, *names: str) -> list[list[str]]:
+        """What `events` filters by: any of these events."""
+        wanted = [topic for topic, decoder in self._decoders.items() if decoder.event_name in names]
+        return [["0x" + topic.hex() for topic in wanted]]
 
     def _topics(self, name: str, *fields: int | None) -> list[str | None]:
         """What `eth_getLogs` filters by: an event's name and its indexed numbers, None for any."""

@@ -185,6 +185,11 @@ class Node:
         with self.asking():
             return bytes(await self.web3.eth.get_code(self.checksum(address)))
 
+    async def call(self, to: str, data: bytes) -> bytes:
+        """What a contract answers. Raises LedgerRefusedError where it refuses."""
+        with self.asking():
+            return bytes(await self.web3.eth.call({"to": self.checksum(to), "data": "0x" + data.hex()}))  # type: ignore[typeddict-item]  # hex is fine
+
     async def balance(self, address: str) -> int:
         """An account's balance, in wei."""
         with self.asking():

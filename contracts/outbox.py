@@ -130,6 +130,95 @@ async def record_votes(connection: AsyncConnection, rows: Sequence[dict[str, Any
         await connection.execute(insert(outbox), list(rows))
 
 
+async def record_link(
+    connection: AsyncConnection, *, voter_id: str, wallet: str, nonce: int, deadline: int, signature: bytes
+) -> int:
+    """Hands a voter's votes to a wallet; returns the entry's id. `signature` is over `wallet.link_message`."""
+    return await _enter_signed(connection, "link", voter_id, wallet, nonce, deadline, signature)
+
+
+async def record_unlink(
+    connection: AsyncConnection,
+    *,
+    voter_id: str,
+    wallet: str,
+    nonce: int,
+    deadline: int,
+    signature: bytes,
+    tx: str | None = None,
+) -> int:
+    """Takes a link back; returns the entry's id. `signature` is over `wallet.unlink_message`.
+
+    With `tx`, the wallet has done so itself in that transaction, and it is final.
+    """
+    state = "pending" if tx is None else "final"
+    return await _enter_signed(connection, "unlink", voter_id, wallet, nonce, deadline, signature, state=state, tx=tx)
+
+
+async def record_ballot(
+    connection: AsyncConnection,
+    *,
+    round_id: int,
+    voter_id: str,
+    wallet: str,
+    choices: Sequence[tuple[str, int, int]],
+    nonce: int,
+    deadline: int,
+    signature: bytes,
+    tx: str | None = None,
+) -> int:
+    """Enters a ballot that a wallet signed, with its choices: video id, number on the ledger, choice 0, 1 or 2.
+
+    Returns the ballot's entry; each choice gets one of kind `signed`, which shares its fate. With `tx`, somebody else
+    has sent it in that transaction already, and it is final.
+    """
+    state = "pending" if tx is None else "final"
+    about = {"choices": [[number, choice] for _, number, choice in choices], "tx": tx}
+    ballot = await _enter_signed(
+        connection, "ballot", voter_id, wallet, nonce, deadline, signature, round_id=round_id, state=state, **about
+    )
+    rows = [
+        {
+            **vote_row(round_id=round_id, video_id=video, voter_id=voter_id, choice=choice),
+            "kind": "signed",
+            "state": state,
+            "payload": {"ballot": ballot},
+        }
+        for video, _, choice in choices
+    ]
+    await record_votes(connection, rows)
+    return ballot
+
+
+async def _enter_signed(
+    connection: AsyncConnection,
+    kind: str,
+    voter_id: str,
+    wallet: str,
+    nonce: int,
+    deadline: int,
+    signature: bytes,
+    *,
+    round_id: int | None = None,
+    state: str = "pending",
+    **about: Any,
+) -> int:
+    signed = {"wallet": wallet, "nonce": nonce, "deadline": deadline, "signature": signature.hex()}
+    row = await connection.execute(
+        insert(outbox)
+        .values(
+            kind=kind,
+            round_id=round_id,
+            voter_id=_digits(voter_id, "voter id"),
+            payload={**signed, **about},
+            state=state,
+            created_at_ms=now_ms(),
+        )
+        .returning(outbox.c.id)
+    )
+    return int(row.scalar_one())
+
+
 async def record_close(connection: AsyncConnection, *, round_id: int) -> None:
     """Asks for the end of a round: its votes are drained, it is closed on the ledger, and finalized."""
     await _enter_once(connection, "close", round_id, None, {})

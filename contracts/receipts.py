@@ -29,7 +29,8 @@ class RoundProgress:
 class VoteReceipt:
     """A voter's latest choice about a video and where it stands; all that is needed to look it up on the chain.
 
-    `voter_index` is the voter's number for life, `seat` the one in the round: `vote_of(video_number, seat)`.
+    `voter_index` is the voter's number for life, `seat` the one in the round: `vote_of(video_number, seat)`. A choice
+    that a wallet `signed` is in no batch; where the ledger refused the latest one, `standing` is what counts instead.
     """
 
     choice: int
@@ -40,6 +41,8 @@ class VoteReceipt:
     seat: int | None
     seq: int | None
     tx: str | None
+    signed: bool = False
+    standing: int | None = None
 
 
 async def drained(engine: AsyncEngine, round_id: int) -> bool:
@@ -79,10 +82,12 @@ async def voter_receipts(engine: AsyncEngine, round_id: int, voter_id: str) -> d
     """Where a voter's latest choice about each video of a round stands, by the video's id."""
     query = (
         select(
+            outbox.c.kind,
             outbox.c.video_id,
             outbox.c.choice,
             outbox.c.state,
             outbox.c.reason,
+            outbox.c.payload,
             videos.c.chain_id.label("video_number"),
             voters.c.voter_index,
             seats.c.seat,
@@ -94,14 +99,22 @@ async def voter_receipts(engine: AsyncEngine, round_id: int, voter_id: str) -> d
         .outerjoin(voters, voters.c.voter_id == outbox.c.voter_id)
         .outerjoin(seats, (seats.c.round_id == outbox.c.round_id) & (seats.c.voter_id == outbox.c.voter_id))
         .outerjoin(chain_transactions, chain_transactions.c.id == outbox.c.transaction_id)
-        .where(outbox.c.kind == "vote", outbox.c.round_id == round_id, outbox.c.voter_id == voter_id)
-        .where(outbox.c.state != "superseded")
+        .where(outbox.c.round_id == round_id, outbox.c.voter_id == voter_id)
+        .where(outbox.c.kind.in_(("vote", "signed")), outbox.c.state != "superseded")
         .order_by(outbox.c.id)
+    )
+    ballots = select(outbox.c.id, outbox.c.payload).where(
+        outbox.c.kind == "ballot", outbox.c.round_id == round_id, outbox.c.voter_id == voter_id
     )
     async with engine.connect() as connection:
         rows = (await connection.execute(query)).all()
-    return {
-        row.video_id: VoteReceipt(
+        sent_past_us = {row.id: row.payload.get("tx") for row in await connection.execute(ballots)}
+    found: dict[str, VoteReceipt] = {}
+    standing: dict[str, int] = {}
+    for row in rows:  # the latest comes last, and stays
+        if row.state != "rejected":
+            standing[row.video_id] = int(row.choice)
+        found[row.video_id] = VoteReceipt(
             choice=int(row.choice),
             state=row.state,
             reason=row.reason,
@@ -109,7 +122,8 @@ async def voter_receipts(engine: AsyncEngine, round_id: int, voter_id: str) -> d
             voter_index=row.voter_index,
             seat=row.seat,
             seq=row.seq,
-            tx=row.hashes[-1] if row.hashes else None,
+            tx=row.hashes[-1] if row.hashes else sent_past_us.get(row.payload.get("ballot")),
+            signed=row.kind == "signed",
+            standing=standing.get(row.video_id, 0) if row.state == "rejected" else None,
         )
-        for row in rows  # the latest comes last, and stays
-    }
+    return found

@@ -20,7 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contracts import attempts, reorgs
-from contracts.drafts import Draft, Drafts, DraftSettings, mark
+from contracts.drafting import Draft, DraftSettings, mark
+from contracts.drafts import Drafts
 from contracts.finality import Finality
 from contracts.ledger import Ledger, from_hex
 from contracts.node import ChainUnreachableError, LedgerError, LedgerRefusedError, Receipt, WrongLedgerError
@@ -109,6 +110,7 @@ class Relayer:
         self._sent_at: dict[int, float] = {}
         self._taken: dict[int, int] = {}
         self._rechecked = -1e9
+        self._shaken = True  # something left the chain, perhaps before we were started
 
     # --------------------------------------------------------------- the loop
 
@@ -192,13 +194,15 @@ class Relayer:
         self._node.expect(self._chain_id)
         await self._finality.look(self._chain_id)
 
-    async def _taken_back(self) -> bool:
-        """Whether a reorganisation took back what was final; asks the chain now and then."""
+    async def _taken_back(self, *, at_once: bool = False) -> bool:
+        """Whether a reorganisation took back what was final; asks the chain now and then, or at once."""
         now = asyncio.get_running_loop().time()
-        if now - self._rechecked < self._settings.recheck_s:
+        if now - self._rechecked < self._settings.recheck_s and not (self._shaken or at_once):
             return False
         self._rechecked = now
-        return await reorgs.reopen(self._engine, self._finality, self._signer.address) > 0
+        gone = await reorgs.reopen(self._engine, self._finality, self._signer.address, thorough=self._shaken)
+        self._shaken = gone > 0
+        return self._shaken
 
     async def _must_be_all_there(self) -> None:
         """Raises ChainUnreachableError where the chain lacks what we built upon: a refusal then says nothing."""
@@ -355,13 +359,19 @@ class Relayer:
             if receipt.block_number <= upto and (
                 standing or await self._finality.stands(receipt.block_number, receipt.block_hash)
             ):
+                # what is final stands upon what was final before; that may have gone, and its nonce to another program
+                if await self._taken_back(at_once=True):
+                    return await self._settle()
                 await self._final(row, receipt)
         return False
 
     async def _standing(self, rows: Sequence[Row[Any]]) -> bool:
-        """Whether all that was in a block is still there: one question tells, for the newest block has all others."""
-        newest = max((row for row in rows if row.block_hash), key=lambda row: int(row.block_number), default=None)
-        return newest is not None and await self._finality.stands(newest.block_number, newest.block_hash)
+        """Whether all that was in a block is still there, by one question: the chain of the last nonce has all others.
+
+        Not that of the highest block: after a reorganisation an earlier nonce may be mined higher than a later one was.
+        """
+        last = max((row for row in rows if row.block_hash), key=lambda row: int(row.nonce), default=None)
+        return last is not None and await self._finality.stands(last.block_number, last.block_hash)
 
     async def _receipt(self, row: Row[Any]) -> Receipt | None:
         for tx in row.hashes:
@@ -372,6 +382,7 @@ class Relayer:
     async def _send(self, row: Row[Any]) -> Receipt | None:
         """Sends the stored bytes, the first time and whenever the chain seems to have lost them."""
         if row.block_number is not None:
+            self._shaken = True
             log.warning("Transaction %s has left the chain (a reorganisation); it is sent again", row.hashes[-1])
             await self._change(row.id, block_number=None, block_hash=None, gas_used=None)
         now = asyncio.get_running_loop().time()
@@ -406,8 +417,8 @@ class Relayer:
 
     async def _abandon(self, row: Row[Any], receipt: Receipt | None = None) -> None:
         """The transaction did nothing and never will: its entries wait again, and its sequence number is free."""
-        told = {} if receipt is None else _place(row, receipt)
         async with self._engine.begin() as connection:
+            told = {} if receipt is None else await _place(connection, row, receipt)
             await connection.execute(
                 update(chain_transactions)
                 .where(chain_transactions.c.id == row.id)
@@ -422,6 +433,8 @@ class Relayer:
             await connection.execute(delete(seats).where(seats.c.transaction_id == row.id))
             if row.kind == "voters":
                 await reorgs.forget_voters(connection, bytes(row.raw))
+            elif row.kind == "claim":
+                await self._drafts.wallets.settle_claim(connection, row, claimed=False)
 
     async def _included(self, row: Row[Any], receipt: Receipt) -> None:
         """It is in a block: writes down which, and the numbers that the ledger gave."""
@@ -442,14 +455,23 @@ class Relayer:
                 if event.name == "VotersRegistered" and event.tx == receipt.tx:
                     first = int(event.args["first"])
                     named = [bytes(voter).hex() for voter in event.args["voter_ids"]]
-                    await self._drafts.settle_voters({voter: first + place for place, voter in enumerate(named)})
+                    await self._drafts.votes.settle_voters({voter: first + place for place, voter in enumerate(named)})
         elif row.kind == "votes":
             async for event in self._ledger.events(receipt.block_number, receipt.block_number):
                 if event.name == "VotesRecorded" and event.tx == receipt.tx:
                     newcomers = decode_arrivals(list(event.args["arrivals"]))
                     given = {voter: event.args["first_seat"] + place for place, voter in enumerate(newcomers)}
-                    await self._drafts.settle_seats(row.round_id, given, transaction_id=row.id)
-        await self._change(row.id, state="sent", **_place(row, receipt))
+                    await self._drafts.votes.settle_seats(row.round_id, given, transaction_id=row.id)
+        elif row.kind == "ballot":
+            await self._drafts.wallets.settle_seat(row)
+        elif row.kind == "claim":
+            async with self._engine.begin() as connection:
+                await self._drafts.wallets.settle_claim(connection, row, claimed=True)
+        async with self._engine.begin() as connection:
+            place = await _place(connection, row, receipt)
+            await connection.execute(
+                update(chain_transactions).where(chain_transactions.c.id == row.id).values(state="sent", **place)
+            )
 
     async def _final(self, row: Row[Any], receipt: Receipt) -> None:
         async with self._engine.begin() as connection:
@@ -493,10 +515,10 @@ def _told(row: Row[Any]) -> Receipt:
     return Receipt(row.hashes[-1], True, int(row.block_number), row.block_hash, int(row.gas_used or 0), None)
 
 
-def _place(row: Row[Any], receipt: Receipt) -> dict[str, Any]:
+async def _place(connection: AsyncConnection, row: Row[Any], receipt: Receipt) -> dict[str, Any]:
     """The columns that tell where a transaction was mined; the hash that was mined comes last."""
     return {
-        "hashes": [*(tx for tx in row.hashes if tx != receipt.tx), receipt.tx],
+        "hashes": await attempts.hashes(connection, row.id, receipt.tx),
         "block_number": receipt.block_number,
         "block_hash": receipt.block_hash,
         "gas_used": receipt.gas_used,

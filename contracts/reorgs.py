@@ -6,7 +6,6 @@ Finality by depth is a bet. When it is lost, entries go back to `batched` and th
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, select, update
@@ -23,10 +22,11 @@ log = logging.getLogger(__name__)
 AT_ONCE = 64
 
 
-async def reopen(engine: AsyncEngine, finality: Finality, sender: str) -> int:
+async def reopen(engine: AsyncEngine, finality: Finality, sender: str, *, thorough: bool) -> int:
     """Takes back what is final in our books and not on the chain; gives how many transactions.
 
-    Proof is another block in the place of ours. A node that knows no block of that number is merely behind.
+    Proof is another block in the place of ours. A node that knows no block of that number is merely behind. What came
+    before a block that stands was mined as well, but perhaps in another block than we knew: `thorough` finds that out.
     """
     mined = (chain_transactions.c.state == "final", chain_transactions.c.block_hash.is_not(None))
     query = (
@@ -37,13 +37,19 @@ async def reopen(engine: AsyncEngine, finality: Finality, sender: str) -> int:
     )
     async with engine.connect() as connection:
         rows = (await connection.execute(query)).all()
-    gone: Sequence[Row[Any]] = ()
-    for place, row in enumerate(rows, 1):
+    gone: list[Row[Any]] = []
+    unknown: list[Row[Any]] = []
+    for row in rows:
         found = await finality.block_hash(row.block_number)
-        if found == row.block_hash:
-            break  # and so do all before it stand
-        if found is not None:
-            gone = rows[:place]
+        if found is None:
+            unknown.append(row)
+        elif found != row.block_hash:
+            gone += [*unknown, row]  # with a block, all that came after it are gone
+            unknown = []
+        elif thorough:
+            unknown = []
+        else:
+            break
     for row in gone:
         async with engine.begin() as connection:
             await connection.execute(

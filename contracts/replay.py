@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from contracts import wallet
-from contracts.ledger import BattleTally, Event, Tally, sides_hash
+from contracts.ledger import BattleTally, Event, Tally, choice_of, sides_hash
 from contracts.stream import (
     EMPTY_DIGEST,
     OWN_SEATS,
@@ -103,6 +102,7 @@ class Replay:
     signed_digest: bytes = EMPTY_DIGEST
     smart: int = 0
     nonces: dict[str, int] = field(default_factory=dict)
+    ballots: dict[tuple[int, int], set[int]] = field(default_factory=dict)  # round, voter -> nonces of signed ballots
     problems: list[str] = field(default_factory=list)
 
     def apply(self, events: Iterable[Event]) -> Replay:
@@ -278,7 +278,7 @@ class Replay:
     def _signed(self, event: Event) -> None:
         args = event.args
         voter, number, seat, account = (args[name] for name in ("voter", "round", "seat", "wallet"))
-        choices = [_pair(choice) for choice in args["choices"]]
+        choices = [choice_of(choice) for choice in args["choices"]]
         where = f"Signed ballot {self.signed}"
         self.signed += 1
         about = self.rounds.get(number)
@@ -290,6 +290,7 @@ class Replay:
         if args["at"] > args["deadline"] or args["nonce"] <= self.nonces.get(account, 0):
             self.problems.append(f"{where} was late, or its nonce was used before.")
         self.nonces[account] = args["nonce"]
+        self.ballots.setdefault((number, voter), set()).add(args["nonce"])
         if seat >= OWN_SEATS and about.voters.get(seat) != voter:
             self._sit(number, voter, seat, where)
         elif about.voters.get(seat) != voter or (seat < OWN_SEATS and seat not in self.claimed.get(number, ())):
@@ -351,11 +352,3 @@ def outcome(tally: BattleTally) -> int:
     if not any(tally):
         return 0
     return 3 if tally.a == tally.b else 1 if tally.a > tally.b else 2
-
-
-def _pair(choice: Any) -> tuple[int, int]:
-    """A choice as the log's decoder gives it: by names, or in order."""
-    if hasattr(choice, "keys"):
-        return int(choice["video"]), int(choice["choice"])
-    video, chosen = choice
-    return int(video), int(chosen)

@@ -121,10 +121,11 @@ class Sending:
         signed = await self._signer.sign({**call, "maxFeePerGas": offer.most, "maxPriorityFeePerGas": offer.tip})
         async with self._engine.begin() as connection:
             await self._guard(connection)
+            known = await attempts.hashes(connection, row.id, signed.tx)
             await connection.execute(
                 update(chain_transactions)
                 .where(chain_transactions.c.id == row.id)
-                .values(raw=signed.raw, hashes=[*(tx for tx in row.hashes if tx != signed.tx), signed.tx], **values)
+                .values(raw=signed.raw, hashes=known, **values)
             )
             await attempts.keep(connection, row.id, signed)
         return Attempt(signed.tx, signed.raw, now_ms())

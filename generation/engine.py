@@ -172,6 +172,18 @@ class Engine:
         """Ends the `sleep_or_wake` of a workflow; one that does not sleep will not sleep the next time."""
         await self.client.send_async(workflow_id, "wake", WAKE)
 
+    async def result(self, workflow_id: str) -> Any | None:
+        """The result of a workflow that has ended; None while it goes on, or is not there.
+
+        Raises WorkCancelledError when it was cancelled, given up, or failed.
+        """
+        for status in await self.client.list_workflows_async(workflow_ids=[workflow_id], load_input=False):
+            if status.status == "SUCCESS":
+                return status.output
+            if status.status in {"ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}:
+                raise WorkCancelledError(workflow_id)
+        return None
+
     # ------------------------------------------------------------------ within a workflow
 
     @staticmethod
@@ -208,6 +220,12 @@ class Engine:
             return await handle.get_result(polling_interval_sec=RESULT_POLL_S)
         except (DBOSAwaitedWorkflowCancelledError, DBOSAwaitedWorkflowMaxRecoveryAttemptsExceeded) as error:
             raise WorkCancelledError(workflow_id) from error
+
+    @staticmethod
+    async def hand_over(workflow: str, workflow_id: str, argument: Json, *, queue: str) -> None:
+        """Has a workflow run by whoever serves `queue`, and does not wait for it; see `result`."""
+        options = _options(workflow, workflow_id, queue, None, NORMAL_PRIORITY)
+        await DBOS.enqueue_workflow_with_options_async(options, argument)
 
     @staticmethod
     async def sleep(seconds: float) -> None:

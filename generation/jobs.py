@@ -76,13 +76,15 @@ class RenderResult:
 
 @dataclass(frozen=True)
 class UploadJob:
-    """Where the machine that holds a file sends it. The endpoint is a credential of its own."""
+    """Where the machine that holds a file sends it: by TUS, or by signed addresses. Either is a credential."""
 
     video_id: str
     asset_id: str
     tus_endpoint: str
     video_path: str
     sha256: str
+    presigned: dict[str, Any] | None = None  # in place of a TUS endpoint, which is empty then
+    shortest_s: float = 0.0  # seconds that the host wants; a copy of a shorter video is made for it
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types, for the durable engine."""

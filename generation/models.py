@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-TINY = "tiny"
-REVISION_FILE = "REVISION"  # in a model's folder: what the folder holds, in one word
-DTYPES = ("float32", "bfloat16", "float16")
-OFFLOADS = ("none", "model", "sequential")
+from generation.modelfile import TINY, ModelError, is_folder, read_family_tables, read_model
+from generation.presets import Family, family_of, read_families
+from generation.revisions import REVISION_FILE, file_revision, folder_revision, with_parts
+
+__all__ = [
+    "REVISION_FILE",
+    "TINY",
+    "Model",
+    "ModelError",
+    "choose",
+    "folder_revision",
+    "full_revision",
+    "known_revision",
+    "load_models",
+    "tiny_model",
+]
+
+MEMORY_FILE = "hashes.json"  # beside the embedded model: hashes of files that were read once
 
 # What the embedded model's pictures are like; a models file may change any of it.
 TINY_LOOKS: dict[str, Any] = {
     "width": 96,
     "height": 96,
     "frames": 17,
-    "frame_step": 4,  # its autoencoder holds four frames in a latent, that of its family eight
     "fps": 8,
     "steps": 12,
     "guidance": 1.5,
+    "negative_prompt": "",  # that of its family means nothing to it
     "upscale": 4,
     "max_sequence_length": 48,
 }
-
-_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_WHOLE = {"width": 2048, "height": 2048, "frames": 1025, "fps": 120, "steps": 1000, "upscale": 8}
-_WHOLE["max_sequence_length"] = 4096
-_PLACE = {"source", "revision", "dtype", "offload"}
-_KNOWN = {*_PLACE, "guidance", "negative_prompt", *_WHOLE}
-
-
-class ModelError(ValueError):
-    """A model cannot be used as it is configured; the message says what to change."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,45 @@ class Model:
     id: str
     source: str
     revision: str | None = None  # pinned; required for a repository, whose contents may change under its name
-    dtype: str = "float32"
+    dtype: str | dict[str, str] = "float32"  # of all components, or of each by name, with "default" for the others
     offload: str = "none"  # what leaves the GPU while it is not needed: slower, and fits into less memory
     embedded: bool = False  # made on this machine when it is first needed
     overrides: dict[str, Any] = field(default_factory=dict)
+    pipeline: str | None = None  # the class to load it as, where its own index does not say
+    quantise: str | None = None
+    quantise_components: list[str] = field(default_factory=list)  # none: what denoises
+    compile: bool = False
+    cache: str | None = None
+    cache_threshold: float | None = None
+    attention: str | None = None  # a backend of diffusers
+    context_parallel: int = 1  # GPUs that share one video
+    adapters: list[dict[str, Any]] = field(default_factory=list)  # source, revision, weight_name, scale
+    components: dict[str, dict[str, Any]] = field(default_factory=dict)  # of other sources: source, revision, subfolder
+    license: str | None = None
+    gated: bool = False
+    families: dict[str, Any] = field(default_factory=dict)  # the operator's own, as they stand in the models file
+    memory: str | None = None  # the file that remembers hashes
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Raises TypeError when the data is no model."""
+        return cls(**data)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether all of it lies in folders on this machine, or will: nothing is asked of any hub."""
+        others = [entry["source"] for entry in [*self.adapters, *self.components.values()]]
+        return (self.embedded or is_folder(self.source)) and all(is_folder(source) for source in others)
+
+    def family(self, pipeline_class: str) -> Family:
+        """The family of a pipeline, the operator's own ones first."""
+        return family_of(pipeline_class, read_families(self.families, "the models file"))
+
+    def dtype_of(self, component: str) -> str:
+        """The dtype of a component; float32 where nothing is said."""
+        if isinstance(self.dtype, str):
+            return self.dtype
+        return self.dtype.get(component, self.dtype.get("default", "float32"))
 
 
 def tiny_model(data_dir: Path) -> Model:
@@ -62,18 +99,25 @@ def load_models(data_dir: Path, models_file: Path | None) -> dict[str, Model]:
 
     Raises ModelError with a sentence.
     """
-    models = {TINY: tiny_model(data_dir)}
+    tiny = tiny_model(data_dir)
+    models = {TINY: tiny}
     if models_file is None:
         return models
     try:
         data = tomllib.loads(models_file.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelError(f"The models file {models_file} cannot be read: {error}") from error
-    tables = data.get("models")
+    tables, families = data.get("models"), data.get("families", {})
     if not isinstance(tables, dict):
         raise ModelError(f"{models_file} needs a table [models.ID] for each model.")
+    read_family_tables(families, models_file.name)
     for model_id, table in tables.items():
-        models[model_id] = _read(model_id, table, tiny_model(data_dir))
+        read = read_model(model_id, table)
+        embedded = read["source"] == TINY
+        if embedded:
+            read |= {"source": tiny.source, "overrides": {**tiny.overrides, **read["overrides"]}}
+        memory = str(data_dir / "models" / MEMORY_FILE)
+        models[model_id] = Model(model_id, embedded=embedded, families=families, memory=memory, **read)
     return models
 
 
@@ -85,72 +129,37 @@ def choose(models: dict[str, Model], model_id: str) -> Model:
 
 
 def known_revision(model: Model) -> str | None:
-    """The revision as far as it is known before the model is loaded: pinned, or written in its folder."""
-    if model.revision is not None:
-        return model.revision
+    """The revision as far as it is known without reading weights: pinned, or written in the model's folder."""
+    base = model.revision or _written(Path(model.source))
+    parts = [model.adapters, model.components]
+    if any(entry["revision"] is None for entry in [*model.adapters, *model.components.values()]):
+        return None  # their files are hashed when they are loaded
+    return with_parts(base, parts if any(parts) else None) if base else None
+
+
+def full_revision(model: Model) -> str:
+    """The full revision: pinned, written, or hashed over the folder; adapters and other components included.
+
+    Reads local weights, once: `Model.memory` keeps their hashes. Raises OSError.
+    """
+    memory = Path(model.memory) if model.memory else None
+    source = Path(model.source)
+    base = model.revision or _written(source) or folder_revision(source, memory)
+    adapters = [{**entry, "revision": _adapter_revision(entry)} for entry in model.adapters]
+    components = {name: {**entry, "revision": _folder(entry, memory)} for name, entry in model.components.items()}
+    return with_parts(base, [adapters, components] if adapters or components else None)
+
+
+def _written(folder: Path) -> str | None:
     try:
-        return Path(model.source, REVISION_FILE).read_text().strip() or None
+        return (folder / REVISION_FILE).read_text().strip() or None
     except OSError:
         return None
 
 
-def folder_revision(folder: Path) -> str:
-    """Sha-256 over a folder's files and their names, 64 hex digits; reads all of them."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != REVISION_FILE:
-            digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+def _adapter_revision(entry: Mapping[str, Any]) -> str:
+    return str(entry["revision"] or file_revision(Path(entry["source"], entry["weight_name"])))
 
 
-def _read(model_id: str, table: Any, tiny: Model) -> Model:
-    if not _ID.fullmatch(model_id) or not isinstance(table, dict):
-        raise ModelError(f"A model is a table [models.ID] whose ID is a short lowercase word, not {model_id!r}.")
-    if unknown := sorted(set(table) - _KNOWN):
-        known = ", ".join(sorted(_KNOWN))
-        raise ModelError(f"Model {model_id} has an unknown setting {unknown[0]!r}; known are {known}.")
-    source = table.get("source", TINY if model_id == TINY else None)
-    revision = table.get("revision")
-    if not isinstance(source, str) or not source:
-        raise ModelError(f"Model {model_id} needs a source: a repository id, a folder, or {TINY!r}.")
-    if revision is not None and not (isinstance(revision, str) and revision.strip()):
-        raise ModelError(f"Model {model_id}: revision = {revision!r} is not text, or is empty.")
-    embedded = source == TINY
-    if revision is None and not embedded and not os.path.isdir(source):  # noqa: PTH112  # Path raises for a name that is too long
-        raise ModelError(
-            f"Model {model_id} needs a revision (a commit of {source}), so that its videos can be made again; "
-            "or a source that is a folder on this machine."
-        )
-    overrides = {name: _value(model_id, name, value) for name, value in table.items() if name not in _PLACE}
-    return Model(
-        id=model_id,
-        source=tiny.source if embedded else source,
-        revision=None if embedded else revision,
-        dtype=_one_of(model_id, "dtype", table.get("dtype", DTYPES[0]), DTYPES),
-        offload=_one_of(model_id, "offload", table.get("offload", OFFLOADS[0]), OFFLOADS),
-        embedded=embedded,
-        overrides={**tiny.overrides, **overrides} if embedded else overrides,
-    )
-
-
-def _one_of(model_id: str, name: str, value: Any, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise ModelError(f"Model {model_id}: {name} = {value!r}; use one of {', '.join(choices)}.")
-    return str(value)
-
-
-def _value(model_id: str, name: str, value: Any) -> Any:
-    """A checked setting of the preset."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if name == "negative_prompt":
-        fits, wanted = isinstance(value, str), "text"
-    elif name == "guidance":
-        fits, wanted = number and 0 <= value <= 100, "a number from 0 to 100"
-    else:
-        fits = number and isinstance(value, int) and 1 <= value <= _WHOLE[name]
-        wanted = f"a whole number from 1 to {_WHOLE[name]}"
-    if not fits:
-        raise ModelError(f"Model {model_id}: {name} = {value!r} is not {wanted}.")
-    return value
+def _folder(entry: Mapping[str, Any], memory: Path | None) -> str:
+    return str(entry["revision"] or folder_revision(Path(entry["source"], entry["subfolder"] or ""), memory))

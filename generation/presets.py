@@ -1,13 +1,63 @@
-"""What each pipeline family wants: legal frame counts and sizes, frame rate, steps, guidance. One entry a family."""
+"""What each pipeline family wants: legal frame counts and sizes, frame rate, steps, guidance. Read from presets.toml.
+
+A family is a table of data, named by its pipeline's class; code that is meant for one family alone has no place here.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+FAMILIES_FILE = Path(__file__).with_name("presets.toml")
+CACHES = ("first_block", "taylorseer", "pyramid_attention")
+ANYTHING = "*"  # in a variant's `when`: set to something
+
+# Whole numbers and the largest that is sensible; all begin at 1, but for the offset of frames.
+WHOLE = {
+    "width": 4096,
+    "height": 4096,
+    "frames": 1025,
+    "fps": 120,
+    "steps": 1000,
+    "upscale": 8,
+    "max_sequence_length": 4096,
+    "frame_step": 256,
+    "frame_offset": 256,
+    "size_step": 256,
+    "most_frames": 4096,
+    "most_width": 4096,
+    "most_height": 4096,
+    "least_frames": 1024,
+    "least_width": 1024,
+    "least_height": 1024,
+    "pass_frames": 4096,
+}
+FLAGS = ("vae_float32", "vae_tiling", "vae_slicing")
+
+# Sizes and counts of a loaded model, as far as it says them: legal steps are multiples of these.
+Strides = tuple[int, int]  # frames, pixels
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A published model of a family. Facts that are not known for sure are left out."""
+
+    id: str
+    license: str | None = None
+    gated: bool = False
+    billions: float | None = None  # parameters of what denoises
+    variant: str | None = None  # the family's name in the variant that it is of
 
 
 @dataclass(frozen=True)
 class Preset:
-    """How a family renders. Frames are `frame_step` * k + 1; width and height multiples of `size_step` pixels."""
+    """How a family renders. Frames are `frame_step` * k + `frame_offset`; width and height multiples of `size_step`."""
 
     family: str
     width: int
@@ -22,35 +72,196 @@ class Preset:
     negative_prompt: str | None = None
     upscale: int = 1  # whole factor by which the encoder enlarges pixels, for models of very small pictures
     vae_float32: bool = False  # the decoder stays exact where the rest of the model is halved
+    vae_tiling: bool = False  # decodes in tiles: less memory
+    vae_slicing: bool = False  # decodes one at a time: less memory
+    frame_offset: int = 1
+    most_frames: int | None = None  # what positions the model knows; None: more than anybody waits for
+    most_width: int | None = None
+    most_height: int | None = None
+    least_frames: int | None = None  # what its decoder needs
+    least_width: int | None = None
+    least_height: int | None = None
+    pass_frames: int | None = None  # families that render a video in several passes: frames of one
+    shift: float | None = None  # of the noise schedule; None leaves the scheduler as it is
+    scheduler: str | None = None  # a class of diffusers; None leaves the one that comes with the model
+    scheduler_options: dict[str, Any] = field(default_factory=dict)  # for its config
+    arguments: dict[str, Any] = field(default_factory=dict)  # further ones of the pipeline's call
+    caches: tuple[str, ...] = ()  # caches of CACHES that this family was seen to render with
+    needs: tuple[str, ...] = ()  # packages that its pipeline does not work without
+    notes: str = ""
+    repositories: tuple[Repository, ...] = ()
 
-    def fitted(self) -> tuple[Preset, list[str]]:
-        """The nearest legal preset, with a sentence for each value that had to be changed."""
+    @property
+    def passes(self) -> int:
+        """How often the denoising runs for one video."""
+        return math.ceil(self.frames / self.pass_frames) if self.pass_frames else 1
+
+    def fitted(self, strides: Strides = (1, 1)) -> tuple[Preset, list[str]]:
+        """The nearest legal preset, with a sentence for each value that had to be changed.
+
+        `strides` are what the loaded model asks for beside the family: frames and pixels that make one latent.
+        """
+        size_step = math.lcm(self.size_step, strides[1])
+        # A video of several passes is a multiple of one pass, whose own frames are legal already.
+        frame_step = self.frame_step if self.pass_frames else math.lcm(self.frame_step, strides[0])
+        offset = self.frame_offset or frame_step
+        frames = max(0, round((self.frames - offset) / frame_step)) * frame_step + offset
+        if self.frame_offset and frame_step > 1:  # a single frame is a picture, not a video
+            frames = max(frames, frame_step + offset)
+        if self.most_frames and frames > self.most_frames:
+            frames -= math.ceil((frames - self.most_frames) / frame_step) * frame_step
+        if self.least_frames and frames < self.least_frames:
+            frames += math.ceil((self.least_frames - frames) / frame_step) * frame_step
         said = []
-        frames = max(1, round((self.frames - 1) / self.frame_step)) * self.frame_step + 1
         if frames != self.frames:
-            rule = f"{self.family} renders {self.frame_step}k+1 frames"
-            said.append(f"{rule}: {self.frames} became {frames}.")
+            rule = f"{frame_step}k" + (f"+{self.frame_offset}" if self.frame_offset else "")
+            bounds = _bounds(self.least_frames, self.most_frames)
+            said.append(f"{self.family} renders {rule} frames{bounds}: {self.frames} became {frames}.")
         sizes = {}
         for name in ("width", "height"):
-            value = getattr(self, name)
-            sizes[name] = max(1, round(value / self.size_step)) * self.size_step
+            value, least, most = (getattr(self, f"{kind}{name}") for kind in ("", "least_", "most_"))
+            nearest = min(max(value, least or value), most or max(value, least or value))
+            sizes[name] = max(1, round(nearest / size_step)) * size_step
             if sizes[name] != value:
-                said.append(f"{self.family} wants a {name} in steps of {self.size_step}: {value} became {sizes[name]}.")
-        return replace(self, frames=frames, **sizes), said
+                bounds = _bounds(least, most)
+                said.append(
+                    f"{self.family} wants a {name} in steps of {size_step}{bounds}: {value} became {sizes[name]}."
+                )
+        return replace(self, frames=frames, frame_step=frame_step, size_step=size_step, **sizes), said
 
 
-# By the name of the pipeline's class. Wan: 4k+1 frames, multiples of 16 (diffusers' WanPipeline.check_inputs).
-PRESETS: dict[str, Preset] = {
-    "WanPipeline": Preset(
-        "Wan", 832, 480, 81, 16, 50, 5.0, frame_step=4, size_step=16, max_sequence_length=512, vae_float32=True
-    ),
-    # 8k+1 frames, multiples of 32 (diffusers' LTXPipeline.check_inputs).
-    "LTXPipeline": Preset("LTX-Video", 704, 480, 161, 25, 50, 3.0, frame_step=8, size_step=32, max_sequence_length=128),
-}
 # Most families want 4k+1 or 8k+1 frames, and sizes in steps of 16 or 32: 8k+1 and 32 suit them all.
 GENERIC = Preset("generic", 512, 512, 17, 8, 30, 6.0, frame_step=8, size_step=32)
 
+_NAMES = {entry.name for entry in fields(Preset)}
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family as it is written down: the preset, and what overlays it for some of its models."""
+
+    pipeline: str
+    preset: Preset
+    variants: tuple[tuple[Mapping[str, Any], Mapping[str, Any]], ...] = ()
+
+    def preset_of(self, configs: Mapping[str, Mapping[str, Any]]) -> Preset:
+        """The preset for a model, by its configs: "" is model_index.json, others are named by component."""
+        preset = self.preset
+        for when, values in self.variants:
+            if all(_holds(configs, key, wanted) for key, wanted in when.items()):
+                preset = _overlaid(preset, values)
+        return preset
+
+    def variant(self, name: str | None) -> Preset:
+        """The preset of a variant by its name, for a model whose configs are not here."""
+        overlay = next((values for _, values in self.variants if name and values.get("family") == name), {})
+        return _overlaid(self.preset, overlay)
+
+
+def read_families(tables: Mapping[str, Any], where: str) -> dict[str, Family]:
+    """Families by the class of their pipeline. Raises ValueError with a sentence."""
+    families = {}
+    for pipeline, table in tables.items():
+        if not isinstance(table, dict) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", pipeline):
+            raise ValueError(f"{where}: a family is a table named by its pipeline's class, not {pipeline!r}.")
+        variants = table.get("variants", [])
+        values = checked(f"{where}: {pipeline}", {name: value for name, value in table.items() if name != "variants"})
+        base = {"family": pipeline, **{name: getattr(GENERIC, name) for name in _NEEDED}, **values}
+        overlays = []
+        for variant in variants if isinstance(variants, list) else [None]:
+            if not isinstance(variant, dict) or not isinstance(variant.get("when"), dict) or not variant["when"]:
+                raise ValueError(f"{where}: {pipeline}: a variant is a table with a table `when` of its own.")
+            overlay = {name: value for name, value in variant.items() if name != "when"}
+            overlays.append((variant["when"], checked(f"{where}: {pipeline}", overlay)))
+        families[pipeline] = Family(pipeline, Preset(**base), tuple(overlays))
+    return families
+
+
+_NEEDED = ("width", "height", "frames", "fps", "steps", "guidance")
+
+
+@cache
+def known_families() -> Mapping[str, Family]:
+    """The families that come with FLock."""
+    return read_families(tomllib.loads(FAMILIES_FILE.read_text(encoding="utf-8")), FAMILIES_FILE.name)
+
+
+def family_of(pipeline_class: str, more: Mapping[str, Family] | None = None) -> Family:
+    """The family, or generic rules for a pipeline that is not known here. `more` come before those of FLock."""
+    return {**known_families(), **(more or {})}.get(pipeline_class) or Family(pipeline_class, GENERIC)
+
 
 def preset_for(pipeline_class: str) -> Preset:
-    """The family's preset, or generic rules for a pipeline that is not known here."""
-    return PRESETS.get(pipeline_class, GENERIC)
+    """The family's preset without its variants."""
+    return family_of(pipeline_class).preset
+
+
+def checked(where: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a preset as they are written in TOML, checked. Raises ValueError with a sentence."""
+    known = sorted(_NAMES)
+    result = {}
+    for name, value in values.items():
+        if name not in _NAMES:
+            raise ValueError(f"{where} has an unknown setting {name!r}; known are {', '.join(known)}.")
+        result[name] = _checked(where, name, value)
+    return result
+
+
+def _checked(where: str, name: str, value: Any) -> Any:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if name in WHOLE:
+        least = 0 if name == "frame_offset" else 1
+        fits, wanted = (
+            number and isinstance(value, int) and least <= value <= WHOLE[name],
+            (f"a whole number from {least} to {WHOLE[name]}"),
+        )
+    elif name in {"guidance", "shift"}:
+        fits, wanted = number and 0 <= value <= 100, "a number from 0 to 100"
+    elif name in FLAGS:
+        fits, wanted = isinstance(value, bool), "true or false"
+    elif name in {"arguments", "scheduler_options"}:
+        fits, wanted = isinstance(value, dict), "a table"
+    elif name == "repositories":
+        if not isinstance(value, list):
+            _fail(where, name)
+        return tuple(_repository(where, entry) for entry in value)
+    elif name in {"caches", "needs"}:
+        fits = isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+        fits = fits and (name == "needs" or set(value) <= set(CACHES))
+        wanted = "a list of " + (", ".join(CACHES) if name == "caches" else "packages")
+        value = tuple(value) if fits else value
+    else:
+        fits, wanted = isinstance(value, str), "text"
+    if not fits:
+        raise ValueError(f"{where}: {name} = {value!r} is not {wanted}.")
+    return value
+
+
+def _repository(where: str, entry: Any) -> Repository:
+    try:
+        return Repository(**entry)
+    except TypeError:
+        _fail(where, "repositories")
+
+
+def _fail(where: str, name: str) -> NoReturn:
+    raise ValueError(f"{where}: {name} is a list of tables with id, license, gated and billions.")
+
+
+def _overlaid(preset: Preset, values: Mapping[str, Any]) -> Preset:
+    merged = dict(values)
+    if "arguments" in merged:
+        merged["arguments"] = {**preset.arguments, **merged["arguments"]}
+    return replace(preset, **merged)
+
+
+def _bounds(least: int | None, most: int | None) -> str:
+    return (f", at least {least}" if least else "") + (f", at most {most}" if most else "")
+
+
+def _holds(configs: Mapping[str, Mapping[str, Any]], key: str, wanted: Any) -> bool:
+    component, _, name = key.rpartition(".")
+    value = configs.get(component, {}).get(name)
+    if isinstance(value, list) and not any(value):  # how model_index.json writes a component that is not there
+        value = None
+    return value is not None if wanted == ANYTHING else value == wanted

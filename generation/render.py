@@ -1,4 +1,4 @@
-"""The render child: keeps a diffusers pipeline warm and renders what it is told. The only file here with torch.
+"""The render child: keeps a diffusers pipeline warm and renders what it is told, with torch.
 
 It speaks lines of JSON over its own stdin and stdout, and ends when stdin is closed.
 
@@ -11,7 +11,6 @@ Kinds of errors: load, cancelled, bad_input, out_of_memory, crash.
 from __future__ import annotations
 
 import gc
-import inspect
 import json
 import logging
 import os
@@ -21,32 +20,29 @@ import sys
 import threading
 import time
 import unicodedata
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
+from generation.denoise import NoPictureError, denoise, peak_memory
 from generation.encode import encode
-from generation.models import Model, folder_revision, known_revision
-from generation.presets import Preset, preset_for
-from generation.tiny.make import make_tiny_pipeline
+from generation.loading import Loaded, load
+from generation.memory import NoPipelineError
+from generation.models import Model
+from generation.steps import Steps
 
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
+
+# Of a model, what makes it quicker or slower beside its preset.
+SETTINGS = ("dtype", "offload", "quantise", "compile", "cache", "cache_threshold", "attention", "context_parallel")
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class CancelledError(Exception):
     """Somebody no longer wants this video."""
-
-
-class NoPipelineError(Exception):
-    """What is to be loaded is no model; the message is for the operator."""
-
-
-class NoPictureError(Exception):
-    """The model came up with something that is no picture."""
 
 
 def readable(prompt: str) -> str:
@@ -62,9 +58,7 @@ class Renderer:
         self._out = out
         self._writing = threading.Lock()
         self._model: Model | None = None
-        self._pipeline: Any = None
-        self._preset: Preset | None = None
-        self._revision = ""
+        self._loaded: Loaded | None = None
         self.cancelled = 0  # the number of the job that was cancelled last
 
     def say(self, **line: Any) -> None:
@@ -73,97 +67,58 @@ class Renderer:
             self._out.write(json.dumps(line) + "\n")
             self._out.flush()
 
-    # ------------------------------------------------------------------ load
-
     def load(self, model: Model) -> Json:
         """Loads the pipeline; what it is and how it will render."""
         self.say(tick={"phase": "loading", "step": 0, "steps": 1})
-        source = Path(model.source)
-        if source.is_dir() and not (source / "model_index.json").is_file():
-            raise NoPipelineError(f"The folder {source} holds no diffusers pipeline: it has no model_index.json.")
-        import torch
-        from diffusers import DiffusionPipeline
-        from diffusers.utils import logging as diffusers_logging
-        from transformers.utils import logging as transformers_logging
-
-        for chatter in (diffusers_logging, transformers_logging):
-            chatter.disable_progress_bar()
-            chatter.set_verbosity_error()
-        if model.embedded:
-            make_tiny_pipeline(source)
-        revision = known_revision(model) or folder_revision(source)
-        config = DiffusionPipeline.load_config(model.source, revision=None if source.is_dir() else revision)
-        preset, said = replace(preset_for(str(config.get("_class_name"))), **model.overrides).fitted()
-        dtype: Any = getattr(torch, model.dtype)
-        if preset.vae_float32:
-            dtype = {"default": dtype, "vae": torch.float32}
-        pipeline = DiffusionPipeline.from_pretrained(
-            model.source,
-            revision=None if source.is_dir() else revision,
-            dtype=dtype,
-            use_safetensors=True,  # never a pickled checkpoint
-        )
-        pipeline.set_progress_bar_config(disable=True)
-        if torch.cuda.is_available():
-            if model.offload == "model":
-                pipeline.enable_model_cpu_offload()
-            elif model.offload == "sequential":
-                pipeline.enable_sequential_cpu_offload()
-            else:
-                pipeline.to("cuda")
-        if "callback_on_step_end" not in inspect.signature(pipeline.__call__).parameters:
-            said.append(f"{type(pipeline).__name__} tells of no steps: its renders cannot be cancelled half-way.")
-        self._pipeline, self._preset, self._model, self._revision = pipeline, preset, model, revision
-        return {"model_id": model.id, "revision": revision, "preset": asdict(preset), "said": said}
-
-    # ------------------------------------------------------------------ render
+        begun = time.monotonic()
+        self._loaded, self._model = load(model), model
+        loaded = self._loaded
+        return {
+            "model_id": model.id,
+            "revision": loaded.revision,
+            "preset": asdict(loaded.preset),
+            "said": loaded.said,
+            "device": loaded.device,
+            "settings": {name: getattr(model, name) for name in SETTINGS},
+            "can": loaded.can,
+            "gpus": loaded.gpus,
+            "gpu_mib": loaded.gpu_mib,
+            "seconds": round(time.monotonic() - begun, 3),
+        }
 
     def render(self, job: Json, number: int) -> Json:
         """Renders and encodes one video. Raises CancelledError within one step of being told."""
-        import numpy as np
-        import torch
-
-        pipeline, preset, model = self._pipeline, self._preset, self._model
-        assert preset is not None  # noqa: S101  # `load` came first
+        loaded, model = self._loaded, self._model
+        assert loaded is not None  # noqa: S101  # `load` came first
         assert model is not None  # noqa: S101  # as above
+        preset = loaded.preset
         begun = time.monotonic()
 
-        def on_step(_pipeline: Any, step: int, _timestep: Any, tensors: Json) -> Json:
+        def on_step(step: int, steps: int) -> None:
             self._go_on(number)
-            self.say(tick={"phase": "denoising", "step": step + 1, "steps": preset.steps})
-            if step + 1 >= preset.steps:
+            self.say(tick={"phase": "denoising", "step": step, "steps": steps})
+            if step >= steps:
                 self.say(tick={"phase": "encoding", "step": 0, "steps": 1})
-            return tensors
 
         self._go_on(number)
-        self.say(tick={"phase": "denoising", "step": 0, "steps": preset.steps})
-        wishes: Json = {
-            "prompt": readable(job["prompt"]),
-            "height": preset.height,
-            "width": preset.width,
-            "num_frames": preset.frames,
-            "num_inference_steps": preset.steps,
-            "guidance_scale": preset.guidance,
-            "max_sequence_length": preset.max_sequence_length,
-            "negative_prompt": preset.negative_prompt,
-            # On the CPU also where the model is on a GPU: the noise then depends on the seed alone.
-            "generator": torch.Generator("cpu").manual_seed(int(job["seed"])),
-            "callback_on_step_end": on_step,
-            "output_type": "np",
-        }
-        understood = inspect.signature(pipeline.__call__).parameters
-        output = pipeline(**{k: v for k, v in wishes.items() if v is not None and k in understood})
+        steps = Steps(on_step, steps=preset.steps, passes=preset.passes)
+        self.say(tick={"phase": "denoising", "step": 0, "steps": steps.steps})
+        frames = denoise(loaded.pipeline, preset, steps, prompt=readable(job["prompt"]), seed=int(job["seed"]))
         self._go_on(number)
-        pictures = output.frames[0]
-        if not np.isfinite(pictures).all():
-            raise NoPictureError
-        frames = (pictures.clip(0, 1) * 255).round().astype(np.uint8)
+        measured = steps.seconds()
+        decoded = time.monotonic()
         encoded = encode(frames, preset.fps, Path(job["video_path"]), Path(job["poster_path"]), upscale=preset.upscale)
+        measured |= {"encoding": time.monotonic() - decoded, "step": measured["denoising"] / max(1, steps.done)}
         return {
             **asdict(encoded),
             "seconds": round(time.monotonic() - begun, 3),
             "model_id": model.id,
-            "model_revision": self._revision,
+            "model_revision": loaded.revision,
+            "measured": {
+                "seconds": {name: round(value, 4) for name, value in measured.items()},
+                "steps": steps.done,
+                "memory": peak_memory(),
+            },
         }
 
     def _go_on(self, number: int) -> None:
@@ -177,7 +132,7 @@ class Renderer:
         loading = "load" in command
         try:
             if loading:
-                self.say(loaded=self.load(Model(**command["load"])))
+                self.say(loaded=self.load(Model.from_json(command["load"])))
             else:
                 self.say(done=self.render(command["render"], int(command["number"])))
         except CancelledError:

@@ -11,7 +11,6 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from generation.models import Model
@@ -121,7 +120,7 @@ class RenderChild:
             return self.loaded
         await self._bury()
         environment = scrubbed(os.environ) | {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
-        if self._model.embedded or Path(self._model.source).is_dir():
+        if self._model.is_local:
             environment["HF_HUB_OFFLINE"] = "1"
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,

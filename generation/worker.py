@@ -9,8 +9,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import random
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -18,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from sqlalchemy import Table, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from generation.check import check_model
 from generation.engine import Engine, QueueSpec
+from generation.eta import Estimate, History, kind_of
 from generation.hosting import tus
-from generation.hosting.host import AlreadyUploaded, HostBusy, HostError, HostUnreachable, UploadGone
 from generation.jobs import (
     RENDER_WORKFLOW,
     UPLOAD_WORKFLOW,
@@ -33,30 +31,23 @@ from generation.jobs import (
     Phase,
     RenderJob,
     RenderResult,
-    UploadJob,
     gpu_queue,
     upload_queue,
 )
 from generation.models import choose, known_revision, load_models
-from generation.rendered import finished_result, machine_name, remember_result, sha256_of
+from generation.rendered import finished_result, machine_name, remember_result
 from generation.supervise import OnTick, RenderChild, RenderError
 from generation.trail import about
-from migrations.database import now_ms, open_database, upgrade_database
-from migrations.schema import render_progress, render_timings, upload_urls, videos
+from generation.uploading import HandOverError, Uploads
+from migrations.database import now_ms, open_database, upgrade_database, upsert_into
+from migrations.schema import render_progress, render_timings, videos
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.5  # how often a running job asks whether it is still wanted
 TELL_S = 0.5  # how often progress is written, at most
-FIRST_PAUSE_S = 1.0  # while a host is away
-LONGEST_PAUSE_S = 30.0
-COMPLETE = ""  # in place of an upload's address that has served: it is a credential
 
 Json = dict[str, Any]
-
-
-class _HandOverError(Exception):
-    """The job is not ours to end: another worker goes on with it."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +77,7 @@ class Worker:
         """Raises ModelError or ValueError with a sentence when the model or the data folder cannot be used."""
         self.data_dir = config.data_dir.resolve()
         self.model = choose(load_models(self.data_dir, config.models_file), config.model_id)
+        self.history = History(self.data_dir, self.model.id)
         self.database = database
         self.machine = machine_name(self.data_dir)
         self.child = RenderChild(self.model, hang_s=config.hang_s)
@@ -102,6 +94,9 @@ class Worker:
             ],
             on_fenced=self.child.kill,
         )
+        self._uploads = Uploads(
+            database, self.data_dir, self.client, tell=self._tell, watched=self._watched, closing=self._closing
+        )
         self.engine.workflow(RENDER_WORKFLOW)(self._as_workflow("render", self.render))
         self.engine.workflow(UPLOAD_WORKFLOW)(self._as_workflow("upload", self.upload))
 
@@ -111,7 +106,7 @@ class Worker:
             log.info("The %s begins.", name)
             try:
                 end = await function(argument)
-            except _HandOverError:
+            except HandOverError:
                 # Nothing may be recorded: the job is taken over as it is, once our lease is given back.
                 await asyncio.Event().wait()
                 raise
@@ -168,9 +163,10 @@ class Worker:
                 log.error("%s", error)
                 self.broken.set()
             if error.kind in {"load", "closed"}:
-                raise _HandOverError from None
+                raise HandOverError from None
             return JobEnd("cancelled" if error.kind == "cancelled" else "failed", str(error)).to_json()
         facts["seconds"] = round(time.monotonic() - begun, 3)
+        await self._learn(facts.pop("measured"))
         result = RenderResult(
             video_path=command["video_path"], poster_path=command["poster_path"], machine=self.machine, **facts
         ).to_json()
@@ -180,8 +176,18 @@ class Worker:
             log.warning("The note on video %s could not be written (%s).", job.video_id, error.strerror)
         return result
 
+    async def _learn(self, measured: Json) -> None:
+        """Keeps what this render took, for the next one's estimate."""
+        loaded = self.child.loaded
+        if loaded is None:
+            return
+        try:
+            await asyncio.to_thread(self.history.add, kind_of(loaded), measured["seconds"])
+        except OSError as error:  # an estimate less; the video is what matters
+            log.warning("What the render took could not be kept (%s).", error.strerror)
+
     async def _teller(self, video_id: str) -> OnTick:
-        """Writes ticks to the database, at most two a second, with an estimate from this model's history."""
+        """Writes ticks to the database, at most two a second, with an estimate from this machine's history."""
         recent = (
             select(render_timings.c.seconds)
             .where(render_timings.c.model_id == self.model.id)
@@ -189,23 +195,21 @@ class Worker:
             .limit(20)
             .subquery()
         )
-        usual = None
+        usual: float | None = None
         with contextlib.suppress(SQLAlchemyError):
             async with self.database.connect() as connection:
-                usual = await connection.scalar(select(func.avg(recent.c.seconds)))
-        begun = time.monotonic()
-        first: tuple[float, int] | None = None
+                average = await connection.scalar(select(func.avg(recent.c.seconds)))
+                usual = None if average is None else float(average)
+        # History is of the pipeline as it is loaded: before that its kind is not known.
+        loaded = self.child.loaded
+        estimate = Estimate(self.history.usual(kind_of(loaded)) if loaded else {}, whole=usual)
         told, told_phase = -math.inf, ""
 
         async def tell(tick: Json) -> None:
-            nonlocal told, told_phase, first
+            nonlocal told, told_phase
             now = time.monotonic()
             phase, step, steps = tick["phase"], int(tick["step"]), int(tick["steps"])
-            eta = max(0.0, float(usual) - (now - begun)) if usual else None
-            if phase == "denoising" and step:
-                first = first if first is not None and first[1] < step else (now, step)
-                if step > first[1]:
-                    eta = (now - first[0]) / (step - first[1]) * (steps - step)
+            eta = estimate.left(phase, step, steps)
             if now - told < TELL_S and phase == told_phase:
                 return
             told, told_phase = now, phase
@@ -225,15 +229,12 @@ class Worker:
         try:
             async with self.database.begin() as connection:
                 await connection.execute(
-                    self._insert(render_progress)
+                    upsert_into(connection, render_progress)
                     .values(video_id=video_id, **values)
                     .on_conflict_do_update(index_elements=["video_id"], set_=values)
                 )
         except SQLAlchemyError as error:  # progress is only told; the video is what matters
             log.warning("Progress of video %s could not be written (%s).", video_id, type(error).__name__)
-
-    def _insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
-        return sqlite.insert(table) if self.database.dialect.name == "sqlite" else postgresql.insert(table)
 
     @contextlib.asynccontextmanager
     async def _watched(self, video_id: str) -> AsyncIterator[asyncio.Event]:
@@ -262,81 +263,7 @@ class Worker:
 
     async def upload(self, argument: Json) -> Json:
         """The upload step: UploadJob in, {"outcome": "done"} or JobEnd out. Its repetition resumes."""
-        try:
-            job = UploadJob(**argument)
-            path = Path(job.video_path).resolve()
-        except (TypeError, ValueError):
-            return JobEnd(
-                "failed", "The worker cannot read this job; it may be of another release than the bot."
-            ).to_json()
-        # Only what we rendered leaves this machine, whatever a job may name.
-        ours = path.is_relative_to(self.data_dir / "videos")
-        if not ours or await asyncio.to_thread(sha256_of, path) != job.sha256:
-            return JobEnd("file_missing", "The rendered file is no longer on this machine.").to_json()
-        async with self._watched(job.video_id) as unwanted:
-            sending = asyncio.create_task(self._send(job, path), name="upload")
-            stops = [asyncio.create_task(event.wait()) for event in (unwanted, self._closing)]
-            try:
-                await asyncio.wait([sending, *stops], return_when=asyncio.FIRST_COMPLETED)
-                if sending.done():
-                    return sending.result()
-            finally:
-                for task in (sending, *stops):
-                    task.cancel()
-                await asyncio.gather(sending, *stops, return_exceptions=True)
-        if unwanted.is_set():
-            return JobEnd("cancelled", "Cancelled.").to_json()
-        raise _HandOverError
-
-    async def _send(self, job: UploadJob, path: Path) -> Json:
-        """Keeps trying while the host or the database is away: an outage is no failure."""
-        told = -math.inf
-
-        async def tell(sent: int, size: int) -> None:
-            nonlocal told
-            if time.monotonic() - told >= TELL_S or sent == size:
-                told = time.monotonic()
-                await self._tell(job.video_id, "uploading", sent // 1024, size // 1024 + 1, None)
-
-        async def keep(url: str) -> None:
-            async with self.database.begin() as connection:
-                await connection.execute(
-                    self._insert(upload_urls)
-                    .values(asset_id=job.asset_id, url=url, created_at_ms=now_ms())
-                    .on_conflict_do_update(index_elements=["asset_id"], set_={"url": url})
-                )
-
-        pause = FIRST_PAUSE_S
-        while True:
-            try:
-                known = await self._known_url(job.asset_id)
-                if known == COMPLETE:
-                    return {"outcome": "done"}
-                with contextlib.suppress(AlreadyUploaded):
-                    await tus.upload(
-                        job.tus_endpoint, path, client=self.client, on_url=keep, resume_url=known, on_progress=tell
-                    )
-                await keep(COMPLETE)
-            except (HostUnreachable, HostBusy, SQLAlchemyError) as error:
-                said = error if isinstance(error, HostError) else f"The database is away ({type(error).__name__})."
-                log.warning("The upload of video %s waits: %s", job.video_id, said)
-                await asyncio.sleep(pause * random.uniform(0.7, 1.0))  # noqa: S311  # jitter
-                pause = min(pause * 2, LONGEST_PAUSE_S)
-            except UploadGone as error:
-                return JobEnd("upload_gone", str(error)).to_json()
-            except (HostError, ValueError) as error:
-                return JobEnd("failed", f"The video could not be uploaded: {error}").to_json()
-            except OSError:
-                return JobEnd("file_missing", "The rendered file can no longer be read on this machine.").to_json()
-            else:
-                return {"outcome": "done"}
-
-    async def _known_url(self, asset_id: str) -> str | None:
-        async with self.database.connect() as connection:
-            url: str | None = await connection.scalar(
-                select(upload_urls.c.url).where(upload_urls.c.asset_id == asset_id)
-            )
-        return url
+        return await self._uploads.upload(argument)
 
 
 # --------------------------------------------------------------------------- entries
@@ -389,32 +316,7 @@ def _introduce(worker: Worker) -> None:
 
 
 async def check(config: WorkerConfig) -> Json:
-    """Loads the model and renders one clip; what it took. Raises RenderError, ModelError or ValueError."""
+    """Loads the model and renders one video; what it took. Raises RenderError, ModelError or ValueError."""
     data_dir = config.data_dir.resolve()
-    child = RenderChild(choose(load_models(data_dir, config.models_file), config.model_id), hang_s=config.hang_s)
-    job = {
-        "prompt": "a red circle moves right",
-        "seed": 1,
-        "video_path": str(data_dir / "check" / "check.mp4"),
-        "poster_path": str(data_dir / "check" / "check.jpg"),
-    }
-    try:
-        begun = time.monotonic()
-        loaded = await child.warm()
-        load_s = time.monotonic() - begun
-        facts = await child.render(job)
-        status = Path(f"/proc/{child.pid}/status")
-        peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    finally:
-        await child.close()
-    return {
-        "model_id": loaded["model_id"],
-        "model_revision": loaded["revision"],
-        "load_seconds": round(load_s, 2),
-        "render_seconds": facts["seconds"],
-        "peak_memory_mib": round(int(peak[1]) / 1024) if peak else None,  # of the machine, not of the GPU
-        "frames": facts["frames"],
-        "size": f"{facts['width']}x{facts['height']}",
-        "video": job["video_path"],
-        "notes": loaded["said"],
-    }
+    model = choose(load_models(data_dir, config.models_file), config.model_id)
+    return await check_model(model, data_dir, hang_s=config.hang_s)

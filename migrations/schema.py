@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData(
@@ -80,7 +81,7 @@ videos = Table(
     Column("member_id", BigInteger, nullable=False),
     Column("member_name", Text, nullable=False),
     Column("prompt", Text, nullable=False),
-    # queued | rendering | uploading | hosting | posting | published | failed | cancelled
+    # queued | rendering | uploading | hosting | posting | published | failed | cancelled | removed
     Column("status", Text, nullable=False),
     Column("reason", Text),  # why it failed, as a sentence for the member
     Column("created_at_ms", BigInteger, nullable=False),
@@ -122,7 +123,8 @@ votes = Table(
     Column("video_id", Text, ForeignKey("videos.id"), primary_key=True),
     Column("member_id", BigInteger, primary_key=True, autoincrement=False),
     Column("choice", SmallInteger, nullable=False),  # 0 withdrawn | 1 up | 2 down, as on the ledger
-    Column("source", Text, nullable=False),  # button | reaction: a reaction's removal withdraws only its own vote
+    # button | reaction | wallet: a reaction's removal withdraws only its own vote
+    Column("source", Text, nullable=False),
     Column("cast_at_ms", BigInteger, nullable=False),
     CheckConstraint("choice BETWEEN 0 AND 2", name="choice"),
     Index(None, "member_id"),
@@ -232,19 +234,65 @@ seats = Table(
     Column("voter_id", Text, primary_key=True),
     Column("seat", BigInteger, nullable=False),  # the ledger's number within the round, from 0
     Column("transaction_id", RowId),  # the batch that gave it, where it was ours
+    Column("claimed", Boolean, nullable=False, default=False, server_default=false()),  # only the wallet writes it now
     UniqueConstraint("round_id", "seat"),
+)
+
+# A member's wallet. How far it is follows from the entries: linked once `link_entry` is final, until `unlink_entry` is.
+wallets = Table(
+    "wallets",
+    metadata,
+    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("member_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("voter_id", Text, nullable=False),
+    Column("address", Text, nullable=False),  # checksummed
+    Column("link_entry", RowId, nullable=False),  # of the outbox
+    Column("unlink_entry", RowId),
+    Index(None, "voter_id"),
+)
+
+# What a member was asked to sign. The token is the only secret of the page on which they do.
+signing_requests = Table(
+    "signing_requests",
+    metadata,
+    Column("token", Text, primary_key=True),
+    Column("guild_id", BigInteger, nullable=False),
+    Column("member_id", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),  # link | unlink | ballot
+    Column("wallet", Text, nullable=False),  # who has to sign, checksummed
+    Column("round_id", RowId),  # kind ballot
+    Column("content", JSON, nullable=False),  # nonce, deadline; of a ballot the choices
+    Column("entry", RowId),  # of the outbox, once it is signed
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("expires_at_ms", BigInteger, nullable=False),
+    Index("ix_signing_requests_member_id", "member_id", "guild_id"),
+    Index(None, "entry"),
+)
+
+# What a member with a wallet has chosen and not signed yet: it counts nowhere.
+unsigned_choices = Table(
+    "unsigned_choices",
+    metadata,
+    Column("video_id", Text, ForeignKey("videos.id"), primary_key=True),
+    Column("member_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("choice", SmallInteger, nullable=False),  # 0 withdrawn | 1 up | 2 down
+    Column("source", Text, nullable=False),  # button | reaction
+    Column("chosen_at_ms", BigInteger, nullable=False),
+    CheckConstraint("choice BETWEEN 0 AND 2", name="choice"),
+    Index(None, "member_id"),
 )
 
 outbox = Table(
     "outbox",
     metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
-    Column("kind", Text, nullable=False),  # round | video | vote | close
-    Column("round_id", RowId, nullable=False),
-    Column("video_id", Text),  # kinds video and vote
-    Column("voter_id", Text),  # kind vote
-    Column("choice", SmallInteger),  # kind vote: 0 withdrawn | 1 up | 2 down
-    Column("payload", JSON, nullable=False),  # kinds round and video: what is recorded
+    # round | video | vote | close | link | unlink | ballot (a signed one) | signed (a choice of a ballot)
+    Column("kind", Text, nullable=False),
+    Column("round_id", RowId),  # none for link and unlink
+    Column("video_id", Text),  # kinds video, vote and signed
+    Column("voter_id", Text),  # all kinds but round, video and close
+    Column("choice", SmallInteger),  # kinds vote and signed: 0 withdrawn | 1 up | 2 down
+    Column("payload", JSON, nullable=False),  # what is recorded; of kind signed, whose ballot it is part of
     # pending -> batched -> final; a vote that a later one of the same voter overtook is superseded;
     # an entry that the contract refuses is rejected, with its reason
     Column("state", Text, nullable=False),
@@ -260,7 +308,8 @@ chain_transactions = Table(
     "chain_transactions",
     metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
-    Column("kind", Text, nullable=False),  # round | video | voters | votes | close | finalize
+    # round | video | voters | votes | close | finalize | link | unlink | claim | ballot
+    Column("kind", Text, nullable=False),
     Column("round_id", RowId),
     Column("seq", BigInteger),  # kind votes: the batch's place in the ledger's strict order
     Column("sender", Text, nullable=False),  # the account whose nonce it is

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from sqlalchemy import func, select
 
-from bot.app import open_signer, secret
+from bot.app import open_signer
 from bot.checks.check import Check, Look
 from bot.checks.database import is_today, look_into
 from bot.domain.errors import OperatorError
+from bot.hosts import open_host
 from bot.settings import Settings
 from contracts.finality import DEV_CHAINS
 from contracts.ledger import Ledger
-from generation.hosting.livepeer import LivepeerHost
 from migrations.schema import chain_transactions
 
 ENOUGH_BATCHES = 20
@@ -24,8 +24,11 @@ MOST_AHEAD_S, MOST_BEHIND_S = 60.0, 900.0
 
 async def host(settings: Settings) -> Sequence[Check]:
     """The video host takes our key; nothing is made there."""
-    async with LivepeerHost(settings.livepeer_api_base, secret(settings.livepeer_api_key), settings.watch_page) as api:
-        await api.find_asset("flock-doctor-probe.mp4")
+    api = open_host(settings)
+    try:
+        await api.check()
+    finally:
+        await api.aclose()
     return [Check(True, "video host", "answers, and takes the key")]
 
 
@@ -95,9 +98,10 @@ def _many(count: int) -> str:
     return f"{count}" if count < 10_000 else "more than 10,000"
 
 
+_HOST = ("has_video_host",)
 _CHAIN = ("rpc_url", "ledger_address")
 LOOKS = (
-    Look("video host", host, "Check FLOCK_LIVEPEER_API_BASE and FLOCK_LIVEPEER_API_KEY.", ("livepeer_api_key",)),
+    Look("video host", host, "Check FLOCK_LIVEPEER_API_BASE and FLOCK_LIVEPEER_API_KEY, or FLOCK_S3_….", _HOST),
     Look("relayer's key", key, "Check FLOCK_SIGNER, FLOCK_KEYSTORE and FLOCK_KEYSTORE_PASSWORD.", ("signs",)),
     Look("ledger", ledger, "Check FLOCK_RPC_URL and FLOCK_LEDGER_ADDRESS, or run `flock deploy`.", _CHAIN),
     Look("relayer", relayer, "First mend what is wrong with the ledger or the key.", (*_CHAIN, "signs")),

@@ -6,13 +6,13 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from pydantic import SecretStr
 
 from bot.checks.check import Check, Look
 from bot.settings import Settings
-from generation.models import choose, known_revision, load_models
+from generation.catalogue import describe
+from generation.models import choose, load_models
 from generation.rendered import machine_name
 
 _ASK = """
@@ -32,17 +32,18 @@ print(json.dumps({
 async def model(settings: Settings) -> Sequence[Check]:
     """The model is known, pinned, and here where it is a folder."""
     chosen = choose(load_models(settings.data_dir.resolve(), settings.models_file), settings.model_id)
-    source = Path(chosen.source)
     if chosen.embedded:
         return [Check(True, "model", "tiny, which is made on this machine; real ones are told of in docs/models.md")]
-    if source.is_absolute() or source.is_dir():
-        if not (source / "model_index.json").is_file():
-            remedy = "Put the whole diffusers folder there, or change `source` in the models file."
-            return [Check(False, "model", f"{source} holds no diffusers pipeline", remedy)]
-        return [
-            Check(True, "model", f"{chosen.id} in {source} ({known_revision(chosen) or 'hashed when it is loaded'})")
-        ]
-    return [Check(True, "model", f"{chosen.id}: {chosen.source} at {chosen.revision}, fetched at the first start")]
+    found = describe(chosen)
+    if found["missing"]:
+        remedy = "Put the whole diffusers folder there, or change `source` in the models file."
+        problem = (
+            f"{chosen.source} holds no diffusers pipeline, or not all of it: {', '.join(found['missing'][:5])} lacks"
+        )
+        return [Check(False, "model", problem, remedy)]
+    where = "here" if found["here"] else "fetched at the first start"
+    revision = found["revision"] or "hashed when it is loaded"
+    return [Check(True, "model", f"{chosen.id}: {chosen.source} at {revision}, {where}")]
 
 
 async def libraries(_settings: Settings) -> Sequence[Check]:

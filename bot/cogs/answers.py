@@ -105,3 +105,15 @@ def sentence_of(error: BaseException) -> str:
     reference = secrets.token_hex(4)
     log.error("Unforeseen error, reference %s", reference, exc_info=error)
     return f"Something went wrong on our side. Please try again; if it stays, tell the operator this: `{reference}`."
+
+
+def first_text(components: Any) -> str:
+    """The value of the first text input in a modal's nested components."""
+    for component in components if isinstance(components, list) else [components]:
+        if isinstance(component, dict):
+            if isinstance(component.get("value"), str):
+                return str(component["value"])
+            found = first_text(component.get("components", [])) or first_text(component.get("component", []))
+            if found:
+                return found
+    return ""

@@ -47,7 +47,8 @@ class Receipts(commands.Cog):
         if not receipts:
             raise NoVoteError(number=found.number)
         progress = await round_progress(self.app.database, found.id)
-        posted = {entry.video.id: entry.video for entry in await videos.entries(self.app.database, found.id)}
+        entries = await videos.entries(self.app.database, found.id, removed=True)
+        posted = {entry.video.id: entry.video for entry in entries}
         lines = [(posted[video_id], receipt) for video_id, receipt in receipts.items() if video_id in posted]
         check = self.app.public_ledger.audit_command(progress.chain_id)
         return cards.receipt_card(found, lines, voter, self.app.public_ledger, check)

@@ -38,4 +38,6 @@ class Standings(commands.Cog):
         found = await rounds.numbered(self.app.database, interaction.guild_id or 0, number)
         if found is None:
             raise NoRoundError
-        return cards.standings_card(found, rank(await videos.entries(self.app.database, found.id)))
+        ranked = rank(await videos.entries(self.app.database, found.id))
+        views = await self.app.views.of(entry.video for entry in ranked[: cards.MOST_RANKED])
+        return cards.standings_card(found, ranked, views)

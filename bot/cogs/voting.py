@@ -12,16 +12,16 @@ from discord import ui
 from discord.ext import commands
 
 from bot import cards
-from bot.cogs.answers import answer, answer_error, insist
+from bot.cogs.answers import answer, answer_error, first_text, insist
 from bot.cogs.prompts import cancel_video
+from bot.cogs.wallet import chosen_answer
 from bot.domain.errors import ElsewhereError, FeedbackEmptyError, UnreadableButtonError, VideoUnknownError
 from bot.domain.policy import clean_text
 from bot.domain.videos import Video
-from bot.domain.votes import Choice, Vote, choice_of_emoji
+from bot.domain.votes import Choice, Reaction, Vote, choice_of_emoji
 from bot.life.catching_up import record
 from bot.life.posting import marks
 from bot.store import videos, words
-from bot.store.votes import Reaction
 
 if TYPE_CHECKING:
     from bot.app import App
@@ -63,7 +63,10 @@ async def pressed(app: App, interaction: discord.Interaction[Any], action: str, 
 
 async def _vote(app: App, interaction: discord.Interaction[Any], video_id: str, choice: Choice) -> ui.LayoutView:
     vote = Vote(interaction.guild_id or 0, video_id, interaction.user.id, choice, "button")
-    return cards.vote_answer(await app.votes.cast(vote), video_id, app.on_chain_s)
+    standing = await app.votes.cast(vote)
+    if standing.wallet is not None:
+        return await chosen_answer(app, interaction, standing)
+    return cards.vote_answer(standing, video_id, app.on_chain_s)
 
 
 async def _video_here(app: App, interaction: discord.Interaction[Any], video_id: str) -> Video:
@@ -105,10 +108,12 @@ class Voting(commands.Cog):
     @commands.Cog.listener()
     async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
         data: dict[str, Any] = dict(interaction.data or {})
+        if str(data.get("custom_id", "")).startswith("w1:"):  # wallets'
+            return
         if interaction.type is discord.InteractionType.modal_submit:
             match = _MODAL_ID.fullmatch(str(data.get("custom_id", "")))
             if match:
-                text = _first_text(data.get("components", []))
+                text = first_text(data.get("components", []))
                 await answer(interaction, self._keep(interaction, match["kind"], match["video"], text))
             else:
                 await answer_error(interaction, UnreadableButtonError())
@@ -158,15 +163,3 @@ class Voting(commands.Cog):
     @commands.Cog.listener()
     async def on_ready(self) -> None:
         await self.app.catching_up.all()
-
-
-def _first_text(components: Any) -> str:
-    """The value of the first text input in a modal's nested components."""
-    for component in components if isinstance(components, list) else [components]:
-        if isinstance(component, dict):
-            if isinstance(component.get("value"), str):
-                return str(component["value"])
-            found = _first_text(component.get("components", [])) or _first_text(component.get("component", []))
-            if found:
-                return found
-    return ""

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -34,6 +35,7 @@ class Keys:
     host_port: int = 0
     chain_port: int = 0
     page_port: int = 0
+    signing_port: int = 0
 
     def __repr__(self) -> str:
         return "Keys(...)"
@@ -110,6 +112,7 @@ class House:
 
     async def open_bot_and_worker(self) -> None:
         """The product itself: only base addresses differ from production."""
+        self.remember(replace(self.keys, signing_port=_free_port(self.keys.signing_port)))
         python = [sys.executable, "-m", "bot"]
         await self.supervisor.start("bot", [*python, "run", "--watch-stdin"], self.bot_env)
         await self.supervisor.start("worker", [*python, "worker", "--watch-stdin"], self.worker_env)
@@ -180,6 +183,7 @@ class House:
             "FLOCK_LEDGER_ADDRESS": address,
             "FLOCK_KEYSTORE": str(self.key_file),
             "FLOCK_VOTER_PEPPER": self.keys.pepper,
+            "FLOCK_PAGE_PORT": str(self.keys.signing_port),
             "FLOCK_FLUSH_S": "2",
             "FLOCK_PROGRESS_S": "1",
             # A demo may be given more prompts than a round of a real community would take from one member.
@@ -187,3 +191,16 @@ class House:
             "FLOCK_PROMPTS_WAITING": "1000",
             **self.settings,
         }
+
+
+def _free_port(wanted: int) -> int:
+    """A loopback port on which nobody listens: the wanted one, if it may be had."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise OperatorError("This machine has no free port left.")

@@ -15,10 +15,24 @@ MemberError                     always ephemeral: what happened, what to do next
 ├── VideoUnknownError
 ├── VideoNotYoursError
 ├── VideoOverError
+├── RemovalTooEarlyError
 ├── ElsewhereError
 ├── MissingPermissionsError
 ├── FeedbackEmptyError
 ├── NoVoteError
+├── AddressError
+├── WalletLinkedError
+├── WalletTakenError
+├── WalletMissingError
+├── WalletUnlinkingError
+├── WalletSeatError
+├── NothingToSignError
+├── NotOnChainYetError
+├── TooLateToSignError
+├── TooManyBallotsError
+├── SigningOverError
+├── SignatureError
+├── ChainAwayError
 ├── RestartingError
 └── UnreadableButtonError
 OperatorError                   what is wrong with the set-up, and its remedy
@@ -97,6 +111,10 @@ class VideoOverError(MemberError):
     """That video is already finished, so there is nothing left to cancel."""
 
 
+class RemovalTooEarlyError(MemberError):
+    """That video is being posted at this very moment. Try again in a few seconds, and it is taken away."""
+
+
 class ElsewhereError(MemberError):
     """That belongs to another server. Please use the buttons in the server where the video was posted."""
 
@@ -111,6 +129,58 @@ class FeedbackEmptyError(MemberError):
 
 class NoVoteError(MemberError):
     """You have not voted in round {number}, so there is nothing on the chain about you. Vote in its thread first."""
+
+
+class AddressError(MemberError):
+    """That is no wallet address. Copy it from your wallet: `0x` and 40 digits, with its capital letters as they are."""
+
+
+class WalletLinkedError(MemberError):
+    """You vote with the wallet `{address}` already. Take it back with `/wallet unlink` before you link another one."""
+
+
+class WalletTakenError(MemberError):
+    """The wallet `{address}` votes for somebody else, or for you in another server. Use another account of it."""
+
+
+class WalletMissingError(MemberError):
+    """You vote with the buttons here, and no wallet is linked. `/wallet link` does that, if you want to sign."""
+
+
+class WalletUnlinkingError(MemberError):
+    """Your wallet is being unlinked, so nothing was recorded. Please try again in about a minute."""
+
+
+class WalletSeatError(MemberError):
+    """Your wallet has voted in round {number}, so only it can vote there: link it again, or wait for the next round."""
+
+
+class NothingToSignError(MemberError):
+    """There is nothing to sign. Press 👍 or 👎 on a video of the open round, and sign your choices then."""
+
+
+class NotOnChainYetError(MemberError):
+    """Your choices are kept, but their videos are not on the chain yet. Sign them in a minute with `/wallet sign`."""
+
+
+class TooLateToSignError(MemberError):
+    """Round {number} closes in a moment, and a signed ballot would come too late: the ledger gives it no grace."""
+
+
+class TooManyBallotsError(MemberError):
+    """You have signed {limit} ballots in round {number}, the most that we send for you. Your last choices stand."""
+
+
+class SigningOverError(MemberError):
+    """That request to sign is over, or already signed. Press the button on a video, or use `/wallet`, for a new one."""
+
+
+class SignatureError(MemberError):
+    """That is no signature of `{address}` over this message, so nothing was recorded. Sign it with that account."""
+
+
+class ChainAwayError(MemberError):
+    """The chain does not answer just now, so nothing was recorded. Your choices are kept; try again in a minute."""
 
 
 class RestartingError(MemberError):

@@ -6,11 +6,13 @@ import hashlib
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
-Status = Literal["queued", "rendering", "uploading", "hosting", "posting", "published", "failed", "cancelled"]
+Status = Literal[
+    "queued", "rendering", "uploading", "hosting", "posting", "published", "failed", "cancelled", "removed"
+]
 
 CANCELLABLE: tuple[Status, ...] = ("queued", "rendering", "uploading", "hosting")
 UNDER_WAY: tuple[Status, ...] = (*CANCELLABLE, "posting")
-OVER: tuple[Status, ...] = ("published", "failed", "cancelled")
+OVER: tuple[Status, ...] = ("published", "failed", "cancelled", "removed")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ class Video:
     def cancellable(self) -> bool:
         """True while a cancel button makes sense."""
         return self.status in CANCELLABLE and not self.cancel_requested
+
+    @property
+    def link(self) -> str | None:
+        """Where the video is watched outside of Discord: its page, or where nobody keeps one, its file."""
+        return self.page_url or self.playback_url
 
     @property
     def asset_name(self) -> str:

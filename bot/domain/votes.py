@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
-Source = Literal["button", "reaction"]
+Source = Literal["button", "reaction", "wallet"]
 
 
 class Choice(IntEnum):
@@ -41,14 +41,33 @@ class Vote:
 
 
 @dataclass(frozen=True)
+class Reaction:
+    """A 👍 or 👎 that was put on a message, or taken off it; the writer finds out whether that is a video's card.
+
+    It is queued at once, before anything is looked up, so that a member's reactions and presses keep their order.
+    """
+
+    guild_id: int
+    message_id: int
+    member_id: int
+    choice: Choice
+    change: Literal["added", "removed"]
+    missed: bool = False  # found on the card afterwards: older than all that is heard in this session
+
+
+@dataclass(frozen=True)
 class Standing:
-    """A member's vote on a video as it stands, after the commit that recorded it."""
+    """A member's vote on a video as it stands, after the commit that recorded it.
+
+    With a `wallet`, the choice counts only once that address has signed it.
+    """
 
     choice: Choice
     changed: bool
     round_number: int
     closes_at_ms: int
     prompt: str
+    wallet: str | None = None
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bot.domain.errors import MemberError
 from bot.domain.videos import Video
-from bot.domain.votes import Choice, choice_of_emoji
+from bot.domain.votes import Choice, Reaction, choice_of_emoji
 from bot.life.patience import patiently
 from bot.store import videos
-from bot.store.votes import Reaction, known_reactions
+from bot.store.votes import known_reactions
 
 if TYPE_CHECKING:
     from bot.app import App

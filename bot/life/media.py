@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 from pathlib import Path
 
@@ -21,14 +22,28 @@ async def attachment(video: Video, data_dir: Path, limit: int) -> tuple[discord.
     """
     if (video.size_bytes or 0) > limit:
         return None, video.playback_url or ""
-    name = f"flock-{video.id}.mp4"
-    path = await asyncio.to_thread(rendered_here, video.video_path, data_dir)
-    if path is not None:
-        return discord.File(path, filename=name), f"attachment://{name}"
-    data = await fetch_mp4(video.playback_url or "", limit)  # rendered on another machine: the host has it
+    name = attachment_name(video)
+    data = await asyncio.to_thread(read_here, video, data_dir)
+    if data is None:
+        data = await fetch_mp4(video.playback_url or "", limit)  # rendered on another machine: the host has it
     if data is not None:
         return discord.File(io.BytesIO(data), filename=name), f"attachment://{name}"
     return None, video.playback_url or ""
+
+
+def attachment_name(video: Video) -> str:
+    """What the file on a card is called."""
+    return f"flock-{video.id}.mp4"
+
+
+def read_here(video: Video, data_dir: Path) -> bytes | None:
+    """The very bytes that were rendered and are recorded, if this machine has them."""
+    path = rendered_here(video.video_path, data_dir)
+    try:
+        data = path.read_bytes() if path is not None else b""
+    except OSError:
+        return None
+    return data if data and hashlib.sha256(data).hexdigest() == video.sha256 else None
 
 
 def rendered_here(named: str | None, data_dir: Path) -> Path | None:

@@ -13,6 +13,7 @@ import discord
 import httpx
 from sqlalchemy.exc import OperationalError
 
+from contracts.node import ChainUnreachableError
 from generation.engine import Engine
 from generation.hosting.host import HostBusy, HostUnreachable
 
@@ -23,6 +24,8 @@ T = TypeVar("T")
 
 FIRST_S = 0.5
 MOST_S = 30.0
+BUSY_S = 2.0  # the least after a host that has too much to do
+LONGEST_S = 600.0  # however long somebody would have us wait
 
 
 class GivenUpError(Exception):
@@ -30,13 +33,14 @@ class GivenUpError(Exception):
 
 
 def passes(error: BaseException) -> bool:
-    """True for what is likely to go away: an unreachable or overloaded Discord, host or database."""
+    """True for what is likely to go away: an unreachable or overloaded Discord, host, chain or database."""
     if isinstance(error, discord.HTTPException):
         return error.status >= 500 or error.status == 429
     return isinstance(
         error,
         HostUnreachable
         | HostBusy
+        | ChainUnreachableError
         | discord.GatewayNotFound
         | discord.ConnectionClosed
         | aiohttp.ClientError
@@ -65,6 +69,8 @@ async def patiently(
         except Exception as error:
             if not passes(error):
                 raise
+            if isinstance(error, HostBusy):  # Livepeer says no time with its 429; other hosts do
+                wait = max(wait, BUSY_S if error.retry_after is None else min(error.retry_after, LONGEST_S))
             log.warning("%s: %s; trying again in %.0f s.", what, error or type(error).__name__, wait)
         if on_trouble is not None:
             await on_trouble()
@@ -72,7 +78,7 @@ async def patiently(
         if unwanted is not None and await unwanted():
             raise GivenUpError(what)
         await asyncio.sleep(wait * random.uniform(0.7, 1.3))  # noqa: S311  # jitter, not a secret
-        wait = min(wait * 2, MOST_S)
+        wait = max(FIRST_S, min(wait * 2, MOST_S))
 
 
 async def step(name: str, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:

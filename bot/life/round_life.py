@@ -166,10 +166,18 @@ class RoundLife:
             wait = min(wait * 1.2, 30.0)
 
     async def _add_receipt(self, round_id: int) -> None:
+        """The ledger has the last word: a wallet may have sent it a ballot while the result was being posted."""
+        await self.app.following.look()
+        await self.show_result(round_id)
+
+    async def show_result(self, round_id: int) -> None:
+        """Brings the posted result up to date, if there is one."""
         round_ = await self._round(round_id)
+        card, best = await self._result(round_, await self.app.chain_sentence(round_))
+        if best != round_.winner_video_id:
+            await rounds.change(self.app.database, round_id, winner_video_id=best)
         if round_.result_message_id is None:
             return
-        card, _ = await self._result(round_, await self.app.chain_sentence(round_))
 
         async def edit() -> None:
             channel = await self.app.client.channel(round_.channel_id)
@@ -183,9 +191,13 @@ class RoundLife:
     # ------------------------------------------------------------------ pieces
 
     async def _result(self, round_: Round, chain: str) -> tuple[discord.ui.LayoutView, str | None]:
-        entries = await videos.entries(self.app.database, round_.id)
+        """The card, and the winner's id by the ledger's rule: there, what a moderator removed stands and counts."""
+        entries = await videos.entries(self.app.database, round_.id, removed=True)
+        shown = [entry for entry in entries if entry.video.status != "removed"]
         best = winner(entries)
-        return cards.result_card(round_, rank(entries), best, chain), best.video.id if best else None
+        if best is not None and best.video.status == "removed":
+            chain += " It names a video that a moderator removed, since nothing can be removed there."
+        return cards.result_card(round_, rank(shown), winner(shown), chain), best.video.id if best else None
 
     async def _post(self, round_: Round, card: discord.ui.LayoutView, kind: str, mark: str) -> int | None:
         """Posts in the rounds channel, once. None when the channel is gone or closed to us."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,31 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import cards
 from bot.domain.videos import OVER, Status, Video
-from bot.life.media import attachment
-from bot.life.patience import GivenUpError, patiently, step
+from bot.life import hosting_life
+from bot.life.media import attachment, read_here
+from bot.life.patience import patiently, step
 from bot.life.posting import post_once
 from bot.store import rounds, videos
 from generation.engine import Engine, WorkCancelledError
-from generation.hosting.host import (
-    AssetFailed,
-    AssetMissing,
-    HostedAsset,
-    HostRejected,
-    NotReady,
-    Playback,
-    UploadTicket,
-    claim_upload,
-)
-from generation.jobs import (
-    BOT_QUEUE,
-    RENDER_WORKFLOW,
-    UPLOAD_WORKFLOW,
-    RenderJob,
-    RenderResult,
-    UploadJob,
-    gpu_queue,
-    upload_queue,
-)
+from generation.jobs import BOT_QUEUE, RENDER_WORKFLOW, RenderJob, RenderResult, gpu_queue
 from generation.trail import about
 
 if TYPE_CHECKING:
@@ -45,7 +28,8 @@ log = logging.getLogger(__name__)
 
 WORKFLOW = "video_life"
 MOST_RENDERS = 3  # a rendered file can be lost with its machine: then the same seed is rendered again
-MOST_UPLOADS = 3
+HOSTING_POLL_S = 0.5
+ALONE_AGAIN_S = 10.0  # until it is looked again whether a video can be posted without its host
 UNFORESEEN = "Something went wrong on our side; the operator has been told."
 
 Json = dict[str, Any]
@@ -98,8 +82,10 @@ class VideoLife:
         log.info("The life of a video begins, or goes on after a restart.")
         try:
             await self._make(video_id)
-            log.info("It is hosted, and is posted next.")
-            await self._try("post", self._post, video_id)
+            log.info("It is posted next.")
+            posted = await self._try("post", self._post, video_id)
+            if not posted.get("linked"):
+                await step("add a link that came meanwhile", self.app.hosting_life.add_link, video_id)
         except EndedError as end:
             log.info("It ends early, as %s: %s", end.status, end.reason)
             await step("end", videos.end, self.app.database, video_id, end.status, end.reason)
@@ -125,13 +111,57 @@ class VideoLife:
         return result
 
     async def _make(self, video_id: str) -> None:
-        """Renders, uploads and waits for the host, again where a machine or an upload was lost."""
+        """Renders and hands over to the host, again where the machine was lost that had the file."""
         for attempt in range(1, MOST_RENDERS + 1):
             result = await self._render(video_id, attempt)
             await step("rendered", videos.rendered, self.app.database, video_id, result)
-            if await self._upload(video_id, attempt, result):
+            hosting = hosting_life.workflow_id(video_id, attempt)
+            argument = {"video_id": video_id, "attempt": attempt, "machine": result.machine}
+            await Engine.hand_over(hosting_life.WORKFLOW, hosting, argument, queue=BOT_QUEUE)
+            end = await step("wait for the host", self._until_hosted, video_id, hosting)
+            if end["outcome"] in {"hosted", "late"}:
                 return
+            if end["outcome"] != "file_missing":
+                raise EndedError("cancelled" if end["outcome"] == "cancelled" else "failed", end["reason"])
         raise EndedError("failed", "The worker's machine was lost three times while it had your video.")
+
+    async def _until_hosted(self, video_id: str, hosting: str) -> Json:
+        """How its hosting ended; "late" where the video can be posted without it, and has waited long enough."""
+        clock = asyncio.get_running_loop().time
+        late = clock() + self.app.settings.host_patience_s
+        while True:
+            end = await self._end_of(hosting)
+            if end is not None and end["outcome"] != "failed":
+                return end
+            if (end is not None or clock() >= late) and await self._can_be_posted_alone(video_id):
+                log.warning("The video is posted without a link: its host does not play it yet.")
+                return {"outcome": "late"}
+            if end is not None:
+                return end
+            if clock() >= late:
+                late = clock() + ALONE_AGAIN_S
+            await asyncio.sleep(HOSTING_POLL_S)
+
+    async def _end_of(self, hosting: str) -> Json | None:
+        try:
+            end: Json | None = await self.app.engine.result(hosting)
+        except WorkCancelledError:
+            return {"outcome": "failed", "reason": hosting_life.UNFORESEEN}
+        return end
+
+    async def _can_be_posted_alone(self, video_id: str) -> bool:
+        """Whether the file is on this machine, and small enough for the server's thread."""
+        video = await self._video(video_id)
+        if video.cancel_requested:
+            return False
+        if await asyncio.to_thread(read_here, video, self.app.settings.data_dir) is None:
+            return False
+        round_ = await rounds.get(self.app.database, video.round_id)
+        try:
+            thread = await self.app.client.channel(round_.thread_id or 0)
+        except (discord.NotFound, discord.Forbidden):
+            return False
+        return (video.size_bytes or 0) <= int(thread.guild.filesize_limit)
 
     async def _render(self, video_id: str, attempt: int) -> RenderResult:
         job = await step("look", self._render_job, video_id)
@@ -168,96 +198,16 @@ class VideoLife:
         video = await self._video(video_id)
         return video.reason if video.cancel_requested else None
 
-    async def _upload(self, video_id: str, attempt: int, result: RenderResult) -> bool:
-        """False when the file is gone and must be rendered again."""
-        for number in range(1, MOST_UPLOADS + 1):
-            ticket = await self._try("ask for an upload address", self._request_upload, video_id)
-            if "tus_endpoint" in ticket:
-                end = await self._send_file(f"video-{video_id}-upload-{attempt}-{number}", video_id, ticket, result)
-                if end["outcome"] == "file_missing":
-                    return False
-                if end["outcome"] == "upload_gone":
-                    continue
-                if end["outcome"] != "done":
-                    reason = await step("why it ended", self._cancel_reason, video_id)
-                    raise EndedError("cancelled" if reason else "failed", reason or end["reason"])
-            hosted = await self._try("wait for the host", self._wait_for_host, video_id)
-            if "problem" not in hosted:
-                return True
-            log.warning("Video %s: the host failed it: %s", video_id, hosted["problem"])
-        raise EndedError("failed", "The video host did not take the video, three times.")
-
-    async def _send_file(self, workflow_id: str, video_id: str, ticket: Json, result: RenderResult) -> Json:
-        """Has the machine that holds the file send it; a machine that is gone has lost it."""
-        job = UploadJob(video_id, ticket["asset_id"], ticket["tus_endpoint"], result.video_path, result.sha256)
-        try:
-            end: Json = await Engine.delegate(
-                UPLOAD_WORKFLOW, workflow_id, job.to_json(), queue=upload_queue(result.machine)
-            )
-        except WorkCancelledError:
-            return {"outcome": "file_missing"}
-        return end
-
-    async def _request_upload(self, video_id: str) -> Json:
-        """An address to upload to; empty where the host has the bytes already, from an attempt that was cut short."""
-        video = await self._video(video_id)
-
-        async def ask() -> UploadTicket | HostedAsset:
-            return await claim_upload(self.app.host, video.asset_name, creator=f"discord:{video.member_id}")
-
-        claimed = await self._while_wanted("The video host", video_id, ask)
-        await videos.change(self.app.database, video_id, asset_id=claimed.asset_id, playback_id=claimed.playback_id)
-        return claimed.to_json() if isinstance(claimed, UploadTicket) else {"asset_id": claimed.asset_id}
-
-    async def _wait_for_host(self, video_id: str) -> Json | None:
-        """Waits until the host can play the video; what it says when it failed."""
-        video = await self._video(video_id)
-        asset_id = video.asset_id or ""
-        await videos.advance(self.app.database, video_id, "hosting")
-
-        async def wait() -> Playback | str:
-            try:
-                return await self.app.host.wait_until_playable(asset_id)
-            except (AssetFailed, AssetMissing) as error:
-                return str(error)
-            except NotReady as error:  # stuck: a new asset has a better chance than more patience
-                await self.app.host.delete(asset_id)
-                return str(error)
-
-        playback = await self._while_wanted("The video host", video_id, wait)
-        if isinstance(playback, str):
-            return {"problem": playback}
-        await videos.change(
-            self.app.database,
-            video_id,
-            playback_id=playback.playback_id,
-            playback_url=playback.mp4_url or playback.hls_url,
-            page_url=playback.page_url,
-        )
-        return None
-
-    async def _while_wanted(self, what: str, video_id: str, call: Any) -> Any:
-        async def tell() -> None:
-            note = f"{what} does not answer. Your video is safe here, and goes on as soon as it does."
-            await videos.note(self.app.database, video_id, note)
-
-        try:
-            result = await patiently(what, call, unwanted=lambda: self._cancelled(video_id), on_trouble=tell)
-            await videos.note(self.app.database, video_id, None)
-        except GivenUpError:
-            reason = await self._cancel_reason(video_id)
-            raise EndedError("cancelled", reason or "Cancelled.") from None
-        except HostRejected as error:
-            raise EndedError("failed", f"The video host refused the video: {error}") from error
-        return result
-
     # ------------------------------------------------------------------ Discord
 
-    async def _post(self, video_id: str) -> None:
-        """Posts the card in the voting thread, once, and from then on the video takes votes."""
+    async def _post(self, video_id: str) -> Json:
+        """Posts the card in the voting thread, once, and from then on the video takes votes.
+
+        Its result says whether the card has the link to the host, as far as there is one.
+        """
         video = await self._video(video_id)
         if video.status in OVER:
-            return
+            return {}
         tried = video.status == "posting"
         await videos.advance(self.app.database, video_id, "posting")
 
@@ -267,9 +217,11 @@ class VideoLife:
             round_ = await rounds.get(self.app.database, video.round_id)
             thread = await self.app.client.channel(round_.thread_id or 0)
             file, media_url = await attachment(video, self.app.settings.data_dir, thread.guild.filesize_limit)
+            if not media_url:
+                raise EndedError("failed", "The file of your video was lost before it could be posted.")
             message = await post_once(
                 thread,
-                cards.video_card(video, media_url),
+                cards.video_card(video, media_url, self.app.host_name),
                 nonce=video.id,
                 mark=cards.custom_id("up", video.id),
                 again=again,
@@ -285,6 +237,7 @@ class VideoLife:
         if not await videos.publish(self.app.database, video_id, thread_id=thread_id, message_id=message_id):
             await self._take_back(thread_id, message_id)
             raise EndedError("failed", "The round closed just before your video could be posted.")
+        return {"linked": video.link is not None}
 
     async def _take_back(self, thread_id: int, message_id: int) -> None:
         try:
@@ -297,9 +250,9 @@ class VideoLife:
         video = await self._video(video_id)
         if video.status == "published":  # a quick member may have reacted before the card was known to take votes
             await self.app.catching_up.look_at(video_id)
-        await self._tell(video_id)
+        await self.tell(video_id)
 
-    async def _tell(self, video_id: str) -> None:
+    async def tell(self, video_id: str) -> None:
         """The last edit of the progress message: a link to the post, or the reason why there is none."""
         video = await self._video(video_id)
         if video.progress_message_id is None or video.progress_channel_id is None:
@@ -318,7 +271,4 @@ class VideoLife:
             log.info("The progress message of video %s is gone: HTTP %s.", video_id, error.status)
 
     async def _video(self, video_id: str) -> Video:
-        video = await videos.get(self.app.database, video_id)
-        if video is None:
-            raise LookupError(f"There is no video {video_id}.")
-        return video
+        return await videos.known(self.app.database, video_id)

@@ -100,6 +100,12 @@ async def find(connection: AsyncConnection, round_id: int) -> Round | None:
     return Round.from_row(row) if row else None
 
 
+async def held(connection: AsyncConnection, round_id: int) -> Round:
+    """The round, which cannot close before the caller's transaction ends (where rows can be locked)."""
+    row = await connection.execute(select(rounds).where(rounds.c.id == round_id).with_for_update(read=True))
+    return Round.from_row(row.one())
+
+
 async def get(database: AsyncEngine, round_id: int) -> Round:
     """The round; it must exist."""
     async with database.connect() as connection:

@@ -82,6 +82,14 @@ async def get(database: AsyncEngine, video_id: str) -> Video | None:
     return Video.from_row(row) if row else None
 
 
+async def known(database: AsyncEngine, video_id: str) -> Video:
+    """The video. Raises LookupError where there is none."""
+    video = await get(database, video_id)
+    if video is None:
+        raise LookupError(f"There is no video {video_id}.")
+    return video
+
+
 async def change(database: AsyncEngine, video_id: str, **values: Any) -> None:
     """Sets columns of a video."""
     async with database.begin() as connection:
@@ -103,6 +111,14 @@ async def begin_rendering(database: AsyncEngine, video_id: str) -> None:
     async with database.begin() as connection:
         await connection.execute(
             update(videos).where(videos.c.id == video_id, videos.c.status == "queued").values(status="rendering")
+        )
+
+
+async def begin_hosting(database: AsyncEngine, video_id: str) -> None:
+    """The host has every byte. A video that is being posted already, without its host, stays where it is."""
+    async with database.begin() as connection:
+        await connection.execute(
+            update(videos).where(videos.c.id == video_id, videos.c.status == "uploading").values(status="hosting")
         )
 
 
@@ -193,6 +209,37 @@ async def request_cancel(database: AsyncEngine, video_id: str, reason: str) -> b
     return bool(changed.rowcount)
 
 
+async def remove(connection: AsyncConnection, video_id: str, reason: str) -> bool:
+    """A moderator takes a posted video away: from this transaction on it takes no votes. False if it is not posted.
+
+    Whatever is still under way for it, such as its upload, is told by the same mark as a cancellation.
+    """
+    changed = await connection.execute(
+        update(videos)
+        .where(videos.c.id == video_id, videos.c.status == "published")
+        .values(status="removed", reason=reason, cancel_requested=True)
+    )
+    return bool(changed.rowcount)
+
+
+async def by_message(database: AsyncEngine, message_id: int) -> Video | None:
+    """The video whose card a message is."""
+    async with database.connect() as connection:
+        row = (await connection.execute(select(videos).where(videos.c.message_id == message_id))).first()
+    return Video.from_row(row) if row else None
+
+
+async def latest(database: AsyncEngine, guild_id: int, typed: str, most: int) -> Sequence[Video]:
+    """A guild's videos that a moderator may want to take away, the newest first, by a part of their prompts."""
+    wanted = videos.c.status.in_((*UNDER_WAY, "published"))
+    query = select(videos).where(videos.c.guild_id == guild_id, wanted)
+    if typed:
+        query = query.where(videos.c.prompt.icontains(typed, autoescape=True))
+    async with database.connect() as connection:
+        rows = await connection.execute(query.order_by(videos.c.created_at_ms.desc()).limit(most))
+        return [Video.from_row(row) for row in rows]
+
+
 async def of_member(database: AsyncEngine, guild_id: int, member_id: int, most: int) -> Sequence[Video]:
     """A member's videos in a guild, the newest first."""
     async with database.connect() as connection:
@@ -214,8 +261,18 @@ async def under_way(database: AsyncEngine, round_id: int | None = None) -> Seque
         return [Video.from_row(row) for row in await connection.execute(query)]
 
 
-async def entries(database: AsyncEngine, round_id: int) -> Sequence[Entry]:
-    """The published videos of a round with their votes, unranked."""
+async def prompts(database: AsyncEngine, video_ids: Sequence[str]) -> dict[str, str]:
+    """The prompts of some videos, by their ids."""
+    if not video_ids:
+        return {}
+    async with database.connect() as connection:
+        rows = await connection.execute(select(videos.c.id, videos.c.prompt).where(videos.c.id.in_(video_ids)))
+        return {row.id: row.prompt for row in rows}
+
+
+async def entries(database: AsyncEngine, round_id: int, *, removed: bool = False) -> Sequence[Entry]:
+    """The published videos of a round with their votes, unranked; with `removed`, also those that were taken away."""
+    statuses = ("published", "removed") if removed else ("published",)
     up = func.coalesce(func.sum(case((votes.c.choice == Choice.UP, 1), else_=0)), 0)
     down = func.coalesce(func.sum(case((votes.c.choice == Choice.DOWN, 1), else_=0)), 0)
     counted = (
@@ -224,7 +281,7 @@ async def entries(database: AsyncEngine, round_id: int) -> Sequence[Entry]:
     query = (
         select(videos, counted.c.up, counted.c.down)
         .outerjoin(counted, counted.c.video_id == videos.c.id)
-        .where(videos.c.round_id == round_id, videos.c.status == "published")
+        .where(videos.c.round_id == round_id, videos.c.status.in_(statuses))
     )
     async with database.connect() as connection:
         rows = await connection.execute(query)

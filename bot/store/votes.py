@@ -11,18 +11,15 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
-from sqlalchemy import delete, or_, select, tuple_
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.domain.errors import ElsewhereError, RestartingError, RoundClosedError, VideoUnknownError
-from bot.domain.rounds import Round
-from bot.domain.votes import Choice, Source, Standing, Vote
-from contracts import outbox
-from migrations.database import now_ms, upsert_into
-from migrations.schema import reactions, rounds, videos, votes
+from bot.domain.errors import RestartingError
+from bot.domain.votes import Choice, Reaction, Standing, Vote
+from bot.store.vote_batch import VoteBatch
+from migrations.schema import reactions, videos, votes
 
 log = logging.getLogger(__name__)
 
@@ -30,32 +27,11 @@ MOST_AT_ONCE = 500
 AGAIN_S = 0.5  # after the database failed
 
 
-@dataclass(frozen=True)
-class Reaction:
-    """A 👍 or 👎 that was put on a message, or taken off it; the writer finds out whether that is a video's card.
-
-    It is queued at once, before anything is looked up, so that a member's reactions and presses keep their order.
-    """
-
-    guild_id: int
-    message_id: int
-    member_id: int
-    choice: Choice
-    change: Literal["added", "removed"]
-    missed: bool = False  # found on the card afterwards: older than all that is heard in this session
-
-
 @dataclass(eq=False)
 class _Waiting:
     action: Vote | Reaction
     answer: asyncio.Future[Standing]
     waits_for: str = ""  # the video whose card has to be looked at before, if that is what it waits for
-
-
-@dataclass(frozen=True)
-class _Ballot:
-    choice: Choice
-    source: Source
 
 
 @dataclass(frozen=True)
@@ -187,12 +163,12 @@ class VoteWriter:
         if not actions:
             return []
         async with self._database.begin() as connection:
-            batch = await _Batch.load(connection, actions, self._pepper)
+            batch = await VoteBatch.load(connection, actions, self._pepper)
             answers = [self._held_back(batch, action) or batch.apply(action) for action in actions]
             await batch.save(connection)
         return answers
 
-    def _held_back(self, batch: _Batch, action: Vote | Reaction) -> _Held | None:
+    def _held_back(self, batch: VoteBatch, action: Vote | Reaction) -> _Held | None:
         video_id = batch.video_id(action)
         missed = isinstance(action, Reaction) and action.missed
         if self._look_at is None or missed or video_id in self._caught_up or not batch.takes_votes(video_id):
@@ -207,125 +183,6 @@ def _tell(waiting: _Waiting, answer: Standing | Exception) -> None:
         waiting.answer.set_result(answer)
     else:
         waiting.answer.set_exception(answer)
-
-
-class _Batch:
-    """Votes applied in memory to the state that one transaction has read, then saved by it."""
-
-    def __init__(self, pepper: bytes) -> None:
-        self.now = now_ms()
-        self.pepper = pepper
-        self.videos: dict[str, tuple[Any, Round]] = {}
-        self.by_message: dict[int, str] = {}
-        self.ballots: dict[tuple[str, int], _Ballot] = {}  # by video and member
-        self.changed: dict[tuple[str, int], None] = {}
-        self.outbox: list[dict[str, Any]] = []
-        self.added: dict[tuple[str, int, int], bool] = {}
-
-    @classmethod
-    async def load(cls, connection: AsyncConnection, actions: list[Vote | Reaction], pepper: bytes) -> _Batch:
-        batch = cls(pepper)
-        ids = {action.video_id for action in actions if isinstance(action, Vote)}
-        messages = {action.message_id for action in actions if isinstance(action, Reaction)}
-        query = select(videos).where(or_(videos.c.id.in_(ids), videos.c.message_id.in_(messages)))
-        found = (await connection.execute(query)).all()
-        # Locked for reading (where rows can be locked): a round cannot close between this check and the commit.
-        held = await connection.execute(
-            select(rounds).where(rounds.c.id.in_({video.round_id for video in found})).with_for_update(read=True)
-        )
-        by_id = {row.id: Round.from_row(row) for row in held}
-        batch.videos = {video.id: (video, by_id[video.round_id]) for video in found if video.status == "published"}
-        batch.by_message = {video.message_id: video.id for video in found}
-        batch.now = now_ms()  # after the locks: waiting for them may have taken us over the deadline
-        keys = {(batch.video_id(action), action.member_id) for action in actions}
-        standing = await connection.execute(select(votes).where(tuple_(votes.c.video_id, votes.c.member_id).in_(keys)))
-        batch.ballots = {(row.video_id, row.member_id): _Ballot(Choice(row.choice), row.source) for row in standing}
-        return batch
-
-    def video_id(self, action: Vote | Reaction) -> str:
-        return action.video_id if isinstance(action, Vote) else self.by_message.get(action.message_id, "")
-
-    def takes_votes(self, video_id: str) -> bool:
-        return video_id in self.videos and self.videos[video_id][1].accepts_votes(self.now)
-
-    def apply(self, action: Vote | Reaction) -> Standing | Exception:
-        video_id = self.video_id(action)
-        if video_id not in self.videos:
-            return VideoUnknownError()
-        video, round_ = self.videos[video_id]
-        if action.guild_id != video.guild_id:
-            return ElsewhereError()
-        if isinstance(action, Reaction):
-            self.added[video_id, action.member_id, int(action.choice)] = action.change == "added"
-        if not round_.accepts_votes(self.now):
-            return RoundClosedError(number=round_.number)
-        ballot_key = (video_id, action.member_id)
-        before = self.ballots.get(ballot_key, _Ballot(Choice.WITHDRAWN, "button"))
-        after = _next(before, action)
-        if after != before:
-            self.ballots[ballot_key] = after
-            self.changed[ballot_key] = None
-        if after.choice != before.choice:
-            voter = outbox.voter_id(self.pepper, video.guild_id, action.member_id)
-            self.outbox.append(
-                outbox.vote_row(
-                    round_id=round_.id,
-                    video_id=video_id,
-                    voter_id=voter,
-                    choice=int(after.choice),
-                    created_at_ms=self.now,
-                )
-            )
-        return Standing(
-            choice=after.choice,
-            changed=after.choice != before.choice,
-            round_number=round_.number,
-            closes_at_ms=round_.closes_at_ms,
-            prompt=video.prompt,
-        )
-
-    async def save(self, connection: AsyncConnection) -> None:
-        if self.changed:
-            upsert = upsert_into(connection, votes)
-            await connection.execute(
-                upsert.on_conflict_do_update(
-                    index_elements=["video_id", "member_id"],
-                    set_={name: upsert.excluded[name] for name in ("choice", "source", "cast_at_ms")},
-                ),
-                [
-                    {
-                        "video_id": video_id,
-                        "member_id": member_id,
-                        "choice": int(self.ballots[video_id, member_id].choice),
-                        "source": self.ballots[video_id, member_id].source,
-                        "cast_at_ms": self.now,
-                    }
-                    for video_id, member_id in self.changed
-                ],
-            )
-        if self.outbox:
-            await outbox.record_votes(connection, self.outbox)
-        added = [key for key, present in self.added.items() if present]
-        removed = [key for key, present in self.added.items() if not present]
-        if added:
-            await connection.execute(
-                upsert_into(connection, reactions).on_conflict_do_nothing(),
-                [{"video_id": v, "member_id": m, "choice": c} for v, m, c in added],
-            )
-        if removed:
-            columns = tuple_(reactions.c.video_id, reactions.c.member_id, reactions.c.choice)
-            await connection.execute(delete(reactions).where(columns.in_(removed)))
-
-
-def _next(before: _Ballot, action: Vote | Reaction) -> _Ballot:
-    """The last action wins; a removed reaction takes back only the vote that it was."""
-    if isinstance(action, Vote):
-        return _Ballot(action.choice, action.source)
-    if action.change == "added":
-        return _Ballot(action.choice, "reaction")
-    if before == _Ballot(action.choice, "reaction"):
-        return _Ballot(Choice.WITHDRAWN, "reaction")
-    return before
 
 
 async def known_reactions(database: AsyncEngine, video_id: str) -> set[tuple[int, Choice]]:

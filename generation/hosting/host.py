@@ -90,14 +90,17 @@ class NotReady(HostError):  # noqa: N818 - as above
 
 @dataclass(frozen=True)
 class UploadTicket:
-    """Permission to upload one asset. The endpoint is a credential of its own: store it, never log it.
+    """Permission to upload one asset: by TUS, or by addresses that are signed one by one (see `presigned`).
+
+    Either is a credential of its own: store it, never log it.
 
     `to_json()` is the opaque resume state that a caller persists before the first byte is sent.
     """
 
     asset_id: str
     playback_id: str | None  # None with hosts that give one only later
-    tus_endpoint: str = field(repr=False)
+    tus_endpoint: str = field(default="", repr=False)
+    presigned: dict[str, Any] | None = field(default=None, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types, secret endpoint included."""
@@ -128,7 +131,7 @@ class Playback:
     """Where a video is watched. Hosts move their files: resolve again rather than keep these for long."""
 
     playback_id: str
-    page_url: str
+    page_url: str | None  # None where nobody keeps a page for it
     mp4_url: str | None = None
     hls_url: str | None = None
     poster_url: str | None = None
@@ -154,8 +157,13 @@ OnPhase = Callable[[HostedAsset], Awaitable[None]]
 class VideoHost(Protocol):
     """What FLock needs of a video host. Every method may raise HostUnreachable, HostBusy and HostRejected."""
 
-    async def request_upload(self, name: str, *, creator: str) -> UploadTicket:
-        """Make an asset and permission to upload it. Not idempotent: look with `find_asset` first."""
+    shortest_s: float  # seconds that a video must last; 0 where any length is welcome
+
+    async def request_upload(self, name: str, *, creator: str, size_bytes: int = 0) -> UploadTicket:
+        """Make an asset and permission to upload it. Not idempotent: look with `find_asset` first.
+
+        `size_bytes` is what the upload will have, where it is known.
+        """
 
     async def find_asset(self, name: str) -> HostedAsset | None:
         """The newest asset that bears exactly this name, deleted ones aside."""
@@ -171,14 +179,23 @@ class VideoHost(Protocol):
     ) -> Playback:
         """Raises AssetFailed, AssetMissing, or NotReady at the deadline."""
 
+    def nudge(self, asset_id: str) -> None:
+        """There may be news of an asset: whoever waits for it asks at once."""
+
+    async def check(self) -> None:
+        """Whether the host is there and takes our key; nothing is made."""
+
+    async def aclose(self) -> None:
+        """Lets go of connections."""
+
     async def delete(self, asset_id: str) -> None:
         """Deleting what is deleted or unknown is no error."""
 
-    async def views(self, playback_id: str) -> int:
-        """A weak signal: hosts count only the plays of their own players."""
+    async def views(self, playback_id: str) -> int | None:
+        """A weak signal: hosts count only the plays of their own players. None where the host counts none."""
 
 
-async def claim_upload(host: VideoHost, name: str, *, creator: str) -> UploadTicket | HostedAsset:
+async def claim_upload(host: VideoHost, name: str, *, creator: str, size_bytes: int = 0) -> UploadTicket | HostedAsset:
     """A fresh ticket, or the asset of that name which has its bytes already.
 
     For the step of a durable workflow that may run again before its answer was stored: an asset of that name
@@ -191,4 +208,4 @@ async def claim_upload(host: VideoHost, name: str, *, creator: str) -> UploadTic
         if existing.phase not in {"uploading", "failed"}:
             return existing
         await host.delete(existing.asset_id)
-    return await host.request_upload(name, creator=creator)
+    return await host.request_upload(name, creator=creator, size_bytes=size_bytes)

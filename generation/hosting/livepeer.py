@@ -7,6 +7,7 @@ playback endpoint: Livepeer has moved its hosts more than once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import random
@@ -53,6 +54,8 @@ class LivepeerHost:
     request for an upload is sent once, since each makes an asset. Raises ValueError for unusable arguments.
     """
 
+    shortest_s = 4.0  # below three it is said to fail: github.com/livepeer/studio/issues/1328
+
     def __init__(
         self,
         api_base: str,
@@ -79,6 +82,7 @@ class LivepeerHost:
         self._gate = asyncio.Semaphore(at_once)
         self._reads = reads
         self._retry_s = retry_s
+        self._waits: dict[str, asyncio.Event] = {}
         hide_addresses_in_logs()
 
     def __repr__(self) -> str:
@@ -96,7 +100,11 @@ class LivepeerHost:
         if self._owns_client:
             await self._client.aclose()
 
-    async def request_upload(self, name: str, *, creator: str) -> UploadTicket:
+    async def check(self) -> None:
+        """Asks for an asset that there is not; nothing is made."""
+        await self.find_asset("flock-doctor-probe.mp4")
+
+    async def request_upload(self, name: str, *, creator: str, size_bytes: int = 0) -> UploadTicket:
         """POST /asset/request-upload, once. After HostUnreachable the asset may exist: see `find_asset`."""
         doing = "accept an upload"
         wish = {
@@ -183,14 +191,29 @@ class LivepeerHost:
         """Asks with growing pauses until the video plays, best with an mp4.
 
         A host that is away or busy is asked again until the deadline. Raises AssetFailed, AssetMissing,
-        HostRejected, or NotReady at the deadline: whoever waits decides whether to wait again.
+        HostRejected, or NotReady at the deadline: whoever waits decides whether to wait again. `nudge` ends a pause.
         """
-        ask = polling or self._polling
+        nudged = self._waits.setdefault(asset_id, asyncio.Event())
+        try:
+            return await self._until_playable(asset_id, polling or self._polling, on_phase, nudged)
+        finally:
+            if self._waits.get(asset_id) is nudged:
+                del self._waits[asset_id]
+
+    def nudge(self, asset_id: str) -> None:
+        """Somebody says that there is news of an asset: whoever waits for it asks the host at once."""
+        if asset_id in self._waits:
+            self._waits[asset_id].set()
+
+    async def _until_playable(
+        self, asset_id: str, ask: Polling, on_phase: OnPhase | None, nudged: asyncio.Event
+    ) -> Playback:
         clock = asyncio.get_running_loop().time
         deadline = clock() + ask.deadline_s
         pause, last = ask.first_s, None
         while True:
             pause_now = pause
+            nudged.clear()
             try:
                 asset = await self.asset(asset_id)
                 if on_phase is not None and asset != last:
@@ -210,7 +233,9 @@ class LivepeerHost:
                 phase: Phase | None = last.phase if last else None
                 state = f"its phase is still {phase}" if phase else "the host gave no answer"
                 raise NotReady(f"Asset {asset_id} is not playable after {ask.deadline_s:.0f} s: {state}.", phase)
-            await asyncio.sleep(pause_now)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_now):
+                    await nudged.wait()
             pause = min(pause * 1.5, ask.longest_s)
 
     async def delete(self, asset_id: str) -> None:

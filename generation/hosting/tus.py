@@ -7,6 +7,7 @@ byte travels, so that a process that dies goes on where it was; it is never logg
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
@@ -55,11 +56,15 @@ async def upload(
     client: httpx.AsyncClient,
     on_url: OnUrl,
     resume_url: str | None = None,
+    sha256: str | None = None,
     on_progress: OnProgress | None = None,
     chunk: int = CHUNK_BYTES,
     patience: Patience | None = None,
 ) -> str:
     """Send a file and return its upload's address. With `resume_url` (from `on_url`), go on where it stood.
+
+    With `sha256` (hex) the file that was opened is compared first: another one that has come to stand under its name
+    is never sent, and one that comes later is not what was opened.
 
     Raises UploadGone when the host no longer knows the upload (ask for a new ticket), AlreadyUploaded when the
     asset has its bytes, HostRejected, HostUnreachable or HostBusy when patience ran out (call again with the
@@ -71,6 +76,8 @@ async def upload(
         size = file.seek(0, 2)
         if size == 0:
             raise OSError(f"The file {path.name} is empty, so there is nothing to upload.")
+        if sha256 is not None and await asyncio.to_thread(_sha256, file) != sha256:
+            raise OSError(f"The file {path.name} is another one than the one to upload.")
         sender = _Sender(client, file, size, chunk, patience or Patience(), on_progress)
         if resume_url is None:
             resume_url = await sender.create(tus_endpoint, path.name)
@@ -80,6 +87,14 @@ async def upload(
             check_url(resume_url, "The upload's address")
             await sender.send(resume_url, None)
     return resume_url
+
+
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    file.seek(0)
+    while piece := file.read(1024 * 1024):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 @dataclass

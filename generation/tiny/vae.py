@@ -19,7 +19,7 @@ from torch import Tensor
 
 PATCH = 4
 FINE, MIDDLE, LATENTS = 23, 48, 48  # components kept on each level
-DECODER, ENCODER = 2 * FINE + 2, 2 * LATENTS + 2  # channels: each component twice, the constant, one to spare
+DECODER, ENCODER = max(2 * FINE + 2, LATENTS), 2 * LATENTS + 2  # channels: each twice, the constant, one to spare
 CONSTANT, ENCODER_CONSTANT = 128.0, 2048.0
 CLIPS, BLOCKS = 400, 24_000  # what the components are computed from
 

@@ -239,6 +239,7 @@ EXPECTED = {
     "flock doctor": "✓ ledger",
     "flock deploy --verify": "is this version's VoteLedger",
     "flock migrate": "up to date",
+    "flock models": "tiny (FLOCK_MODEL_ID)",
     "flock worker --check": '"render_seconds"',
     "flock audit": "✓ 0 votes",
     'flock audit --chain-only --rpc "$RPC_URL" --ledger "$LEDGER"': "✓ 0 votes",

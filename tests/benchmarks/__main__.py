@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import clicks, commits, gas, render, tiny
+from tests.benchmarks import clicks, commits, gas, relay, render, tiny
 from tests.benchmarks.figures import Figure, show, write
 
 Measure = Callable[..., Awaitable[list[Figure]]]
 PARTS: dict[str, Measure] = {
     "commits": commits.measure,
     "gas": gas.measure,
+    "relay": relay.measure,
     "clicks": clicks.measure,
     "render": render.measure,
     "tiny": tiny.measure,
@@ -25,6 +26,15 @@ PARTS: dict[str, Measure] = {
 SMALL: dict[str, dict[str, Any]] = {
     "commits": {"waiting": 20, "grouped": 200, "alone": 20},
     "gas": {"votes": 20, "videos": 3, "registry": 300},
+    "relay": {
+        "votes": 40,
+        "members": 20,
+        "seconds": 1,
+        "flush_age_s": 0.5,
+        "schedules": 1,
+        "length": 3,
+        "steps": ["after send"],
+    },
     "clicks": {"clickers": 10, "bursts": 1, "renders": 8},
     "render": {"times": 1, "steps": 2},
     "tiny": {"prompts": 2},

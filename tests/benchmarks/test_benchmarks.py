@@ -13,6 +13,11 @@ from tests.benchmarks.figures import Figure
 
 NAMES = {
     "votes_vs_commit_each",
+    "gas_per_vote_baseline",
+    "gas_vs_baseline_dense",
+    "relay_votes_per_s_embedded",
+    "relay_latency_p50_s",
+    "relay_latency_p99_s",
     "vote_acks_per_s",
     "vote_ack_p99_ms",
     "vote_acks_per_s_busy",
@@ -21,6 +26,7 @@ NAMES = {
     "tiny_seconds_a_video",
     "tiny_memory_mb",
 }
+ON_ANVIL = {"relay_votes_per_s_anvil", "faults_survived"}
 
 
 def test_every_figure_is_measured_and_written(tmp_path: Path) -> None:
@@ -30,6 +36,7 @@ def test_every_figure_is_measured_and_written(tmp_path: Path) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(out.read_text())
+    assert told.keys() >= ON_ANVIL or "anvil is not installed" in done.stderr
     assert set(told) >= NAMES | {
         "gas_per_vote_dense_20",
         "gas_per_vote_typical_20",
@@ -56,3 +63,29 @@ def test_an_aim_is_met_or_not(value: float, met: bool) -> None:
     assert Figure("gas", value, "", at_most=900).met is met
     assert Figure("ratio", 1800 - value, "", at_least=900).met is met
     assert Figure("seconds", value, "").met is None
+
+
+def families(*arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "tests.benchmarks.families", *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_every_architecture_can_be_measured(tmp_path: Path) -> None:
+    """Each with a few layers: a step, one that a cache leaves out, and what it was measured on."""
+    out = tmp_path / "families.json"
+    done = families("--small", "--no-compile", "--steps", "1", "--out", str(out))
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(out.read_text())
+    assert [entry["family"] for entry in told] == families("--list").stdout.splitlines()
+    for entry in told:
+        assert entry["plain"]["step_s"] > 0
+        assert entry["device"]
+        assert entry["tokens"] > 0
+    assert sum(isinstance(entry["cached"], dict) for entry in told) >= 4
+
+
+def test_an_unknown_architecture_is_answered_with_a_sentence() -> None:
+    """And with where the known ones are named."""
+    said = families("--family", "Wan 9")
+    assert said.returncode == 2
+    assert "there is no architecture 'Wan 9'; --list names them" in said.stderr

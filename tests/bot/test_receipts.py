@@ -22,7 +22,7 @@ PLAIN = PublicLedger("0x" + "12" * 20)
 
 def shown(receipts: list[VoteReceipt], ledger: PublicLedger = PLAIN, number: int | None = 3) -> str:
     round_ = cast(Round, SimpleNamespace(number=5))
-    video = cast(Video, SimpleNamespace(prompt="a *red* circle " + "x" * 200))
+    video = cast(Video, SimpleNamespace(status="published", prompt="a *red* circle " + "x" * 200))
     lines = [(video, one) for one in receipts]
     view = cards.receipt_card(round_, lines, "cd" * 32, ledger, ledger.audit_command(number))
     texts: list[str] = []
@@ -41,7 +41,9 @@ def shown(receipts: list[VoteReceipt], ledger: PublicLedger = PLAIN, number: int
 @pytest.mark.parametrize(
     ("receipt", "words"),
     [
-        (FINAL, ("👍", "up", "the ledger's video 4", "batch 7", TX)),
+        (FINAL, ("👍", "up", "the ledger's video 4", "seat 0", "batch 7", TX)),
+        (replace(FINAL, signed=True, seq=None), ("👍", "up", "your wallet signed it", TX)),
+        (replace(FINAL, signed=True, state="batched", tx=None), ("up", "signed, and on its way")),
         (replace(FINAL, choice=2), ("👎", "down", "batch 7")),
         (replace(FINAL, choice=0), ("↩️", "withdrawn", "batch 7")),
         (replace(FINAL, state="pending", tx=None, seq=None), ("up", "on its way to the chain")),
@@ -50,8 +52,12 @@ def shown(receipts: list[VoteReceipt], ledger: PublicLedger = PLAIN, number: int
             replace(FINAL, state="rejected", reason="The round had already closed on the ledger.", tx=None),
             ("⚠️", "had already closed"),
         ),
+        (
+            replace(FINAL, choice=2, signed=True, state="rejected", reason="It came late.", tx=None, standing=1),
+            ("⚠️", "It came late. Before it you chose **up**, and that counts."),
+        ),
     ],
-    ids=["up", "down", "withdrawn", "pending", "sent", "refused"],
+    ids=["up", "signed", "signed, on its way", "down", "withdrawn", "pending", "sent", "refused", "refused, signed"],
 )
 def test_each_vote_is_shown_with_where_it_stands(receipt: VoteReceipt, words: tuple[str, ...]) -> None:
     """Only what is final has a transaction; what was refused says why."""

@@ -86,6 +86,8 @@ def test_all_that_is_missing_is_told_at_once() -> None:
         ("FLOCK_MAX_FEE_GWEI", "0", "greater"),
         ("FLOCK_FINAL_TAG", "pending", "safe"),
         ("FLOCK_WATCH_PAGE", "https://example.org/", "{playback_id}"),
+        ("FLOCK_PAGE_URL", "http://vote.example.org", "https://"),
+        ("FLOCK_PAGE_URL", "vote.example.org", "http or https"),
         ("FLOCK_HOST_POLL_S", "soon", "number"),
         ("FLOCK_PROMPTS_A_ROUND", "0", "greater"),
     ],

@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
 from contracts.chain_faults import ChainFaults
-from contracts.rules import abort
+from contracts.rules import Rule, abort
 
 
 class FaultProxy:
-    """`add` a fault of `contracts.chain_faults`, or set one of the fields; None and False are a node that is well."""
+    """`add` a fault of `contracts.chain_faults`, or set one of the fields; None and False are a node that is well.
 
-    def __init__(self, upstream: str) -> None:
+    `arrived` is awaited after each transaction that the real node took, before its sender may learn of it.
+    """
+
+    def __init__(self, upstream: str, arrived: Callable[[], Awaitable[None]] | None = None) -> None:
         self.upstream = upstream
+        self.arrived = arrived
         self.faults = ChainFaults(None, None)  # type: ignore[arg-type]  # those two are for pauses of mining alone
         self.seen: Counter[str] = Counter()
+        self.lied: set[str] = set()  # about what, since it was last healed
         self.chain_id: int | None = None
         self.web_page = False
         self.down = False
@@ -44,14 +50,16 @@ class FaultProxy:
         await self._session.close()
         await self._runner.cleanup()
 
-    def add(self, fault: str, **more: Any) -> None:
-        self.faults.rules.add({"fault": fault, **more})
+    def add(self, fault: str, **more: Any) -> Rule:
+        added: Rule = self.faults.rules.add({"fault": fault, **more})
+        return added
 
     def heal(self) -> None:
         self.faults.rules.off()
         self.chain_id = self.stale = None
         self.web_page = self.down = False
         self.late_s = 0
+        self.lied.clear()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         call = await request.json()
@@ -64,6 +72,7 @@ class FaultProxy:
 
     async def _forward(self, call: dict[str, Any]) -> web.Response:
         if self.chain_id is not None and call["method"] == "eth_chainId":
+            self.lied.add("wrong chain id")
             return web.json_response({"jsonrpc": "2.0", "id": call["id"], "result": hex(self.chain_id)})
         if self.stale is not None:
             if call["method"] in ("eth_estimateGas", "eth_call") and len(call["params"]) == 1:
@@ -71,8 +80,11 @@ class FaultProxy:
             call = json.loads(json.dumps(call).replace('"latest"', f'"{hex(self.stale)}"'))
         async with self._session.post(self.upstream, json=call) as response:
             told = await response.json()
+        if self.arrived is not None and call["method"] == "eth_sendRawTransaction" and "result" in told:
+            await self.arrived()
         if self.stale is not None:
             told = _as_then(call["method"], told, self.stale)
+            self.lied.add("stale head")
         if self.late_s and call["method"] == "eth_getBlockByNumber":
             told["result"]["timestamp"] = hex(int(told["result"]["timestamp"], 16) - self.late_s)
         return web.json_response(told)

@@ -10,18 +10,44 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from contracts.drafts import DraftSettings
+from contracts.drafting import DraftSettings
 from contracts.ledger import Ledger
 from contracts.node import LedgerError
 from contracts.relayer import Relayer, RelayerSettings
 from contracts.signer import open_key_file
 from migrations.database import open_database
 
+ROOT = Path(__file__).parents[2]
 STEPS = ("before sign", "after sign", "after persist", "after send", "after receipt", "before final")
+PASSING = ("lost its lease", "outbox changed")  # trouble that two relayers on one database make each other
+
+
+def start(wanted: dict[str, Any]) -> subprocess.Popen[str]:
+    """Starts one; `main` says which options it takes."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.contracts.relayer_process"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(wanted))
+    process.stdin.close()
+    return process
+
+
+async def end(process: subprocess.Popen[str], seconds: float = 60) -> tuple[int, str, str]:
+    """The process's exit status, and what it said. Raises TimeoutExpired while it goes on."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    status = await asyncio.to_thread(process.wait, seconds)
+    said, errors = process.stdout.read(), process.stderr.read()
+    process.stdout.close()
+    process.stderr.close()
+    return status, said, errors
 
 
 def die() -> None:
@@ -71,6 +97,10 @@ def arm(relayer: Any, step: str, kind: str) -> None:
 
 
 async def main(options: dict[str, Any]) -> None:
+    """`database`, `url`, `ledger` and `key` (a file); `step` and `kind` say where it dies.
+
+    With `patient` it tries again after trouble of any kind; without, it ends with the error.
+    """
     engine = open_database(options["database"])
     settings = RelayerSettings(
         drafts=DraftSettings(flush_votes=500, flush_age_s=0.0),
@@ -78,6 +108,8 @@ async def main(options: dict[str, Any]) -> None:
         rebroadcast_s=0.05,
         recheck_s=0.0,
         lease_s=2.0,
+        chain_id=options.get("chain_id"),
+        confirmations=options.get("confirmations", 1),
     )
     async with Ledger(options["url"], options["ledger"]) as ledger:
         relayer = Relayer(engine, ledger, open_key_file(Path(options["key"])), settings)
@@ -90,7 +122,7 @@ async def main(options: dict[str, Any]) -> None:
             try:
                 await relayer.tick()
             except LedgerError as error:
-                if "lost its lease" not in str(error) and "outbox changed" not in str(error):
+                if not options.get("patient") and not any(words in str(error) for words in PASSING):
                     raise
             status = await relayer.status()
             sent += status.active and before > status.backlog

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,7 @@ from contracts.kms import ORDER, SPKI, KmsSigner, open_kms, public_key, recovera
 from contracts.signer import SignerError
 from tests.contracts.test_signer import TRANSACTION
 
+ROOT = Path(__file__).parents[2]
 KEY = PrivateKey(bytes.fromhex("4c" * 32))
 NAME = "projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"
 
@@ -158,6 +162,13 @@ async def test_a_refusal_is_a_sentence_without_names(served: Served, kind: str) 
             await asking
         assert "123456789012" not in str(caught.value)
         assert caught.value.__cause__ is None
+
+
+def test_no_library_of_a_key_service_is_loaded_unasked() -> None:
+    """Whoever signs with a keystore neither waits for them nor has to trust them."""
+    code = "import sys, bot.app, contracts.kms; print({'boto3', 'botocore', 'google', 'grpc'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "set()\n"
 
 
 async def test_a_service_whose_library_is_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from eth_account.signers.local import LocalAccount
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -15,14 +17,16 @@ from contracts import ledger as calls
 from contracts import outbox, receipts, stream
 from contracts.audit import audit
 from contracts.deploy import deploy
-from contracts.drafts import DraftSettings
+from contracts.drafting import DraftSettings
 from contracts.ledger import Ledger, Tally, from_hex
 from contracts.node import ChainUnreachableError, LedgerError, LedgerRefusedError, NodeRefusedError, WrongLedgerError
 from contracts.relayer import Relayer, RelayerSettings
 from contracts.stream import number_of
+from contracts.wallet import Domain, ballot_message, link_message, unlink_message
 from migrations.database import now_ms
 from migrations.schema import chain_transactions, leases, rounds, videos, voters, votes
 from migrations.schema import outbox as entries
+from tests.contracts.accounts import sign
 
 FIRST = number_of(1, 1)  # the first round's first video
 PEPPER = b"a pepper that nobody can guess, 32+"
@@ -83,6 +87,50 @@ class Community:
             rows = [(round_id, video_id, outbox.voter_id(PEPPER, 7, member), choice) for member, choice in choices]
             await outbox.record_votes(connection, outbox.vote_rows(rows))
 
+    async def link(self, ledger: Ledger, member: int, account: LocalAccount) -> None:
+        """The member's wallet signs a link, and the bot enters it."""
+        voter, about = outbox.voter_id(PEPPER, 7, member), _nonce_and_deadline()
+        message = link_message(await domain_of(ledger), account.address, from_hex(voter), *about)
+        async with self.engine.begin() as connection:
+            await outbox.record_link(
+                connection, voter_id=voter, wallet=account.address, nonce=about[0], deadline=about[1],
+                signature=sign(account, message),
+            )  # fmt: skip
+
+    async def unlink(self, ledger: Ledger, member: int, account: LocalAccount) -> None:
+        voter, about = outbox.voter_id(PEPPER, 7, member), _nonce_and_deadline()
+        message = unlink_message(await domain_of(ledger), account.address, from_hex(voter), *about)
+        async with self.engine.begin() as connection:
+            await outbox.record_unlink(
+                connection, voter_id=voter, wallet=account.address, nonce=about[0], deadline=about[1],
+                signature=sign(account, message),
+            )  # fmt: skip
+
+    async def ballot(
+        self, ledger: Ledger, round_id: int, member: int, account: LocalAccount, choices: dict[str, int],
+        *, number: int = 1, deadline: int | None = None,
+    ) -> bytes:  # fmt: skip
+        """The member's wallet signs choices about videos, and the bot enters them; gives calldata for anybody."""
+        nonce, usual = _nonce_and_deadline()
+        voter, until = outbox.voter_id(PEPPER, 7, member), deadline or usual
+        async with self.engine.begin() as connection:
+            named = select(videos.c.id, videos.c.chain_id).where(videos.c.id.in_(choices))
+            places = {row.id: row.chain_id for row in await connection.execute(named)}
+            listed = [(video, places[video], choice) for video, choice in choices.items()]
+            plain = [(place, choice) for _, place, choice in listed]
+            message = ballot_message(await domain_of(ledger), account.address, number, plain, nonce, until)
+            signature = sign(account, message)
+            await outbox.record_ballot(
+                connection, round_id=round_id, voter_id=voter, wallet=account.address, choices=listed, nonce=nonce,
+                deadline=until, signature=signature,
+            )  # fmt: skip
+            for video, choice in choices.items():
+                here = (votes.c.video_id == video, votes.c.member_id == member)
+                await connection.execute(votes.delete().where(*here))
+                values = {"video_id": video, "member_id": member, "choice": choice, "source": "wallet"}
+                await connection.execute(insert(votes).values(**values, cast_at_ms=now_ms()))
+        return calls.cast_signed(account.address, number, plain, nonce, until, signature)
+
     async def close(self, round_id: int) -> None:
         async with self.engine.begin() as connection:
             await outbox.record_close(connection, round_id=round_id)
@@ -98,6 +146,17 @@ class Community:
         query = select(chain_transactions).where(chain_transactions.c.kind == kind).order_by(chain_transactions.c.id)
         async with self.engine.connect() as connection:
             return list((await connection.execute(query)).all())
+
+
+_nonces = itertools.count(now_ms())
+
+
+def _nonce_and_deadline() -> tuple[int, int]:
+    return next(_nonces), now_ms() // 1000 + 10**7
+
+
+async def domain_of(ledger: Ledger) -> Domain:
+    return Domain(await ledger.node.chain_id(), ledger.address)
 
 
 @pytest.fixture
@@ -123,7 +182,9 @@ async def ballots(ledger: Ledger, place: int, members: int) -> list[int]:
     seats, found = await ledger.seats_of(1), []
     for member in range(1, members + 1):
         index = await ledger.voter_index(from_hex(outbox.voter_id(PEPPER, 7, member)))
-        found.append(await ledger.vote_of(FIRST - 1 + place, seats[index]) if index in seats else 0)
+        own = await ledger.own_seat(1, index)
+        seat = seats.get(index) if own is None else own
+        found.append(0 if seat is None else await ledger.vote_of(FIRST - 1 + place, seat))
     return found
 
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contracts.audit import audit
 from contracts.ledger import Ledger, Tally
 from migrations.schema import chain_transactions
-from tests.contracts.relayer_process import STEPS
+from tests.contracts.relayer_process import STEPS, end, start
 from tests.contracts.test_relayer import FIRST, PEPPER, Community, ballots
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -31,28 +25,6 @@ def community(store: AsyncEngine) -> Community:
 def options(engine: AsyncEngine, ledger: Ledger, chain: Any, **more: Any) -> dict[str, Any]:
     database = f"sqlite:///{engine.url.database}"
     return {"database": database, "url": chain.url, "ledger": ledger.address, "key": chain.ready["key_file"], **more}
-
-
-def start(wanted: dict[str, Any]) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.contracts.relayer_process"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
-    )  # fmt: skip
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(wanted))
-    process.stdin.close()
-    return process
-
-
-async def end(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """The process's exit status, and what it said."""
-    assert process.stdout is not None
-    assert process.stderr is not None
-    status = await asyncio.to_thread(process.wait, 60)
-    said, errors = process.stdout.read(), process.stderr.read()
-    process.stdout.close()
-    process.stderr.close()
-    return status, said, errors
 
 
 @pytest.mark.parametrize("step", STEPS)

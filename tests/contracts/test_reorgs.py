@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contracts.attempts import call_of
 from contracts.audit import audit
 from contracts.deploy import deploy
-from contracts.drafts import DraftSettings
+from contracts.drafting import DraftSettings
 from contracts.ledger import Ledger
 from contracts.node import ChainUnreachableError, LedgerError
 from contracts.relayer import Relayer, RelayerSettings
@@ -140,6 +140,35 @@ async def test_a_batch_that_a_reorganisation_takes_after_it_was_called_final(
     assert [bytes(row.raw) for row in await community.sent("votes")] == stored
 
 
+async def test_a_relayer_that_died_half_way_through_a_reorganisation(
+    community: Community, ledger: Ledger, anvil: Anvil
+) -> None:
+    """It had written down where the first batch stands now, but not the second: receipts name the true blocks."""
+    relayer, round_id = await begin(community, ledger, anvil, replace(PATIENT, confirmations=4))
+    for choice in (2, 0):
+        await community.vote(round_id, "a", (1, choice))
+        assert await relayer.tick()
+    first, second = [row for row in await community.sent("votes") if row.state == "sent"]
+    await anvil.rpc("evm_setAutomine", False)
+    await anvil.rpc("anvil_reorg", 2, [])
+    await anvil.mine(5)
+    for row in (first, second):
+        await ledger.node.send(bytes(row.raw))
+    await anvil.mine()  # by hand: anvil's own miner answers before it has mined
+    await anvil.rpc("evm_setAutomine", True)
+    receipt = await ledger.node.receipt(first.hashes[-1])
+    assert receipt is not None
+    await relayer._included(first, receipt)
+    await forget_lease(community.engine)
+    await community.vote(round_id, "a", (2, 2))
+    await finish(Relayer(community.engine, ledger, anvil.signer, replace(PATIENT, confirmations=4)), anvil)
+    await check(community, ledger, anvil, [0, 2, 2])
+    for row in await community.sent("votes"):
+        mined = await ledger.node.receipt(row.hashes[-1])
+        assert mined is not None
+        assert (row.block_number, row.block_hash) == (mined.block_number, mined.block_hash)
+
+
 async def test_a_reorganisation_of_somebody_elses_blocks_changes_nothing(
     community: Community, ledger: Ledger, anvil: Anvil, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -184,6 +213,31 @@ async def test_voters_whose_registration_is_lost_are_registered_anew(
     await finish(relayer, anvil)
     await check(community, ledger, anvil, [2, 1, 2, 1, 2])
     assert [row.state for row in await community.sent("voters")] == ["final", "reverted", "final"]
+
+
+async def test_a_registration_that_is_lost_while_later_ones_wait_is_missed_before_they_are_final(
+    community: Community, ledger: Ledger, anvil: Anvil
+) -> None:
+    """What is final stands upon what was final before: else two members would share a number, and one vote be lost."""
+    relayer, round_id = await begin(community, ledger, anvil, replace(PATIENT, confirmations=2))
+    await anvil.rpc("evm_setAutomine", False)
+    await community.vote(round_id, "a", (4, 1))
+    for _ in range(2):  # the registration, then the batch
+        assert await relayer.tick()
+        await anvil.mine()
+    await community.vote(round_id, "a", (5, 1))
+    assert await relayer.tick()
+    assert [row.state for row in await community.sent("voters")] == ["final", "final", "sent"]
+    await anvil.rpc("anvil_reorg", 2, [])
+    await anvil.rpc("evm_setAutomine", True)
+    await by_hand(ledger, anvil, b"", to="0x" + "99" * 20)
+    await anvil.rpc("evm_setAutomine", False)
+    for kind in ("votes", "voters"):  # some node had kept the two that are not final
+        await ledger.node.send(bytes((await community.sent(kind))[-1].raw))
+    await anvil.mine(3)
+    await finish(relayer, anvil)
+    await check(community, ledger, anvil, [1, 1, 2, 1, 1])
+    assert [row.state for row in await community.sent("voters")] == ["final", "reverted", "final", "final"]
 
 
 async def test_a_nonce_that_a_reorganisation_freed_is_filled(
@@ -324,6 +378,54 @@ async def test_the_first_offer_may_be_the_one_that_is_mined(community: Community
         await finish(relayer, anvil)
         await check(community, ledger, anvil, [2, 1, 2])
         assert (await community.sent("votes"))[-1].hashes == waiting.hashes[::-1]
+
+
+async def test_a_better_offer_that_came_too_late_may_be_mined_after_all(
+    community: Community,
+    ledger: Ledger,
+    anvil: Anvil,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first is mined while the second is made; a reorganisation then prefers the second: it is ours as well."""
+    relayer, round_id = await begin(community, ledger, anvil, SETTINGS)
+    await anvil.rpc("evm_setAutomine", False)
+    await community.vote(round_id, "a", (1, 2))
+    assert await relayer.tick()
+    fees = ledger.node.fees
+
+    async def meanwhile() -> Any:
+        await anvil.mine()
+        return await fees()
+
+    monkeypatch.setattr(ledger.node, "fees", meanwhile)
+    await relayer.tick()
+    monkeypatch.undo()
+    row = (await community.sent("votes"))[-1]
+    assert (row.state, len(row.hashes)) == ("final", 2)
+    await anvil.rpc("anvil_reorg", 1, [])
+    assert await ledger.node.send(bytes(row.raw))
+    await anvil.mine()
+    await finish(relayer, anvil)
+    await check(community, ledger, anvil, [2, 1, 2])
+    assert "Another program" not in caplog.text
+
+
+async def test_two_offers_made_at_once_are_both_kept(community: Community, ledger: Ledger, anvil: Anvil) -> None:
+    """A better offer is refused, for the base fee has risen; the hash under which it could still be mined is kept."""
+    relayer, round_id = await begin(community, ledger, anvil, SETTINGS)
+    await anvil.rpc("evm_setAutomine", False)
+    await community.vote(round_id, "a", (1, 2))
+    assert await relayer.tick()
+    offered = (await ledger.node.fees()).maximum
+    await anvil.rpc("anvil_setNextBlockBaseFeePerGas", hex(10 * offered))
+    with pytest.raises(LedgerError, match="less than block base fee"):
+        await relayer.tick()
+    row = (await community.sent("votes"))[-1]
+    assert len(row.hashes) == len(await fees_of(community.engine, row)) == 3
+    await anvil.rpc("anvil_setNextBlockBaseFeePerGas", hex(10**9))
+    await finish(relayer, anvil)
+    await check(community, ledger, anvil, [2, 1, 2])
 
 
 async def test_a_purse_that_empties_while_something_is_stuck(

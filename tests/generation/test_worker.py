@@ -18,6 +18,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.engine import Engine, QueueSpec
+from generation.eta import kind_of
 from generation.hosting.embedded import EmbeddedHost, Fault, Faults, HostConfig
 from generation.hosting.livepeer import LivepeerHost
 from generation.jobs import RENDER_WORKFLOW, RenderJob, UploadJob, gpu_queue
@@ -153,13 +154,17 @@ async def test_an_unknown_model_is_refused(database: AsyncEngine, sqlite_url: st
         await check(WorkerConfig(sqlite_url, tmp_path, "test", "wan"))
 
 
-async def test_the_check_renders_a_clip(sqlite_url: str, data_dir: Path, tiny_revision: tuple[Path, str]) -> None:
-    """`flock worker --check` says what a video of the embedded model takes, and where the clip lies."""
+async def test_the_check_renders_a_video(sqlite_url: str, data_dir: Path, tiny_revision: tuple[Path, str]) -> None:
+    """`flock worker --check` says what a video of the embedded model takes, and where it lies."""
     found = json.loads(json.dumps(await check(WorkerConfig(sqlite_url, data_dir))))
     assert found["model_revision"] == tiny_revision[1]
     assert (found["frames"], found["size"]) == (17, "256x256")
     assert found["render_seconds"] > 0
+    assert 0 < found["step_seconds"] * found["steps"] < found["render_seconds"]
+    assert found["decode_seconds"] + found["encode_seconds"] < found["render_seconds"]
+    assert (found["device"], found["gpu_memory_mib"]) == ("cpu", None)
     assert found["peak_memory_mib"] > 100
+    assert isinstance(found["quicker"], list)
     assert Path(found["video"]).stat().st_size > 1000
 
 
@@ -204,7 +209,14 @@ async def test_a_job_is_rendered_once_and_cancelled_when_unwanted(worker: Worker
     assert await worker.render(JOB.to_json()) == first
     assert Path(first["video_path"]).stat().st_mtime_ns == written
     Path(first["video_path"]).write_bytes(b"damaged")
+    assert told.eta_s is None  # a first render here: how long it takes to decode and encode is not known
     assert (await worker.render(JOB.to_json()))["sha256"] == first["sha256"]
+    async with database.connect() as connection:
+        told = (await connection.execute(select(render_progress))).one()
+    assert 0 < told.eta_s < 60
+    loaded = worker.child.loaded
+    assert loaded is not None
+    assert worker.history.usual(kind_of(loaded))["step"] > 0
 
     await add_video(database, "43", cancel_requested=True)
     ended = await worker.render(RenderJob("43", "p", 1, "quick").to_json())

@@ -2,7 +2,8 @@
 
 Rooms: `server` (the entry), `api` (assets and playback), `payloads` (what a request may hold), `uploads` (TUS and
 direct), `store` (assets and their phases, on disk), `phases` (from bytes to a playable video), `media` (PyAV),
-`pages` (files and the watch page), `config` (times, limits and faults), `mishaps` and `rules` (faults on demand).
+`pages` (files and the watch page), `webhooks` (word of what becomes of assets), `config` (times, limits and faults),
+`mishaps` and `rules` (faults on demand).
 """
 
 from generation.hosting.embedded.config import Fault, Faults, HostConfig

@@ -20,6 +20,7 @@ from generation.hosting.embedded.rules import TOKEN_VARIABLE
 from generation.hosting.embedded.server import EmbeddedHost
 
 KEY_VARIABLE = "FLOCK_DEMO_LIVEPEER_KEY"
+SHORTEST_S = 3.0  # what is shorter fails, as it is said of Livepeer
 _PURPOSE = f"A video host on this machine that speaks like Livepeer. The key that clients need is in {KEY_VARIABLE}."
 
 
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
             port=given.port,
             bind=given.bind,
             public_url=given.public_url,
-            config=HostConfig(haste=given.haste),
+            config=HostConfig(haste=given.haste, fail_shorter_than_s=SHORTEST_S),
             control_token=os.environ.get(TOKEN_VARIABLE, ""),
         )
         asyncio.run(_serve(host, given.watch_stdin))

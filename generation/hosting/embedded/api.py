@@ -76,7 +76,7 @@ class Api:
         return True
 
     async def request_upload(self, request: web.Request) -> web.Response:
-        self._authorize(request)
+        self.authorize(request)
         body = await self._body(request, "new-asset")
         self._check_capacity()
         asset = self._store.create(phase="uploading", source={"type": "directUpload"}, **_wishes(body))
@@ -92,7 +92,7 @@ class Api:
         )
 
     async def upload_url(self, request: web.Request) -> web.Response:
-        self._authorize(request)
+        self.authorize(request)
         body = await self._body(request, "new-asset-from-url")
         known = self._store.by_source_url(body["url"])
         if known is not None:
@@ -104,7 +104,7 @@ class Api:
         return answer({"asset": self.external(asset), "task": {"id": asset.task_id}}, 201)
 
     async def listing(self, request: web.Request) -> web.Response:
-        self._authorize(request)
+        self.authorize(request)
         query = request.query
         where, values = ["phase NOT IN ('deleting', 'deleted')"], []
         for field, value in _filters(query.get("filters", "")) + [
@@ -131,14 +131,14 @@ class Api:
         return response
 
     async def show(self, request: web.Request) -> web.Response:
-        self._authorize(request)
+        self.authorize(request)
         asset = self._find(request)
         if asset.gone:
             raise Refused(404, "Asset not found")
         return answer(self.external(asset))
 
     async def patch(self, request: web.Request) -> web.Response:
-        self._authorize(request)
+        self.authorize(request)
         body = await self._body(request, "asset-patch")
         asset = self._find(request)
         if asset.phase != "ready":
@@ -157,7 +157,7 @@ class Api:
         return answer(self.external(self._store.get(asset.id)))
 
     async def delete(self, request: web.Request) -> web.Response:
-        self._authorize(request)
+        self.authorize(request)
         asset = self._find(request)
         if asset.gone:
             raise Refused(400, "asset is already deleted")
@@ -166,7 +166,7 @@ class Api:
         return web.Response(status=204)
 
     async def retry(self, request: web.Request) -> web.Response:
-        self._authorize(request)
+        self.authorize(request)
         asset = self._find(request)
         if not self._store.update(asset.id, expect="failed", phase="waiting", error=None):
             raise Refused(400, "Asset is not failed")
@@ -252,7 +252,7 @@ class Api:
         self._cache[playback_id, with_key] = (now + self._config.hasten(seconds), found)
         return found
 
-    def _authorize(self, request: web.Request) -> None:
+    def authorize(self, request: web.Request) -> None:
         if not self.authenticated(request):
             raise Refused(401, "request is not authenticated")
 

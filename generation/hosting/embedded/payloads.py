@@ -13,7 +13,7 @@ Check = Callable[[Any, str], "dict[str, Any] | None"]  # a value and where it st
 
 
 def refusal(body: Any, kind: str) -> str | None:
-    """The first complaint about a body as a JSON string, or None. Kinds: new-asset, new-asset-from-url, asset-patch."""
+    """The first complaint about a body as a JSON string, or None; the kinds are those of `_BODIES`."""
     complaint = _BODIES[kind](body, "")
     return None if complaint is None else json.dumps(complaint, separators=(",", ":"))
 
@@ -146,8 +146,24 @@ _NEW: dict[str, Check] = {
     "profiles": _either(_NULL, _list(_PROFILE)),
     "targetSegmentSizeSecs": _NUMBER,
 }
+_EVENTS = (
+    *(f"stream.{event}" for event in ("started", "detection", "idle")),
+    *(f"recording.{event}" for event in ("ready", "started", "waiting")),
+    *(f"multistream.{event}" for event in ("connected", "error", "disconnected")),
+    *("playback.user.new", "playback.accessControl"),
+    *(f"asset.{event}" for event in ("created", "updated", "failed", "ready", "deleted")),
+    *(f"task.{event}" for event in ("spawned", "updated", "completed", "failed")),
+)
 _BODIES: dict[str, Check] = {
     "new-asset": _object(_NEW, ("name",)),
     "new-asset-from-url": _object({**_NEW, "url": _matches(r"^(https?|ipfs|ar)://")}, ("name", "url")),
+    "webhook": _object(
+        {
+            **dict.fromkeys(("name", "projectId", "streamId", "sharedSecret"), _STRING),
+            "url": _matches("^http(s)?://"),
+            "events": _list(_one_of(*_EVENTS)),
+        },
+        ("name", "url"),
+    ),
     "asset-patch": _object({key: _NEW[key] for key in ("name", "creatorId", "playbackPolicy", "storage")}),
 }

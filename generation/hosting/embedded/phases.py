@@ -115,7 +115,7 @@ async def fetch(url: str, target: Path, most_bytes: int) -> None:
 
     Raises UnplayableError; the address is not repeated, since it may hold a token.
     """
-    if not _is_loopback(url):
+    if not is_loopback(url):
         raise media.UnplayableError("The embedded host fetches from loopback addresses only; upload the file instead.")
     try:
         async with (
@@ -133,7 +133,8 @@ async def fetch(url: str, target: Path, most_bytes: int) -> None:
         raise media.UnplayableError(f"The address cannot be fetched ({type(error).__name__}).") from None
 
 
-def _is_loopback(url: str) -> bool:
+def is_loopback(url: str) -> bool:
+    """Whether an address is of this machine; a name is none, since it may lead anywhere."""
     try:
         parts = urlsplit(url)
         return parts.scheme in {"http", "https"} and ipaddress.ip_address(parts.hostname or "").is_loopback

@@ -20,6 +20,7 @@ from generation.hosting.embedded.phases import Phases
 from generation.hosting.embedded.rules import ROUTE, control_routes
 from generation.hosting.embedded.store import Store
 from generation.hosting.embedded.uploads import Uploads
+from generation.hosting.embedded.webhooks import Webhooks
 
 log = logging.getLogger(__name__)
 
@@ -82,10 +83,12 @@ class EmbeddedHost:
             self._phases = Phases(store, self.config, self.faults)
             self._uploads = Uploads(store, self._phases, self.config, self.faults)
             api, pages = Api(store, self._phases, self.config, self._key), Pages(store)
+            self._webhooks = Webhooks(store, self.config, api.authorize)
+            self._webhooks.shown, store.observe = api.external, self._webhooks.changed
             app = web.Application(middlewares=[self._answer], client_max_size=_JSON_BYTES)
             if self._control_token:
                 app.add_routes(control_routes(self.faults.mishaps.rules, self._control_token))
-            app.add_routes([*self._uploads.routes(), *api.routes(), *pages.routes()])
+            app.add_routes([*self._uploads.routes(), *api.routes(), *pages.routes(), *self._webhooks.routes()])
             # aiohttp's access log would hold the addresses of uploads.
             self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
             await self._runner.setup()
@@ -105,6 +108,7 @@ class EmbeddedHost:
             await self._uploads.close()
             await self._runner.cleanup()
             await self._phases.close()
+            await self._webhooks.close()
             self._runner = None
         if self._store is not None:
             self._store.close()

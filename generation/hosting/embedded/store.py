@@ -17,7 +17,7 @@ import shutil
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS asset (
     hls_ready INTEGER NOT NULL DEFAULT 0, size INTEGER, sha256 TEXT, video_spec TEXT, mp4 TEXT,
     views INTEGER NOT NULL DEFAULT 0
 );
+CREATE TABLE IF NOT EXISTS webhook (id TEXT PRIMARY KEY, hook TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS asset_phase ON asset (phase);
 """
 _PLAYBACK_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -97,6 +98,7 @@ class Store:
         row = self._db.execute("SELECT user_id, secret FROM host").fetchone()
         self.user_id: str = row["user_id"]
         self.secret: bytes = bytes.fromhex(row["secret"])
+        self.observe: Callable[[Asset, Phase | None], None] = lambda _asset, _before: None  # see `Webhooks.changed`
 
     def close(self) -> None:
         self._db.close()
@@ -123,7 +125,9 @@ class Store:
                 _dump(policy), static_mp4, now, now, phase,
             ),
         )  # fmt: skip
-        return self.get(asset_id)
+        made = self.get(asset_id)
+        self.observe(made, None)
+        return made
 
     def get(self, asset_id: str) -> Asset:
         """Raises KeyError."""
@@ -164,7 +168,22 @@ class Store:
             query, bound = query + " AND phase = ?", [*bound, asset_id, expect]
         else:
             bound.append(asset_id)
-        return self._db.execute(query, bound).rowcount == 1
+        before = self.get(asset_id).phase
+        changed = self._db.execute(query, bound).rowcount == 1
+        if changed:
+            self.observe(self.get(asset_id), before)
+        return changed
+
+    def keep_webhook(self, hook_id: str, hook: dict[str, Any] | None) -> None:
+        """Keeps what somebody wants to be told; None forgets it."""
+        if hook is None:
+            self._db.execute("DELETE FROM webhook WHERE id = ?", (hook_id,))
+        else:
+            self._db.execute("INSERT INTO webhook VALUES (?, ?)", (hook_id, json.dumps(hook)))
+
+    def webhooks(self) -> list[dict[str, Any]]:
+        """Who wants to be told of assets."""
+        return [json.loads(row["hook"]) for row in self._db.execute("SELECT hook FROM webhook ORDER BY rowid")]
 
     def count_view(self, playback_id: str) -> None:
         self._db.execute("UPDATE asset SET views = views + 1 WHERE playback_id = ?", (playback_id,))

@@ -248,7 +248,8 @@ async def test_who_voted_has_a_receipt(trouble: Trouble, card: Message) -> None:
     assert receipt.ephemeral
     number = (await on_card(trouble, card)).chain_id
     assert re.search(
-        rf"👍 .*: up\n-# the ledger's video {number} · batch \d+ · transaction `0x[0-9a-f]{{64}}`", receipt.text
+        rf"👍 .*: up\n-# the ledger's video {number} · seat \d+ · batch \d+ · transaction `0x[0-9a-f]{{64}}`",
+        receipt.text,
     )
     [command] = re.findall("`flock (audit .*?)`", receipt.text)
     nothing = {"PATH": os.environ["PATH"], "HOME": str(trouble.house.state)}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import fields
 from pathlib import Path
 
 import httpx
@@ -11,7 +13,8 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from bot.life.media import fetch_mp4, rendered_here
+from bot.domain.videos import Video
+from bot.life.media import fetch_mp4, read_here, rendered_here
 from generation.encode import encode
 
 
@@ -69,6 +72,16 @@ def test_no_other_file_of_ours_is_ever_posted(video: Path, tmp_path: Path, named
 def test_a_file_that_is_not_here_is_looked_for_at_the_host(video: Path, tmp_path: Path, named: str | None) -> None:
     """It was rendered on another machine, or its name is no name."""
     assert rendered_here(named and named.format(data=tmp_path / "data"), tmp_path / "data") is None
+
+
+def test_only_the_bytes_that_are_recorded_are_posted(video: Path, tmp_path: Path) -> None:
+    """What a repeated render left under the same name is another video than the one on the ledger."""
+    values = {field.name: None for field in fields(Video)}
+    recorded = hashlib.sha256(video.read_bytes()).hexdigest()
+    row = Video(**{**values, "video_path": str(video), "sha256": recorded})  # type: ignore[arg-type]  # of any kind
+    assert read_here(row, tmp_path / "data") == video.read_bytes()
+    encode(np.full((4, 32, 32, 3), 99, dtype=np.uint8), 8, video, video.with_suffix(".jpg"))
+    assert read_here(row, tmp_path / "data") is None
 
 
 async def test_a_video_of_another_machine_comes_from_the_host(host: str, video: Path) -> None:

@@ -15,8 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.domain.errors import ElsewhereError, RestartingError, RoundClosedError, VideoUnknownError
-from bot.domain.votes import Choice, Vote
-from bot.store.votes import Reaction, VoteWriter, known_reactions, votes_of_member
+from bot.domain.votes import Choice, Reaction, Vote
+from bot.store.votes import VoteWriter, known_reactions, votes_of_member
 from contracts import outbox as entries
 from migrations.database import now_ms, open_database, upgrade_database
 from migrations.schema import outbox, rounds, videos, votes

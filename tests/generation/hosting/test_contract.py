@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from aiohttp import web
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 from generation.hosting.embedded import EmbeddedHost, Fault, Faults
@@ -133,11 +135,101 @@ async def test_every_request_and_answer_fits_livepeers_schema(
         ("GET", "/api/asset/{id}"),
         ("PATCH", "/api/asset/{id}"),
         ("DELETE", "/api/asset/{id}"),
+        ("POST", "/api/webhook"),
+        ("GET", "/api/webhook"),
+        ("GET", "/api/webhook/{id}"),
+        ("DELETE", "/api/webhook/{id}"),
     }
     assert {"/api/playback", "/api/data/views/query/total"} <= {e.request.url.path.rpartition("/")[0] for e in checked}
     phases = {e.response.json()["status"]["phase"] for e in checked if e.response.is_success and _is_asset(e)}
     assert {"ready", "failed"} <= phases
     assert {401, 404, 422, 400, 429} <= {e.response.status_code for e in checked}
+
+
+async def test_the_snapshot_in_a_webhook_is_an_asset(contract: Contract, host: EmbeddedHost) -> None:
+    """What is told of an asset has the form in which the API shows one."""
+    heard: list[Any] = []
+
+    async def take(request: web.Request) -> web.Response:
+        heard.append(await request.json())
+        return web.Response(status=204)
+
+    app = web.Application()
+    app.router.add_post("/", take)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    events = ["asset.created", "asset.updated", "asset.deleted"]
+    hook = {"name": "h", "url": f"http://127.0.0.1:{runner.addresses[0][1]}/", "events": events}
+    async with httpx.AsyncClient(headers={"Authorization": "Bearer lp-test-key-0123456789"}) as client:
+        assert (await client.post(f"{host.api_base}/webhook", json=hook)).status_code == 200
+        made = (
+            await client.post(f"{host.api_base}/asset/request-upload", json={"name": "a", "staticMp4": True})
+        ).json()
+        await client.delete(f"{host.api_base}/asset/{made['asset']['id']}")
+        async with asyncio.timeout(15):
+            while {each["event"] for each in heard} != set(events):
+                await asyncio.sleep(0.01)
+    await runner.cleanup()
+    for each in heard:
+        asset = each["payload"]["asset"]
+        assert asset["id"] == made["asset"]["id"]
+        contract.check(contract.answer_kind, contract.schema["components"]["schemas"]["asset"], asset["snapshot"])
+
+
+# What Livepeer's own API server answered when it was asked on one's own machine (packages/api, 2025-09).
+OBSERVED = [
+    ("POST", "/asset/request-upload", {"name": "a"}, True, 200, ""),
+    ("POST", "/asset/request-upload", {"name": "a", "surprise": 1}, True, 422, "additional"),
+    ("POST", "/asset/request-upload", {}, True, 422, "required property 'name'"),
+    ("POST", "/asset/request-upload", {"name": "a", "profiles": []}, True, 400, "at least one profile"),
+    ("POST", "/asset/request-upload", {"name": "a"}, False, 401, "request is not authenticated"),
+    ("POST", "/asset/request-upload", {"name": "a"}, "wrong", 401, "no token wrong found"),
+    ("GET", "/asset/unknown", None, True, 404, "Asset not found"),
+    ("GET", "/asset/{asset}", None, True, 200, ""),
+    ("PATCH", "/asset/{asset}", {"name": "b"}, True, 422, "asset is not ready"),
+    ("GET", "/playback/{playback}", None, False, 422, "asset is not ready for playback"),
+    ("GET", "/playback/0000000000000000", None, False, 404, "No playback URL found for 0000000000000000"),
+    ("POST", "/asset/upload/url", {"name": "u", "url": "http://192.0.2.1/x.mp4"}, True, 201, ""),
+    ("POST", "/asset/upload/url", {"name": "u", "url": "http://192.0.2.1/x.mp4"}, True, 201, ""),
+    ("POST", "/asset/upload/tus", None, False, 401, "Missing uploadToken"),
+    ("POST", "/asset/upload/tus?token=a.b.c", None, False, 403, "Invalid signed upload URL"),
+    ("POST", "{tus}", None, False, 201, ""),
+    ("DELETE", "/asset/{asset}", None, True, 204, ""),
+    ("DELETE", "/asset/{asset}", None, True, 400, "asset is already deleted"),
+    ("GET", "/asset/{asset}", None, True, 404, "Asset not found"),
+    ("POST", "{tus}", None, False, 404, "asset not found"),
+]
+
+
+async def test_the_stand_in_answers_as_livepeer_was_seen_to(
+    host: EmbeddedHost, key: str, http: httpx.AsyncClient, faults: Faults
+) -> None:
+    """Row by row: status and sentence. An address that was imported before is answered with its asset, and 200."""
+    faults.stick_in = "waiting"
+    made = (await http.post(f"{host.api_base}/asset/request-upload", json={"name": "x"}, headers=_bearer(key))).json()
+    known = {"asset": made["asset"]["id"], "playback": made["asset"]["playbackId"], "tus": made["tusEndpoint"]}
+    imported: list[str] = []
+    for method, path, body, keyed, status, words in OBSERVED:
+        url = path.format(**known)
+        headers = {} if not keyed else _bearer(key if keyed is True else str(keyed))
+        if "upload/tus" in url:
+            headers |= {"Tus-Resumable": "1.0.0", "Upload-Length": "10"}
+        answer = await http.request(
+            method, url if url.startswith("http") else host.api_base + url, headers=headers, json=body
+        )
+        if "upload/url" in url:
+            status = 200 if imported else 201
+            imported.append(answer.json()["asset"]["id"])
+        assert answer.status_code == status, (method, path, answer.text)
+        if status >= 400:
+            [sentence] = answer.json()["errors"]
+            assert words in sentence, (method, path, sentence)
+    assert len(set(imported)) == 1
+
+
+def _bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
 
 
 async def test_the_comparison_can_fail(contract: Contract) -> None:
@@ -200,5 +292,10 @@ async def _misbehave(host: EmbeddedHost, client: httpx.AsyncClient, key: str, fa
     asset = made.json()["asset"]["id"]
     await client.patch(f"{base}/asset/{asset}", json={"name": "b"}, headers=keyed)
     await client.get(f"{base}/asset", headers=keyed)
+    hook = {"name": "h", "url": "http://127.0.0.1:1/x", "events": ["asset.ready"], "sharedSecret": "s"}
+    made = await client.post(f"{base}/webhook", json=hook, headers=keyed)
+    await client.get(f"{base}/webhook", headers=keyed)
+    for method in ("GET", "DELETE", "GET"):
+        await client.request(method, f"{base}/webhook/{made.json()['id']}", headers=keyed)
     faults.answers = [Fault(429, method="GET", body='{"errors":["slow down"]}')]
     await client.get(f"{base}/asset", headers=keyed)

@@ -304,6 +304,60 @@ async def test_an_upload_of_another_file_is_not_mixed_into_this_one(
         await upload(ticket.tus_endpoint, video, client=http, on_url=on_url, resume_url=urls[0])
 
 
+def render_anew(path: Path) -> None:
+    """Another file of the same size comes to stand under the name, as a repeated render leaves it: by rename."""
+    old = path.read_bytes()
+    draft = path.with_suffix(".draft")
+    draft.write_bytes(old[: len(old) // 2] + bytes(len(old) - len(old) // 2))
+    draft.replace(path)
+
+
+async def test_what_is_sent_is_what_was_opened(
+    livepeer: LivepeerHost, http: httpx.AsyncClient, big_video: Path, tmp_path: Path, ignore_url: Any
+) -> None:
+    """A file that is rendered anew in the middle of its upload is not mixed into the old one."""
+    path = tmp_path / "42.mp4"
+    path.write_bytes(big_video.read_bytes())
+
+    async def on_progress(sent: int, _: int) -> None:
+        if sent == 65536:
+            render_anew(path)
+
+    ticket = await livepeer.request_upload("a", creator="c")
+    await upload(ticket.tus_endpoint, path, client=http, on_url=ignore_url, on_progress=on_progress, chunk=65536)
+    playback = await livepeer.wait_until_playable(ticket.asset_id)
+    assert (await http.get(playback.mp4_url or "")).content == big_video.read_bytes() != path.read_bytes()
+
+
+async def test_an_upload_goes_on_with_the_very_file_or_not_at_all(
+    livepeer: LivepeerHost, http: httpx.AsyncClient, big_video: Path, tmp_path: Path, faults: Faults, quick: Patience
+) -> None:
+    """Broken off in the middle and rendered anew: the rest of another file is not put behind the first half."""
+    path = tmp_path / "42.mp4"
+    path.write_bytes(big_video.read_bytes())
+    digest = hashlib.sha256(big_video.read_bytes()).hexdigest()
+    urls: list[str] = []
+
+    async def on_url(url: str) -> None:
+        urls.append(url)
+
+    async def on_progress(sent: int, _: int) -> None:
+        if sent == 65536:
+            render_anew(path)
+            faults.answers = [Fault(503, method="PATCH", times=4)]
+
+    ticket = await livepeer.request_upload("a", creator="c")
+    with pytest.raises(HostUnreachable):
+        await upload(
+            ticket.tus_endpoint, path, client=http, on_url=on_url, on_progress=on_progress, chunk=65536, patience=quick
+        )
+    with pytest.raises(OSError, match="another one"):
+        await upload(ticket.tus_endpoint, path, client=http, on_url=on_url, resume_url=urls[0], sha256=digest)
+    assert (await livepeer.asset(ticket.asset_id)).phase == "uploading"
+    await upload(ticket.tus_endpoint, big_video, client=http, on_url=on_url, resume_url=urls[0], sha256=digest)
+    assert (await livepeer.wait_until_playable(ticket.asset_id)).mp4_url
+
+
 async def test_a_second_upload_of_a_finished_asset_is_told_so(
     livepeer: LivepeerHost, http: httpx.AsyncClient, video: Path, ignore_url: Any
 ) -> None:

@@ -1,0 +1,88 @@
+"""`flock models`: what a worker could render with, as text or as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from bot.domain.errors import OperatorError
+from bot.settings import Settings
+from generation.catalogue import describe, describe_family, rule_of
+from generation.models import load_models
+from generation.presets import known_families
+
+Json = dict[str, Any]
+
+
+def list_models(settings: Settings, *, families: bool, as_json: bool) -> str:
+    """The configured models, or the families that FLock knows; ends with a newline. Raises OperatorError."""
+    if families:
+        known = [describe_family(family) for family in known_families().values()]
+        if as_json:
+            return json.dumps({"families": known}, indent=2) + "\n"
+        return "".join(_family(entry, rule_of(known_families()[entry["pipeline"]].preset)) for entry in known)
+    try:
+        models = load_models(settings.data_dir.resolve(), settings.models_file)
+    except ValueError as error:
+        raise OperatorError(str(error)) from error
+    entries = [describe(model) | {"chosen": model.id == settings.model_id} for model in models.values()]
+    if as_json:
+        return json.dumps({"models": entries}, indent=2) + "\n"
+    return "".join(_model(entry) for entry in entries)
+
+
+def _model(entry: Json) -> str:
+    preset = entry["preset"]
+    lines = [f"{entry['id']}{' (FLOCK_MODEL_ID)' if entry['chosen'] else ''}"]
+    family = entry["family"] or "its files tell, once they are here"
+    lines.append(f"  family    {family}" + (f" ({entry['pipeline']})" if entry["pipeline"] else ""))
+    lines.append(f"  source    {entry['source']}")
+    lines.append(f"  revision  {entry['revision'] or 'hashed when it is loaded'}")
+    lines += [f"  adapter   {adapter}" for adapter in entry["adapters"]]
+    if preset is not None:
+        size = f"{preset['width']}x{preset['height']}"
+        seconds = preset["frames"] / preset["fps"]
+        lines.append(
+            f"  renders   {preset['frames']} frames of {size} at {preset['fps']} a second ({seconds:.1f} s), "
+            f"{preset['steps']} steps, guidance {preset['guidance']:g}"
+        )
+    lines += [f"  note      {sentence}" for sentence in entry["notes"]]
+    if entry["weights_mib"] is not None:
+        parts = ", ".join(f"{name} {mib}" for name, mib in entry["weights_mib"]["parts"].items())
+        once = entry["weights_mib"]["at_once"]
+        lines.append(f"  weights   {f'{once} MiB at a time: ' if once is not None else ''}{parts} MiB")
+    if entry["here"]:
+        lines.append("  files     here")
+    elif entry["embedded"]:
+        lines.append("  files     made at the first start")
+    elif entry["missing"]:
+        lines.append(f"  files     incomplete: {', '.join(entry['missing'][:5])}")
+    else:
+        lines.append("  files     not here: fetched at the first start")
+    if entry["license"]:
+        gated = "; gated: agree on its page, then fetch it with your token (hf download)" if entry["gated"] else ""
+        lines.append(f"  license   {entry['license']}{gated}{' ' + entry['page'] if entry['page'] else ''}")
+    return "\n".join(lines) + "\n\n"
+
+
+def _family(entry: Json, rule: str) -> str:
+    lines = [f"{entry['family']} ({entry['pipeline']})"]
+    lines.append(
+        f"  renders   {entry['frames']} frames of {entry['width']}x{entry['height']} at {entry['fps']} a second, "
+        f"{entry['steps']} steps, guidance {entry['guidance']:g}; {rule}"
+    )
+    if entry["variants"]:
+        lines.append(f"  also      {', '.join(entry['variants'])}")
+    if entry["caches"]:
+        lines.append(f"  caches    {', '.join(entry['caches'])}")
+    if entry["needs"]:
+        lines.append(f"  needs     {', '.join(entry['needs'])}")
+    for repository in entry["repositories"]:
+        size = f", {repository['billions']:g} billion" if repository["billions"] else ""
+        gated = ", gated" if repository["gated"] else ""
+        lines.append(
+            f"  model     {repository['id']} ({repository['license'] or 'license: see its page'}{size}{gated})"
+        )
+    if entry["notes"]:
+        lines.append(f"  note      {entry['notes']}")
+    return "\n".join(lines) + "\n\n"

@@ -1,0 +1,1 @@
+"""The page on which members sign with a wallet of their browser."""

@@ -1,0 +1,226 @@
+"""A batch of votes and reactions: applied in memory to what one transaction has read, then saved by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, or_, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.domain.errors import (
+    ElsewhereError,
+    RoundClosedError,
+    VideoUnknownError,
+    WalletSeatError,
+    WalletUnlinkingError,
+)
+from bot.domain.rounds import Round
+from bot.domain.votes import Choice, Reaction, Source, Standing, Vote
+from bot.domain.wallets import Wallet
+from bot.store import wallets
+from contracts import outbox
+from migrations.database import now_ms, upsert_into
+from migrations.schema import reactions, rounds, unsigned_choices, videos, votes
+
+
+@dataclass(frozen=True)
+class _Ballot:
+    choice: Choice
+    source: Source
+
+
+class VoteBatch:
+    """Votes applied in memory to the state that one transaction has read, then saved by it."""
+
+    def __init__(self, pepper: bytes) -> None:
+        self.now = now_ms()
+        self.pepper = pepper
+        self.videos: dict[str, tuple[Any, Round]] = {}
+        self.by_message: dict[int, str] = {}
+        self.ballots: dict[tuple[str, int], _Ballot] = {}  # by video and member
+        self.changed: dict[tuple[str, int], None] = {}
+        self.outbox: list[dict[str, Any]] = []
+        self.added: dict[tuple[str, int, int], bool] = {}
+        self.wallets: dict[tuple[int, int], Wallet] = {}  # by guild and member
+        self.wallet_seats: set[tuple[int, str]] = set()  # by round and voter id
+        self.unsigned: dict[tuple[str, int], _Ballot] = {}
+        self.chosen: dict[tuple[str, int], None] = {}
+
+    @classmethod
+    async def load(cls, connection: AsyncConnection, actions: list[Vote | Reaction], pepper: bytes) -> VoteBatch:
+        batch = cls(pepper)
+        ids = {action.video_id for action in actions if isinstance(action, Vote)}
+        messages = {action.message_id for action in actions if isinstance(action, Reaction)}
+        query = select(videos).where(or_(videos.c.id.in_(ids), videos.c.message_id.in_(messages)))
+        found = (await connection.execute(query)).all()
+        # Locked for reading (where rows can be locked): a round cannot close between this check and the commit.
+        held = await connection.execute(
+            select(rounds).where(rounds.c.id.in_({video.round_id for video in found})).with_for_update(read=True)
+        )
+        by_id = {row.id: Round.from_row(row) for row in held}
+        batch.videos = {video.id: (video, by_id[video.round_id]) for video in found if video.status == "published"}
+        batch.by_message = {video.message_id: video.id for video in found}
+        batch.now = now_ms()  # after the locks: waiting for them may have taken us over the deadline
+        keys = {(batch.video_id(action), action.member_id) for action in actions}
+        standing = await connection.execute(select(votes).where(tuple_(votes.c.video_id, votes.c.member_id).in_(keys)))
+        batch.ballots = {(row.video_id, row.member_id): _Ballot(Choice(row.choice), row.source) for row in standing}
+        await batch._load_wallets(connection, actions)
+        return batch
+
+    async def _load_wallets(self, connection: AsyncConnection, actions: list[Vote | Reaction]) -> None:
+        """Who votes by wallet, and what they chose and have not signed; hardly anybody, most of the time."""
+        about = [(self.videos.get(self.video_id(action)), action.member_id) for action in actions]
+        self.wallets = await wallets.of_members(
+            connection, {(found[0].guild_id, member_id) for found, member_id in about if found is not None}
+        )
+        if not self.wallets:
+            return
+        members = {member_id for _, member_id in self.wallets}
+        query = select(unsigned_choices).where(
+            unsigned_choices.c.video_id.in_(self.videos), unsigned_choices.c.member_id.in_(members)
+        )
+        for row in await connection.execute(query):
+            self.unsigned[row.video_id, row.member_id] = _Ballot(Choice(row.choice), row.source)
+        former = {wallet.voter_id for wallet in self.wallets.values() if not wallet.signs}
+        here = {round_.id for _, round_ in self.videos.values()}
+        self.wallet_seats = await wallets.seated(
+            connection, {(round_id, voter) for round_id in here for voter in former}
+        )
+
+    def video_id(self, action: Vote | Reaction) -> str:
+        return action.video_id if isinstance(action, Vote) else self.by_message.get(action.message_id, "")
+
+    def takes_votes(self, video_id: str) -> bool:
+        return video_id in self.videos and self.videos[video_id][1].accepts_votes(self.now)
+
+    def apply(self, action: Vote | Reaction) -> Standing | Exception:
+        video_id = self.video_id(action)
+        if video_id not in self.videos:
+            return VideoUnknownError()
+        video, round_ = self.videos[video_id]
+        if action.guild_id != video.guild_id:
+            return ElsewhereError()
+        if isinstance(action, Reaction):
+            self.added[video_id, action.member_id, int(action.choice)] = action.change == "added"
+        if not round_.accepts_votes(self.now):
+            return RoundClosedError(number=round_.number)
+        wallet = self.wallets.get((video.guild_id, action.member_id))
+        if wallet is not None and wallet.signs:
+            return self._choose(action, video, round_, wallet)
+        if wallet is not None and wallet.state == "unlinking":
+            return WalletUnlinkingError()
+        if wallet is not None and (round_.id, wallet.voter_id) in self.wallet_seats:
+            return WalletSeatError(number=round_.number)
+        ballot_key = (video_id, action.member_id)
+        before = self.ballots.get(ballot_key, _Ballot(Choice.WITHDRAWN, "button"))
+        after = _next(before, action)
+        if after != before:
+            self.ballots[ballot_key] = after
+            self.changed[ballot_key] = None
+        if after.choice != before.choice:
+            voter = outbox.voter_id(self.pepper, video.guild_id, action.member_id)
+            self.outbox.append(
+                outbox.vote_row(
+                    round_id=round_.id,
+                    video_id=video_id,
+                    voter_id=voter,
+                    choice=int(after.choice),
+                    created_at_ms=self.now,
+                )
+            )
+        return Standing(
+            choice=after.choice,
+            changed=after.choice != before.choice,
+            round_number=round_.number,
+            closes_at_ms=round_.closes_at_ms,
+            prompt=video.prompt,
+        )
+
+    def _choose(self, action: Vote | Reaction, video: Any, round_: Round, wallet: Wallet) -> Standing:
+        """What a member with a wallet chooses is kept, and counts once the wallet has signed it."""
+        key = (video.id, action.member_id)
+        before = self.unsigned.get(key) or self.ballots.get(key, _Ballot(Choice.WITHDRAWN, "button"))
+        after = _next(before, action)
+        if after != before:
+            self.unsigned[key] = after
+            self.chosen[key] = None
+        return Standing(
+            choice=after.choice,
+            changed=after.choice != before.choice,
+            round_number=round_.number,
+            closes_at_ms=round_.closes_at_ms,
+            prompt=video.prompt,
+            wallet=wallet.address,
+        )
+
+    async def _save_chosen(self, connection: AsyncConnection) -> None:
+        counted = {key: self.ballots[key].choice if key in self.ballots else Choice.WITHDRAWN for key in self.chosen}
+        to_sign = [key for key in self.chosen if self.unsigned[key].choice != counted[key]]
+        nothing = [key for key in self.chosen if self.unsigned[key].choice == counted[key]]
+        if to_sign:
+            upsert = upsert_into(connection, unsigned_choices)
+            await connection.execute(
+                upsert.on_conflict_do_update(
+                    index_elements=["video_id", "member_id"],
+                    set_={name: upsert.excluded[name] for name in ("choice", "source", "chosen_at_ms")},
+                ),
+                [
+                    {
+                        "video_id": video_id,
+                        "member_id": member_id,
+                        "choice": int(self.unsigned[video_id, member_id].choice),
+                        "source": self.unsigned[video_id, member_id].source,
+                        "chosen_at_ms": self.now,
+                    }
+                    for video_id, member_id in to_sign
+                ],
+            )
+        if nothing:
+            columns = tuple_(unsigned_choices.c.video_id, unsigned_choices.c.member_id)
+            await connection.execute(delete(unsigned_choices).where(columns.in_(nothing)))
+
+    async def save(self, connection: AsyncConnection) -> None:
+        if self.chosen:
+            await self._save_chosen(connection)
+        if self.changed:
+            upsert = upsert_into(connection, votes)
+            await connection.execute(
+                upsert.on_conflict_do_update(
+                    index_elements=["video_id", "member_id"],
+                    set_={name: upsert.excluded[name] for name in ("choice", "source", "cast_at_ms")},
+                ),
+                [
+                    {
+                        "video_id": video_id,
+                        "member_id": member_id,
+                        "choice": int(self.ballots[video_id, member_id].choice),
+                        "source": self.ballots[video_id, member_id].source,
+                        "cast_at_ms": self.now,
+                    }
+                    for video_id, member_id in self.changed
+                ],
+            )
+        if self.outbox:
+            await outbox.record_votes(connection, self.outbox)
+        added = [key for key, present in self.added.items() if present]
+        removed = [key for key, present in self.added.items() if not present]
+        if added:
+            await connection.execute(
+                upsert_into(connection, reactions).on_conflict_do_nothing(),
+                [{"video_id": v, "member_id": m, "choice": c} for v, m, c in added],
+            )
+        if removed:
+            columns = tuple_(reactions.c.video_id, reactions.c.member_id, reactions.c.choice)
+            await connection.execute(delete(reactions).where(columns.in_(removed)))
+
+
+def _next(before: _Ballot, action: Vote | Reaction) -> _Ballot:
+    """The last action wins; a removed reaction takes back only the vote that it was."""
+    if isinstance(action, Vote):
+        return _Ballot(action.choice, action.source)
+    if action.change == "added":
+        return _Ballot(action.choice, "reaction")
+    if before == _Ballot(action.choice, "reaction"):
+        return _Ballot(Choice.WITHDRAWN, "reaction")
+    return before

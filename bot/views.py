@@ -1,0 +1,48 @@
+"""How often videos were watched at their host: a weak signal, shown beside the votes and never counted with them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+
+from bot.domain.videos import Video
+from generation.hosting.host import HostError, VideoHost
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 1.0  # the answer to a member must not wait for it
+FRESH_S = 300.0
+MOST_KEPT = 2000
+
+
+class Views:
+    """Counts, as far as the host tells them in time; asked for again when they are five minutes old."""
+
+    def __init__(self, host: VideoHost) -> None:
+        self._host = host
+        self._known: dict[str, tuple[float, int | None]] = {}  # by playback id
+
+    async def of(self, videos: Iterable[Video]) -> dict[str, int]:
+        """The counts that are known, by the videos' ids. Raises nothing."""
+        wanted = {video.id: video.playback_id for video in videos if video.playback_id and video.link}
+        now = time.monotonic()
+        stale = {each for each in wanted.values() if now - self._known.get(each, (-FRESH_S, None))[0] >= FRESH_S}
+        asking = [asyncio.create_task(self._ask(each), name="views") for each in stale]
+        if asking:
+            _, late = await asyncio.wait(asking, timeout=PATIENCE_S)
+            for task in late:
+                task.cancel()
+        counts = {video_id: self._known.get(each, (0.0, None))[1] for video_id, each in wanted.items()}
+        return {video_id: count for video_id, count in counts.items() if count is not None}
+
+    async def _ask(self, playback_id: str) -> None:
+        try:
+            count = await self._host.views(playback_id)
+        except (HostError, ValueError) as error:
+            log.info("The views of a video are not known: %s", error)
+            return
+        if len(self._known) >= MOST_KEPT:
+            self._known.clear()
+        self._known[playback_id] = (time.monotonic(), count)

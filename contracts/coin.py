@@ -1,0 +1,6 @@
+"""A chain's coin, counted in wei: ether on Ethereum. Light, for the command line loads it before anything else."""
+
+from __future__ import annotations
+
+COIN = 10**18
+GWEI = 10**9

@@ -1,0 +1,240 @@
+"""What members' wallets signed: links, ballots and unlinks, each voter's in their order, and the seats to hand over.
+
+Signed ballots have no grace after the close, so all of this goes before batches. Anyone may send what a wallet signed:
+what the ledger has already is final, whoever brought it there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from contracts import attempts, stream
+from contracts import ledger as calls
+from contracts.drafting import Desk, Draft, mark, opened_in
+from contracts.ledger import from_hex
+from contracts.node import LedgerRefusedError
+from contracts.vote_drafts import VoteDrafts
+from migrations.schema import outbox, rounds, seats, voters
+
+log = logging.getLogger(__name__)
+
+KINDS = ("link", "ballot", "unlink")
+READ_AT_ONCE = 500
+GONE = "ledger: stale nonce"
+
+
+class WalletDrafts:
+    """The next thing that a wallet signed, or the next claim that follows from a link."""
+
+    def __init__(self, desk: Desk, votes: VoteDrafts) -> None:
+        self._desk = desk
+        self._engine = desk.engine
+        self._ledger = desk.ledger
+        self._votes = votes
+        self._moved = False
+        self._hopeless: set[tuple[int, str]] = set()  # claims that the ledger refused, by round and voter
+
+    async def next(self) -> Draft | None:
+        """The earliest entry of some voter that can go; claims follow links, and come before ballots of their round."""
+        self._moved = True
+        while self._moved:  # what was settled or refused makes room for its voter's next
+            self._moved = False
+            for row in await self._earliest():
+                draft = await {"link": self._link, "ballot": self._ballot, "unlink": self._unlink}[row.kind](row)
+                if draft is not None:
+                    return draft
+        return await self._claim()
+
+    async def _earliest(self) -> Sequence[Row[Any]]:
+        """Each voter's earliest entry that waits: what came later is about what it leaves behind."""
+        query = (
+            select(outbox, voters.c.voter_index, rounds.c.chain_id.label("round_number"))
+            .outerjoin(voters, voters.c.voter_id == outbox.c.voter_id)
+            .outerjoin(rounds, rounds.c.id == outbox.c.round_id)
+            .where(outbox.c.kind.in_(KINDS), outbox.c.state == "pending")
+            .order_by(outbox.c.id)
+            .limit(READ_AT_ONCE)
+        )
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query)).all()
+        first: dict[str, Row[Any]] = {}
+        for row in rows:
+            first.setdefault(row.voter_id, row)
+        return list(first.values())
+
+    async def _refuse(self, entries: Sequence[int], reason: str) -> None:
+        await self._desk.reject(entries, reason)
+        self._moved = True
+
+    async def _settle(self, entries: Sequence[int], **values: Any) -> None:
+        self._moved = True
+        async with self._engine.begin() as connection:
+            await mark(connection, entries, "final", **values)
+
+    # ------------------------------------------------------------------ links
+
+    async def _link(self, row: Row[Any]) -> Draft | None:
+        if row.voter_index is None or await self._votes_wait(row):
+            return None  # registration and votes are drafted for its sake
+        signed = row.payload
+        if await self._ledger.wallet_of(row.voter_index) == signed["wallet"]:
+            await self._settle([row.id])
+            return None
+        signature = bytes.fromhex(signed["signature"])
+        data = calls.link(from_hex(row.voter_id), signed["wallet"], signed["nonce"], signed["deadline"], signature)
+        return await self._drafted("link", data, [row.id])
+
+    async def _votes_wait(self, row: Row[Any]) -> bool:
+        """Whether votes that this voter cast before the link still wait: after it the ledger would refuse them."""
+        query = select(outbox.c.id).where(
+            outbox.c.kind == "vote",
+            outbox.c.state == "pending",
+            outbox.c.voter_id == row.voter_id,
+            outbox.c.id < row.id,
+        )
+        async with self._engine.connect() as connection:
+            return (await connection.execute(query.limit(1))).first() is not None
+
+    async def _unlink(self, row: Row[Any]) -> Draft | None:
+        signed = row.payload
+        linked = None if row.voter_index is None else await self._ledger.wallet_of(row.voter_index)
+        if linked != signed["wallet"]:
+            await self._settle([row.id])
+            return None
+        signature = bytes.fromhex(signed["signature"])
+        data = calls.unlink(from_hex(row.voter_id), signed["nonce"], signed["deadline"], signature)
+        return await self._drafted("unlink", data, [row.id])
+
+    async def _drafted(self, kind: str, data: bytes, entries: list[int], round_id: int | None = None) -> Draft | None:
+        try:
+            return Draft(kind, data, await self._desk.estimate(data), round_id, entries)
+        except LedgerRefusedError as refusal:
+            await self._refuse(entries, refusal.reason)
+            return None
+
+    # ------------------------------------------------------------------ ballots
+
+    async def _ballot(self, row: Row[Any]) -> Draft | None:
+        if row.round_number is None or row.voter_index is None:
+            return None
+        async with self._engine.connect() as connection:
+            seat = (
+                await connection.execute(
+                    select(seats).where(seats.c.round_id == row.round_id, seats.c.voter_id == row.voter_id)
+                )
+            ).first()
+            parts = await connection.execute(
+                select(outbox.c.id, outbox.c.payload).where(
+                    outbox.c.kind == "signed",
+                    outbox.c.round_id == row.round_id,
+                    outbox.c.voter_id == row.voter_id,
+                    outbox.c.state == "pending",
+                )
+            )
+            entries = [row.id, *(part.id for part in parts if part.payload.get("ballot") == row.id)]
+        if seat is not None and not seat.claimed and (claim := await self._claim_of(row, seat.seat)) is not None:
+            return claim
+        signed = row.payload
+        listed = [(number, choice) for number, choice in signed["choices"]]
+        signature = bytes.fromhex(signed["signature"])
+        about = (signed["wallet"], row.round_number, listed, signed["nonce"], signed["deadline"])
+        data = calls.cast_signed(*about, signature)
+        try:
+            return Draft("ballot", data, await self._desk.estimate(data), row.round_id, entries)
+        except LedgerRefusedError as refusal:
+            if refusal.reason == "ledger: seat not claimed":  # it has a seat that we never wrote down
+                await self._votes.learn_seats(row.round_id, row.round_number)
+                return None
+            if refusal.reason == GONE and (tx := await self._sent_past_us(row)) is not None:
+                await self._settle([row.id], payload={**signed, "tx": tx})
+                await self._settle(entries[1:])
+                return None
+            await self._refuse(entries, refusal.reason)
+            return None
+
+    async def _sent_past_us(self, row: Row[Any]) -> str | None:
+        first = await opened_in(self._engine, row.round_id)
+        return await self._ledger.ballot_tx(row.round_number, row.voter_index, row.payload["nonce"], first)
+
+    async def settle_seat(self, row: Row[Any]) -> None:
+        """Writes down the seat in which the voter of an included ballot votes."""
+        query = (
+            select(outbox.c.voter_id, voters.c.voter_index, rounds.c.chain_id)
+            .join(voters, voters.c.voter_id == outbox.c.voter_id)
+            .join(rounds, rounds.c.id == outbox.c.round_id)
+            .where(outbox.c.transaction_id == row.id, outbox.c.kind == "ballot")
+        )
+        async with self._engine.connect() as connection:
+            about = (await connection.execute(query)).one()
+        seat = await self._ledger.own_seat(about.chain_id, about.voter_index)
+        if seat is None or seat < stream.OWN_SEATS:  # one that was claimed is known
+            return
+        here = (seats.c.round_id == row.round_id, seats.c.voter_id == about.voter_id)
+        async with self._engine.begin() as connection:
+            if (await connection.execute(select(seats.c.seat).where(*here))).first() is None:
+                await connection.execute(
+                    insert(seats).values(
+                        round_id=row.round_id, voter_id=about.voter_id, seat=seat, transaction_id=row.id, claimed=True
+                    )
+                )
+
+    # ------------------------------------------------------------------ claims
+
+    async def _claim(self) -> Draft | None:
+        """Hands over the next seat that a linked voter got from a batch, in a round that is not over."""
+        gone = outbox.alias()
+        linked = select(outbox.c.voter_id).where(
+            outbox.c.kind == "link",
+            outbox.c.state.in_(("batched", "final")),
+            ~select(gone.c.id)
+            .where(gone.c.kind == "unlink", gone.c.voter_id == outbox.c.voter_id, gone.c.id > outbox.c.id)
+            .where(gone.c.state.in_(("batched", "final")))
+            .exists(),
+        )
+        query = (
+            select(seats, voters.c.voter_index, rounds.c.chain_id.label("round_number"))
+            .join(voters, voters.c.voter_id == seats.c.voter_id)
+            .join(rounds, rounds.c.id == seats.c.round_id)
+            .where(~seats.c.claimed, seats.c.voter_id.in_(linked), rounds.c.status != "closed")
+            .limit(READ_AT_ONCE)
+        )
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query)).all()
+        for row in rows:
+            if (row.round_id, row.voter_id) not in self._hopeless:
+                draft = await self._claim_of(row, row.seat)
+                if draft is not None:
+                    return draft
+        return None
+
+    async def _claim_of(self, row: Row[Any], seat: int) -> Draft | None:
+        """`row` tells round and voter. None where there is nothing to claim, which is then written down."""
+        own = await self._ledger.own_seat(row.round_number, row.voter_index)
+        if own is not None:
+            async with self._engine.begin() as connection:
+                await connection.execute(
+                    update(seats)
+                    .where(seats.c.round_id == row.round_id, seats.c.voter_id == row.voter_id)
+                    .values(claimed=True)
+                )
+            return None
+        roll = await self._ledger.roll_of(row.round_number, seat, await opened_in(self._engine, row.round_id))
+        if roll is not None:
+            data = calls.claim(row.round_number, seat, *roll)
+            try:
+                return Draft("claim", data, await self._desk.estimate(data), row.round_id)
+            except LedgerRefusedError as refusal:
+                log.warning("A seat in round %d could not be claimed (%s)", row.round_number, refusal.reason)
+        self._hopeless.add((row.round_id, row.voter_id))
+        return None
+
+    async def settle_claim(self, connection: AsyncConnection, row: Row[Any], *, claimed: bool) -> None:
+        """Writes down that a seat is the wallet's now, or that it is not after all."""
+        call, _ = attempts.call_of(bytes(row.raw))
+        here = (seats.c.round_id == row.round_id, seats.c.seat == calls.claimed_by(call["data"]))
+        await connection.execute(update(seats).where(*here).values(claimed=claimed))

@@ -1,0 +1,56 @@
+"""`flock worker --check`: one video, what it took phase by phase, and what would make it quicker."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from generation.advice import advice
+from generation.models import Model
+from generation.supervise import RenderChild
+
+PROMPT = "a red circle moves right"
+
+Json = dict[str, Any]
+
+
+async def check_model(model: Model, data_dir: Path, *, hang_s: float = 300.0) -> Json:
+    """Loads the model and renders one video; what it took. Raises RenderError."""
+    child = RenderChild(model, hang_s=hang_s)
+    job = {
+        "prompt": PROMPT,
+        "seed": 1,
+        "video_path": str(data_dir / "check" / "check.mp4"),
+        "poster_path": str(data_dir / "check" / "check.jpg"),
+    }
+    try:
+        begun = time.monotonic()
+        loaded = await child.warm()
+        load_s = time.monotonic() - begun
+        facts = await child.render(job)
+    finally:
+        await child.close()
+    measured = facts["measured"]
+    seconds, memory = measured["seconds"], measured["memory"]
+    return {
+        "model_id": loaded["model_id"],
+        "model_revision": loaded["revision"],
+        "family": loaded["preset"]["family"],
+        "device": loaded["device"],
+        "load_seconds": round(load_s, 2),
+        "render_seconds": facts["seconds"],
+        "prompt_seconds": round(seconds["prompt"], 3),
+        "step_seconds": round(seconds["step"], 4),
+        "steps": measured["steps"],
+        "decode_seconds": round(seconds["decoding"], 3),
+        "encode_seconds": round(seconds["encoding"], 3),
+        "peak_memory_mib": memory["process"],  # of the machine
+        "gpu_memory_mib": memory["gpu"],
+        "frames": facts["frames"],
+        "size": f"{facts['width']}x{facts['height']}",
+        "fps": facts["fps"],
+        "video": job["video_path"],
+        "notes": loaded["said"],
+        "quicker": advice(loaded, measured),
+    }

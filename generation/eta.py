@@ -1,0 +1,102 @@
+"""How long a render will still take, learned on this machine: seconds of each phase of the last renders of a kind."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import statistics
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+KEPT = 20  # renders of a kind
+PHASES = ("loading", "prompt", "step", "decoding", "encoding")
+
+Seconds = dict[str, float]
+
+
+class History:
+    """What renders of one model took here, in a file of the data folder. A file that cannot be read is no history."""
+
+    def __init__(self, data_dir: Path, model_id: str) -> None:
+        self._path = data_dir / "timings" / f"{model_id}.json"
+
+    def usual(self, kind: str) -> Seconds:
+        """Medians by phase of the renders of that kind; empty when there are none."""
+        past = [entry for entry in self._read() if entry.get("kind") == kind]
+        usual = {}
+        for phase in PHASES:
+            values = [entry[phase] for entry in past if isinstance(entry.get(phase), int | float)]
+            if values:
+                usual[phase] = statistics.median(values)
+        return usual
+
+    def add(self, kind: str, seconds: Mapping[str, float]) -> None:
+        """Remembers one render; the oldest of its kind is forgotten. Raises OSError."""
+        entries = self._read()
+        same = [entry for entry in entries if entry.get("kind") == kind][1 - KEPT :]
+        others = [entry for entry in entries if entry.get("kind") != kind][-5 * KEPT :]
+        new = {"kind": kind, **{phase: seconds[phase] for phase in PHASES if phase in seconds}}
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        try:
+            draft.write_text(json.dumps([*others, *same, new]))
+            draft.replace(self._path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _read(self) -> list[dict[str, Any]]:
+        with contextlib.suppress(OSError, ValueError):
+            entries = json.loads(self._path.read_text())
+            if isinstance(entries, list):
+                return [entry for entry in entries if isinstance(entry, dict)]
+        return []
+
+
+def kind_of(loaded: Mapping[str, Any]) -> str:
+    """What makes renders take the same time: revision, preset, device and settings, as the child says them."""
+    facts = {name: loaded.get(name) for name in ("revision", "preset", "device", "settings")}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Estimate:
+    """One render's remaining seconds, tick by tick: steps by their own pace, what follows them by history."""
+
+    def __init__(self, usual: Seconds, *, whole: float | None = None) -> None:
+        """`whole`: seconds of such a video elsewhere, for a worker without history."""
+        self._usual = usual
+        self._whole = whole
+        self._begun = time.monotonic()
+        self._phase, self._since = "", self._begun
+        self._first: tuple[float, int] | None = None  # when the first step ended, and its number
+
+    def left(self, phase: str, step: int, steps: int) -> float | None:
+        """Seconds until the file is there; None when nothing is known yet."""
+        now = time.monotonic()
+        if phase != self._phase:
+            self._phase, self._since, self._first = phase, now, None
+        usual, known = self._usual, None
+        after = usual.get("decoding", 0.0) + usual.get("encoding", 0.0)
+        if phase == "denoising":
+            pace = self._pace(now, step)
+            if pace is not None:
+                known = pace * (steps - step) + after
+                if step == 0:
+                    known += max(0.0, usual.get("prompt", 0.0) - (now - self._since))
+        elif phase == "encoding" and after:
+            known = max(0.0, after - (now - self._since))
+        elsewhere = None if self._whole is None else max(0.0, self._whole - (now - self._begun))
+        if known is None or not after:  # without history the end of the work is not in sight
+            known = max((value for value in (known, elsewhere) if value is not None), default=None)
+        return known
+
+    def _pace(self, now: float, step: int) -> float | None:
+        """Seconds a step: of this render once two have passed, as usual before."""
+        if step and (self._first is None or self._first[1] >= step):
+            self._first = (now, step)
+        if self._first is not None and step > self._first[1]:
+            return (now - self._first[0]) / (step - self._first[1])
+        return self._usual.get("step")

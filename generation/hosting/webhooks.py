@@ -1,0 +1,123 @@
+"""Word from Livepeer that an asset has come further: it ends a wait early, and nothing that it says is believed.
+
+    Livepeer-Signature: t=<milliseconds>,v1=<hex of HMAC-SHA256(shared secret, raw body)>
+
+The signature covers the body alone, so a replay is known by its time: the body's own must be the header's, and young.
+Livepeer repeats what got no answer or a 5xx, and never what got a 4xx; polling finds out what is lost here.
+Source: github.com/livepeer/studio, packages/api/src/webhooks/cannon.ts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import re
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
+
+log = logging.getLogger(__name__)
+
+PATH = "/webhooks/livepeer"
+SIGNATURE = "Livepeer-Signature"
+FRESH_MS = 5 * 60_000
+MOST_BYTES = 256 * 1024
+MOST_REMEMBERED = 10_000  # ids of events; each is a few dozen bytes
+_HEADER = re.compile(r"t=(?P<t>[0-9]{1,16}),v1=(?P<v1>[0-9a-f]{64})")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+ENDS_A_WAIT = frozenset({"asset.ready", "asset.failed", "asset.deleted"})
+
+
+class NoticeError(Exception):
+    """A delivery that is not believed; the message says why, without quoting it."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What a delivery is about. `event_id` stays the same when it is delivered again."""
+
+    event_id: str
+    event: str
+    asset_id: str | None
+
+
+def sign(secret: str, body: bytes, at_ms: int) -> str:
+    """The header as Livepeer makes it."""
+    return f"t={at_ms},v1={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}"
+
+
+def read_notice(secret: str, header: str | None, body: bytes, *, now_ms: int) -> Notice:
+    """The notice, if whoever holds the secret has just sent it. Raises NoticeError: 401 unsigned, 403, or 400."""
+    if not header:
+        raise NoticeError(401, "it is not signed")
+    signature = _HEADER.fullmatch(header.strip())
+    if signature is None:
+        raise NoticeError(400, "its signature cannot be read")
+    expected = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(expected, signature["v1"]):
+        raise NoticeError(403, "its signature is not ours")
+    try:
+        told = json.loads(body)
+        event_id, event, at_ms = str(told["id"]), str(told["event"]), int(told["timestamp"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise NoticeError(400, "its body cannot be read") from None
+    if at_ms != int(signature["t"]):
+        raise NoticeError(403, "its time is not the one that was signed")
+    if abs(now_ms - at_ms) > FRESH_MS:
+        raise NoticeError(403, "it is too old, or from the future: set this machine's clock (NTP)")
+    payload = told.get("payload")
+    asset = payload.get("asset") if isinstance(payload, dict) else None
+    asset_id = asset.get("id") if isinstance(asset, dict) else None
+    known = isinstance(asset_id, str) and _ID.fullmatch(asset_id)
+    return Notice(event_id[:128], event[:64], asset_id if known else None)
+
+
+class Receiver:
+    """Takes deliveries, and calls `on_asset` with the id of an asset that is worth a look, once an event."""
+
+    def __init__(self, secret: str, on_asset: Callable[[str], None]) -> None:
+        if len(secret) < 16:
+            raise ValueError("The secret of webhooks is too short: take at least 16 random characters.")
+        self._secret = secret
+        self._on_asset = on_asset
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """204 for what is taken, also again; 4xx for what is not believed; our own failure is a 500: it comes again."""
+        try:
+            body = await request.read()
+            notice = read_notice(self._secret, request.headers.get(SIGNATURE), body, now_ms=time.time_ns() // 1_000_000)
+        except NoticeError as error:
+            log.warning("A webhook was refused: %s.", error)
+            return web.Response(status=error.status)
+        if notice.event_id not in self._seen:
+            if notice.asset_id is not None and notice.event in ENDS_A_WAIT:
+                self._on_asset(notice.asset_id)
+            self._seen[notice.event_id] = None
+            if len(self._seen) > MOST_REMEMBERED:
+                self._seen.popitem(last=False)
+        return web.Response(status=204)
+
+
+@asynccontextmanager
+async def receiving(receiver: Receiver, host: str, port: int) -> AsyncIterator[int]:
+    """Listens within this block; gives the port. Raises OSError where it is taken."""
+    app = web.Application(client_max_size=MOST_BYTES)
+    app.router.add_post(PATH, receiver.receive)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,231 @@
+"""From a model's configuration to a pipeline that is ready to render: weights, adapters, memory, acceleration.
+
+No family is named here: what a family wants is in presets.toml, what a pipeline can is asked of it.
+With torch; runs in the render child.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from generation.acceleration import DENOISERS, accelerate
+from generation.memory import NoPipelineError, place, quantisation
+from generation.models import Model, full_revision
+from generation.presets import Preset, Strides
+from generation.tiny.make import make_tiny_pipeline
+
+Configs = dict[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A warm pipeline, how it renders, and what had to be said."""
+
+    pipeline: Any
+    preset: Preset
+    revision: str
+    said: list[str]
+    device: str
+    can: dict[str, Any]  # what it offers, for advice
+    gpus: int = 0
+    gpu_mib: int | None = None
+
+
+def load(model: Model) -> Loaded:
+    """Loads the pipeline. Raises NoPipelineError with a sentence for the operator, or whatever a library raises."""
+    import torch
+
+    _be_quiet()
+    folder = _files(model)
+    configs = read_configs(folder)
+    pipeline_class = model.pipeline or str(configs[""].get("_class_name"))
+    preset = replace(model.family(pipeline_class).preset_of(configs), **model.overrides)
+    for package in preset.needs:
+        if find_spec(package) is None:
+            raise NoPipelineError(f"{preset.family} needs the package {package}. Run: pip install {package}")
+    revision = full_revision(model)
+    pipeline = _pipeline(model, preset, folder, configs)
+    preset, said = preset.fitted(strides_of(pipeline))
+    said += _schedule(pipeline, preset)
+    _add_adapters(pipeline, model)
+    device, more = place(pipeline, preset, model)
+    said += more
+    said += accelerate(pipeline, preset, model)
+    if preset.notes:
+        said.append(f"{preset.family}: {preset.notes}")
+    if device == "cpu" and torch.version.cuda is None and not model.embedded:
+        said.append("This torch has no GPU: rendering on the CPU is slow for anything but tiny models.")
+    gpus = torch.cuda.device_count()
+    gpu_mib = torch.cuda.mem_get_info()[1] >> 20 if gpus else None
+    return Loaded(pipeline, preset, revision, said, device, offers(pipeline, preset), gpus, gpu_mib)
+
+
+def read_configs(folder: Path) -> Configs:
+    """A pipeline's own description, and those of its components. Raises NoPipelineError when there is none."""
+    configs: Configs = {}
+    for path in (folder / "model_index.json", *sorted(folder.glob("*/config.json"))):
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            configs["" if path.name == "model_index.json" else path.parent.name] = dict(data)
+        except (OSError, ValueError, TypeError) as error:
+            if path.name == "model_index.json":
+                raise NoPipelineError(
+                    f"The folder {folder} holds no diffusers pipeline: it has no {path.name}."
+                ) from error
+    return configs
+
+
+def strides_of(pipeline: Any) -> Strides:
+    """Frames and pixels that make one latent patch, as the loaded components say; 1 where they say nothing."""
+    frames, pixels = 1, 1
+    for name in ("vae_scale_factor_temporal", "vae_temporal_compression_ratio", "vae_temporal_scale_factor"):
+        frames = _whole(getattr(pipeline, name, None)) or frames
+    for name in ("vae_scale_factor", "vae_scale_factor_spatial", "vae_spatial_compression_ratio"):
+        pixels = _whole(getattr(pipeline, name, None)) or pixels
+    denoiser = next((getattr(pipeline, name) for name in DENOISERS if getattr(pipeline, name, None) is not None), None)
+    patch = getattr(getattr(denoiser, "config", None), "patch_size", None) or 1
+    patch = patch[-1] if isinstance(patch, list | tuple) else patch
+    return frames, pixels * (_whole(patch) or 1)
+
+
+def offers(pipeline: Any, preset: Preset) -> dict[str, Any]:
+    """What could still be switched on: asked of the classes, not known by name."""
+    denoiser = next((getattr(pipeline, name) for name in DENOISERS if getattr(pipeline, name, None) is not None), None)
+    vae = getattr(pipeline, "vae", None)
+    return {
+        "compile": bool(getattr(denoiser, "_repeated_blocks", None)),
+        "caches": list(preset.caches) if hasattr(denoiser, "enable_cache") else [],
+        "adapters": hasattr(pipeline, "load_lora_weights"),
+        "context_parallel": bool(getattr(denoiser, "_cp_plan", None)),
+        "tiling": hasattr(vae, "enable_tiling"),
+        "slicing": hasattr(vae, "enable_slicing"),
+        "offload": bool(getattr(pipeline, "model_cpu_offload_seq", None)),
+        "parameters": {
+            name: sum(p.numel() for p in part.parameters())
+            for name, part in pipeline.components.items()
+            if hasattr(part, "parameters")
+        },
+    }
+
+
+def _be_quiet() -> None:
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    for chatter in (diffusers_logging, transformers_logging):
+        chatter.disable_progress_bar()
+        chatter.set_verbosity_error()
+
+
+def _files(model: Model) -> Path:
+    """The folder that holds the model: its own, or that of the hub's cache, filled if it must be."""
+    source = Path(model.source)
+    if model.embedded:
+        make_tiny_pipeline(source)
+    if source.is_dir():
+        if not (source / "model_index.json").is_file():
+            raise NoPipelineError(f"The folder {source} holds no diffusers pipeline: it has no model_index.json.")
+        return source
+    from diffusers import DiffusionPipeline
+
+    return Path(DiffusionPipeline.download(model.source, revision=model.revision, use_safetensors=True))
+
+
+def _pipeline(model: Model, preset: Preset, folder: Path, configs: Configs) -> Any:
+    import diffusers
+    import torch
+
+    names = [name for name in configs[""] if not name.startswith("_")]
+    dtypes = {name: model.dtype_of(name) for name in names}
+    if preset.vae_float32 and not (isinstance(model.dtype, dict) and "vae" in model.dtype):
+        dtypes["vae"] = "float32"
+    usual = model.dtype_of("default")
+    settings: dict[str, Any] = {"default": getattr(torch, usual)}
+    settings |= {name: getattr(torch, dtype) for name, dtype in dtypes.items() if dtype != usual}
+    loader = diffusers.DiffusionPipeline
+    if model.pipeline is not None:
+        loader = getattr(diffusers, model.pipeline, None)
+        if loader is None or not isinstance(loader, type) or not issubclass(loader, diffusers.DiffusionPipeline):
+            raise NoPipelineError(f"Model {model.id}: diffusers has no pipeline {model.pipeline!r}.")
+    others = {
+        name: _component(entry, settings.get(name, settings["default"])) for name, entry in model.components.items()
+    }
+    more = {"quantization_config": quantisation(model, configs)} if model.quantise else {}
+    pipeline = loader.from_pretrained(
+        folder,
+        dtype=settings,
+        use_safetensors=True,  # never a pickled checkpoint
+        local_files_only=True,
+        **others,
+        **more,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _component(entry: Mapping[str, Any], dtype: Any) -> Any:
+    from diffusers import AutoModel
+
+    where = {name: entry[name] for name in ("revision", "subfolder") if entry[name] is not None}
+    return AutoModel.from_pretrained(entry["source"], dtype=dtype, use_safetensors=True, **where)
+
+
+def _schedule(pipeline: Any, preset: Preset) -> list[str]:
+    """Another scheduler, or other settings of the one that came with the model; what has no effect is said."""
+    kind: Any = type(pipeline.scheduler)
+    said = []
+    if preset.scheduler is not None:
+        import diffusers
+
+        kind = getattr(diffusers, preset.scheduler, None)
+        if kind is None or not hasattr(kind, "from_config"):
+            raise NoPipelineError(f"diffusers has no scheduler {preset.scheduler!r}; docs/models.md names some.")
+    known = set(inspect.signature(kind.__init__).parameters)
+    options = dict(preset.scheduler_options)
+    if preset.shift is not None:
+        key = next((name for name in ("flow_shift", "shift") if name in known), "shift")
+        options[key] = preset.shift
+    if strange := sorted(set(options) - known):
+        said.append(f"{kind.__name__} has no setting {', '.join(strange)}: it has no effect.")
+    options = {name: value for name, value in options.items() if name in known}
+    if options or kind is not type(pipeline.scheduler):
+        pipeline.scheduler = kind.from_config(pipeline.scheduler.config, **options)
+    return said
+
+
+def _add_adapters(pipeline: Any, model: Model) -> None:
+    if not model.adapters:
+        return
+    if not hasattr(pipeline, "load_lora_weights"):
+        raise NoPipelineError(f"{type(pipeline).__name__} takes no adapters; remove them from model {model.id}.")
+    if find_spec("peft") is None:
+        raise NoPipelineError(f"The adapters of model {model.id} need peft. Run: pip install 'flock[train]'")
+    names = []
+    for number, entry in enumerate(model.adapters):
+        names.append(f"adapter_{number}")
+        where = {"revision": entry["revision"]} if entry["revision"] is not None else {}
+        pipeline.load_lora_weights(
+            entry["source"],
+            weight_name=entry["weight_name"],
+            adapter_name=names[-1],
+            use_safetensors=True,
+            **where,
+        )
+    pipeline.set_adapters(names, [entry["scale"] for entry in model.adapters])
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+@functools.cache
+def understood(pipeline_class: type) -> frozenset[str]:
+    """The arguments that a pipeline's call takes."""
+    return frozenset(inspect.signature(pipeline_class.__call__).parameters)

@@ -1,0 +1,87 @@
+"""The whole bot with an S3-compatible store in place of Livepeer: posted, watched, looked at by the doctor, removed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from bot.checks.services import host as look_at_host
+from bot.demo.discord.people import wait_for
+from bot.domain.errors import OperatorError
+from bot.hosts import open_host
+from bot.settings import Settings
+from generation.hosting.host import HostRejected
+from tests.bot.demo.trouble import SETTLED_S, Trouble, open_trouble
+from tests.generation.hosting.seaweed import ACCESS, BUCKET, SECRET, Seaweed
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def settings_of(store: Seaweed) -> dict[str, str]:
+    return {
+        "FLOCK_VIDEO_HOST": "s3",
+        "FLOCK_S3_ENDPOINT": store.endpoint,
+        "FLOCK_S3_BUCKET": BUCKET,
+        "FLOCK_S3_ACCESS_KEY": ACCESS,
+        "FLOCK_S3_SECRET_KEY": SECRET,
+        "FLOCK_S3_PUBLIC_URL": f"{store.endpoint}/{BUCKET}/{{key}}",
+        "FLOCK_HOST_PATIENCE_S": "3600",
+    }
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Trouble, Seaweed]]:
+    store = Seaweed(tmp_path_factory.mktemp("seaweed"))
+    store.start()
+    try:
+        folder = tmp_path_factory.mktemp("s3") / "state"
+        async with open_trouble(folder, **settings_of(store)) as trouble:
+            trouble.house.settings.pop("FLOCK_WATCH_PAGE", None)
+            await trouble.open_round()
+            yield trouble, store
+    finally:
+        store.kill()
+
+
+async def test_a_video_is_posted_watched_and_removed(house: tuple[Trouble, Seaweed]) -> None:
+    """Its card has a link that plays, its mp4 is the very one; after its removal there is nothing."""
+    trouble, store = house
+    asked = await trouble.insist(trouble.ana, "prompt", text="a harbour at night")
+    video = await trouble.published(asked.interaction_id)
+    card = await trouble.card_of(video)
+    assert card.attachments
+    mp4 = await trouble.community.fetch(video.playback_url or "")
+    assert mp4.status_code == 200
+    assert mp4.content == (await trouble.community.fetch(card.attachments[0])).content
+    assert str(video.playback_url).startswith(f"{store.endpoint}/{BUCKET}/flock/{video.asset_id}/")
+    hls = await trouble.community.fetch(str(video.playback_url).replace("video.mp4", "index.m3u8"))
+    assert hls.text.startswith("#EXTM3U")
+    assert re.search(r"Watch|Open the video", card.text)
+    assert "Livepeer" not in card.text
+    assert SECRET not in trouble.log("bot") + trouble.log("worker")
+
+    said = await trouble.mira.command("video remove", video=video.id, reason="No.")
+    assert "is removed" in said.text
+
+    async def gone() -> bool | None:
+        return True if (await trouble.community.fetch(video.playback_url or "")).status_code == 404 else None
+
+    await wait_for("its deletion in the store", gone, seconds=SETTLED_S)
+
+
+async def test_the_doctor_asks_the_store(house: tuple[Trouble, Seaweed], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is right is told so; a wrong secret is refused with what to check."""
+    _, store = house
+    for name, value in settings_of(store).items():
+        monkeypatch.setenv(name, value)
+    [found] = await look_at_host(Settings())  # type: ignore[call-arg]  # every field has a default
+    assert found.ok
+    monkeypatch.setenv("FLOCK_S3_SECRET_KEY", "another-secret")
+    with pytest.raises(HostRejected, match="SignatureDoesNotMatch"):
+        await look_at_host(Settings())  # type: ignore[call-arg]  # as above
+    monkeypatch.setenv("FLOCK_S3_PREFIX", "../elsewhere")
+    with pytest.raises(OperatorError, match="prefix"):
+        open_host(Settings())  # type: ignore[call-arg]  # as above
