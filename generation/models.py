@@ -29,14 +29,14 @@ MEMORY_FILE = "hashes.json"  # beside the embedded model: hashes of files that w
 
 # What the embedded model's pictures are like; a models file may change any of it.
 TINY_LOOKS: dict[str, Any] = {
-    "width": 96,
-    "height": 96,
+    "width": 64,
+    "height": 64,
     "frames": 17,
     "fps": 8,
     "steps": 12,
     "guidance": 1.5,
     "negative_prompt": "",  # that of its family means nothing to it
-    "upscale": 4,
+    "upscale": 6,
     "max_sequence_length": 48,
 }
 

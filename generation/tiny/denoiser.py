@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from generation.tiny import text, world
+from generation.tiny.optimizers import split
 from generation.tiny.vae import LATENTS
 
 HEADS, HEAD, LAYERS = 5, 32, 4
@@ -116,37 +117,6 @@ def _turned(x: Tensor, turns: Tensor) -> Tensor:
     return torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (-1, 2))) * turns).flatten(2)
 
 
-class Orthogonal(torch.optim.Optimizer):
-    """Muon (Jordan et al. 2024): momentum whose step is made orthogonal, for matrices; it learns in fewer steps.
-
-    torch.optim.Muon does the same in bfloat16, which few CPUs are quick at.
-    """
-
-    def __init__(self, matrices: list[Tensor], lr: float) -> None:
-        super().__init__(matrices, {"lr": lr})
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
-        for group in self.param_groups:
-            for matrix in group["params"]:
-                if matrix.grad is None:
-                    continue
-                momentum = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
-                momentum.lerp_(matrix.grad, 0.05)
-                wanted = _orthogonal(matrix.grad.lerp(momentum, 0.95))
-                matrix.add_(wanted, alpha=-group["lr"] * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5)
-
-
-def _orthogonal(x: Tensor) -> Tensor:
-    """Nearly the nearest orthogonal matrix, by Newton and Schulz's iteration."""
-    tall = x.shape[0] > x.shape[1]
-    x = (x.T if tall else x) / (x.norm() + 1e-7)
-    for _ in range(5):
-        square = x @ x.T
-        x = 3.4445 * x + (-4.775 * square + 2.0315 * square @ square) @ x
-    return x.T if tall else x
-
-
 class Apprentice:
     """A denoiser while it learns: its weights, their average over the way, and the optimizers; it can be interrupted."""
 
@@ -155,14 +125,7 @@ class Apprentice:
         self.steps, self.batch, self.seed, self.step = steps, batch, seed, 0
         self.denoiser = build_denoiser()
         self.averaged = copy.deepcopy(self.denoiser).eval().requires_grad_(requires_grad=False)
-        matrices, others = [], []
-        for name, parameter in self.denoiser.named_parameters():
-            inner = parameter.ndim == 2 and "transformer_blocks" in name and "scale_shift" not in name
-            (matrices if inner else others).append(parameter)
-        self.optimizers = [
-            Orthogonal(matrices, lr=0.02),
-            torch.optim.AdamW(others, lr=2e-3, betas=(0.9, 0.97), weight_decay=0.0),
-        ]
+        self.optimizers = split(self.denoiser, "transformer_blocks", lr=2e-3)
         self.rates = [group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups]
         self.table = text.codes()
 

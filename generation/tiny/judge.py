@@ -139,7 +139,7 @@ def _overlap(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float
 
 def _shape(masks: Masks) -> str:
     """The shape whose template, in its best turn, overlaps most, in the median over the frames."""
-    templates, names = _templates()
+    templates, _ = _templates()
     overlap = _overlap(normalised(masks), templates).reshape(len(masks), len(SHAPES), TURNS).max(2)
     return SHAPES[int(np.median(overlap, axis=0).argmax())]
 

@@ -111,7 +111,7 @@ def sheet(folder: Path, file: Path, count: int = 12) -> None:
 
     pipeline = load(folder)
     shown = (0, 4, 8, 12, 16)
-    side, above = world.SIZE, 20
+    side, above = 2 * world.SIZE, 20
     wide, high = side * len(shown) + 8, side + above + 6
     picture = Image.new("RGB", (2 * wide + 8, (count + 1) // 2 * high + 6), "white")
     pen = ImageDraw.Draw(picture)
@@ -120,6 +120,7 @@ def sheet(folder: Path, file: Path, count: int = 12) -> None:
         x, y = 8 + number % 2 * wide, 4 + number // 2 * high
         pen.text((x, y + 4), case.prompt, fill="black")
         for place, frame in enumerate(shown):
-            picture.paste(Image.fromarray(frames[frame]), (x + place * side, y + above))
+            larger = Image.fromarray(frames[frame]).resize((side, side), Image.Resampling.BICUBIC)
+            picture.paste(larger, (x + place * side, y + above))
     picture.save(file)
     sys.stdout.write(f"{file}\n")

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from generation.tiny import captions, world
+from generation.tiny.optimizers import split
 
-VOCABULARY = 1024
+VOCABULARY = 2048
 WIDTH = 64
 TOKENS = 48  # of a prompt; the rest of a longer one is not read
 # LTXPipeline fills prompts up to a length that its caller chooses, and masks nothing.
-LENGTHS = (1, 1, 1, 1, 32, 48, 48, 48, 64, 128)
+LENGTHS = (1, 1, 1, 1, 1, 1, 48, 48, 48, 128)
 BATCH = 96
 RATE = 3e-3
 
@@ -54,11 +55,15 @@ def target(caption: captions.Caption) -> list[int]:
 
 
 def build_tokenizer() -> Any:
-    """A byte-level BPE over the world's words; any other text is spelt in bytes, so that every script is read."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    """A byte-level BPE over the world's words; any other text is spelt in bytes, so that every script is read.
+
+    Capital letters are read as small ones.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -68,8 +73,7 @@ def build_tokenizer() -> Any:
         show_progress=False,
         min_frequency=1,
     )
-    words = captions.corpus()
-    tokenizer.train_from_iterator([*words, *(word.capitalize() for word in words)], trainer)
+    tokenizer.train_from_iterator(captions.corpus(), trainer)
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -118,8 +122,8 @@ def train_encoder(
 ) -> None:
     """Teaches the encoder in place, with captions that are written as it goes."""
     table = codes()
-    optimizer = torch.optim.AdamW(encoder.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
+    optimizers = split(encoder, "block.", lr=RATE)
+    rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
     encoder.train()
     smooth = 1.0
     for step in range(steps):
@@ -128,11 +132,15 @@ def train_encoder(
         wanted = wanted_vectors(table, torch.tensor([target(caption) for caption in told]))
         given = encoder(ids).last_hidden_state  # no mask: the pipeline gives none
         loss = ((given - wanted[:, None]).square().mean(2) * mask).sum() / mask.sum()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate * min(1.0, (step + 1) / 30, (steps - step) / (steps * 0.6))
+        for optimizer in optimizers:
+            optimizer.step()
         smooth += (loss.item() - smooth) * max(0.03, 1 / (step + 1))
         if (step + 1) % 50 == 0 or step + 1 == steps:
             say(step + 1, steps, f"loss {smooth:.4f}")

@@ -1,7 +1,7 @@
 """Trains the tiny pipeline from nothing: `python -m generation.tiny train`.
 
-The text encoder learns what captions say, the autoencoder is computed from clips, the denoiser learns to make the clips'
-latents. Same seeds, same threads, same machine: same weights.
+The text encoder learns what captions say, the autoencoder is computed from clips, the denoiser learns to make the
+clips' latents. Same seeds, same threads, same machine: same weights.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from generation.tiny.measure import measure, show
 
 BUILD = Path("build/tiny")
 SEED = 2026
-TEXT_STEPS = 1000
-CLIPS = 12_000
-STEPS, BATCH = 6000, 16
+TEXT_STEPS = 500
+CLIPS = 6000
+STEPS, BATCH = 4000, 32
 SAVED_EVERY = 250  # steps; then what there is so far can be tried, and an interrupted training goes on from there
 
 

@@ -1,6 +1,6 @@
 """The autoencoder: principal components of the world's pictures, written into the weights of AutoencoderKLLTXVideo.
 
-A world of flat colours needs no learned decoder: a latent of 48 numbers for a block of 16x16 pixels and 4 frames is a
+A world of flat colours needs no learned decoder: a latent of 64 numbers for a block of 16x16 pixels and 4 frames is a
 projection on three levels of components (4x4 pixels of a frame; 2x2x2 of these; 2x2x2 of those again), and the way
 back is its transpose. That is exact to compute, takes seconds, and keeps noise of latents as small in pixels.
 
@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 PATCH = 4
-FINE, MIDDLE, LATENTS = 23, 48, 48  # components kept on each level
-DECODER, ENCODER = max(2 * FINE + 2, LATENTS), 2 * LATENTS + 2  # channels: each twice, the constant, one to spare
+FINE, MIDDLE, LATENTS = 31, 64, 64  # components kept on each level
+DECODER, ENCODER = 2 * FINE + 2, 2 * LATENTS + 2  # channels: each component twice, the constant, one to spare
 CONSTANT, ENCODER_CONSTANT = 128.0, 2048.0
-CLIPS, BLOCKS = 400, 24_000  # what the components are computed from
+CLIPS, BLOCKS = 250, 16_000  # what the components are computed from
 
 
 def build_vae() -> Any:

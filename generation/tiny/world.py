@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import os
-SIZE = int(os.environ.get("TINY_SIZE", "64"))  # pixels, both ways
-UNIT = SIZE / 96  # all lengths below are for pictures of 96 pixels
+SIZE = 64  # pixels, both ways
 FRAMES = 17
 FPS = 8
 
@@ -44,7 +42,7 @@ BACKGROUNDS: dict[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
     "rain": ((100, 112, 130), (100, 112, 130)),
     "sunset": ((88, 58, 118), (226, 150, 106)),
 }
-SIZES = {"small": 13.5, "medium": 16.5, "large": 20.5}  # a shape's radius in pixels
+SIZES = {"small": 9.0, "medium": 11.0, "large": 13.67}  # a shape's radius in pixels
 SPEEDS = {"slow": 0.6, "medium": 1.0, "fast": 1.45}
 
 CLASH = 95.0  # a colour nearer than this to its background would not be seen
@@ -205,25 +203,25 @@ def backdrop(background: str, frames: int) -> NDArray[np.float32]:
 
 def path(scene: Scene, frames: int, dice: np.random.Generator) -> list[tuple[float, float, float, float]]:
     """Where the shape is in every frame: x, y, radius in pixels, angle in radians."""
-    pace, radius = SPEEDS[scene.speed], SIZES[scene.size] * UNIT * dice.uniform(0.98, 1.02)
+    pace, radius = SPEEDS[scene.speed], SIZES[scene.size] * dice.uniform(0.98, 1.02)
     t = np.linspace(0, 1, frames)
     middle = SIZE / 2
-    x = np.full(frames, middle + UNIT * dice.uniform(-2.5, 2.5))
-    y = np.full(frames, middle + UNIT * dice.uniform(-2.5, 2.5))
+    x = np.full(frames, middle + dice.uniform(-1.67, 1.67))
+    y = np.full(frames, middle + dice.uniform(-1.67, 1.67))
     angle = np.zeros(frames)
     r = np.full(frames, radius)
     sign = -1 if scene.motion in {"left", "up"} else 1
     if scene.motion in {"right", "left", "up", "down"}:
-        way = 31 * UNIT * pace
-        moved = middle + UNIT * dice.uniform(-2, 2) + sign * way * (t - 0.5)
+        way = 20.67 * pace
+        moved = middle + dice.uniform(-1.33, 1.33) + sign * way * (t - 0.5)
         if scene.motion in {"right", "left"}:
             x = moved
         else:
             y = moved
     elif scene.motion == "jump":
         hops = 2 if scene.speed == "fast" else 1
-        height = UNIT * dice.uniform(23, 25) * (0.8 if scene.speed == "slow" else 1)
-        y = middle + height / 2 + UNIT * dice.uniform(-2, 2) - height * np.abs(np.sin(math.pi * hops * t))
+        height = dice.uniform(15.33, 16.67) * (0.8 if scene.speed == "slow" else 1)
+        y = middle + height / 2 + dice.uniform(-1.33, 1.33) - height * np.abs(np.sin(math.pi * hops * t))
     elif scene.motion == "spin":
         angle = t * 2 * math.pi * 0.42 * pace
     elif scene.motion in {"grow", "shrink"}:
