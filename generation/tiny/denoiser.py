@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from generation.tiny import text, world
 from generation.tiny.optimizers import split
-from generation.tiny.vae import LATENTS
+from generation.tiny.vae import COARSE, LATENTS, LOUD
 
 HEADS, HEAD, LAYERS = 5, 32, 4
 SHIFT = 2.5  # of the noise levels, in training and in the pipeline: most is decided where there is much noise
@@ -135,7 +135,8 @@ class Apprentice:
         chosen = torch.randint(len(latents), (self.batch,), generator=dice)
         clean = flat(latents[chosen].float())
         # Where the shape is: there are edges, and edges are what the later components hold.
-        weight = 1 + 2 * (clean[..., 3:].square().mean(2, keepdim=True) > 0.05).float()
+        weight = 1 + 2 * (clean[..., 3:COARSE].square().mean(2, keepdim=True) > 0.05).float()
+        weight = weight * torch.where(torch.arange(LATENTS) < COARSE, 1.0, 1 / LOUD**2)
         prompt = text.wanted_vectors(self.table, _told(rows[chosen], dice))
         prompt = prompt + BLUR * torch.randn(prompt.shape, generator=dice)
         sigma = torch.sigmoid(1.1 * torch.randn(self.batch, generator=dice))

@@ -23,7 +23,7 @@ TOKENS = 48  # of a prompt; the rest of a longer one is not read
 # LTXPipeline fills prompts up to a length that its caller chooses, and masks nothing.
 LENGTHS = (1, 1, 1, 1, 1, 1, 48, 48, 48, 128)
 BATCH = 96
-RATE = 3e-3
+RATE = 6e-3
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "colour": tuple(world.COLOURS),

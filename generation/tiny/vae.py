@@ -1,6 +1,6 @@
 """The autoencoder: principal components of the world's pictures, written into the weights of AutoencoderKLLTXVideo.
 
-A world of flat colours needs no learned decoder: a latent of 64 numbers for a block of 16x16 pixels and 4 frames is a
+A world of flat colours needs no learned decoder: a latent of 56 numbers for a block of 16x16 pixels and 4 frames is a
 projection on three levels of components (4x4 pixels of a frame; 2x2x2 of these; 2x2x2 of those again), and the way
 back is its transpose. That is exact to compute, takes seconds, and keeps noise of latents as small in pixels.
 
@@ -18,7 +18,11 @@ import torch
 from torch import Tensor
 
 PATCH = 4
-FINE, MIDDLE, LATENTS = 31, 64, 64  # components kept on each level
+FINE, MIDDLE, COARSE = 31, 64, 56  # components kept on each level
+# A denoiser of this family knows of positions only how far apart two are. So a latent says its own: in channels that the
+# decoder leaves alone, and loud enough to be read through much noise.
+PLACES, LOUD = 8, 12.0
+LATENTS = COARSE + PLACES
 DECODER, ENCODER = 2 * FINE + 2, 2 * LATENTS + 2  # channels: each component twice, the constant, one to spare
 CONSTANT, ENCODER_CONSTANT = 128.0, 2048.0
 CLIPS, BLOCKS = 250, 16_000  # what the components are computed from
@@ -105,7 +109,7 @@ class Components:
         pairs = _blocks(_back(patches @ self.fine.T), 2, 2)
         self.middle = _components((pairs * _spread(weight, 2)).flatten(0, 3), MIDDLE)
         blocks = _blocks(_back(pairs @ self.middle.T), 2, 2)
-        self.coarse = _components((blocks * weight).flatten(0, 3), LATENTS)
+        self.coarse = _components((blocks * weight).flatten(0, 3), COARSE)
         latents = blocks @ self.coarse.T
         self.mean = latents.flatten(0, 3).mean(0)
         spread = latents.flatten(0, 3).std(0)
@@ -116,7 +120,15 @@ class Components:
         """As `encode` below, much quicker: (batch, LATENTS, f, h, w)."""
         pairs = _blocks(_back(_blocks(_padded(clips), 1, PATCH) @ self.fine.T), 2, 2)
         latents = _blocks(_back(pairs @ self.middle.T), 2, 2) @ self.coarse.T
-        return _back((latents - self.mean) / self.std)
+        return with_places(_back((latents - self.mean) / self.std))
+
+
+def with_places(latents: Tensor) -> Tensor:
+    """(batch, COARSE, f, h, w) to (batch, LATENTS, f, h, w)."""
+    times, rows, columns = torch.meshgrid(*(torch.linspace(-1, 1, count) for count in latents.shape[2:]), indexing="ij")
+    first = torch.where(times == -1, 1.0, -0.25)
+    places = LOUD * torch.stack([times, times, first, rows, rows, columns, columns, rows * columns])
+    return torch.cat([latents, places.expand(len(latents), -1, -1, -1, -1)], 1)
 
 
 def write_weights(vae: Any, parts: Components) -> None:
@@ -132,15 +144,15 @@ def write_weights(vae: Any, parts: Components) -> None:
         # Of the three taps the last two, each way: the pair of frames, rows and columns that makes one.
         weight[: len(basis), :channels, 1:, 1:, 1:] = basis.reshape(len(basis), channels, 2, 2, 2)
     last = encoder.down_blocks[1].downsamplers[0].conv
-    last.weight.data[LATENTS : 2 * LATENTS] = -last.weight.data[:LATENTS]
-    last.bias.data[2 * LATENTS] = ENCODER_CONSTANT
+    last.weight.data[COARSE : 2 * COARSE] = -last.weight.data[:COARSE]
+    last.bias.data[2 * COARSE] = ENCODER_CONSTANT
     gain = ENCODER_CONSTANT / math.sqrt(ENCODER)
-    _tap(encoder.conv_out)[:LATENTS, :LATENTS] = gain * torch.eye(LATENTS)
-    _tap(encoder.conv_out)[:LATENTS, LATENTS : 2 * LATENTS] = -gain * torch.eye(LATENTS)
+    _tap(encoder.conv_out)[:COARSE, :COARSE] = gain * torch.eye(COARSE)
+    _tap(encoder.conv_out)[:COARSE, COARSE : 2 * COARSE] = -gain * torch.eye(COARSE)
     encoder.conv_out.conv.bias.data[LATENTS] = -20.0  # log of the variance: none to speak of
 
-    _tap(decoder.conv_in)[:LATENTS, :LATENTS] = torch.eye(LATENTS)
-    _tap(decoder.up_blocks[0].upsamplers[0].conv)[: 8 * MIDDLE, :LATENTS] = parts.coarse.T
+    _tap(decoder.conv_in)[:COARSE, :COARSE] = torch.eye(COARSE)
+    _tap(decoder.up_blocks[0].upsamplers[0].conv)[: 8 * MIDDLE, :COARSE] = parts.coarse.T
     up = decoder.up_blocks[1].upsamplers[0].conv
     _tap(up)[: 8 * FINE, :MIDDLE] = parts.middle.T
     _tap(up)[8 * FINE : 16 * FINE, :MIDDLE] = -parts.middle.T
@@ -148,8 +160,8 @@ def write_weights(vae: Any, parts: Components) -> None:
     gain = CONSTANT / math.sqrt(DECODER)
     _tap(decoder.conv_out)[:, :FINE] = gain * fine.T
     _tap(decoder.conv_out)[:, FINE : 2 * FINE] = -gain * fine.T
-    vae.latents_mean.copy_(parts.mean)
-    vae.latents_std.copy_(parts.std)
+    vae.latents_mean[:COARSE] = parts.mean
+    vae.latents_std.fill_(1.0)[:COARSE] = parts.std
 
 
 def _tap(convolution: Any) -> Tensor:
@@ -161,7 +173,8 @@ def _tap(convolution: Any) -> Tensor:
 def encode(vae: Any, clips: Tensor) -> Tensor:
     """Latents as the denoiser meets them: (batch, LATENTS, f, h, w)."""
     latents: Tensor = vae.encode(clips).latent_dist.mode()
-    return (latents - vae.latents_mean[:, None, None, None]) / vae.latents_std[:, None, None, None]
+    latents = (latents - vae.latents_mean[:, None, None, None]) / vae.latents_std[:, None, None, None]
+    return with_places(latents[:, :COARSE])
 
 
 def decode(vae: Any, latents: Tensor) -> Tensor:

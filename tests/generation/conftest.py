@@ -13,16 +13,16 @@ import pytest
 MODELS = """
 [models.quick]
 source = "tiny"
-width = 256
-height = 256
+width = 128
+height = 128
 frames = 5
 steps = 20
 upscale = 1
 
 [models.slow]
 source = "tiny"
-width = 256
-height = 256
+width = 128
+height = 128
 frames = 5
 steps = 1000
 

@@ -69,7 +69,7 @@ async def test_prompt_and_seed_make_the_video(studio: Studio, tiny_revision: tup
     """The same prompt and seed give the same bytes; another prompt or another seed gives another video."""
     first = await studio.render("a red circle", 1)
     assert first["model_revision"] == tiny_revision[1]
-    assert (first["width"], first["height"], first["frames"], first["fps"]) == (256, 256, 5, 8.0)
+    assert (first["width"], first["height"], first["frames"], first["fps"]) == (128, 128, 5, 8.0)
     assert (await studio.render("a red circle", 1))["sha256"] == first["sha256"]
     assert (await studio.render("a blue square", 1))["sha256"] != first["sha256"]
     assert (await studio.render("a red circle", 2))["sha256"] != first["sha256"]
