@@ -33,8 +33,8 @@ TINY_LOOKS: dict[str, Any] = {
     "height": 64,
     "frames": 17,
     "fps": 8,
-    "steps": 12,
-    "guidance": 1.5,
+    "steps": 16,
+    "guidance": 3.0,
     "negative_prompt": "",  # that of its family means nothing to it
     "upscale": 6,
     "max_sequence_length": 48,

@@ -155,7 +155,7 @@ class Apprentice:
         for optimizer in self.optimizers:
             optimizer.step()
         self.step += 1
-        keep = min(0.998, self.step / (self.step + 10))
+        keep = min(0.995, self.step / (self.step + 10))
         with torch.no_grad():
             for mean, parameter in zip(self.averaged.parameters(), self.denoiser.parameters(), strict=True):
                 mean.lerp_(parameter, 1 - keep)

@@ -25,7 +25,7 @@ BUILD = Path("build/tiny")
 SEED = 2026
 TEXT_STEPS = 1600
 CLIPS = 6000
-STEPS, BATCH = 3800, 24
+STEPS, BATCH = 4300, 24
 SAVED_EVERY = 250  # steps; then what there is so far can be tried, and an interrupted training goes on from there
 
 
