@@ -115,7 +115,7 @@ HELD_OUT = (
     "{n}, {place}, {doing}",
 )
 # Words of other worlds; a prompt may be full of them and still name a colour or a place.
-NOISE = (
+NOISE = (  # noqa: SIM905  # easier to read than a list of a hundred strings
     "cat dog lion surfing boat car robot dragon city forest house man woman child eating reading happy sad beautiful "
     "cinematic 4k realistic dreamy old new river mountain tree flower castle train astronaut horse bird fish guitar "
     "music pizza ocean wave cloud clouds two three many some with and very cool style epic detailed painting cartoon "
@@ -124,7 +124,7 @@ NOISE = (
     "hat coat shoe book lamp clock hello test asdf qwerty lorem ipsum dolor hola chat bonjour hund katze mond"
 ).split()
 # Words that change nothing. None of them stands in the held-out patterns: those bring words that nobody has explained.
-FILLERS = (
+FILLERS = (  # noqa: SIM905  # as above
     "now just so then also again really here today my your this its when because finally suddenly everywhere video "
     "wonderful scene picture maybe only even still really quite new one great want give have get let try want shot"
 ).split()

@@ -118,7 +118,7 @@ def _turned(x: Tensor, turns: Tensor) -> Tensor:
 
 
 class Apprentice:
-    """A denoiser while it learns: its weights, their average over the way, and the optimizers; it can be interrupted."""
+    """A denoiser while it learns: weights, their average over the way, optimizers; it can be interrupted."""
 
     def __init__(self, steps: int, batch: int, seed: int) -> None:
         """`steps` in all; each step's dice come from `seed` and its number."""
@@ -159,7 +159,7 @@ class Apprentice:
         with torch.no_grad():
             for mean, parameter in zip(self.averaged.parameters(), self.denoiser.parameters(), strict=True):
                 mean.lerp_(parameter, 1 - keep)
-        return loss.item()
+        return float(loss.item())
 
     def _pace(self) -> float:
         """The share of the full learning rate: a short start, a long way, and to nothing in the last quarter."""

@@ -10,7 +10,8 @@ from torch import Tensor
 
 def split(module: torch.nn.Module, layers: str, *, lr: float) -> list[torch.optim.Optimizer]:
     """Optimizers for all parameters: `layers` is in the names of those whose matrices Muon takes; `lr` is AdamW's."""
-    matrices, others = [], []
+    matrices: list[Tensor] = []
+    others: list[Tensor] = []
     for name, parameter in module.named_parameters():
         table = "scale_shift" in name or "relative_attention_bias" in name
         (matrices if parameter.ndim == 2 and layers in name and not table else others).append(parameter)
@@ -20,7 +21,7 @@ def split(module: torch.nn.Module, layers: str, *, lr: float) -> list[torch.opti
     ]
 
 
-class Orthogonal(torch.optim.Optimizer):
+class Orthogonal(torch.optim.Optimizer):  # type: ignore[misc]  # torch comes without types
     """Muon (Jordan et al. 2024): momentum whose step is made orthogonal, for matrices; it learns in fewer steps.
 
     torch.optim.Muon does the same in bfloat16, which few CPUs are quick at.
@@ -29,7 +30,7 @@ class Orthogonal(torch.optim.Optimizer):
     def __init__(self, matrices: list[Tensor], lr: float) -> None:
         super().__init__(matrices, {"lr": lr})
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]  # as above
     def step(self, closure: Any = None) -> None:
         for group in self.param_groups:
             for matrix in group["params"]:

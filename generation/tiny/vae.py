@@ -19,8 +19,8 @@ from torch import Tensor
 
 PATCH = 4
 FINE, MIDDLE, COARSE = 31, 64, 56  # components kept on each level
-# A denoiser of this family knows of positions only how far apart two are. So a latent says its own: in channels that the
-# decoder leaves alone, and loud enough to be read through much noise.
+# A denoiser of this family knows of positions only how far apart two are. So a latent says its own, in channels that
+# the decoder leaves alone, and loud enough to be read through much noise.
 PLACES, LOUD = 8, 12.0
 LATENTS = COARSE + PLACES
 DECODER, ENCODER = 2 * FINE + 2, 2 * LATENTS + 2  # channels: each component twice, the constant, one to spare
@@ -60,7 +60,8 @@ def to_tensor(clips: np.ndarray[Any, Any]) -> Tensor:
 
 def to_frames(videos: Tensor) -> np.ndarray[Any, Any]:
     """The way back."""
-    return ((videos.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 4, 1).numpy()
+    frames: np.ndarray[Any, Any] = ((videos.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 4, 1).numpy()
+    return frames
 
 
 def _blocks(x: Tensor, time: int, space: int) -> Tensor:
