@@ -9,7 +9,7 @@ ARGS ?=
 # Test files that run at the same time; most of them wait for processes, and one thread each is enough for torch.
 TESTERS ?= 2
 
-.PHONY: demo test bench screenshots lint format lock clean install
+.PHONY: demo test bench screenshots tiny lint format lock clean install
 
 demo: $(READY)
 	@$(BIN)/flock demo $(ARGS)
@@ -23,6 +23,11 @@ bench: $(READY)
 # The pictures in docs/img; needs Chromium.
 screenshots: $(READY)
 	@$(BIN)/python -m tests.acceptance.screenshots
+
+# The tiny model, trained from nothing: an hour on two cores. Then its sheet.
+tiny: $(READY)
+	@nice -n 10 $(BIN)/python -m generation.tiny train
+	@$(BIN)/python -m generation.tiny sheet docs/img/tiny.png
 
 lint: $(READY)
 	@$(BIN)/ruff check .

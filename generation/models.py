@@ -29,13 +29,15 @@ MEMORY_FILE = "hashes.json"  # beside the embedded model: hashes of files that w
 
 # What the embedded model's pictures are like; a models file may change any of it.
 TINY_LOOKS: dict[str, Any] = {
-    "width": 128,
-    "height": 128,
+    "width": 64,
+    "height": 64,
     "frames": 17,
     "fps": 8,
-    "steps": 8,
-    "upscale": 2,
-    "max_sequence_length": 64,
+    "steps": 16,
+    "guidance": 3.0,
+    "negative_prompt": "",  # that of its family means nothing to it
+    "upscale": 6,
+    "max_sequence_length": 48,
 }
 
 

@@ -84,7 +84,7 @@ async def _tell(house: House, options: DemoOptions, teller: Teller) -> None:
     async with Community(house.discord_url, house.keys.control_token) as community:
         result = await Story(house, community, teller, list(options.prompts or PROMPTS)).tell()
     teller.table(result)
-    teller.say("demo", "The tiny model is not trained yet: its videos are patterns that differ by prompt and seed.")
+    teller.say("demo", "The tiny model knows shapes, colours and motions only; what else a prompt says is lost on it.")
     teller.say("demo", f"Everything is in {house.state}")
     if options.as_json:
         sys.stdout.write(json.dumps(result) + "\n")

@@ -1,4 +1,4 @@
-"""`python -m generation.tiny FOLDER`: makes the tiny pipeline and prints its revision."""
+"""`python -m generation.tiny`: puts the tiny pipeline into a folder, trains it anew, measures it, draws its sheet."""
 
 from __future__ import annotations
 
@@ -6,14 +6,43 @@ import os
 import sys
 from pathlib import Path
 
-from generation.tiny.make import make_tiny_pipeline
+from generation.tiny.make import WEIGHTS, make_tiny_pipeline
 
-if len(sys.argv) != 2:
-    sys.stderr.write("usage: python -m generation.tiny FOLDER\n")
-    raise SystemExit(2)
-os.environ["HF_HUB_OFFLINE"] = "1"  # it is made here: nothing is asked of anybody
-try:
-    sys.stdout.write(make_tiny_pipeline(Path(sys.argv[1])) + "\n")
-except OSError as error:
-    sys.stderr.write(f"{error}\n")
-    raise SystemExit(1) from None
+USAGE = """\
+usage: python -m generation.tiny FOLDER             puts the tiny pipeline there, and prints its revision
+       python -m generation.tiny train [FOLDER]     trains it anew: an hour on two cores
+       python -m generation.tiny measure [FOLDER]   how well it follows prompts that it has not seen
+       python -m generation.tiny sheet FILE.png     twelve prompts that it has not seen, as a picture
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status: 0, 1 for what could not be done, 2 for a wrong command line."""
+    os.environ["HF_HUB_OFFLINE"] = "1"  # all of it is here: nothing is asked of anybody
+    match arguments:
+        case ["train", *rest] if len(rest) < 2:
+            from generation.tiny.train import train
+
+            train(Path(*rest) if rest else WEIGHTS)
+        case ["measure", *rest] if len(rest) < 2:
+            from generation.tiny.measure import measure, show
+
+            sys.stdout.write(show(measure(Path(*rest) if rest else WEIGHTS)) + "\n")
+        case ["sheet", file]:
+            from generation.tiny.measure import sheet
+
+            sheet(WEIGHTS, Path(file))
+        case [folder] if folder not in {"train", "measure", "sheet"}:
+            sys.stdout.write(make_tiny_pipeline(Path(folder)) + "\n")
+        case _:
+            sys.stderr.write(USAGE)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        raise SystemExit(main(sys.argv[1:]))
+    except OSError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(1) from None

@@ -25,7 +25,7 @@ width = 128
 height = 128
 frames = 17
 fps = 8
-steps = 30
+steps = 60
 """
 
 

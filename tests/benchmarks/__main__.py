@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import clicks, commits, encode, gas, relay, render, uploads
+from tests.benchmarks import clicks, commits, encode, gas, relay, render, tiny, uploads
 from tests.benchmarks.figures import Figure, show, write
 
 Measure = Callable[..., Awaitable[list[Figure]]]
@@ -20,6 +20,7 @@ PARTS: dict[str, Measure] = {
     "relay": relay.measure,
     "clicks": clicks.measure,
     "render": render.measure,
+    "tiny": tiny.measure,
     "encode": encode.measure,
     "uploads": uploads.measure,
 }
@@ -38,6 +39,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "clicks": {"clickers": 10, "bursts": 1, "renders": 8},
     "render": {"times": 1, "steps": 2, "queued": 3},
+    "tiny": {"prompts": 2},
     "encode": {"frames": 5, "height": 64, "width": 96, "times": 1},
     "uploads": {"uploads": 2, "frames": 96},
 }

@@ -27,6 +27,8 @@ NAMES = {
     "encode_vs_bare",
     "pipeline_overlap",
     "upload_resume_ok",
+    "tiny_seconds_a_video",
+    "tiny_memory_mb",
 }
 ON_ANVIL = {"relay_votes_per_s_anvil", "faults_survived"}
 
@@ -43,6 +45,9 @@ def test_every_figure_is_measured_and_written(tmp_path: Path) -> None:
         "gas_per_vote_dense_20",
         "gas_per_vote_typical_20",
         "gas_per_vote_registry_300",
+        "tiny_colour_accuracy",
+        "tiny_shape_accuracy",
+        "tiny_motion_accuracy",
         "machine",
         "aims",
         "beside",

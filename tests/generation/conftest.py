@@ -8,20 +8,21 @@ from pathlib import Path
 
 import pytest
 
-# `quick` takes about a second on two cores; `slow` takes a minute, and is always interrupted;
+# `quick` takes about a second on two cores; `slow` takes the better part of a minute, and is always interrupted;
 # `vast` needs more memory than a test leaves it, and so does `large`, the first time.
 MODELS = """
 [models.quick]
 source = "tiny"
-width = 64
-height = 64
+width = 128
+height = 128
 frames = 5
 steps = 20
+upscale = 1
 
 [models.slow]
 source = "tiny"
-width = 64
-height = 64
+width = 128
+height = 128
 frames = 5
 steps = 1000
 

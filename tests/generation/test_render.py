@@ -199,7 +199,7 @@ async def test_out_of_memory_is_an_error_of_the_job(
         if tick["phase"] == "denoising" and tick["step"] == 0:
             limited.append(studio.child.pid or 0)
             pages = int(Path(f"/proc/{limited[-1]}/statm").read_text().split()[0])
-            allowed = pages * resource.getpagesize() + (300 << 20)  # its first noise alone takes 540 MB
+            allowed = pages * resource.getpagesize() + (300 << 20)  # its first noise alone takes 800 MB
             resource.prlimit(limited[-1], resource.RLIMIT_AS, (allowed, allowed))
 
     with pytest.raises(RenderError, match="ran out of memory on this prompt") as caught:

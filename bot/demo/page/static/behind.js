@@ -17,7 +17,7 @@ export function showBehind(element, data) {
       h("span", { class: p.running ? "chip up" : "chip down", title: p.restarts ? `started again ${p.restarts}×` : "runs" },
         p.running ? "● " : "○ ", PROCESSES[name] ?? name, p.restarts ? ` ↻${p.restarts}` : "")))),
     queue(data.queue), host(data.assets), tallies(data.round), chain(data.chain),
-    h("p", { class: "subtext" }, "Everything here runs on this machine. The chain is a dev chain, and the tiny model is not trained."));
+    h("p", { class: "subtext" }, "Everything here runs on this machine. The chain is a dev chain. The tiny model knows shapes, colours and motions only: try “a purple heart jumps at night”."));
 }
 
 function marks({ queue, assets, chain }) {

@@ -1,0 +1,246 @@
+"""The tiny model's whole world: coloured shapes that move in front of a background, drawn with numpy alone.
+
+No torch here: the judge, the tests and the benchmarks read the world too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIZE = 64  # pixels, both ways
+FRAMES = 17
+FPS = 8
+
+# RGB. Far enough from one another to be told apart by distance alone.
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (214, 40, 44),
+    "green": (44, 178, 76),
+    "blue": (48, 84, 226),
+    "yellow": (246, 214, 52),
+    "purple": (146, 62, 200),
+    "orange": (244, 136, 30),
+    "pink": (246, 128, 188),
+    "white": (248, 248, 248),
+    "black": (14, 14, 16),
+}
+SHAPES = ("circle", "square", "triangle", "star", "heart", "diamond")
+MOTIONS = ("right", "left", "up", "down", "jump", "spin", "grow", "shrink")
+# Colour at the top and at the bottom.
+BACKGROUNDS: dict[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
+    "dark": ((38, 38, 46), (38, 38, 46)),
+    "light": ((226, 224, 216), (226, 224, 216)),
+    "blue field": ((116, 156, 204), (116, 156, 204)),
+    "green field": ((124, 160, 108), (124, 160, 108)),
+    "night": ((18, 22, 58), (18, 22, 58)),
+    "rain": ((100, 112, 130), (100, 112, 130)),
+    "sunset": ((88, 58, 118), (226, 150, 106)),
+}
+SIZES = {"small": 9.0, "medium": 11.0, "large": 13.67}  # a shape's radius in pixels
+SPEEDS = {"slow": 0.6, "medium": 1.0, "fast": 1.45}
+
+CLASH = 95.0  # a colour nearer than this to its background would not be seen
+HELD_OUT_SHARE = 0.2
+GRID, REACH = 192, 1.7  # of the tables of distances: cells, and how many radii they reach
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a video shows. Each name is one of the tables above."""
+
+    colour: str
+    shape: str
+    motion: str
+    background: str = "dark"
+    size: str = "medium"
+    speed: str = "medium"
+
+    @property
+    def held_out(self) -> bool:
+        return held_out(self.colour, self.shape, self.motion)
+
+    @property
+    def visible(self) -> bool:
+        return visible(self.colour, self.background)
+
+
+@cache
+def held_out(colour: str, shape: str, motion: str) -> bool:
+    """Whether the training set lacks this combination: one in five, chosen by its hash and so by nobody."""
+    digest = hashlib.sha256(f"{colour} {shape} {motion}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") < HELD_OUT_SHARE * 2**32
+
+
+@cache
+def visible(colour: str, background: str) -> bool:
+    """Whether the colour stands out everywhere before that background."""
+    top, bottom = (np.array(c, float) for c in BACKGROUNDS[background])
+    steps = np.linspace(0, 1, 9)[:, None]
+    behind = top * (1 - steps) + bottom * steps
+    return bool(np.linalg.norm(behind - np.array(COLOURS[colour], float), axis=1).min() > CLASH)
+
+
+def measurable(shape: str, motion: str) -> bool:
+    """A circle that spins looks like a circle that does not: nobody could tell."""
+    return (shape, motion) != ("circle", "spin")
+
+
+def random_scene(dice: np.random.Generator, *, unseen: bool = False) -> Scene:
+    """A scene that can be seen and measured, of the training set or, with `unseen`, of the held-out combinations."""
+    while True:
+        scene = Scene(
+            colour=str(dice.choice(list(COLOURS))),
+            shape=str(dice.choice(SHAPES)),
+            motion=str(dice.choice(MOTIONS)),
+            background=str(dice.choice(list(BACKGROUNDS))),
+            size=str(dice.choice(list(SIZES))),
+            speed=str(dice.choice(list(SPEEDS))),
+        )
+        if scene.visible and measurable(scene.shape, scene.motion) and scene.held_out == unseen:
+            return scene
+
+
+# --------------------------------------------------------------------------- drawing
+
+
+def outline(shape: str) -> NDArray[np.float64]:
+    """The corners of a shape of radius 1 around its centre of mass, as (x, y) with y downwards."""
+    if shape == "square":
+        points = [(-0.86, -0.86), (0.86, -0.86), (0.86, 0.86), (-0.86, 0.86)]
+    elif shape == "triangle":
+        points = [(1.3 * math.sin(a), -1.3 * math.cos(a)) for a in (0, 2 * math.pi / 3, 4 * math.pi / 3)]
+    elif shape == "diamond":
+        points = [(0, -1.35), (0.78, 0), (0, 1.35), (-0.78, 0)]
+    elif shape == "star":
+        points = [
+            ((1.36 if k % 2 == 0 else 0.56) * math.sin(k * math.pi / 5),
+             -(1.36 if k % 2 == 0 else 0.56) * math.cos(k * math.pi / 5))
+            for k in range(10)
+        ]  # fmt: skip
+    elif shape == "heart":
+        t = np.linspace(0, 2 * math.pi, 72, endpoint=False)
+        x = 16 * np.sin(t) ** 3
+        y = -(13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t))
+        points = list(zip(x / 14.2, y / 14.2 - 0.1, strict=True))
+    else:
+        points = [(math.cos(a), math.sin(a)) for a in np.linspace(0, 2 * math.pi, 96, endpoint=False)]
+    return np.array(points, float)
+
+
+@cache
+def distances(shape: str) -> NDArray[np.float32]:
+    """Signed distances to the outline, in radii, negative inside, on a GRID x GRID table that reaches REACH radii."""
+    corners = outline(shape)
+    axis = (np.arange(GRID) + 0.5) / GRID * 2 * REACH - REACH
+    x, y = np.meshgrid(axis, axis)
+    points = np.stack([x.ravel(), y.ravel()], 1)
+    nearest = np.full(len(points), np.inf)
+    inside = np.zeros(len(points), bool)
+    for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        edge, to = b - a, points - a
+        along = np.clip(to @ edge / (edge @ edge), 0, 1)
+        nearest = np.minimum(nearest, np.linalg.norm(to - along[:, None] * edge, axis=1))
+        crosses = (a[1] > points[:, 1]) != (b[1] > points[:, 1])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            at = a[0] + (points[:, 1] - a[1]) / (b[1] - a[1]) * edge[0]
+        inside ^= crosses & (points[:, 0] < at)
+    return np.where(inside, -nearest, nearest).reshape(GRID, GRID).astype(np.float32)
+
+
+def coverage(
+    shape: str, x: float, y: float, radius: float, angle: float
+) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
+    """How much of each pixel a shape covers, 0 to 1, and the rows and columns of these pixels.
+
+    Pixels; radians clockwise.
+    """
+    reach = math.ceil(radius * 1.5) + 1
+    left, right = max(0, int(x) - reach), min(SIZE, int(x) + reach + 1)
+    top, bottom = max(0, int(y) - reach), min(SIZE, int(y) + reach + 1)
+    across = (np.arange(left, right, dtype=np.float32) + 0.5 - x) / radius
+    along = (np.arange(top, bottom, dtype=np.float32) + 0.5 - y)[:, None] / radius
+    cos, sin = math.cos(angle), math.sin(angle)
+    column = ((across * cos + along * sin) / REACH + 1) * (GRID / 2) - 0.5
+    row = ((along * cos - across * sin) / REACH + 1) * (GRID / 2) - 0.5
+    column, row = column.clip(0, GRID - 1.001), row.clip(0, GRID - 1.001)
+    c, r = column.astype(np.int32), row.astype(np.int32)
+    u, v = column - c, row - r
+    table = distances(shape)
+    near = (table[r, c] * (1 - u) + table[r, c + 1] * u) * (1 - v)
+    near += (table[r + 1, c] * (1 - u) + table[r + 1, c + 1] * u) * v
+    return (slice(top, bottom), slice(left, right)), (0.5 - near * radius).clip(0, 1).astype(np.float32)
+
+
+@cache
+def _specks() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the stars of the night stand: always the same sky."""
+    dice = np.random.default_rng(7)
+    return dice.integers(3, SIZE - 3, 22), dice.integers(3, SIZE - 3, 22)
+
+
+@cache
+def backdrop(background: str, frames: int) -> NDArray[np.float32]:
+    """The background of every frame: (frames, SIZE, SIZE, 3), 0 to 255."""
+    top, bottom = (np.array(c, np.float32) for c in BACKGROUNDS[background])
+    fall = np.linspace(0, 1, SIZE, dtype=np.float32)[None, :, None, None]
+    picture = np.broadcast_to(top * (1 - fall) + bottom * fall, (frames, SIZE, SIZE, 3)).copy()
+    if background == "night":
+        rows, columns = _specks()
+        picture[:, rows, columns] += 70
+    elif background == "rain":
+        y, x = np.mgrid[:SIZE, :SIZE]
+        for number in range(frames):
+            streak = ((x * 3 + y + 5 * (x // 12) - 6 * number) % 36 < 12) & (x % 12 == 5)
+            picture[number][streak] += 26
+    return picture
+
+
+def path(scene: Scene, frames: int, dice: np.random.Generator) -> list[tuple[float, float, float, float]]:
+    """Where the shape is in every frame: x, y, radius in pixels, angle in radians."""
+    pace, radius = SPEEDS[scene.speed], SIZES[scene.size] * dice.uniform(0.98, 1.02)
+    t = np.linspace(0, 1, frames)
+    middle = SIZE / 2
+    x = np.full(frames, middle + dice.uniform(-1.67, 1.67))
+    y = np.full(frames, middle + dice.uniform(-1.67, 1.67))
+    angle = np.zeros(frames)
+    r = np.full(frames, radius)
+    sign = -1 if scene.motion in {"left", "up"} else 1
+    if scene.motion in {"right", "left", "up", "down"}:
+        way = 20.67 * pace
+        moved = middle + dice.uniform(-1.33, 1.33) + sign * way * (t - 0.5)
+        if scene.motion in {"right", "left"}:
+            x = moved
+        else:
+            y = moved
+    elif scene.motion == "jump":
+        hops = 2 if scene.speed == "fast" else 1
+        height = dice.uniform(15.33, 16.67) * (0.8 if scene.speed == "slow" else 1)
+        y = middle + height / 2 + dice.uniform(-1.33, 1.33) - height * np.abs(np.sin(math.pi * hops * t))
+    elif scene.motion == "spin":
+        angle = t * 2 * math.pi * 0.42 * pace
+    elif scene.motion in {"grow", "shrink"}:
+        size = 1 + (0.55 + 0.3 * pace) * (t if scene.motion == "grow" else 1 - t)
+        r = radius * 0.72 * size
+    return list(zip(x, y, r, angle, strict=True))
+
+
+def render(scene: Scene, dice: np.random.Generator, frames: int = FRAMES) -> NDArray[np.uint8]:
+    """A clip of the scene: (frames, SIZE, SIZE, 3), RGB. Place, exact colour and size vary with the dice."""
+    ink = np.array(COLOURS[scene.colour], np.float32) + dice.uniform(-5, 5, 3).astype(np.float32)
+    clip = backdrop(scene.background, frames).astype(np.uint8)
+    for number, (x, y, radius, angle) in enumerate(path(scene, frames, dice)):
+        place, covered = coverage(scene.shape, x, y, radius, angle)
+        behind, covered = clip[number][place], covered[..., None]
+        clip[number][place] = (behind * (1 - covered) + ink * covered).clip(0, 255).round()
+    return clip
+
+
+def as_facts(scene: Scene) -> dict[str, Any]:
+    """The scene's attributes by name."""
+    return {name: getattr(scene, name) for name in ("colour", "shape", "motion", "background", "size", "speed")}
