@@ -173,9 +173,15 @@ from diffusers import DiffusionPipeline
 import torch
 
 pipeline = DiffusionPipeline.from_pretrained("FOLDER", dtype=torch.float32)
-frames = pipeline("a red circle rolls to the right over a blue field", width={width}, height={width},
-                  num_frames={looks[frames]}, num_inference_steps={looks[steps]},
-                  guidance_scale={looks[guidance]}, max_sequence_length={looks[max_sequence_length]}).frames[0]
+frames = pipeline(
+    "a red circle rolls to the right over a blue field",
+    width={width},
+    height={width},
+    num_frames={looks[frames]},
+    num_inference_steps={looks[steps]},
+    guidance_scale={looks[guidance]},
+    max_sequence_length={looks[max_sequence_length]},
+).frames[0]
 ```
 
 Trained by `python -m generation.tiny train` on {clips} synthetic clips, seen {seen} times in all, and

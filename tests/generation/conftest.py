@@ -13,17 +13,17 @@ import pytest
 MODELS = """
 [models.quick]
 source = "tiny"
-width = 128
-height = 128
-frames = 5
+width = 96
+height = 96
+frames = 9
 steps = 20
 upscale = 1
 
 [models.slow]
 source = "tiny"
-width = 128
-height = 128
-frames = 5
+width = 96
+height = 96
+frames = 9
 steps = 1000
 
 [models.large]

@@ -70,7 +70,7 @@ async def test_prompt_and_seed_make_the_video(studio: Studio, tiny_revision: tup
     first = await studio.render("a red circle", 1)
     assert first["measured"]["prompt_known"] is False
     assert first["model_revision"] == tiny_revision[1]
-    assert (first["width"], first["height"], first["frames"], first["fps"]) == (128, 128, 5, 8.0)
+    assert (first["width"], first["height"], first["frames"], first["fps"]) == (96, 96, 9, 8.0)
     again = await studio.render("a red circle", 1)  # without the text encoder
     assert (again["sha256"], again["measured"]["prompt_known"]) == (first["sha256"], True)
     assert (await studio.render("a blue square", 1))["sha256"] != first["sha256"]
@@ -113,7 +113,7 @@ async def test_any_prompt_is_rendered(studio: Studio, prompt: str) -> None:
     """Whatever a member can write becomes a video, and the child stays warm."""
     await studio.child.warm()
     before = studio.child.pid
-    assert (await studio.render(prompt))["frames"] == 5
+    assert (await studio.render(prompt))["frames"] == 9
     assert studio.child.pid == before
 
 
@@ -130,7 +130,7 @@ async def test_a_bad_seed_is_an_error_of_the_job(studio: Studio) -> None:
     with pytest.raises(RenderError, match="does not accept") as caught:
         await studio.render(seed="x")  # type: ignore[arg-type]  # on purpose
     assert caught.value.kind == "bad_input"
-    assert (await studio.render())["frames"] == 5
+    assert (await studio.render())["frames"] == 9
     assert studio.child.pid == before
 
 
@@ -149,7 +149,7 @@ async def test_a_render_is_cancelled_within_a_step(studio: Studio) -> None:
     assert caught.value.kind == "cancelled"
     assert max(tick["step"] for tick in studio.ticks) < 20
     assert not (studio.folder / f"{studio.rendered}.mp4").exists()
-    assert (await studio.render())["frames"] == 5
+    assert (await studio.render())["frames"] == 9
     assert studio.child.pid == before
 
 
@@ -183,7 +183,7 @@ async def test_a_child_that_hangs_is_replaced(studio: Studio) -> None:
             stopped.append(studio.child.pid or 0)
             os.kill(stopped[0], signal.SIGSTOP)
 
-    assert (await studio.render(at=stop))["frames"] == 5
+    assert (await studio.render(at=stop))["frames"] == 9
     assert not Path(f"/proc/{stopped[0]}").exists()
 
 

@@ -183,7 +183,7 @@ async def test_a_job_that_ends_two_children_is_given_up(child: RenderChild, tmp_
     assert len(set(met)) == 2
     assert not [pid for pid in met if runs(pid)]
     assert list(tmp_path.iterdir()) == []
-    assert (await child.render(job(tmp_path, "next")))["frames"] == 5
+    assert (await child.render(job(tmp_path, "next")))["frames"] == 9
 
 
 async def test_a_cancelled_job_is_not_tried_again(child: RenderChild, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ async def test_a_cancelled_job_is_not_tried_again(child: RenderChild, tmp_path: 
         await child.render(job(tmp_path, "unwanted"), on_tick=strike, unwanted=unwanted)
     assert caught.value.kind == "cancelled"
     assert len(met) == 1
-    assert (await child.render(job(tmp_path, "next")))["frames"] == 5
+    assert (await child.render(job(tmp_path, "next")))["frames"] == 9
 
 
 async def test_a_size_that_no_machine_holds_is_out_of_memory(quick: Model, tmp_path: Path) -> None:
@@ -268,4 +268,4 @@ async def test_a_video_that_cannot_be_written_is_said(child: RenderChild, tmp_pa
     assert caught.value.kind == "crash"
     assert str(tmp_path) not in str(caught.value)
     assert (tmp_path / "file").read_text() == "mine"
-    assert (await child.render(job(tmp_path, "a")))["frames"] == 5
+    assert (await child.render(job(tmp_path, "a")))["frames"] == 9
