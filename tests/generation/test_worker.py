@@ -204,7 +204,7 @@ async def test_a_job_is_rendered_once_and_cancelled_when_unwanted(worker: Worker
     """The step's result names the file; its repetition takes no child; a damaged file is rendered anew;
     and a video that its member cancels ends as cancelled."""
     first = await worker.render(JOB.to_json())
-    assert (first["outcome"], first["machine"], first["frames"]) == ("done", worker.machine, 5)
+    assert (first["outcome"], first["machine"], first["frames"]) == ("done", worker.machine, 9)
     assert sha256_of(Path(first["video_path"])) == first["sha256"]
     assert Path(first["poster_path"]).stat().st_size > 0
     json.dumps(first)
