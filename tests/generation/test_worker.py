@@ -164,7 +164,7 @@ async def test_the_check_renders_a_video(sqlite_url: str, data_dir: Path, tiny_r
     """`flock worker --check` says what a video of the embedded model takes, and where it lies."""
     found = json.loads(json.dumps(await check(WorkerConfig(sqlite_url, data_dir))))
     assert found["model_revision"] == tiny_revision[1]
-    assert (found["frames"], found["size"]) == (17, "256x256")
+    assert (found["frames"], found["size"]) == (17, "384x384")
     assert found["render_seconds"] > 0
     assert 0 < found["step_seconds"] * found["steps"] < found["render_seconds"]
     assert found["decode_seconds"] + found["encode_seconds"] < found["render_seconds"]
