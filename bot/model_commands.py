@@ -78,7 +78,7 @@ def _model(entry: Json) -> str:
     if entry["here"]:
         lines.append("  files     here")
     elif entry["embedded"]:
-        lines.append("  files     made at the first start")
+        lines.append("  files     with FLock; put in place at the first start")
     elif entry["missing"]:
         lines.append(f"  files     incomplete: {', '.join(entry['missing'][:5])}")
     else:

@@ -50,7 +50,7 @@ class Model:
     revision: str | None = None  # pinned; required for a repository, whose contents may change under its name
     dtype: str | dict[str, str] = "float32"  # of all components, or of each by name, with "default" for the others
     offload: str = "none"  # what leaves the GPU while it is not needed: slower, and fits into less memory
-    embedded: bool = False  # made on this machine when it is first needed
+    embedded: bool = False  # comes with FLock; put in place when it is first needed
     overrides: dict[str, Any] = field(default_factory=dict)
     pipeline: str | None = None  # the class to load it as, where its own index does not say
     quantise: str | None = None

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -13,9 +14,11 @@ from pydantic import SecretStr
 from bot.checks.check import Check, Look
 from bot.settings import Settings
 from generation.catalogue import describe
+from generation.certificates import certificate_of
 from generation.models import choose, load_models
 from generation.rendered import machine_name
 
+SOON = timedelta(days=30)
 _ASK = """
 import json, torch, diffusers, av
 gpu = torch.cuda.is_available()
@@ -34,7 +37,7 @@ async def model(settings: Settings) -> Sequence[Check]:
     """The model is known, pinned, and here where it is a folder."""
     chosen = choose(load_models(settings.data_dir.resolve(), settings.models_file), settings.model_id)
     if chosen.embedded:
-        return [Check(True, "model", "tiny, which is made on this machine; real ones are told of in docs/models.md")]
+        return [Check(True, "model", "tiny, which comes with FLock; real ones are told of in docs/models.md")]
     found = describe(chosen)
     if found["missing"]:
         remedy = "Put the whole diffusers folder there, or change `source` in the models file."
@@ -60,6 +63,19 @@ async def classifier(settings: Settings) -> Sequence[Check]:
             )
         ]
     return [Check(True, "classifier", f"{source} flags {labels}")]
+
+
+async def signature(settings: Settings) -> Sequence[Check]:
+    """What signs the videos (C2PA); a certificate that soon ends is told of before it does."""
+    own = settings.c2pa_cert is not None or settings.c2pa_key is not None
+    if not own and not (settings.data_dir / "certificate.pem").exists():
+        return [Check(True, "signature", "a certificate of its own is made at the first start: nobody vouches for it")]
+    found = await asyncio.to_thread(certificate_of, settings.data_dir, settings.c2pa_cert, settings.c2pa_key)
+    ends = f"{found.name}, until {found.not_after:%Y-%m-%d}"
+    if own and found.not_after < datetime.now(UTC) + SOON:
+        return [Check(False, "signature", f"the certificate ends soon: {ends}", "Have it renewed: FLOCK_C2PA_CERT.")]
+    kind = "the operator's certificate" if own else "a self-made certificate, for which nobody vouches"
+    return [Check(True, "signature", f"{kind}: {ends}")]
 
 
 async def libraries(_settings: Settings) -> Sequence[Check]:
@@ -108,6 +124,7 @@ async def keys(settings: Settings) -> Sequence[Check]:
 
 
 LOOKS = (
+    Look("signature", signature, "Check FLOCK_C2PA_CERT and FLOCK_C2PA_KEY; docs/provenance.md says what they hold."),
     Look("model", model, "Check FLOCK_MODEL_ID and FLOCK_MODELS_FILE; docs/models.md says how a model is added."),
     Look("classifier", classifier, "Check [classifier] in FLOCK_MODELS_FILE; docs/safety.md says how it is written."),
     # importing torch from a cold disk takes its time

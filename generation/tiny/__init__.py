@@ -1,1 +1,1 @@
-"""The embedded model: a tiny text-to-video pipeline of a current family, made on this machine in a second."""
+"""The embedded model: a tiny text-to-video pipeline of a current family, which comes trained."""

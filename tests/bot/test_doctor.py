@@ -315,6 +315,7 @@ async def test_a_workers_machine(told: Told, monkeypatch: pytest.MonkeyPatch, tm
     assert "torch" in found["libraries"].detail
     assert "tiny" in found["model"].detail
     assert found["keys"].detail.startswith("none")
+    assert "nobody vouches" in found["signature"].detail
     assert not {"Discord", "ledger", "video host"} & set(found)
 
     models = tmp_path / "models.toml"
@@ -325,6 +326,16 @@ async def test_a_workers_machine(told: Told, monkeypatch: pytest.MonkeyPatch, tm
     assert not found["model"].ok
     assert "FLOCK_DISCORD_TOKEN" in found["keys"].detail
     assert "needs a revision" in found["model"].detail
+    key = tmp_path / "key.pem"
+    key.write_text("no key")
+    key.chmod(0o644)
+    for name, value in {"FLOCK_C2PA_CERT": key, "FLOCK_C2PA_KEY": key}.items():
+        monkeypatch.setenv(name, str(value))
+    for wanted in ("can be read by others", "no PEM file"):
+        found = {check.what: check for check in await examine(worker=True)}
+        assert not found["signature"].ok
+        assert wanted in found["signature"].detail
+        key.chmod(0o600)
     models.write_text("[models.tiny]\nsteps = 4\n")
     monkeypatch.setenv("FLOCK_MODEL_ID", "of-nobody")
     found = {check.what: check for check in await examine(worker=True)}

@@ -41,7 +41,7 @@ def test_models_are_listed(tmp_path: Path) -> None:
     assert "not here: fetched at the first start" in said.stdout
     assert "Apache-2.0 https://huggingface.co/Wan-AI/Wan2.1-T2V-14B-Diffusers" in said.stdout
     assert "tiny\n" in said.stdout
-    assert "made at the first start" in said.stdout
+    assert "with FLock" in said.stdout
     assert "torch" not in {line.rpartition("|")[2].strip() for line in said.stderr.splitlines()}
 
 
