@@ -5,8 +5,8 @@ Any later change of the file, also a remux, breaks or drops it. https://spec.c2p
 
 from __future__ import annotations
 
+import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +37,17 @@ def sign(path: Path, certificate: Certificate, facts: Json, *, version: str) -> 
             {"label": RENDER_LABEL, "data": facts},
         ],
     }
-    signed = path.with_name(f"{path.name}.signed")
+    signed = io.BytesIO()  # in memory: a second file would not fit on every disk that the first one fits on
     try:
-        descriptor = os.open(signed, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w+b") as target, path.open("rb") as source, _signer(certificate) as signer:
-            with c2pa.Builder(json.dumps(definition)) as builder:
-                builder.sign(signer, MP4, source, target)
-            target.flush()
-        signed.replace(path)
+        with (
+            path.open("rb") as source,
+            _signer(certificate) as signer,
+            c2pa.Builder(json.dumps(definition)) as builder,
+        ):
+            builder.sign(signer, MP4, source, signed)
     except c2pa.C2paError as error:
         raise CertificateError(f"The video could not be signed with {certificate.name}: {error}") from None
-    finally:
-        signed.unlink(missing_ok=True)
+    path.write_bytes(signed.getbuffer())
 
 
 def room_for(certificate: Certificate) -> int:

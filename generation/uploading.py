@@ -7,6 +7,7 @@ import contextlib
 import logging
 import math
 import random
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -129,19 +130,17 @@ class Uploads:
         if job.presigned is not None:
             await presigned.upload(job.presigned, path, client=self._client, sha256=job.sha256, on_progress=tell)
             return
-        copy, digest = await asyncio.to_thread(long_enough, path, job.sha256, job.shortest_s)
-        with contextlib.suppress(AlreadyUploaded):
+        with tempfile.TemporaryDirectory(prefix="flock-") as folder, contextlib.suppress(AlreadyUploaded):
+            file, digest = await asyncio.to_thread(long_enough, path, job.sha256, job.shortest_s, Path(folder))
             await tus.upload(
                 job.tus_endpoint,
-                copy,
+                file,
                 client=self._client,
                 on_url=keep,
                 resume_url=known,
                 sha256=digest,  # a repeated render may have come to stand under the same name since
                 on_progress=tell,
             )
-        if copy != path:
-            copy.unlink(missing_ok=True)
 
     async def _keep(self, upload: str, url: str) -> None:
         async with self._database.begin() as connection:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,8 +19,8 @@ from av.error import FFmpegError
 log = logging.getLogger(__name__)
 
 
-def long_enough(path: Path, sha256: str, least_s: float) -> tuple[Path, str]:
-    """The file to upload and its hash: a video of at least `least_s` seconds, or a copy beside it that is.
+def long_enough(path: Path, sha256: str, least_s: float, folder: Path) -> tuple[Path, str]:
+    """The file to upload and its hash: a video of at least `least_s` seconds, or a copy in `folder` that is.
 
     Raises OSError for the local files, also where the file is another one than `sha256` says.
     """
@@ -32,23 +31,13 @@ def long_enough(path: Path, sha256: str, least_s: float) -> tuple[Path, str]:
             seconds = _seconds(file)
             if least_s <= 0 or not 0 < seconds < least_s:
                 return path, sha256
-            copy = copy_of(path, sha256)
-            draft = copy.with_name(f"{copy.name}.{os.getpid()}")
-            try:
-                _repeat(file, draft, math.ceil(least_s / seconds))
-                draft.replace(copy)
-            finally:
-                draft.unlink(missing_ok=True)
+            copy = folder / path.name
+            _repeat(file, copy, math.ceil(least_s / seconds))
         except FFmpegError as error:  # then the host gets what there is
             log.warning("%s could not be made longer for its host (%s).", path.name, type(error).__name__)
             return path, sha256
     with copy.open("rb") as made:
         return copy, _sha256(made)
-
-
-def copy_of(path: Path, sha256: str) -> Path:
-    """Where a video's longer copy lies, as long as it is needed."""
-    return path.with_name(f".host-{path.stem}-{sha256[:16]}")
 
 
 def _sha256(file: BinaryIO) -> str:

@@ -222,7 +222,7 @@ async def test_one_id_follows_a_prompt_through_all_processes(told: Told) -> None
         assert {line["logger"] for line in about_it} >= {
             "bot.life.video_life",
             "generation.worker",
-            "contracts.relayer",
+            "contracts.outcomes",
         }
         said = " ".join(line["message"] for line in about_it)
         assert "The render ends" in said
