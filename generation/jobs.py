@@ -75,9 +75,9 @@ class RenderResult:
     findings: dict[str, Any] | None = None  # of the operator's classifier, where there is one: see classify.py
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON types, for the durable engine; without findings as a bot of an earlier release knows it."""
+        """Plain JSON types, for the durable engine; without card and findings as earlier bots know it."""
         found = {"outcome": "done", **asdict(self)}
-        return found if self.findings is not None else {k: v for k, v in found.items() if k != "findings"}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True)

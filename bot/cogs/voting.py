@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 from typing import TYPE_CHECKING, Any
@@ -80,11 +81,12 @@ async def _video_here(app: App, interaction: discord.Interaction[Any], video_id:
 
 async def _ask_for_words(app: App, interaction: discord.Interaction[Any], kind: str, video_id: str) -> None:
     try:
-        async with asyncio.timeout(2):  # a modal must be the first answer, within Discord's 3 s
-            video = await _video_here(app, interaction, video_id)
+        with contextlib.suppress(TimeoutError):  # then whether there is such a video is asked when the words come
+            async with asyncio.timeout(2):  # a modal must be the first answer, within Discord's 3 s
+                await _video_here(app, interaction, video_id)
         feedback = kind == "feedback"
         modal = ui.Modal(
-            title="Feedback on this video" if feedback else "Report this video", custom_id=f"v1:{kind}:{video.id}"
+            title="Feedback on this video" if feedback else "Report this video", custom_id=f"v1:{kind}:{video_id}"
         )
         words_input: ui.TextInput[Any] = ui.TextInput(
             style=discord.TextStyle.paragraph,

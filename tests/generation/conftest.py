@@ -28,9 +28,9 @@ steps = 1000
 
 [models.large]
 source = "tiny"
-width = 1024
-height = 1024
-frames = 1
+width = 384
+height = 384
+frames = 9
 steps = 1
 
 [models.vast]

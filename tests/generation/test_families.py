@@ -33,7 +33,7 @@ class Studio:
         self.lines = io.StringIO()
         self.at: Callable[[dict[str, Any]], None] = lambda _tick: None
         self.renderer = Renderer(self)  # type: ignore[arg-type]  # what it writes to
-        self.loaded = self.renderer.load(model)
+        self.loaded = self.renderer.load(model, 0)
         self.rendered = 0
 
     def write(self, text: str) -> None:

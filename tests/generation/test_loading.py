@@ -43,11 +43,11 @@ def model(source: Path, **settings: Any) -> Model:
 
 
 def rendered(made: Model, at: Path) -> str:
-    """The hash of a video of that model."""
+    """The hash of the frames that such a model renders."""
     renderer = Renderer(io.StringIO())
-    renderer.load(made)
+    renderer.load(made, 0)
     job = {"prompt": "a red circle", "seed": 1, "video_path": str(at / "a.mp4"), "poster_path": str(at / "a.jpg")}
-    return str(renderer.render(job, 1)["sha256"])
+    return str(renderer.denoise(job, 1)()["provenance"]["frames_sha256"])
 
 
 @pytest.fixture(scope="session")
@@ -145,10 +145,10 @@ def test_offloading_group_by_group_changes_no_picture(wan: Path, tmp_path: Path)
     import torch
 
     renderer = Renderer(io.StringIO())
-    renderer.load(model(wan))
+    renderer.load(model(wan), 0)
     group_offload(renderer._loaded.pipeline, torch.device("cpu"))  # type: ignore[union-attr]
     job = {"prompt": "a red circle", "seed": 1, "video_path": str(tmp_path / "b.mp4")}
-    grouped = renderer.render({**job, "poster_path": str(tmp_path / "b.jpg")}, 1)["sha256"]
+    grouped = renderer.denoise({**job, "poster_path": str(tmp_path / "b.jpg")}, 1)()["provenance"]["frames_sha256"]
     assert grouped == rendered(model(wan), tmp_path)
 
 

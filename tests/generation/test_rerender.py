@@ -47,7 +47,7 @@ def test_the_same_card_gives_the_same_frames(data_dir: Path, tmp_path: Path) -> 
     assert same, text
     assert text.startswith("The frames are the same")
     with av.open(str(tmp_path / "again.mp4")) as container:
-        assert len(list(container.decode(video=0))) == 5
+        assert len(list(container.decode(video=0))) == 9
     card = json.loads(path.read_text())
     path.write_text(json.dumps({**card, "seed": 8}))
     same, text = rerender_card(settings, path, None)

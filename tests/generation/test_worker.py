@@ -334,7 +334,7 @@ async def test_an_upload_goes_on_where_it_stood(
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_repeated_render_is_never_sent_behind_the_first_ones_bytes(
-    worker: Worker, database: AsyncEngine, livepeer: LivepeerHost, host: EmbeddedHost
+    worker: Worker, database: AsyncEngine, livepeer: LivepeerHost, host: EmbeddedHost, tmp_path: Path
 ) -> None:
     """Its signature makes it another file of the same length: the half upload of the first one is left alone."""
     job = await upload_job(worker, livepeer)
@@ -349,7 +349,7 @@ async def test_a_repeated_render_is_never_sent_behind_the_first_ones_bytes(
     assert (await worker.upload({**job.to_json(), "sha256": other})) == {"outcome": "done"}
     left = await worker.client.head(location, headers={"Tus-Resumable": "1.0.0"})
     assert left.headers.get("upload-offset") in {None, "1500"}
-    assert any(path.read_bytes() == b"again" * 1000 for path in host.folder.rglob("*") if path.is_file())
+    assert any(path.read_bytes() == b"again" * 1000 for path in (tmp_path / "host").rglob("*") if path.is_file())
 
 
 async def test_an_upload_that_the_host_forgot_is_gone(
