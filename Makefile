@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
 # Test files that run at the same time; most of them wait for processes, and one thread each is enough for torch.
-TESTERS ?= 2
+TESTERS ?= 3
 
 .PHONY: demo test bench screenshots tiny lint format lock clean install
 
