@@ -110,6 +110,7 @@ class Preset:
             frames = max(frames, frame_step + offset)
         if self.most_frames and frames > self.most_frames:
             frames -= math.ceil((frames - self.most_frames) / frame_step) * frame_step
+            frames = max(frames, offset)  # a decoder that wants more than the family's most gets the least it can
         if self.least_frames and frames < self.least_frames:
             frames += math.ceil((self.least_frames - frames) / frame_step) * frame_step
         said = []

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from generation.models import Model, ModelError, choose, folder_revision, full_revision, known_revision, load_models
@@ -141,6 +141,7 @@ def test_wrong_sizes_become_right_and_are_said() -> None:
     height=st.integers(1, 4096),
     strides=st.tuples(st.sampled_from([1, 2, 4, 6, 8]), st.sampled_from([1, 8, 16, 32])),
 )
+@example(family="LattePipeline", frames=1, width=1, height=1, strides=(6, 1))  # 16 frames at most, in steps of 48
 def test_whatever_is_asked_for_becomes_legal(
     family: str, frames: int, width: int, height: int, strides: tuple[int, int]
 ) -> None:
