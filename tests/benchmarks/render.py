@@ -53,7 +53,7 @@ async def measure(*, times: int = 5, steps: int = 30, queued: int = 10) -> list[
         url = f"sqlite:///{folder}/bench.db"
         await upgrade_database(url)
         (data_dir / "models.toml").write_text(
-            f"[models.tiny]\nwidth = 256\nheight = 256\nframes = 17\nsteps = {steps}\nguidance = 5.0\n"
+            f"[models.tiny]\nwidth = 256\nheight = 256\nframes = 17\nsteps = {steps}\nguidance = 5.0\nupscale = 1\n"
         )
         database = open_database(url)
         worker = Worker(WorkerConfig(url, data_dir, "bench", "tiny", data_dir / "models.toml"), database)
