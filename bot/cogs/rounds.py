@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 import discord
@@ -19,6 +20,10 @@ from bot.store import rounds, videos, words
 
 if TYPE_CHECKING:
     from bot.app import App
+
+log = logging.getLogger(__name__)
+
+LONGEST_LOOK_S = 60.0  # at the cards of a round that is to be closed
 
 
 @app_commands.default_permissions(manage_guild=True)
@@ -73,6 +78,9 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
         round_ = await rounds.current(self.app.database, interaction.guild_id or 0)
         if round_ is None:
             raise RoundNotOpenError
+        # Reactions from while we were away were made before this command: they count.
+        if not await self.app.catching_up.look_at_round(round_.id, LONGEST_LOOK_S):
+            log.warning("Round %s is closed though not all of its cards could be looked at.", round_.id)
         await self.app.round_life.close_now(round_.id)
         return cards.note(f"Round {round_.number} is closed for votes. Its result is posted in <#{round_.channel_id}>.")
 

@@ -51,6 +51,14 @@ class CatchingUp:
         for video in cards:
             await self.look_at(video.id)
 
+    async def look_at_round(self, round_id: int, seconds: float) -> bool:
+        """Whether all cards of a round were looked at in this session; waits for that, but no longer than `seconds`."""
+        cards = [video.id for video in await videos.open_for_votes(self._app.database) if video.round_id == round_id]
+        if not cards:
+            return True
+        _, waiting = await asyncio.wait({self.begin_to_look_at(video_id) for video_id in cards}, timeout=seconds)
+        return not waiting
+
     async def look_at(self, video_id: str) -> None:
         """Returns when a card was looked at in this session, or when the session is over."""
         await asyncio.wait({self.begin_to_look_at(video_id)})

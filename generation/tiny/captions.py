@@ -178,7 +178,7 @@ def write(scene: Scene, dice: np.random.Generator, *, unseen: bool = False, full
         doing=doing,
         place=_pick(PLACES, background, dice),
     )
-    if says(0.3):
+    if says(0.5):
         text = _with_strangers(text, dice)
     return Caption(_finish(_tidy(text), dice), colour, shape, motion, background, size, speed)
 
@@ -219,8 +219,8 @@ def _in_order(verb: str, pace: str, dice: np.random.Generator) -> str:
 
 
 def _with_strangers(text: str, dice: np.random.Generator) -> str:
-    """With one to three words that say nothing, some of them made up, at the start, at the end, or between phrases."""
-    for _ in range(int(dice.integers(1, 4))):
+    """With one to four words that say nothing, some of them made up, at the start, at the end, or between phrases."""
+    for _ in range(int(dice.integers(1, 5))):
         letters = [str(dice.choice(list(row))) for row in ("bcdfghjklmnprstvwz", "aeiou") * int(dice.integers(1, 4))]
         word = str(dice.choice(FILLERS)) if dice.random() < 0.5 else "".join(letters)
         text = f"{word} {text}" if dice.random() < 0.6 else f"{text} {word}"

@@ -139,7 +139,9 @@ class Apprentice:
         weight = weight * torch.where(torch.arange(LATENTS) < COARSE, 1.0, 1 / LOUD**2)
         prompt = text.wanted_vectors(self.table, _told(rows[chosen], dice))
         prompt = prompt + BLUR * torch.randn(prompt.shape, generator=dice)
-        sigma = torch.sigmoid(1.1 * torch.randn(self.batch, generator=dice))
+        # One clip of each share of the noise levels: the loss then depends less on chance.
+        part = (torch.randperm(self.batch, generator=dice) + torch.rand(self.batch, generator=dice)) / self.batch
+        sigma = torch.sigmoid(1.1 * torch.special.ndtri(part.clamp(1e-4, 1 - 1e-4)))
         sigma = SHIFT * sigma / (1 + (SHIFT - 1) * sigma)
         noise = torch.randn(clean.shape, generator=dice)
         share = sigma[:, None, None]

@@ -23,9 +23,9 @@ from generation.tiny.measure import measure, show
 
 BUILD = Path("build/tiny")
 SEED = 2026
-TEXT_STEPS = 1600
-CLIPS = 6000
-STEPS, BATCH = 4300, 24
+TEXT_STEPS = 4000
+CLIPS = 16_000
+STEPS, BATCH = 12_000, 24
 SAVED_EVERY = 250  # steps; then what there is so far can be tried, and an interrupted training goes on from there
 
 

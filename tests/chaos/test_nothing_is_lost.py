@@ -129,8 +129,15 @@ class Town:
     async def end(self, outcome: Outcome) -> None:
         """The moderator closes the round, and it comes to stand on the ledger."""
         since = time.monotonic()
-        closed = await self.story.person(MODERATOR).command("round close")
-        assert "is closed" in closed.text
+
+        async def closed() -> bool | None:
+            try:
+                answer = await self.story.person(MODERATOR).command("round close")
+            except NoAnswerError:  # the last kill was the bot's, and it is not back yet
+                return None
+            return "is closed" in answer.text
+
+        assert await wait_for("/round close to be answered", closed, seconds=SETTLE_S)
         await self.story._wait_until_closed(self.database, self.story.teller)
         outcome.seconds["ledger"] = time.monotonic() - since
 

@@ -14,11 +14,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import select
 
 from bot.demo.discord.people import Answer, Message, wait_for
 from bot.domain.videos import Video
-from migrations.schema import videos as table
 from tests.bot.demo.trouble import SETTLED_S, Trouble, open_trouble
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -54,12 +52,6 @@ async def trouble(house: Trouble) -> AsyncIterator[Trouble]:
 
 def fresh_prompt() -> str:
     return f"weather number {next(_numbers)}."
-
-
-async def on_card(trouble: Trouble, card: Message) -> Video:
-    async with trouble.database.connect() as connection:
-        row = (await connection.execute(select(table).where(table.c.message_id == int(card.id)))).one()
-    return Video.from_row(row)
 
 
 async def is_posted_once(trouble: Trouble, asked: Answer, prompt: str) -> Video:
@@ -109,7 +101,7 @@ async def test_a_vote_whose_answer_is_disturbed(
         await trouble.switch("discord", **wanted)
     answer = await trouble.community.person(who).press(card, "Up")
     assert "is **up**" in answer.text, answer.text
-    assert (await trouble.choices((await on_card(trouble, card)).id))[who] == UP
+    assert (await trouble.choices((await trouble.on_card(card)).id))[who] == UP
     assert "Unforeseen" not in trouble.log("bot")[logged:]
     if wanted:
         await trouble.struck("discord")
@@ -158,7 +150,7 @@ async def test_a_reaction_that_is_lost_with_the_session(
     trouble: Trouble, card: Message, who: str, also: dict[str, Any]
 ) -> None:
     """A reaction whose event the bot was never told counts all the same: the bot looks when it is back."""
-    video = await on_card(trouble, card)
+    video = await trouble.on_card(card)
     await trouble.switch("discord", **also, method="GET", path="/channels/*/messages/*", count=2)
     await trouble.switch("discord", fault="invalidate", event="MESSAGE_REACTION_ADD")
     await trouble.community.person(who).react(card, "👎")
@@ -170,7 +162,7 @@ async def test_who_reacts_while_the_bot_looks_hides_nobody(trouble: Trouble) -> 
     early, late = trouble.community.person("emi"), trouble.community.person("ben")
     assert early.name > late.name, "ids are in the order of names"
     card = await trouble.a_card(fresh_prompt())
-    video = await on_card(trouble, card)
+    video = await trouble.on_card(card)
     look = {"method": "GET", "path": f"/channels/*/messages/{card.id}/reactions/*"}
     slow = await trouble.switch("discord", fault="slow", seconds=3, **look)
     await trouble.switch("discord", fault="invalidate", event="MESSAGE_REACTION_ADD")
@@ -183,7 +175,7 @@ async def test_who_reacts_while_the_bot_looks_hides_nobody(trouble: Trouble) -> 
 
 async def test_a_reaction_told_twice_counts_once(trouble: Trouble, card: Message) -> None:
     """Told twice, a reaction is one vote, and taken back it is none."""
-    video = await on_card(trouble, card)
+    video = await trouble.on_card(card)
     mira = trouble.mira
     await trouble.switch("discord", fault="duplicate", event="MESSAGE_REACTION_*", count=2)
     await mira.react(card, "👍")
@@ -216,7 +208,7 @@ async def test_votes_while_discords_clock_is_wrong(trouble: Trouble, card: Messa
     """A day fast or a day slow: votes and their answers, by button and by reaction, go on as if nothing were."""
     await trouble.switch("discord", clock_s=shift)
     assert f"is **{choice.lower()}**" in (await trouble.ben.press(card, choice)).text
-    video = await on_card(trouble, card)
+    video = await trouble.on_card(card)
     await trouble.chosen(video.id, ben=DOWN if choice == "Down" else UP)
     emoji = "👎" if choice == "Down" else "👍"
     await trouble.mira.react(card, emoji)
@@ -227,7 +219,7 @@ async def test_votes_while_discords_clock_is_wrong(trouble: Trouble, card: Messa
 
 async def test_the_round_closes_rightly_in_the_end(trouble: Trouble, card: Message) -> None:
     """With Discord's clock wrong and the chain's node in trouble, the round closes and every vote stands on chain."""
-    video = await on_card(trouble, card)
+    video = await trouble.on_card(card)
     await trouble.switch("discord", clock_s=-86_400.0)
     send = {"method": "eth_sendRawTransaction"}
     await trouble.switch("chain", fault="cut", after=True, **send, count=2)
@@ -246,7 +238,7 @@ async def test_who_voted_has_a_receipt(trouble: Trouble, card: Message) -> None:
     """Only they see it; what it says to check it with needs nothing of ours, and finds what it says."""
     receipt = await trouble.ben.command("receipt")
     assert receipt.ephemeral
-    number = (await on_card(trouble, card)).chain_id
+    number = (await trouble.on_card(card)).chain_id
     assert re.search(
         rf"👍 .*: up\n-# the ledger's video {number} · seat \d+ · batch \d+ · transaction `0x[0-9a-f]{{64}}`",
         receipt.text,

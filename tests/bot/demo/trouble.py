@@ -20,6 +20,7 @@ from bot.domain.videos import Video
 from bot.store import rounds, videos
 from contracts.audit import audit
 from migrations.database import open_database
+from migrations.schema import videos as table
 from migrations.schema import votes
 
 # Few frames and steps of the real pipeline: what is tried here is what goes wrong around it.
@@ -94,6 +95,10 @@ class Trouble:
     async def close_round(self) -> None:
         """Closes the round, and waits for its result on the chain."""
         assert "closed" in (await self.insist(self.mira, "round close")).text
+        await self.decided()
+
+    async def decided(self) -> None:
+        """Waits for the result of the closed round on the chain."""
 
         async def final() -> bool | None:
             round_ = await rounds.get(self.database, self.number)
@@ -127,6 +132,12 @@ class Trouble:
 
     async def card_of(self, video: Video) -> Message:
         return await self.ben.message(str(video.thread_id), str(video.message_id))
+
+    async def on_card(self, card: Message) -> Video:
+        """The video that a card shows."""
+        async with self.database.connect() as connection:
+            row = (await connection.execute(select(table).where(table.c.message_id == int(card.id)))).one()
+        return Video.from_row(row)
 
     async def cards(self, thread_id: str) -> list[str]:
         """The prompts' cards in a thread, as a member counts them."""
