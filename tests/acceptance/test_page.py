@@ -148,6 +148,7 @@ async def live_through_a_round(browser: Browser, page: Page, story: Story) -> No
     await ben.window.keyboard.press("Escape")
     await expect(ben.window.get_by_role("dialog")).to_have_count(0)
     await his.get_by_role("button", name="Feedback").click()
+    await expect(ben.window.get_by_role("dialog")).to_be_visible()
     await ben.window.keyboard.type("More clouds!")
     await ben.window.get_by_role("button", name="Submit").click()
     await expect(ben.messages("is kept")).to_be_visible()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 # `quick` takes about a second on two cores; `slow` takes the better part of a minute, and is always interrupted;
-# `vast` needs more memory than a test leaves it, and so does `large`, the first time.
+# `vast` needs more memory than a test leaves it, and so does `large`, the first time: its steps leave time to say so.
 MODELS = """
 [models.quick]
 source = "tiny"
@@ -31,7 +31,7 @@ source = "tiny"
 width = 384
 height = 384
 frames = 9
-steps = 1
+steps = 16
 
 [models.vast]
 source = "tiny"
