@@ -31,7 +31,7 @@ class Plan:
 
 _SEED = 20_261_123
 QUICK = Plan(
-    _SEED, prompts=60, votes=500, bot_kills=5, worker_kills=4, child_kills=3, host_kills=3, every_s=1.2, voters=12
+    _SEED, prompts=100, votes=600, bot_kills=5, worker_kills=4, child_kills=3, host_kills=3, every_s=1.0, voters=8
 )
 LONG = Plan(
     _SEED, prompts=240, votes=3000, bot_kills=16, worker_kills=16, child_kills=10, host_kills=8, every_s=2.0, voters=20
