@@ -165,7 +165,7 @@ def write(scene: Scene, dice: np.random.Generator, *, unseen: bool = False, full
         adjectives.insert(int(dice.integers(3)), str(dice.choice(NOISE)))
     noun = _pick(SHAPE_WORDS, shape, dice) or str(dice.choice(["thing", "shape", "object", "something", *NOISE[:40]]))
     pace = _pick(SPEED_WORDS, speed, dice)
-    verb = VERBS[motion][int(dice.integers(len(VERBS[motion])))] if motion else _idle(dice)
+    verb = _verb(motion, dice, often_both_sides=not unseen) if motion else _idle(dice)
     does, doing = (_in_order(form, pace, dice) for form in verb)
     phrase = _tidy(" ".join([*adjectives, noun]))
     text = pattern.format(
@@ -206,6 +206,15 @@ def corpus() -> list[str]:
 
 def _pick(table: Words, name: str | None, dice: np.random.Generator) -> str:
     return str(dice.choice(table[name])) if name else ""
+
+
+def _verb(motion: str, dice: np.random.Generator, *, often_both_sides: bool) -> tuple[str, str]:
+    """A verb of the motion. "From left to right" is learned last, since only the order tells: it needs practice."""
+    verbs = VERBS[motion]
+    both = [verb for verb in verbs if " from " in verb[0]]
+    if both and often_both_sides and dice.random() < 0.3:
+        verbs = tuple(both)
+    return verbs[int(dice.integers(len(verbs)))]
 
 
 def _idle(dice: np.random.Generator) -> tuple[str, str]:

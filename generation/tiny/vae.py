@@ -1,11 +1,12 @@
 """The autoencoder: principal components of the world's pictures, written into the weights of AutoencoderKLLTXVideo.
 
-A world of flat colours needs no learned decoder: a latent of 56 numbers for a block of 16x16 pixels and 4 frames is a
+A world of flat colours needs no learned decoder: a latent of 76 numbers for a block of 16x16 pixels and 4 frames is a
 projection on three levels of components (4x4 pixels of a frame; 2x2x2 of these; 2x2x2 of those again), and the way
 back is its transpose. That is exact to compute, takes seconds, and keeps noise of latents as small in pixels.
 
 The class has a norm and a SiLU before its last convolution. Both do no harm: one channel holds a constant far greater
-than all others, so the norm divides by a constant; and silu(x) - silu(-x) = x, so each number goes through twice.
+than all others, so the norm divides by a constant. In the decoder each number goes through twice, since
+silu(x) - silu(-x) = x. In the encoder, which needs no half precision, the constant is so great that silu(x) = x / 2.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ import torch
 from torch import Tensor
 
 PATCH = 4
-FINE, MIDDLE, COARSE = 31, 64, 56  # components kept on each level
+FINE, MIDDLE, COARSE = 36, 72, 76  # components kept on each level
 # A denoiser of this family knows of positions only how far apart two are. So a latent says its own, in channels that
 # the decoder leaves alone, and loud enough to be read through much noise.
 PLACES, LOUD = 8, 12.0
 LATENTS = COARSE + PLACES
-DECODER, ENCODER = 2 * FINE + 2, 2 * LATENTS + 2  # channels: each component twice, the constant, one to spare
-CONSTANT, ENCODER_CONSTANT = 128.0, 2048.0
+# Channels: room for a latent; at the end each fine component twice, and the constant.
+DECODER, ENCODER = max(COARSE, 2 * FINE + 2), LATENTS + 2
+CONSTANT, ENCODER_CONSTANT = 128.0, 60_000.0
 CLIPS, BLOCKS = 250, 16_000  # what the components are computed from
 
 
@@ -144,12 +146,8 @@ def write_weights(vae: Any, parts: Components) -> None:
         weight = encoder.down_blocks[down].downsamplers[0].conv.weight.data
         # Of the three taps the last two, each way: the pair of frames, rows and columns that makes one.
         weight[: len(basis), :channels, 1:, 1:, 1:] = basis.reshape(len(basis), channels, 2, 2, 2)
-    last = encoder.down_blocks[1].downsamplers[0].conv
-    last.weight.data[COARSE : 2 * COARSE] = -last.weight.data[:COARSE]
-    last.bias.data[2 * COARSE] = ENCODER_CONSTANT
-    gain = ENCODER_CONSTANT / math.sqrt(ENCODER)
-    _tap(encoder.conv_out)[:COARSE, :COARSE] = gain * torch.eye(COARSE)
-    _tap(encoder.conv_out)[:COARSE, COARSE : 2 * COARSE] = -gain * torch.eye(COARSE)
+    encoder.down_blocks[1].downsamplers[0].conv.bias.data[LATENTS] = ENCODER_CONSTANT
+    _tap(encoder.conv_out)[:COARSE, :COARSE] = 2 * ENCODER_CONSTANT / math.sqrt(ENCODER) * torch.eye(COARSE)
     encoder.conv_out.conv.bias.data[LATENTS] = -20.0  # log of the variance: none to speak of
 
     _tap(decoder.conv_in)[:COARSE, :COARSE] = torch.eye(COARSE)

@@ -42,7 +42,7 @@ BACKGROUNDS: dict[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
     "rain": ((100, 112, 130), (100, 112, 130)),
     "sunset": ((88, 58, 118), (226, 150, 106)),
 }
-SIZES = {"small": 9.0, "medium": 11.0, "large": 13.67}  # a shape's radius in pixels
+SIZES = {"small": 10.0, "medium": 11.8, "large": 13.67}  # a shape's radius in pixels
 SPEEDS = {"slow": 0.6, "medium": 1.0, "fast": 1.45}
 
 CLASH = 95.0  # a colour nearer than this to its background would not be seen
