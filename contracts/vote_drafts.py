@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import delete, func, insert, or_, select, update
@@ -41,6 +42,20 @@ def _take_seats(choices: Iterable[_Choice], taken: int) -> tuple[list[int], list
         stream.Ballot(choice.video, given[choice.voter] if choice.seat is None else choice.seat, choice.choice)
         for choice in listed
     ]
+
+
+def _first_that_fit(choices: Sequence[_Choice], taken: int) -> Sequence[_Choice]:
+    """As many of the first choices as the words of one batch can hold; one always fits.
+
+    Seats of newcomers depend on who else comes, so that each number of choices is tried as it would be written.
+    """
+
+    def words(count: int) -> int:
+        return stream.words_for(_take_seats(choices[:count], taken)[1])
+
+    if words(len(choices)) <= stream.MAX_WORDS:
+        return choices
+    return choices[: bisect_right(range(1, len(choices)), stream.MAX_WORDS, key=words)]
 
 
 class VoteDrafts:
@@ -130,7 +145,9 @@ class VoteDrafts:
             # we once seated some of them and never wrote it down
             await self.learn_seats(round_id, number)
             choices = await self._choices(round_id)
+        choices = await self._without_own_seats(choices)
         while choices:
+            choices = _first_that_fit(choices, taken)
             newcomers, ballots = _take_seats(choices, taken)
             arrivals, words = stream.encode_arrivals(newcomers), stream.encode(ballots)
             data = calls.batch(seq, number, arrivals, words)
@@ -208,7 +225,15 @@ class VoteDrafts:
                 if new:
                     await connection.execute(insert(seats), new)
 
-    async def _choices(self, round_id: int) -> list[_Choice]:
+    async def _without_own_seats(self, choices: Sequence[_Choice]) -> Sequence[_Choice]:
+        """Refuses what is about seats in which only wallets vote: no batch can hold it."""
+        theirs = [choice for choice in choices if choice.seat is not None and choice.seat >= stream.OWN_SEATS]
+        if theirs:
+            entries = [entry for choice in theirs for entry in (*choice.older, choice.entry)]
+            await self._desk.reject(entries, "ledger: seat claimed")
+        return [choice for choice in choices if choice.seat is None or choice.seat < stream.OWN_SEATS]
+
+    async def _choices(self, round_id: int) -> Sequence[_Choice]:
         """The last choice of each voter about each video among a round's votes that wait, as many as a batch takes."""
         query = (
             select(outbox.c.id, outbox.c.choice, videos.c.chain_id, voters.c.voter_index, seats.c.seat)
