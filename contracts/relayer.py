@@ -188,9 +188,17 @@ class Relayer:
             await self._store(draft)
 
     async def _check(self) -> None:
-        """Makes sure that the chain is the one on which we began, whatever node answers."""
-        if (expected := self._settings.chain_id or self._chain_id or None) is not None:
+        """Makes sure that the chain is the one on which we began, whatever node answers, and after any restart."""
+        began = await attempts.chain_of(self._engine)
+        if (expected := self._settings.chain_id or began or self._chain_id or None) is not None:
             self._node.expect(expected)
+        found = await self._node.chain_id()
+        if began is not None and found != began:
+            raise WrongLedgerError(
+                f"The node at {self._node.host} serves chain {found}, but this database's transactions are on chain "
+                f"{began}. Nothing is sent; let FLOCK_RPC_URL name a node of chain {began}, or begin on the other "
+                "chain with an empty database."
+            )
         self._chain_id = await self._ledger.check(expected)
         self._node.expect(self._chain_id)
         await self._finality.look(self._chain_id)
