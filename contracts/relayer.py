@@ -19,7 +19,7 @@ from sqlalchemy import Row, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from contracts import attempts, reorgs
+from contracts import adoption, attempts, reorgs
 from contracts.drafting import Draft, DraftSettings, mark
 from contracts.drafts import Drafts
 from contracts.finality import Finality
@@ -180,7 +180,7 @@ class Relayer:
             try:
                 draft = await self._drafts.next()
             except WrongLedgerError:
-                if await reorgs.adopt(self._engine, self._node, self._signer.address):
+                if await adoption.adopt(self._engine, self._ledger, self._signer.address):
                     continue
                 raise
             if draft is None:
@@ -362,6 +362,8 @@ class Relayer:
                 return True
             self._sent_at.pop(row.id, None)
             self._taken.pop(row.id, None)
+            if not receipt.ok and await adoption.elsewhere(self._engine, self._ledger, row):
+                return True
             if row.block_hash != receipt.block_hash:
                 await self._outcomes.included(row, receipt)
             if upto is None or row.block_hash is None:  # it may be newer than our last look
@@ -384,10 +386,14 @@ class Relayer:
         return last is not None and await self._finality.stands(last.block_number, last.block_hash)
 
     async def _receipt(self, row: Row[Any]) -> Receipt | None:
-        for tx in row.hashes:
-            if (receipt := await self._node.receipt(tx)) is not None:
+        """Of whichever attempt was mined; one that did nothing counts only where none of the others did something."""
+        failed: Receipt | None = None
+        for tx in reversed(row.hashes):
+            receipt = await self._node.receipt(tx)
+            if receipt is not None and receipt.ok:
                 return receipt
-        return None
+            failed = failed or receipt
+        return failed
 
     async def _send(self, row: Row[Any]) -> Receipt | None:
         """Sends the stored bytes, the first time and whenever the chain seems to have lost them."""
@@ -415,6 +421,8 @@ class Relayer:
         self._taken[row.id] = self._taken.get(row.id, 0) + 1
         if self._taken[row.id] >= SURE:
             await self._check()  # of another chain's numbers nothing follows
+            if await adoption.elsewhere(self._engine, self._ledger, row):
+                return False
             log.warning("Another program used the relayer's account: nonce %d is not ours", row.nonce)
             await self._outcomes.abandon(row)
         return True
