@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contracts import adoption, attempts, reorgs
+from contracts.deadlines import Pace, outlook
 from contracts.drafting import Draft, DraftSettings, mark
 from contracts.drafts import Drafts
 from contracts.finality import Finality
@@ -64,7 +65,11 @@ class RelayerSettings:
 
 @dataclass(frozen=True)
 class RelayerStatus:
-    """What an operator wants to know. `trouble` is a sentence, or None while all is well; the balance is in wei."""
+    """What an operator wants to know. `trouble` is a sentence, or None while all is well; the balance is in wei.
+
+    `needs_s` is how long all that waits will take at the pace of late, and `left_s` how long the ledger still takes it,
+    None where nothing can be late.
+    """
 
     backlog: int
     oldest_ms: int | None  # when the oldest entry that is not yet final was written
@@ -73,6 +78,8 @@ class RelayerStatus:
     trouble: str | None
     balance: int | None
     active: bool
+    needs_s: float
+    left_s: float | None
 
 
 class Relayer:
@@ -108,6 +115,7 @@ class Relayer:
         self._waits = False  # for a block; what is only not final yet is in no hurry
         self._moved = False  # something was achieved since the last trouble
         self._balance: int | None = None
+        self._pace = Pace()
         self._sent_at: dict[int, float] = {}
         self._taken: dict[int, int] = {}
         self._rechecked = -1e9
@@ -167,6 +175,7 @@ class Relayer:
         """
         while True:
             if not await self._hold_lease():
+                self._pace.idle()
                 return False
             if not self._checked:
                 await self._check()
@@ -184,6 +193,7 @@ class Relayer:
                     continue
                 raise
             if draft is None:
+                self._pace.idle()
                 return await self._unfinal() > 0
             await self._store(draft)
 
@@ -245,14 +255,18 @@ class Relayer:
                 await connection.execute(select(func.count(), func.min(outbox.c.created_at_ms)).where(underway))
             ).one()
             refused = await connection.scalar(select(func.count()).where(outbox.c.state == "rejected"))
+        ahead = await outlook(self._engine, self._pace.seconds, self._drafts.votes.room)
+        wrong = [self._trouble or self._sending.notice, ahead.late if self._active else None]
         return RelayerStatus(
             backlog=int(backlog),
             oldest_ms=oldest,
             in_flight=await self._unfinal(),
             refused=int(refused or 0),
-            trouble=self._trouble or self._sending.notice,
+            trouble=" ".join(filter(None, wrong)) or None,
             balance=self._balance,
             active=self._active,
+            needs_s=ahead.needs_s,
+            left_s=ahead.left_s,
         )
 
     async def _unfinal(self) -> int:
@@ -366,6 +380,7 @@ class Relayer:
                 return True
             if row.block_hash != receipt.block_hash:
                 await self._outcomes.included(row, receipt)
+                self._pace.moved()
             if upto is None or row.block_hash is None:  # it may be newer than our last look
                 upto = await self._finality.upto()
             if receipt.block_number <= upto and (

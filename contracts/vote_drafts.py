@@ -66,6 +66,7 @@ class VoteDrafts:
         self._engine = desk.engine
         self._ledger = desk.ledger
         self._settings = desk.settings
+        self.room = MOST_CHOICES  # of the latest batch: how many choices it would have taken
 
     async def _due(self) -> bool:
         """Whether the votes that wait should go now: enough of them, old enough, or a round is closing."""
@@ -146,8 +147,11 @@ class VoteDrafts:
             await self.learn_seats(round_id, number)
             choices = await self._choices(round_id)
         choices = await self._without_own_seats(choices)
+        room = MOST_CHOICES
         while choices:
-            choices = _first_that_fit(choices, taken)
+            fitting = _first_that_fit(choices, taken)
+            if len(fitting) < len(choices):
+                choices, room = fitting, len(fitting)
             newcomers, ballots = _take_seats(choices, taken)
             arrivals, words = stream.encode_arrivals(newcomers), stream.encode(ballots)
             data = calls.batch(seq, number, arrivals, words)
@@ -162,7 +166,9 @@ class VoteDrafts:
                 continue
             if gas > self._settings.max_gas and len(choices) > 1:
                 choices = choices[: len(choices) // 2]
+                room = len(choices)
                 continue
+            self.room = room
             return Draft(
                 "votes",
                 data,
