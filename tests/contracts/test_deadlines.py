@@ -97,7 +97,7 @@ async def test_a_chain_that_takes_nothing_raises_the_alarm_before_the_round_is_o
     clock = Clock()
     async with FaultProxy(chain.url) as proxy, Ledger(proxy.url, ledger.address) as through:
         relayer = Relayer(community.engine, through, chain.signer, QUICK)
-        relayer._pace = Pace(clock)
+        relayer._underway.pace = Pace(clock)
         round_id = await community.round(seconds=3600)
         await community.video(round_id, "a")
         await settle(relayer)
@@ -127,7 +127,7 @@ async def test_votes_that_are_gathered_are_no_backlog(community: Community, ledg
     """They wait by design, and however long they do no alarm is raised; nor by a relayer that is not at work."""
     clock = Clock()
     relayer = Relayer(community.engine, ledger, chain.signer, LAZY)
-    relayer._pace = Pace(clock)
+    relayer._underway.pace = Pace(clock)
     round_id = await community.round(seconds=3600)
     await community.video(round_id, "a")
     await settle(relayer)
@@ -137,7 +137,7 @@ async def test_votes_that_are_gathered_are_no_backlog(community: Community, ledg
     assert (await relayer.status()).trouble is None
     assert (await community.states("vote")) == {"pending": 1}
     other = Relayer(community.engine, ledger, chain.signer, LAZY)
-    other._pace = Pace(clock)
+    other._underway.pace = Pace(clock)
     clock.now += 9000
     assert await other.tick() is False
     clock.now += 9000

@@ -158,7 +158,7 @@ async def test_a_relayer_that_died_half_way_through_a_reorganisation(
     await anvil.rpc("evm_setAutomine", True)
     receipt = await ledger.node.receipt(first.hashes[-1])
     assert receipt is not None
-    await relayer._outcomes.included(first, receipt)
+    await relayer._underway.outcomes.included(first, receipt)
     await forget_lease(community.engine)
     await community.vote(round_id, "a", (2, 2))
     await finish(Relayer(community.engine, ledger, anvil.signer, replace(PATIENT, confirmations=4)), anvil)
