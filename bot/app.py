@@ -147,9 +147,12 @@ class App:
             "flock_gateway_connected": float(bool(self.client.connected)),
             "flock_relayer_in_flight": float(status.in_flight),
             "flock_relayer_trouble": float(status.trouble is not None),
+            "flock_relayer_needs_seconds": status.needs_s,
         }
         if math.isfinite(self.client.latency):
             known["flock_gateway_latency_seconds"] = self.client.latency
+        if status.left_s is not None:
+            known["flock_relayer_left_seconds"] = status.left_s
         if status.balance is not None:
             known["flock_relayer_balance_wei"] = float(status.balance)
         return known

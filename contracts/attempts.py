@@ -61,6 +61,14 @@ async def of(engine: AsyncEngine, row: Row[Any]) -> Sequence[Attempt]:
     return sorted(found or [newest], key=lambda one: one.raw != bytes(row.raw))
 
 
+async def chain_of(engine: AsyncEngine) -> int | None:
+    """The id of the chain for which our newest transaction was signed: ours from the first one on. None before it."""
+    query = select(chain_transactions.c.raw).order_by(chain_transactions.c.id.desc()).limit(1)
+    async with engine.connect() as connection:
+        raw = await connection.scalar(query)
+    return None if raw is None else int(call_of(bytes(raw))[0]["chainId"])
+
+
 def call_of(raw: bytes) -> tuple[dict[str, Any], Offer]:
     """The call of signed bytes as it would be signed again, and what they offer for gas. Raises ValueError."""
     try:

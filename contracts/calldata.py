@@ -76,6 +76,16 @@ def batch(seq: int, round_number: int, arrivals: Sequence[int], words: Sequence[
     return _calldata("batch", seq, round_number, list(arrivals), list(words))
 
 
+def batch_of(data: bytes) -> int | None:
+    """The sequence number in calldata that `batch` made; None for calldata of anything else."""
+    return int.from_bytes(data[4:36], "big") if data[:4] == _batch_selector() else None
+
+
+@functools.cache
+def _batch_selector() -> bytes:
+    return batch(0, 0, [], [])[:4]
+
+
 def link(voter_id: bytes, wallet: str, nonce: int, deadline: int, signature: bytes) -> bytes:
     """Calldata that hands a voter's votes to a wallet; see `contracts.wallet` for what the wallet signs."""
     return _calldata("link", voter_id, wallet, nonce, deadline, signature)

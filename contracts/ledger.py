@@ -305,6 +305,12 @@ class Ledger:
                 return int(event.args["first_seat"]), arrivals
         return None
 
+    async def batch_tx(self, seq: int, first: int = 0) -> str | None:
+        """The transaction of a batch, whoever sent it, by the log from block `first` on."""
+        async for event in self.events(first, topics=self._topics("VotesRecorded", seq)):
+            return event.tx
+        return None
+
     async def ballot_tx(self, round_number: int, voter: int, nonce: int, first: int = 0) -> str | None:
         """The transaction of a voter's signed ballot, whoever sent it, by the log from block `first` on."""
         async for event in self.events(first, topics=self._topics("BallotCast", voter, round_number)):

@@ -14,7 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from contracts import attempts
 from contracts import calldata as calls
 from contracts.finality import Finality
-from contracts.node import Node
 from migrations.schema import chain_transactions, outbox, rounds, voters
 
 log = logging.getLogger(__name__)
@@ -88,34 +87,3 @@ async def all_there(engine: AsyncEngine, finality: Finality, sender: str) -> boo
     async with engine.connect() as connection:
         newest = (await connection.execute(query)).first()
     return newest is None or await finality.stands(newest.block_number, newest.block_hash)
-
-
-async def adopt(engine: AsyncEngine, node: Node, sender: str) -> bool:
-    """Whether a batch that we had given up was mined after all: then it counts, and its sequence number is taken.
-
-    Its entries have gone back to the queue meanwhile; recording the same choices once more changes nothing.
-    """
-    query = (
-        select(chain_transactions)
-        .where(chain_transactions.c.state == "reverted", chain_transactions.c.kind == "votes")
-        .where(chain_transactions.c.sender == sender)
-        .order_by(chain_transactions.c.id.desc())
-        .limit(AT_ONCE)
-    )
-    async with engine.connect() as connection:
-        rows = (await connection.execute(query)).all()
-    for row in rows:
-        for tx in row.hashes:
-            receipt = await node.receipt(tx)
-            if receipt is None or not receipt.ok:
-                continue
-            call, _ = attempts.call_of(bytes(row.raw))
-            async with engine.begin() as connection:
-                await connection.execute(
-                    update(chain_transactions)
-                    .where(chain_transactions.c.id == row.id)
-                    .values(state="sent", seq=int.from_bytes(call["data"][4:36], "big"))
-                )
-            log.warning("A batch that was given up was mined after all (%s)", tx)
-            return True
-    return False

@@ -48,6 +48,11 @@ def round_and_place(video: int) -> tuple[int, int]:
     return video >> 10, video & MAX_PLACE
 
 
+def words_for(ballots: Iterable[Ballot]) -> int:
+    """How many words `encode` makes of these ballots: one for each place and each 112 seats that they are about."""
+    return len({(round_and_place(ballot.video)[1], ballot.seat // SEATS) for ballot in ballots})
+
+
 def encode(ballots: Iterable[Ballot], battles: Set[int] = frozenset()) -> list[int]:
     """The words that record these ballots, all of one round: of two about the same seat and video the later counts.
 

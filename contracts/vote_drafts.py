@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import delete, func, insert, or_, select, update
@@ -43,6 +44,20 @@ def _take_seats(choices: Iterable[_Choice], taken: int) -> tuple[list[int], list
     ]
 
 
+def _first_that_fit(choices: Sequence[_Choice], taken: int) -> Sequence[_Choice]:
+    """As many of the first choices as the words of one batch can hold; one always fits.
+
+    Seats of newcomers depend on who else comes, so that each number of choices is tried as it would be written.
+    """
+
+    def words(count: int) -> int:
+        return stream.words_for(_take_seats(choices[:count], taken)[1])
+
+    if words(len(choices)) <= stream.MAX_WORDS:
+        return choices
+    return choices[: bisect_right(range(1, len(choices)), stream.MAX_WORDS, key=words)]
+
+
 class VoteDrafts:
     """The next registration or batch. Votes wait until there are enough of them, or one is old, or a round closes."""
 
@@ -51,6 +66,7 @@ class VoteDrafts:
         self._engine = desk.engine
         self._ledger = desk.ledger
         self._settings = desk.settings
+        self.room = MOST_CHOICES  # of the latest batch: how many choices it would have taken
 
     async def _due(self) -> bool:
         """Whether the votes that wait should go now: enough of them, old enough, or a round is closing."""
@@ -130,7 +146,12 @@ class VoteDrafts:
             # we once seated some of them and never wrote it down
             await self.learn_seats(round_id, number)
             choices = await self._choices(round_id)
+        choices = await self._without_own_seats(choices)
+        room = MOST_CHOICES
         while choices:
+            fitting = _first_that_fit(choices, taken)
+            if len(fitting) < len(choices):
+                choices, room = fitting, len(fitting)
             newcomers, ballots = _take_seats(choices, taken)
             arrivals, words = stream.encode_arrivals(newcomers), stream.encode(ballots)
             data = calls.batch(seq, number, arrivals, words)
@@ -145,7 +166,9 @@ class VoteDrafts:
                 continue
             if gas > self._settings.max_gas and len(choices) > 1:
                 choices = choices[: len(choices) // 2]
+                room = len(choices)
                 continue
+            self.room = room
             return Draft(
                 "votes",
                 data,
@@ -208,7 +231,15 @@ class VoteDrafts:
                 if new:
                     await connection.execute(insert(seats), new)
 
-    async def _choices(self, round_id: int) -> list[_Choice]:
+    async def _without_own_seats(self, choices: Sequence[_Choice]) -> Sequence[_Choice]:
+        """Refuses what is about seats in which only wallets vote: no batch can hold it."""
+        theirs = [choice for choice in choices if choice.seat is not None and choice.seat >= stream.OWN_SEATS]
+        if theirs:
+            entries = [entry for choice in theirs for entry in (*choice.older, choice.entry)]
+            await self._desk.reject(entries, "ledger: seat claimed")
+        return [choice for choice in choices if choice.seat is None or choice.seat < stream.OWN_SEATS]
+
+    async def _choices(self, round_id: int) -> Sequence[_Choice]:
         """The last choice of each voter about each video among a round's votes that wait, as many as a batch takes."""
         query = (
             select(outbox.c.id, outbox.c.choice, videos.c.chain_id, voters.c.voter_index, seats.c.seat)

@@ -56,8 +56,9 @@ def die() -> None:
 
 def arm(relayer: Any, step: str, kind: str) -> None:
     """Dies at a step of the first transaction of a kind."""
-    outcomes = relayer._outcomes
-    store, send, included, final = relayer._store, relayer._sending.broadcast, outcomes.included, outcomes.final
+    underway = relayer._underway
+    sending, outcomes = underway.sending, underway.outcomes
+    store, send, included, final = underway.store, sending.broadcast, outcomes.included, outcomes.final
     sign = relayer._signer.sign
 
     async def at_store(draft: Any) -> None:
@@ -89,7 +90,7 @@ def arm(relayer: Any, step: str, kind: str) -> None:
             die()
         await final(row, receipt)
 
-    relayer._store, relayer._sending.broadcast = at_store, at_send
+    underway.store, sending.broadcast = at_store, at_send
     outcomes.included, outcomes.final = at_receipt, at_final
 
 

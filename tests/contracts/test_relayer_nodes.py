@@ -13,6 +13,7 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts import outbox, receipts
+from contracts.attempts import chain_of
 from contracts.audit import audit
 from contracts.endpoints import Patience
 from contracts.ledger import Ledger
@@ -20,7 +21,7 @@ from contracts.node import ChainUnreachableError, LedgerError, WrongLedgerError
 from contracts.relayer import Relayer
 from migrations.schema import voters
 from tests.contracts.proxy import FaultProxy
-from tests.contracts.test_relayer import FIRST, PEPPER, QUICK, Community, ballots, settle
+from tests.contracts.test_relayer import FIRST, PEPPER, QUICK, Community, ballots, forget_lease, settle
 
 SEND = "eth_sendRawTransaction"
 
@@ -109,6 +110,43 @@ async def test_a_node_that_falls_behind_makes_nobody_vote_twice(
         assert [(row.seq, row.state) for row in await community.sent("votes")] == [(0, "final"), (1, "final")]
 
 
+async def test_another_chain_with_our_code_at_our_address_is_refused_after_a_restart(
+    community: Community, ledger: Ledger, nodes: list[FaultProxy], chain: Any
+) -> None:
+    """What was signed once tells a new relayer which chain is ours: not even an empty transaction goes to another."""
+    round_id = await community.round()
+    async with Ledger(nodes[0].url, ledger.address) as alone:
+        await settle(Relayer(community.engine, alone, chain.signer, QUICK))
+        await community.video(round_id, "a")
+        await forget_lease(community.engine)
+        nodes[0].chain_id = 5
+        nodes[0].seen.clear()
+        started = Relayer(community.engine, alone, chain.signer, QUICK)
+        for _ in range(2):
+            with pytest.raises(WrongLedgerError, match="serves chain 5, but this database's transactions are on chain"):
+                await started.tick()
+        assert nodes[0].seen[SEND] == 0
+        assert await community.states() == {"final": 1, "pending": 1}
+        nodes[0].heal()
+        await settle(started)
+        assert await community.states() == {"final": 2}
+
+
+async def test_the_same_chain_goes_on_after_a_restart_and_an_empty_database_begins_on_any(
+    community: Community, ledger: Ledger, nodes: list[FaultProxy], chain: Any
+) -> None:
+    """Nothing stored says nothing about the chain; what is stored is taken for nothing else than it is."""
+    assert await chain_of(community.engine) is None
+    await community.round()
+    await settle(Relayer(community.engine, ledger, chain.signer, QUICK))
+    assert await chain_of(community.engine) == await ledger.node.chain_id()
+    await community.round(2)
+    await forget_lease(community.engine)
+    async with Ledger(nodes[1].url, ledger.address) as elsewhere:  # another node of the same chain
+        await settle(Relayer(community.engine, elsewhere, chain.signer, QUICK))
+    assert await community.states() == {"final": 2}
+
+
 async def test_a_node_that_is_behind_refuses_nobody(
     community: Community, ledger: Ledger, nodes: list[FaultProxy], chain: Any
 ) -> None:
@@ -162,7 +200,7 @@ async def test_a_single_node_that_changes_its_chain_stops_the_relayer(
         relayer._in_trouble("the node was away for a moment", 0.0)
         await community.round(2)
         sent = nodes[0].seen[SEND]
-        with pytest.raises(WrongLedgerError, match="serves chain 5, but chain 31431 is expected"):
+        with pytest.raises(WrongLedgerError, match="serves chain 5, but this database's transactions are on chain"):
             await relayer.tick()
         assert nodes[0].seen[SEND] == sent
         nodes[0].heal()

@@ -158,7 +158,7 @@ async def test_a_relayer_that_died_half_way_through_a_reorganisation(
     await anvil.rpc("evm_setAutomine", True)
     receipt = await ledger.node.receipt(first.hashes[-1])
     assert receipt is not None
-    await relayer._outcomes.included(first, receipt)
+    await relayer._underway.outcomes.included(first, receipt)
     await forget_lease(community.engine)
     await community.vote(round_id, "a", (2, 2))
     await finish(Relayer(community.engine, ledger, anvil.signer, replace(PATIENT, confirmations=4)), anvil)
@@ -255,8 +255,9 @@ async def test_a_nonce_that_a_reorganisation_freed_is_filled(
     assert [row.state for row in await community.sent("noop")] == ["final"]
 
 
+@pytest.mark.parametrize("alike", [False, True], ids=["and drafted with more", "and drafted alike"])
 async def test_a_batch_that_was_given_up_and_is_mined_after_all(
-    community: Community, ledger: Ledger, anvil: Anvil, caplog: pytest.LogCaptureFixture
+    community: Community, ledger: Ledger, anvil: Anvil, caplog: pytest.LogCaptureFixture, alike: bool
 ) -> None:
     """Another program took its number, a reorganisation gave it back, and some node had kept our bytes: it counts."""
     async with FaultProxy(anvil.url) as proxy, Ledger(proxy.url, ledger.address) as through:
@@ -266,6 +267,8 @@ async def test_a_batch_that_was_given_up_and_is_mined_after_all(
         with pytest.raises(ChainUnreachableError):
             await relayer.tick()
         await by_hand(ledger, anvil, b"", to="0x" + "99" * 20)
+        if not alike:
+            await community.vote(round_id, "a", (2, 0))
         await finish(relayer, anvil)
         assert [row.state for row in await community.sent("votes")] == ["final", "reverted", "final"]
         kept = (await community.sent("votes"))[1]
@@ -275,8 +278,67 @@ async def test_a_batch_that_was_given_up_and_is_mined_after_all(
             depth += 1
         assert await ledger.node.send(bytes(kept.raw))
         await finish(relayer, anvil)
-        await check(community, ledger, anvil, [2, 1, 2])
+        await check(community, ledger, anvil, [2, 1 if alike else 0, 2])
+        assert ("came to the ledger by another transaction" if alike else "was mined after all") in caplog.text
+        assert len(await community.sent("votes")) == (3 if alike else 4)
+
+
+async def test_a_batch_whose_number_an_empty_transaction_should_take_is_mined_after_all(
+    community: Community, ledger: Ledger, anvil: Anvil, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was given up, and its freed number signed again for nothing; but its old bytes win: what they say counts."""
+    async with FaultProxy(anvil.url) as proxy, Ledger(proxy.url, ledger.address) as through:
+        relayer, round_id = await begin(community, through, anvil, PATIENT)
+        await community.vote(round_id, "a", (1, 2))
+        proxy.add("cut", method="eth_sendRawTransaction")
+        with pytest.raises(ChainUnreachableError):
+            await relayer.tick()
+        await by_hand(ledger, anvil, b"", to="0x" + "99" * 20)
+        await community.vote(round_id, "a", (2, 0))  # so that what is drafted anew is another batch
+        await finish(relayer, anvil)
+        kept = (await community.sent("votes"))[1]
+        assert kept.state == "reverted"
+        depth = 1
+        while await ledger.node.nonce(anvil.account.address) > kept.nonce:
+            await anvil.rpc("anvil_reorg", depth, [])
+            depth += 1
+        proxy.add("cut", method="eth_sendRawTransaction")
+        with pytest.raises(ChainUnreachableError):
+            await relayer.tick()
+        (freed,) = await community.sent("noop")
+        assert (freed.id, freed.nonce) == (kept.id, kept.nonce)
+        assert bytes(freed.raw) != bytes(kept.raw)
+        assert await ledger.node.send(bytes(kept.raw))
+        await finish(relayer, anvil)
+        await check(community, ledger, anvil, [2, 0, 2])
+        assert await community.sent("noop") == []
+        adopted = (await community.sent("votes"))[1]
+        assert (adopted.id, adopted.hashes[-1], bytes(adopted.raw)) == (kept.id, kept.hashes[0], bytes(kept.raw))
         assert "was mined after all" in caplog.text
+
+
+async def test_a_batch_whose_number_an_empty_transaction_took_stays_given_up(
+    community: Community, ledger: Ledger, anvil: Anvil
+) -> None:
+    """Its bytes can never be mined: the empty one is final, and the votes went under the next number."""
+    relayer, round_id = await begin(community, ledger, anvil, PATIENT)
+    await anvil.rpc("evm_setAutomine", False)
+    await community.vote(round_id, "a", (1, 2))
+    assert await relayer.tick()
+    await anvil.rpc("anvil_dropAllTransactions")
+    await anvil.rpc("evm_setAutomine", True)
+    await by_hand(ledger, anvil, b"", to="0x" + "99" * 20)
+    await finish(relayer, anvil)
+    kept = (await community.sent("votes"))[1]
+    depth = 1
+    while await ledger.node.nonce(anvil.account.address) > kept.nonce:
+        await anvil.rpc("anvil_reorg", depth, [])
+        depth += 1
+    await finish(relayer, anvil)
+    await check(community, ledger, anvil, [2, 1, 2])
+    (freed,) = await community.sent("noop")
+    assert (freed.id, freed.state) == (kept.id, "final")
+    assert [(row.state, row.seq) for row in await community.sent("votes")] == [("final", 0), ("final", 1)]
 
 
 # ------------------------------------------------------------------ what waits

@@ -19,6 +19,7 @@ from tests.contracts.schedules import ACTIONS, OFTEN, SLOW, World
 pytestmark = needs_anvil
 
 STRATEGIES = {name: st.tuples(st.just(name), *map(st.sampled_from, of)) for name, of in ACTIONS.items()}
+# What is slow is in none of these; two schedules below have it.
 ANY = st.one_of([STRATEGIES[name] for name in (*ACTIONS, *OFTEN, *OFTEN) if name not in SLOW])
 
 
@@ -65,3 +66,38 @@ def test_any_schedule_of_faults_ends_well(
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(migrated, f"{folder}/flock.db")
         asyncio.run(World(node_process, Path(folder), confirmations).play(actions))
+
+
+@pytest.mark.parametrize(
+    ("actions", "confirmations", "struck"),
+    [
+        (
+            [
+                ("vote", 1, 1), ("tick", 3), ("vote", 2, 1), ("fault", "cut after"), ("kill", "after persist"),
+                ("vote", 1, 2), ("hold",), ("tick", 1), ("reboot",), ("go",), ("vote", 2, 2), ("tick", 2), ("reorg", 1),
+                ("vote", 3, 1), ("kill", "after send"), ("tick", 2),
+            ],
+            1,
+            {"SIGKILL after persist", "SIGKILL after send", "node restarted"},
+        ),
+        (
+            [
+                ("vote", 1, 1), ("tick", 3), ("link", 1), ("vote", 2, 2), ("kill", "after receipt"), ("foreign",),
+                ("vote", 1, 2), ("vote", 3, 1), ("kill", "before final"), ("reorg", 2), ("vote", 2, 0),
+                ("kill", "after sign"), ("reboot",), ("fault", "502 after"), ("tick", 2),
+            ],
+            3,
+            {"SIGKILL after receipt", "SIGKILL before final", "SIGKILL after sign", "node restarted"},
+        ),
+    ],
+    ids=["around a sending", "around a receipt"],
+)  # fmt: skip
+def test_kills_and_restarts_of_the_node_among_other_faults_end_well(
+    node_process: Anvil, migrated: Path, tmp_path: Path,
+    actions: list[tuple[Any, ...]], confirmations: int, struck: set[str],
+) -> None:  # fmt: skip
+    """SIGKILL at steps of a batch and a node that forgets what waited, between all that may happen otherwise."""
+    shutil.copy(migrated, tmp_path / "flock.db")
+    world = World(node_process, tmp_path, confirmations)
+    asyncio.run(world.play(actions))
+    assert {which for which in struck if world.survived[which]} == struck
