@@ -76,8 +76,8 @@ async def audit(
         report.problems += [problem async for problem in _against_contract(ledger, replay, chosen, block)]
     if replay.unclaimed:
         report.notes.append(
-            f"{replay.unclaimed} choices were written by the relayer for members who had linked a wallet, into seats "
-            "from before the link that nobody had claimed yet."
+            "Choices that the relayer wrote for members who had linked a wallet, into seats from before the link that "
+            f"nobody had claimed yet: {replay.unclaimed}."
         )
     names: dict[int, str] = {}
     if database is not None:
