@@ -17,7 +17,7 @@ from bot.public_ledger import deployed_in
 from bot.settings import Settings
 from contracts.audit import audit
 from contracts.coin import COIN, GWEI
-from contracts.costs import ARBITRUM_BASE_FEE, ARBITRUM_DATA_FEES, Community, Cost, costs, measured, on_arbitrum
+from contracts.costs import LEFT_OUT, Community, Cost, assumptions, costs, measured, on_arbitrum
 from contracts.deploy import deploy, verify
 from contracts.node import Fees, LedgerError, Node
 from contracts.signer import SignerError, create_keystore
@@ -142,9 +142,10 @@ async def estimate_costs(settings: Settings, community: Community, *, usd: float
     told = costs(community, measured())
     gas = sum(cost.gas for cost in told)
     here = await _fees(settings.rpc_url) if settings.rpc_url else None
-    quiet, busy = on_arbitrum(community, gas)
+    quiet, busy = on_arbitrum(told)
+    assumed = assumptions(community.batch)
     if as_json:
-        return _costs_json(community, gas, told, here, (quiet, busy), usd)
+        return _costs_json(community, gas, told, here, (quiet, busy), {**assumed, "eth_usd": usd})
     count = sum(cost.count for cost in told)
     lines = [
         f"A round of {community.videos:,} videos, {community.votes:,} votes of {community.voters:,} members "
@@ -164,8 +165,13 @@ async def estimate_costs(settings: Settings, community: Community, *, usd: float
         lines.append("A rollup asks for its data besides; its own estimate of a transaction has both.")
     lines += [
         f"On Arbitrum One, on paper: {quiet:.6f} to {busy:.6f} ETH, ${quiet * usd:,.2f} to ${busy * usd:,.2f}.",
-        f"  Assumed: {ARBITRUM_BASE_FEE / GWEI:g} gwei for a unit of gas, the least that is asked there; data at "
-        f"{ARBITRUM_DATA_FEES[0] / GWEI:g} to {ARBITRUM_DATA_FEES[1] / GWEI:g} gwei; ${usd:,.0f} for one ETH.",
+        f"  Assumed: {assumed['gwei_a_gas']:g} gwei for a unit of gas, the least that is asked there; "
+        f"{assumed['data_gas_a_byte']:g} units of data gas a byte, at {assumed['gwei_a_data_gas_least']:g} to "
+        f"{assumed['gwei_a_data_gas_most']:g} gwei; ${usd:,.0f} for one ETH.",
+        f"  Compressed bytes: {assumed['bytes_a_vote']:g} a vote, {assumed['bytes_a_voter']:g} a new voter, "
+        f"{assumed['bytes_a_video']:g} a video, {assumed['bytes_a_transaction']:g} a transaction besides; "
+        f"{sum(cost.data_bytes for cost in told):,} in all.",
+        f"  {LEFT_OUT}",
     ]
     return "\n".join(lines) + "\n"
 
@@ -176,8 +182,9 @@ def _costs_json(
     told: list[Cost],
     here: tuple[int, Fees] | None,
     paper: tuple[float, float],
-    usd: float,
+    assumed: dict[str, float],
 ) -> str:
+    usd = assumed["eth_usd"]
     live = None
     if here is not None:
         chain_id, fees = here
@@ -188,7 +195,8 @@ def _costs_json(
         "gas": gas,
         "transactions": [asdict(cost) for cost in told],
         "live": live,
-        "arbitrum_one_on_paper": {**arbitrum, "eth_usd": usd},
+        "arbitrum_one_on_paper": {**arbitrum, "data_bytes": sum(cost.data_bytes for cost in told), "assumed": assumed},
+        "left_out": LEFT_OUT,
     }
     return json.dumps(report) + "\n"
 
