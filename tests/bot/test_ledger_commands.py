@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from bot import ledger_commands
+from bot.__main__ import main
 from bot.ledger_commands import Scan
 from contracts.deploy import Deployment, deploy
 from tests.contracts.conftest import ChainProcess
@@ -31,49 +33,69 @@ def ledger(chain: ChainProcess, tmp_path_factory: pytest.TempPathFactory) -> Dep
     return asyncio.run(deploy(chain.url, chain.signer, tmp_path_factory.mktemp("deployed") / "ledger.json"))
 
 
-def flock(folder: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """A run without any environment but these settings."""
-    return subprocess.run(
-        [sys.executable, "-m", "bot", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=folder,
-        env=settings,
-    )
-
-
-def audited(folder: Path, *arguments: str, **settings: str) -> dict[str, Any]:
-    run = flock(folder, "audit", *arguments, "--json", **settings)
-    assert run.returncode == 0, run.stdout + run.stderr
-    report: dict[str, Any] = json.loads(run.stdout)
-    assert report["ok"]
-    return report
-
-
 def test_anyone_audits_with_a_node_and_an_address(chain: ChainProcess, ledger: Deployment, tmp_path: Path) -> None:
     """In an empty folder, with an empty environment: `flock audit --rpc URL --ledger ADDRESS --json`."""
-    stranger = ("--rpc", chain.url, "--ledger", ledger.address)
-    report = audited(tmp_path, *stranger)
-    assert (report["database_checked"], report["since"], report["notes"]) == (False, ledger.block, [])
-    assert audited(tmp_path, *stranger, "--since", "0", "--chain-only")["since"] == 0
+    run = subprocess.run(
+        [sys.executable, "-m", "bot", "audit", "--rpc", chain.url, "--ledger", ledger.address, "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={},
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    report = json.loads(run.stdout)
+    assert (report["ok"], report["database_checked"], report["notes"]) == (True, False, [])
+    assert report["since"] == ledger.block
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_operator_compares_with_the_database(chain: ChainProcess, ledger: Deployment, tmp_path: Path) -> None:
+class Operator:
+    """Types commands in a folder, in this process, with no settings but those given."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys, self.monkeypatch = capsys, monkeypatch
+        monkeypatch.chdir(folder)
+        for name in [name for name in os.environ if name.startswith("FLOCK_")]:
+            monkeypatch.delenv(name)
+
+    def types(self, *arguments: str) -> tuple[int, str, str]:
+        """Exit status, output and errors."""
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        told = self.capsys.readouterr()
+        return int(ended.value.code or 0), told.out, told.err
+
+    def audits(self, *arguments: str) -> dict[str, Any]:
+        status, output, errors = self.types("audit", *arguments, "--json")
+        assert status == 0, output + errors
+        report: dict[str, Any] = json.loads(output)
+        assert report["ok"]
+        return report
+
+
+@pytest.fixture
+def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Operator:
+    return Operator(tmp_path, monkeypatch, capsys)
+
+
+def test_an_operator_compares_with_the_database(
+    chain: ChainProcess, ledger: Deployment, tmp_path: Path, operator: Operator
+) -> None:
     """Where there is one; without --rpc and --ledger it is compared unasked, with them on request."""
-    settings = {"FLOCK_RPC_URL": chain.url, "FLOCK_LEDGER_ADDRESS": ledger.address}
     stranger = ("--rpc", chain.url, "--ledger", ledger.address)
-    alone = audited(tmp_path, **settings)
+    operator.monkeypatch.setenv("FLOCK_RPC_URL", chain.url)
+    operator.monkeypatch.setenv("FLOCK_LEDGER_ADDRESS", ledger.address)
+    alone = operator.audits()
     assert not alone["database_checked"]
     assert alone["notes"] == ["There is no database here to compare with: this is the chain's side alone."]
+    assert operator.audits(*stranger, "--since", "0", "--chain-only")["since"] == 0
     assert list(tmp_path.iterdir()) == []
-    assert flock(tmp_path, "migrate").returncode == 0
-    assert audited(tmp_path, **settings)["database_checked"]
-    assert not audited(tmp_path, "--chain-only", **settings)["database_checked"]
-    assert not audited(tmp_path, *stranger)["database_checked"]
-    assert audited(tmp_path, *stranger, "--with-database")["database_checked"]
+    assert operator.types("migrate")[0] == 0
+    assert operator.audits()["database_checked"]
+    assert not operator.audits("--chain-only")["database_checked"]
+    assert not operator.audits(*stranger)["database_checked"]
+    assert operator.audits(*stranger, "--with-database")["database_checked"]
 
 
 @pytest.mark.parametrize(
@@ -86,13 +108,12 @@ def test_an_operator_compares_with_the_database(chain: ChainProcess, ledger: Dep
     ],
 )
 def test_what_cannot_be_audited_is_a_sentence(
-    chain: ChainProcess, ledger: Deployment, tmp_path: Path, arguments: tuple[str, ...], words: str
+    chain: ChainProcess, ledger: Deployment, tmp_path: Path, operator: Operator, arguments: tuple[str, ...], words: str
 ) -> None:
     """No verdict is given, no file made."""
-    run = flock(tmp_path, "audit", "--rpc", chain.url, "--ledger", ledger.address, *arguments)
-    assert (run.returncode, run.stdout) == (1, "")
-    assert words in run.stderr
-    assert "Traceback" not in run.stderr
+    status, output, errors = operator.types("audit", "--rpc", chain.url, "--ledger", ledger.address, *arguments)
+    assert (status, output) == (1, "")
+    assert words in errors
     assert list(tmp_path.iterdir()) == []
 
 
