@@ -135,13 +135,19 @@ def _parser() -> argparse.ArgumentParser:
     audit = commands.add_parser(
         "audit",
         help="recompute every tally from the chain alone and compare",
-        description="Re-derives all tallies from the chain's events and compares them with the contract's storage, and "
-        "with the votes in the database unless --chain-only is given. Exits with 1 if anything differs.",
+        description="Re-derives all tallies from the chain's events and compares them with the contract's storage. "
+        "With --rpc or --ledger it needs nothing else: anyone can run this. Without both it also compares the votes in "
+        "our database. Exits with 1 if anything differs.",
     )
     audit.add_argument("--rpc", metavar="URL", help="JSON-RPC of the chain (default: FLOCK_RPC_URL)")
     audit.add_argument("--ledger", metavar="ADDRESS", help="the ledger's address (default: FLOCK_LEDGER_ADDRESS)")
     audit.add_argument("--round", type=int, metavar="N", help="only the ledger's round N")
-    audit.add_argument("--chain-only", action="store_true", help="do not look at our database: anyone can run this")
+    audit.add_argument(
+        "--since", type=int, metavar="BLOCK", help="the ledger's deployment, or any block before (default: look for it)"
+    )
+    ours = audit.add_mutually_exclusive_group()
+    ours.add_argument("--chain-only", action="store_true", help="do not look at our database")
+    ours.add_argument("--with-database", action="store_true", help="look at it also with --rpc or --ledger")
     audit.add_argument("--json", action="store_true", help="print the report as JSON")
     audit.set_defaults(command=_audit)
 
@@ -359,8 +365,16 @@ def _audit(arguments: argparse.Namespace) -> int:
     settings.check("audit")
     from bot.ledger_commands import audit_ledger
 
+    chain_only = arguments.chain_only or (bool(arguments.rpc or arguments.ledger) and not arguments.with_database)
     ok, text = asyncio.run(
-        audit_ledger(settings, round_number=arguments.round, chain_only=arguments.chain_only, as_json=arguments.json)
+        audit_ledger(
+            settings,
+            round_number=arguments.round,
+            chain_only=chain_only,
+            with_database=arguments.with_database,
+            since=arguments.since,
+            as_json=arguments.json,
+        )
     )
     sys.stdout.write(text)
     return 0 if ok else 1

@@ -27,7 +27,7 @@ from bot.life.signing import Signing
 from bot.life.video_life import VideoLife
 from bot.metrics import Health, Metrics, Watch, database_watch, serving
 from bot.progress import ProgressBoard
-from bot.public_ledger import PublicLedger
+from bot.public_ledger import PublicLedger, deployed_in
 from bot.rules_file import open_rules
 from bot.settings import Settings
 from bot.signing_page.server import serving_signing
@@ -74,7 +74,10 @@ class App:
         self.host_name = "Livepeer" if settings.video_host == "livepeer" else None
         self.views = Views(self.host)
         self.public_ledger = PublicLedger(
-            settings.ledger_address or "", settings.public_rpc_url, settings.explorer_tx_url
+            settings.ledger_address or "",
+            settings.public_rpc_url,
+            settings.explorer_tx_url,
+            deployed_in(settings.data_dir / "ledger.json", settings.ledger_address or ""),
         )
         self.ledger = Ledger(settings.rpc_url or "", settings.ledger_address or "")
         self.relayer = Relayer(

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from dataclasses import asdict
+from pathlib import Path
 
 from eth_utils.address import is_address
 
 from bot.app import open_signer, secret
 from bot.database import open_and_upgrade
 from bot.domain.errors import OperatorError
+from bot.public_ledger import deployed_in
 from bot.settings import Settings
 from contracts.audit import audit
 from contracts.coin import COIN, GWEI
-from contracts.costs import ARBITRUM_BASE_FEE, ARBITRUM_DATA_FEES, Community, Cost, costs, measured, on_arbitrum
+from contracts.costs import LEFT_OUT, Community, Cost, assumptions, costs, measured, on_arbitrum
 from contracts.deploy import deploy, verify
 from contracts.node import Fees, LedgerError, Node
 from contracts.signer import SignerError, create_keystore
+from migrations.database import parse_url
+
+TELL_S = 5.0  # between two words on how far a log was read
 
 
 async def deploy_ledger(
@@ -61,30 +68,70 @@ async def verify_ledger(settings: Settings) -> str:
 
 
 async def audit_ledger(
-    settings: Settings, *, round_number: int | None, chain_only: bool, as_json: bool
+    settings: Settings,
+    *,
+    round_number: int | None,
+    chain_only: bool,
+    as_json: bool,
+    with_database: bool = False,
+    since: int | None = None,
 ) -> tuple[bool, str]:
-    """Whether everything agrees, and the report. Raises OperatorError when the chain cannot be read."""
-    database = None if chain_only else await open_and_upgrade(settings)
+    """Whether everything agrees, and the report. A database that is not there is never made.
+
+    Raises OperatorError when the chain cannot be read, and `with_database` where there is none.
+    """
+    if since is not None and since < 0:
+        raise OperatorError("--since must be the number of a block: 0 or more.")
+    there = _is_there(settings)
+    if with_database and not there:
+        raise OperatorError("There is no database at FLOCK_DATABASE_URL; without --with-database the chain is enough.")
+    database = await open_and_upgrade(settings) if there and not chain_only else None
+    address, scan = settings.ledger_address or "", Scan()
     try:
         report = await audit(
             settings.rpc_url or "",
-            settings.ledger_address or "",
+            address,
             round=round_number,
             database=database,
             pepper=secret(settings.voter_pepper).encode() or None,
+            since=since if since is not None else deployed_in(settings.data_dir / "ledger.json", address),
+            progress=scan.reached,
         )
     except (LedgerError, LookupError, ValueError) as error:
         raise OperatorError(str(error)) from error
     finally:
         if database is not None:
             await database.dispose()
+    if not there and not chain_only:
+        report.notes.append("There is no database here to compare with: this is the chain's side alone.")
     if as_json:
         return report.ok, json.dumps(report.to_json()) + "\n"
     lines = [
         f"{'✓' if report.ok else '✗'} {report.votes} votes in {report.batches} batches, recomputed from the chain."
     ]
     lines += [f"  - {problem}" for problem in report.problems]
+    lines += [f"  {note}" for note in report.notes]
     return report.ok, "\n".join(lines) + "\n"
+
+
+def _is_there(settings: Settings) -> bool:
+    """Whether there is a database: a server's is taken to be there, SQLite's is a file."""
+    file = parse_url(settings.database_url)
+    return file.get_backend_name() != "sqlite" or Path(file.database or "").is_file()
+
+
+class Scan:
+    """Tells on standard error how far a long log has been read, a few times a minute."""
+
+    def __init__(self) -> None:
+        self._told = time.monotonic()
+
+    def reached(self, block: int, last: int) -> None:
+        """Called with each block up to which the log was asked for, and the one where it ends."""
+        if block < last and time.monotonic() - self._told >= TELL_S:
+            self._told = time.monotonic()
+            sys.stderr.write(f"Read the log up to block {block:,} of {last:,}.\n")
+            sys.stderr.flush()
 
 
 async def estimate_costs(settings: Settings, community: Community, *, usd: float, as_json: bool) -> str:
@@ -95,9 +142,10 @@ async def estimate_costs(settings: Settings, community: Community, *, usd: float
     told = costs(community, measured())
     gas = sum(cost.gas for cost in told)
     here = await _fees(settings.rpc_url) if settings.rpc_url else None
-    quiet, busy = on_arbitrum(community, gas)
+    quiet, busy = on_arbitrum(told)
+    assumed = assumptions(community.batch)
     if as_json:
-        return _costs_json(community, gas, told, here, (quiet, busy), usd)
+        return _costs_json(community, gas, told, here, (quiet, busy), {**assumed, "eth_usd": usd})
     count = sum(cost.count for cost in told)
     lines = [
         f"A round of {community.videos:,} videos, {community.votes:,} votes of {community.voters:,} members "
@@ -117,8 +165,13 @@ async def estimate_costs(settings: Settings, community: Community, *, usd: float
         lines.append("A rollup asks for its data besides; its own estimate of a transaction has both.")
     lines += [
         f"On Arbitrum One, on paper: {quiet:.6f} to {busy:.6f} ETH, ${quiet * usd:,.2f} to ${busy * usd:,.2f}.",
-        f"  Assumed: {ARBITRUM_BASE_FEE / GWEI:g} gwei for a unit of gas, the least that is asked there; data at "
-        f"{ARBITRUM_DATA_FEES[0] / GWEI:g} to {ARBITRUM_DATA_FEES[1] / GWEI:g} gwei; ${usd:,.0f} for one ETH.",
+        f"  Assumed: {assumed['gwei_a_gas']:g} gwei for a unit of gas, the least that is asked there; "
+        f"{assumed['data_gas_a_byte']:g} units of data gas a byte, at {assumed['gwei_a_data_gas_least']:g} to "
+        f"{assumed['gwei_a_data_gas_most']:g} gwei; ${usd:,.0f} for one ETH.",
+        f"  Compressed bytes: {assumed['bytes_a_vote']:g} a vote, {assumed['bytes_a_voter']:g} a new voter, "
+        f"{assumed['bytes_a_video']:g} a video, {assumed['bytes_a_transaction']:g} a transaction besides; "
+        f"{sum(cost.data_bytes for cost in told):,} in all.",
+        f"  {LEFT_OUT}",
     ]
     return "\n".join(lines) + "\n"
 
@@ -129,8 +182,9 @@ def _costs_json(
     told: list[Cost],
     here: tuple[int, Fees] | None,
     paper: tuple[float, float],
-    usd: float,
+    assumed: dict[str, float],
 ) -> str:
+    usd = assumed["eth_usd"]
     live = None
     if here is not None:
         chain_id, fees = here
@@ -141,7 +195,8 @@ def _costs_json(
         "gas": gas,
         "transactions": [asdict(cost) for cost in told],
         "live": live,
-        "arbitrum_one_on_paper": {**arbitrum, "eth_usd": usd},
+        "arbitrum_one_on_paper": {**arbitrum, "data_bytes": sum(cost.data_bytes for cost in told), "assumed": assumed},
+        "left_out": LEFT_OUT,
     }
     return json.dumps(report) + "\n"
 

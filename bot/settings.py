@@ -154,7 +154,11 @@ class Settings(BaseSettings):
         1, ge=1, le=1000, description="Blocks after which a transaction counts as final, where the chain does not say."
     )
     chain_grace_s: int = Field(
-        600, ge=60, description="Seconds that a round stays open on the ledger after its deadline, for the last votes."
+        600,
+        ge=60,
+        le=86_400,  # the contract takes no more
+        description="Seconds that a round stays open on the ledger after its deadline, for the last votes; at most a "
+        "day.",
     )
 
     # --- the model (flock worker; the bot names it in jobs)

@@ -28,6 +28,7 @@ MAX_WORDS: constant(uint256) = 256          # in a batch: 28,672 ballots, and 2,
 MAX_VOTERS: constant(uint256) = 256         # registered in one transaction
 MAX_ITEMS: constant(uint256) = 1023         # videos and battles in one round: finalize reads each of them
 MAX_CHOICES: constant(uint256) = 64         # in one signed ballot
+MAX_GRACE: constant(uint256) = 86400        # seconds: a day after its close at the latest a round is over
 MAX_SIGNATURE: constant(uint256) = 2048     # bytes; those of smart accounts may be long
 SEATS: constant(uint256) = 112              # ballots in a slot
 OWN_SEATS: constant(uint256) = 112 * 2**21  # the first seat of those that only wallets get
@@ -339,7 +340,8 @@ def open_round(key: bytes32, opens: uint64, closes: uint64, grace: uint32, meta:
     @param key The writer's name of the round: a second round of the same name is refused.
     @param opens Second since the epoch from which votes count.
     @param closes Second from which members' votes no longer do; `close_round` can bring it forward, never back.
-    @param grace Seconds after that in which batches may still bring what was done before; signed ballots may not.
+    @param grace Seconds after that, at most a day, in which batches may still bring what was done before; signed
+           ballots may not.
     @param meta Hash of the round's description, kept off chain.
     @return The round's number, from 1.
     """
@@ -348,6 +350,7 @@ def open_round(key: bytes32, opens: uint64, closes: uint64, grace: uint32, meta:
     assert self.round_of[key] == 0, "ledger: round exists"
     start: uint256 = convert(opens, uint256)
     end: uint256 = convert(closes, uint256)
+    assert convert(grace, uint256) <= MAX_GRACE, "ledger: grace too long"
     assert start < end and end < 2**40 and block.timestamp < end + convert(grace, uint256), "ledger: bad times"
     round: uint256 = self.rounds_count + 1
     assert round < 2**32, "ledger: too many rounds"
@@ -394,7 +397,8 @@ def add_video(
     playback_id: String[128],
 ) -> uint256:
     """
-    @notice Enters a video into a round, until the round closes.
+    @notice Enters a video into a round, until its grace is over: one that was shown before the close may come late, as
+            the votes on it may. The block of its entry tells which did.
     @param key The writer's name of the video: a second video or battle of the same name is refused.
     @param round The round's number.
     @param prompt_hash SHA-256 of the prompt's UTF-8 text.
@@ -420,7 +424,8 @@ def add_battle(
     key: bytes32, round: uint256, prompt_hash: bytes32, content_a: bytes32, content_b: bytes32, sides: bytes32
 ) -> uint256:
     """
-    @notice Enters a blind battle into a round: two videos of one prompt, of which members choose the better.
+    @notice Enters a blind battle into a round, as long as a video: two videos of one prompt, of which members choose
+            the better.
     @param key The writer's name of the battle: a second video or battle of the same name is refused.
     @param round The round's number.
     @param prompt_hash SHA-256 of the prompt's UTF-8 text.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import bisect
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -17,14 +17,37 @@ from contracts.coin import COIN, GWEI
 ITEM_GAS = 2_500  # what finalize pays for each further video: one slot that it has not read yet
 REGISTERED_AT_ONCE = 256
 
+# Bytes of calldata once it is compressed (zlib's quickest, for which the tests try real calldata: a rollup's compressor
+# is much like it). Hashes, keys and voter ids do not compress.
+TRANSACTION_BYTES = 120  # what each transaction has besides its calldata: signature, fees, addresses
+OPEN_BYTES = 100
+VIDEO_BYTES = 177
+VOTER_BYTES = 32.3  # of one who is registered, 256 at once
+CLOSE_BYTES = FINALIZE_BYTES = 16
+VOTE_BYTES = {10: 10.0, 100: 3.7, 500: 2.4, 1000: 2.0}  # of one, by the votes in its batch; of members new to the round
+
 # Arbitrum One on paper. Sources: docs.arbitrum.io on gas and fees, and on ArbOS 51; contracts/gas.json for the rest.
 ARBITRUM_BASE_FEE = GWEI // 50  # wei for a unit of gas: the least since ArbOS 51
-ARBITRUM_BYTES_A_VOTE = 2.1  # of compressed calldata, in batches of a thousand
 ARBITRUM_DATA_GAS_A_BYTE = 16
-ARBITRUM_DATA_FEES = (
-    GWEI // 20,
-    GWEI,
-)  # wei for a unit of data gas: from a quiet day of the parent chain to a busy one
+# wei for a unit of data gas: from a quiet day of the parent chain to a busy one
+ARBITRUM_DATA_FEES = (GWEI // 20, GWEI)
+
+LEFT_OUT = "Linked wallets, battles and commitments are not counted."
+
+
+def assumptions(batch: int) -> dict[str, float]:
+    """What the estimate on paper takes for granted, by name; fees in gwei."""
+    least, most = ARBITRUM_DATA_FEES
+    return {
+        "gwei_a_gas": ARBITRUM_BASE_FEE / GWEI,
+        "data_gas_a_byte": ARBITRUM_DATA_GAS_A_BYTE,
+        "gwei_a_data_gas_least": least / GWEI,
+        "gwei_a_data_gas_most": most / GWEI,
+        "bytes_a_vote": round(between(batch, VOTE_BYTES), 2),
+        "bytes_a_voter": VOTER_BYTES,
+        "bytes_a_video": VIDEO_BYTES,
+        "bytes_a_transaction": TRANSACTION_BYTES,
+    }
 
 
 @dataclass(frozen=True)
@@ -51,11 +74,12 @@ class Community:
 
 @dataclass(frozen=True)
 class Cost:
-    """One kind of transaction in a round; `gas` is that of all of them."""
+    """One kind of transaction in a round; `gas` and compressed `data_bytes` are those of all of them."""
 
     what: str
     count: int
     gas: int
+    data_bytes: int
 
 
 def measured() -> dict[str, int]:
@@ -69,32 +93,46 @@ def costs(community: Community, figures: Mapping[str, int]) -> list[Cost]:
     batches = math.ceil(community.votes / community.batch)
     registrations = math.ceil(community.new_voters / REGISTERED_AT_ONCE)
     finalize = figures["finalize_3_items"] + ITEM_GAS * max(0, community.videos - 3)
+    videos, voters = community.videos, community.new_voters
+    vote_gas = community.votes * between(community.batch, _gas_a_vote(figures))
+    vote_bytes = community.votes * between(community.batch, VOTE_BYTES)
     told = [
-        Cost("open the round", 1, figures["open_round"]),
-        Cost("add a video", community.videos, community.videos * figures["add_video"]),
-        Cost("register new voters", registrations, community.new_voters * figures["register_a_voter"]),
-        Cost("record votes", batches, round(community.votes * _gas_a_vote(community.batch, figures))),
-        Cost("finalize the round", 1, finalize),
+        _cost("open the round", 1, figures["open_round"], OPEN_BYTES),
+        _cost("add a video", videos, videos * figures["add_video"], videos * VIDEO_BYTES),
+        _cost("register new voters", registrations, voters * figures["register_a_voter"], voters * VOTER_BYTES),
+        _cost("record votes", batches, vote_gas, vote_bytes),
+        _cost("close the round", 1, figures["close_round"], CLOSE_BYTES),
+        _cost("finalize the round", 1, finalize, FINALIZE_BYTES),
     ]
     return [cost for cost in told if cost.count]
 
 
-def _gas_a_vote(batch: int, figures: Mapping[str, int]) -> float:
+def _cost(what: str, count: int, gas: float, calldata: float) -> Cost:
+    return Cost(what, count, round(gas), round(calldata + count * TRANSACTION_BYTES))
+
+
+def _gas_a_vote(figures: Mapping[str, int]) -> dict[int, int]:
+    """Gas of a vote, by the votes in its batch."""
+    name = "votes_typical_"
+    return {int(found.removeprefix(name)): gas for found, gas in figures.items() if found.startswith(name)}
+
+
+def between(batch: int, measured_at: Mapping[int, float]) -> float:
     """Between two measured sizes of a batch: what is paid once for a batch is shared by its votes."""
-    sizes = sorted(int(name.rpartition("_")[2]) for name in figures if name.startswith("votes_typical_"))
-    gas = {size: figures[f"votes_typical_{size}"] for size in sizes}
+    sizes = sorted(measured_at)
     place = bisect.bisect_left(sizes, batch)
     if place == 0:
-        return gas[sizes[0]] * sizes[0] / batch
+        return measured_at[sizes[0]] * sizes[0] / batch
     if place == len(sizes):
-        return gas[sizes[-1]]
+        return measured_at[sizes[-1]]
     below, above = sizes[place - 1], sizes[place]
     share = (math.log(batch) - math.log(below)) / (math.log(above) - math.log(below))
-    return math.exp(math.log(gas[below]) * (1 - share) + math.log(gas[above]) * share)
+    return math.exp(math.log(measured_at[below]) * (1 - share) + math.log(measured_at[above]) * share)
 
 
-def on_arbitrum(community: Community, gas: int) -> tuple[float, float]:
-    """The least and the most that a round costs on Arbitrum One, in ETH, by the assumptions above."""
-    data_gas = community.votes * ARBITRUM_BYTES_A_VOTE * ARBITRUM_DATA_GAS_A_BYTE
+def on_arbitrum(told: Sequence[Cost]) -> tuple[float, float]:
+    """The least and the most that these transactions cost on Arbitrum One, in ETH, by the assumptions above."""
+    gas = sum(cost.gas for cost in told)
+    data_gas = sum(cost.data_bytes for cost in told) * ARBITRUM_DATA_GAS_A_BYTE
     quiet, busy = ((gas * ARBITRUM_BASE_FEE + data_gas * fee) / COIN for fee in ARBITRUM_DATA_FEES)
     return quiet, busy

@@ -253,11 +253,18 @@ class Ledger:
         return seats
 
     async def events(
-        self, first: int = 0, last: int | None = None, *, step: int = 10_000, topics: Sequence[Any] | None = None
+        self,
+        first: int = 0,
+        last: int | None = None,
+        *,
+        step: int = 10_000,
+        topics: Sequence[Any] | None = None,
+        reached: Callable[[int], None] | None = None,
     ) -> AsyncIterator[Event]:
         """The ledger's log from block `first` to `last` (both included; None is the latest), in order.
 
-        Asks for `step` blocks at a time, and for fewer where the node finds that too much.
+        Asks for `step` blocks at a time, and for fewer where the node finds that too much; `reached` is told each block
+        up to which it has asked.
         """
         decoders = self._decoders
         end = await self.node.block_number() if last is None else last
@@ -275,6 +282,8 @@ class Ledger:
                     raise
                 step = max(1, step // 4)
                 continue
+            if reached is not None:
+                reached(upto)
             for log in logs:
                 decoder = decoders.get(bytes(log["topics"][0]))
                 if decoder is None:

@@ -181,9 +181,10 @@ class Node:
                 return None
             return "0x" + bytes(block["hash"]).hex()
 
-    async def code(self, address: str) -> bytes:
+    async def code(self, address: str, at: int | str = "latest") -> bytes:
+        """The code of an account after a block; empty where it is no contract."""
         with self.asking():
-            return bytes(await self.web3.eth.get_code(self.checksum(address)))
+            return bytes(await self.web3.eth.get_code(self.checksum(address), at))  # type: ignore[arg-type]  # web3 wants its own type
 
     async def call(self, to: str, data: bytes) -> bytes:
         """What a contract answers. Raises LedgerRefusedError where it refuses."""

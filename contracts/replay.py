@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from contracts import wallet
 from contracts.calldata import sides_hash
@@ -18,6 +19,16 @@ from contracts.stream import (
     next_digest,
     round_and_place,
 )
+
+MAX_GRACE = 86_400  # seconds
+
+
+class Unproven(NamedTuple):
+    """A signed ballot that no key of its wallet signed: right if the wallet is a smart account, else forged."""
+
+    account: str
+    block: int
+    where: str
 
 
 @dataclass
@@ -70,6 +81,7 @@ class ReplayedRound:
     meta: bytes
     items: list[int] = field(default_factory=list)  # videos and battles
     voters: dict[int, int] = field(default_factory=dict)  # who sits in which seat
+    seated: set[int] = field(default_factory=set)  # the same voters
     seats: int = 0  # given by batches
     closed_early: bool = False
     winner: int | None = None
@@ -84,8 +96,8 @@ class ReplayedRound:
 class Replay:
     """The state that follows from the events, and a sentence for everything in them that cannot be.
 
-    With a domain, the signatures of signed ballots are checked too: `smart` counts those of smart accounts, which only
-    the chain can check.
+    With a domain, the signatures of signed ballots are checked too. Those that a log alone cannot judge are `unproven`:
+    whether a wallet is a smart account only the chain can tell.
     """
 
     domain: wallet.Domain | None = None
@@ -93,15 +105,18 @@ class Replay:
     videos: dict[int, ReplayedVideo] = field(default_factory=dict)
     battles: dict[int, ReplayedBattle] = field(default_factory=dict)
     voters: dict[bytes, int] = field(default_factory=dict)
+    indices: set[int] = field(default_factory=set)  # the same voters
     wallets: dict[int, str] = field(default_factory=dict)  # of linked voters
+    linked: set[str] = field(default_factory=set)  # the same wallets
     claimed: dict[int, set[int]] = field(default_factory=dict)  # round -> seats that batches may no longer write
     commitments: int = 0
     seq: int = 0
     digest: bytes = EMPTY_DIGEST
     votes: int = 0  # choices in all batches and signed ballots, changed and withdrawn ones included
+    unclaimed: int = 0  # of these choices: written by batches for linked voters, before their seats were claimed
     signed: int = 0
     signed_digest: bytes = EMPTY_DIGEST
-    smart: int = 0
+    unproven: list[Unproven] = field(default_factory=list)
     nonces: dict[str, int] = field(default_factory=dict)
     ballots: dict[tuple[int, int], set[int]] = field(default_factory=dict)  # round, voter -> nonces of signed ballots
     problems: list[str] = field(default_factory=list)
@@ -155,6 +170,8 @@ class Replay:
         args = event.args
         if args["round"] != len(self.rounds) + 1:
             self.problems.append(f"Round {args['round']} was opened where round {len(self.rounds) + 1} was next.")
+        if args["grace"] > MAX_GRACE:
+            self.problems.append(f"Round {args['round']} has a grace of {args['grace']} seconds, more than a day.")
         times = (args["opens"], args["closes"], args["grace"])
         self.rounds[args["round"]] = ReplayedRound(args["key"], *times, args["meta"])
 
@@ -197,6 +214,7 @@ class Replay:
             if voter in self.voters:
                 self.problems.append(f"Voter {voter.hex()} was registered twice.")
             self.voters[voter] = first + place
+            self.indices.add(first + place)
 
     def _voted(self, event: Event) -> None:
         args = event.args
@@ -227,9 +245,12 @@ class Replay:
             if voter in self.wallets:
                 self.problems.append(f"Batch {seq} seats voter {voter}, who has linked a wallet.")
             about.seats += 1
+        claimed = self.claimed.get(number, set())
         for ballot in ballots:
-            if ballot.seat in self.claimed.get(number, ()):
+            if ballot.seat in claimed:
                 self.problems.append(f"Batch {seq} writes seat {ballot.seat} of round {number}, which was claimed.")
+            elif about.voters.get(ballot.seat) in self.wallets:
+                self.unclaimed += 1
             self._cast(ballot, f"Batch {seq}", event.tx)
         self.votes += len(ballots)
 
@@ -237,9 +258,10 @@ class Replay:
         about = self.rounds[number]
         if not 1 <= voter <= len(self.voters):
             self.problems.append(f"{where} seats voter {voter}, who is unknown.")
-        if voter in about.voters.values():
+        if voter in about.seated:
             self.problems.append(f"{where} seats voter {voter} a second time in round {number}.")
         about.voters[seat] = voter
+        about.seated.add(voter)
 
     def _cast(self, ballot: Ballot, where: str, tx: str) -> None:
         item = self.videos.get(ballot.video) or self.battles.get(ballot.video)
@@ -258,15 +280,17 @@ class Replay:
 
     def _linked(self, event: Event) -> None:
         voter, account = event.args["voter"], event.args["wallet"]
-        if voter in self.wallets or account in self.wallets.values() or voter not in self.voters.values():
+        if voter in self.wallets or account in self.linked or voter not in self.indices:
             self.problems.append(f"Voter {voter} linked wallet {account}, but one of them was linked or unknown.")
         self.wallets[voter] = account
+        self.linked.add(account)
         self.nonces[account] = event.args["nonce"]
 
     def _unlinked(self, event: Event) -> None:
         voter, account = event.args["voter"], event.args["wallet"]
         if self.wallets.pop(voter, None) != account:
             self.problems.append(f"Voter {voter} unlinked wallet {account}, which was not linked.")
+        self.linked.discard(account)
         self.nonces[account] = event.args["nonce"]
 
     def _claimed(self, event: Event) -> None:
@@ -302,10 +326,8 @@ class Replay:
         if self.domain is not None:
             message = wallet.ballot_message(self.domain, account, number, choices, args["nonce"], args["deadline"])
             self.signed_digest = wallet.next_signed_digest(self.signed_digest, account, message)
-            if len(args["signature"]) != 65:
-                self.smart += 1
-            elif wallet.signer_of(message, bytes(args["signature"])) != account:
-                self.problems.append(f"{where} was not signed by wallet {account}.")
+            if wallet.signer_of(message, bytes(args["signature"])) != account:
+                self.unproven.append(Unproven(account, event.block, where))
 
     # ------------------------------------------------------------ the end
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -12,7 +13,7 @@ import pytest
 from bot import cards
 from bot.domain.rounds import Round
 from bot.domain.videos import Video
-from bot.public_ledger import PublicLedger
+from bot.public_ledger import PublicLedger, deployed_in
 from contracts.receipts import VoteReceipt
 
 TX = "0x" + "ab" * 32
@@ -71,10 +72,23 @@ def test_each_vote_is_shown_with_where_it_stands(receipt: VoteReceipt, words: tu
 def test_what_can_be_checked_says_how() -> None:
     """The command names ledger and round; an explorer makes a link. Our own node is not told: it may hold a key."""
     text = shown([FINAL], replace(PLAIN, rpc="https://node.example", explorer_tx_url="https://scan.example/tx/{tx}"))
-    assert f"flock audit --chain-only --rpc https://node.example --ledger {PLAIN.address} --round 3" in text
+    assert f"flock audit --rpc https://node.example --ledger {PLAIN.address} --round 3" in text
     assert f"(https://scan.example/tx/{TX})" in text
     text = shown([FINAL], number=None)
-    assert f"--rpc URL --ledger {PLAIN.address}`" in text
+    assert f"flock audit --rpc URL --ledger {PLAIN.address}`" in text
+    text = shown([FINAL], replace(PLAIN, since=0))
+    assert f"--ledger {PLAIN.address} --since 0 --round 3`" in text
+
+
+def test_the_block_of_the_deployment_is_that_of_this_ledger(tmp_path: Path) -> None:
+    """A record of another ledger, one that cannot be read and none at all name no block."""
+    record = tmp_path / "ledger.json"
+    assert deployed_in(record, PLAIN.address) is None
+    record.write_text(json.dumps({"chain_id": 1, "address": PLAIN.address.upper(), "tx": TX, "block": 77}))
+    assert deployed_in(record, PLAIN.address) == 77
+    assert deployed_in(record, "0x" + "34" * 20) is None
+    record.write_text("{}")
+    assert deployed_in(record, PLAIN.address) is None
 
 
 def test_many_votes_fit_into_one_message() -> None:

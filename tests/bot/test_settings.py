@@ -9,6 +9,7 @@ import pytest
 from bot import settings as settings_module
 from bot.domain.errors import SettingsError
 from bot.settings import Settings
+from contracts.replay import MAX_GRACE
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,6 +103,15 @@ def test_a_wrong_value_is_named_but_not_shown(
     assert name in text
     assert says in text
     assert "hunter2" not in text
+
+
+def test_the_grace_is_at_most_what_the_contract_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A longer one is told at the start, not by a round that the ledger refuses."""
+    monkeypatch.setenv("FLOCK_CHAIN_GRACE_S", str(MAX_GRACE))
+    assert settings_module.load().chain_grace_s == MAX_GRACE
+    monkeypatch.setenv("FLOCK_CHAIN_GRACE_S", str(MAX_GRACE + 1))
+    with pytest.raises(SettingsError, match="FLOCK_CHAIN_GRACE_S"):
+        settings_module.load()
 
 
 def test_secrets_are_in_no_representation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,7 @@ def transactions(bench: Bench) -> Iterator[tuple[str, int]]:
     added = bench.do(bench.relayer, "add_video", b"3" * 32, 2, *HASHES, "0123456789abcdef")
     yield "add_video", used(added)
     yield "add_battle", used(bench.do(bench.relayer, "add_battle", b"4" * 32, 2, *HASHES, b"s" * 32))
-    bench.do(bench.relayer, "close_round", 2)
+    yield "close_round", used(bench.do(bench.relayer, "close_round", 2))
     yield "finalize_3_items", used(bench.do(bench.stranger, "finalize", 2))
     bench.do(bench.relayer, "commit", 1, b"1" * 32, 0, b"m" * 32)
     yield "commit", used(bench.do(bench.relayer, "commit", 2, b"2" * 32, 0, b"m" * 32))

@@ -20,7 +20,7 @@ from contracts.deploy import deploy
 from contracts.ledger import Event, Ledger
 from contracts.node import WrongLedgerError
 from contracts.relayer import Relayer, RelayerSettings
-from contracts.replay import Replay
+from contracts.replay import MAX_GRACE, Replay
 from contracts.stream import OWN_SEATS, Ballot, encode, encode_arrivals, number_of
 from contracts.wallet import Domain, ballot_message, next_signed_digest
 from migrations.database import now_ms, open_database
@@ -263,6 +263,7 @@ SEATED = [*BEGINNING, batch(0, [Ballot(FIRST, 0, 1)], [1])]
 OTHER_SIDES = {"model_a": b"1" * 32, "model_b": bytes(32), "salt": b"2" * 32}
 IMPOSSIBLE = [
     ([event("RoundOpened", round=3, key=b"s", opens=1, closes=9, grace=2, meta=b"")], "where round 2 was next"),
+    ([event("RoundOpened", round=2, key=b"s", opens=1, closes=9, grace=MAX_GRACE + 1, meta=b"")], "more than a day"),
     ([event("BattleAdded", battle=FIRST + 9, round=1, key=b"s", sides=b"")], "out of turn"),
     ([event("BattleAdded", battle=2 << 10 | 1, round=2, key=b"s", sides=b"")], "round 2, which was not open"),
     ([event("VotersRegistered", first=5, voter_ids=[b"v"])], "from 5 on where 4 was next"),
@@ -319,18 +320,18 @@ def test_a_batch_that_cannot_be_read_is_told() -> None:
 
 
 def test_a_signature_is_checked_by_whoever_audits() -> None:
-    """A forged ballot in a log is found without the chain; a smart account's is counted as not checked."""
+    """What no key of the wallet's signed is told, whatever its length: the chain knows if that is a smart account."""
     ana, domain = member(1), Domain(5, "0x" + "11" * 20)
     message = ballot_message(domain, ana.address, 1, [(FIRST, 1)], 2, 9)
     link = event("WalletLinked", voter=3, wallet=ana.address, nonce=1)
-    for signature, problems, smart in (
-        (sign(ana, message), 0, 0),
-        (sign(member(2), message), 1, 0),
-        (b"passkey", 0, 1),
+    for signature, unproven in (
+        (sign(ana, message), []),
+        (sign(member(2), message), [(ana.address, 1, "Signed ballot 0")]),
+        (b"passkey", [(ana.address, 1, "Signed ballot 0")]),
     ):
         cast = signed(2, [(FIRST, 1)], wallet=ana.address, signature=signature)
         replay = Replay(domain).apply([*BEGINNING, link, cast])
-        assert (len(replay.problems), replay.smart) == (problems, smart)
+        assert (replay.problems, replay.unproven) == ([], unproven)
         assert replay.signed_digest == next_signed_digest(bytes(32), ana.address, message)
 
 

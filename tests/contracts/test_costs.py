@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
-import pytest
+import random
+import zlib
 
-from contracts.costs import Community, costs, measured, on_arbitrum
+import pytest
+from eth_utils.crypto import keccak
+
+from contracts import calldata
+from contracts.coin import COIN
+from contracts.costs import (
+    ARBITRUM_DATA_FEES,
+    ARBITRUM_DATA_GAS_A_BYTE,
+    CLOSE_BYTES,
+    FINALIZE_BYTES,
+    OPEN_BYTES,
+    TRANSACTION_BYTES,
+    VIDEO_BYTES,
+    VOTE_BYTES,
+    VOTER_BYTES,
+    Community,
+    costs,
+    measured,
+    on_arbitrum,
+)
+from contracts.stream import Ballot, encode, encode_arrivals, number_of
+from tests.contracts.conftest import START
+from tests.contracts.measure_gas import spread
 
 
 def gas(**community: int) -> int:
@@ -19,6 +42,7 @@ def test_a_round_is_the_sum_of_its_transactions() -> None:
         ("add a video", 10),
         ("register new voters", 4),
         ("record votes", 4),
+        ("close the round", 1),
         ("finalize the round", 1),
     ]
     old = costs(Community(new_voters=0), measured())
@@ -56,5 +80,41 @@ def test_the_curve_goes_through_what_was_measured() -> None:
 
 def test_arbitrum_on_paper_is_a_range() -> None:
     """Data costs more on a busy day; both are fractions of a cent a vote at today's prices."""
-    quiet, busy = on_arbitrum(Community(), gas())
+    told = costs(Community(), measured())
+    quiet, busy = on_arbitrum(told)
     assert 0 < quiet < busy < 2000 * 1e-5
+    data = sum(cost.data_bytes for cost in told) * ARBITRUM_DATA_GAS_A_BYTE
+    least, most = ARBITRUM_DATA_FEES
+    assert busy - quiet == pytest.approx(data * (most - least) / COIN)
+
+
+def test_every_kind_of_transaction_has_its_data() -> None:
+    """The largest part of it names new voters, by far: their pseudonyms do not compress, and votes do."""
+    told = {cost.what: cost.data_bytes for cost in costs(Community(), measured())}
+    assert min(told.values()) > TRANSACTION_BYTES
+    assert told["register new voters"] > 5 * told["record votes"]
+    assert told["add a video"] == 10 * (VIDEO_BYTES + TRANSACTION_BYTES)
+    assert "register new voters" not in {cost.what for cost in costs(Community(new_voters=0), measured())}
+
+
+def test_the_bytes_are_those_of_real_calldata() -> None:
+    """Each assumption is within a tenth of what the compressor makes of the calldata that the relayer sends."""
+    named = [keccak(number.to_bytes(2, "big")) for number in range(256)]
+    for assumed, data, count in (
+        (OPEN_BYTES, calldata.open_round(named[0], START, START + 86_400, 600, named[1]), 1),
+        (VIDEO_BYTES, calldata.add_video(named[0], 7, *named[1:4], "abcdef0123456789"), 1),
+        (VOTER_BYTES, calldata.register(named), 256),
+        (CLOSE_BYTES, calldata.close_round(7), 1),
+        (FINALIZE_BYTES, calldata.finalize(7), 1),
+        *((VOTE_BYTES[size], batch(size), size) for size in VOTE_BYTES),
+    ):
+        assert assumed == pytest.approx(len(zlib.compress(data, 1)) / count, rel=0.1)
+
+
+def batch(size: int) -> bytes:
+    """Calldata of so many votes, of a thousand members on ten videos, all of whom take their seats in it."""
+    pairs = spread([number_of(1, place) for place in range(1, 11)], size, 1000)
+    seats = {voter: seat for seat, voter in enumerate(dict.fromkeys(voter for _, voter in sorted(pairs)))}
+    draw = random.Random(3)  # noqa: S311  # the same votes in every run
+    ballots = [Ballot(video, seats[voter], draw.choice((1, 2))) for video, voter in pairs]
+    return calldata.batch(5, 1, encode_arrivals(list(seats)), encode(ballots))

@@ -12,6 +12,7 @@ from contracts.artefact import ARTEFACT
 from contracts.blocks import Call
 from contracts.calldata import sides_hash
 from contracts.compile import SOURCE
+from contracts.replay import MAX_GRACE
 from contracts.stream import OWN_SEATS, Ballot, encode, encode_arrivals, next_digest
 from contracts.wallet import ballot_message
 from tests.contracts.accounts import member, sign
@@ -159,13 +160,15 @@ def test_a_round_is_opened_once_by_its_key(bench: Any) -> None:
         (b"a" * 32, -200, -100, 100, "ledger: bad times"),
         (b"a" * 32, 0, 2**40, 0, "ledger: bad times"),
         (b"a" * 32, 2**63, 2**63 + 1, 0, "ledger: bad times"),
+        (b"a" * 32, 0, 100, MAX_GRACE + 1, "ledger: grace too long"),
+        (b"a" * 32, 0, 100, 2**32 - 1, "ledger: grace too long"),
         (bytes(32), 0, 100, 0, "ledger: no key"),
     ],
 )
 def test_a_round_needs_a_key_and_time_to_vote(
     bench: Any, key: bytes, opens: int, closes: int, grace: int, reason: str
 ) -> None:
-    """A round that is empty, over already, nameless, or later than the ledger can tell is refused."""
+    """A round that is empty, over already, nameless, later than the ledger can tell, or never over is refused."""
     arguments = ("open_round", key, bench.now + opens, bench.now + closes, grace, b"m" * 32)
     assert refused(bench.do, bench.relayer, *arguments) == reason
 
@@ -173,9 +176,9 @@ def test_a_round_needs_a_key_and_time_to_vote(
 def test_the_longest_round_of_all_keeps_to_its_fields(bench: Any) -> None:
     """Times and grace at their limits do not run into each other, or into what is counted beside them."""
     last = 2**40 - 1
-    bench.do(bench.relayer, "open_round", b"a" * 32, last - 1, last, 2**32 - 1, b"m" * 32)
+    bench.do(bench.relayer, "open_round", b"a" * 32, last - 1, last, MAX_GRACE, b"m" * 32)
     bench.video(1)
-    assert bench.read("round_info", 1) == (last - 1, last, 2**32 - 1, 1, 0, False, 0)
+    assert bench.read("round_info", 1) == (last - 1, last, MAX_GRACE, 1, 0, False, 0)
     bench.do(bench.relayer, "close_round", 1)
     assert bench.read("round_info", 1) == (last - 1, bench.now, 0, 1, 0, False, 0)
 
@@ -205,6 +208,20 @@ def test_a_video_is_entered_once_by_its_key_and_only_into_an_open_round(bench: A
     bench.now += 1
     assert refused(add, b"x" * 32, number) == "ledger: round closed"
     assert [bench.read("video_of", key * 32) for key in (b"v", b"w", b"x")] == [1025, 1026, 0]
+
+
+def test_videos_and_battles_may_come_late_but_not_after_the_grace(bench: Any) -> None:
+    """What was shown before the close still gets its place, and votes with it; a signed ballot would be too late."""
+    number = bench.round(seconds=60, grace=5)
+    bench.now += 64
+    video, battle = bench.video(number), bench.battle(number)
+    bench.voters(1)
+    bench.vote([Ballot(video, 0, 1)], [1])
+    assert bench.read("tally", video) == (1, 0, 0)
+    assert bench.read("kind_of", battle) == 2
+    bench.now += 1
+    assert refused(bench.video, number, b"w" * 32) == "ledger: round closed"
+    assert refused(bench.battle, number, b"x" * 32) == "ledger: round closed"
 
 
 # ------------------------------------------------------ limits that nobody reaches

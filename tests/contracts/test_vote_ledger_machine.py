@@ -424,6 +424,7 @@ class Community(RuleBasedStateMachine):
         read = self.bench.read
         replay = Replay(self.domain).apply(self.log)
         assert replay.problems == []
+        assert {one.account for one in replay.unproven} <= {self.smart}
         assert (read("signed_count"), read("signed_digest")) == (self.signed, self.signed_digest)
         assert (replay.signed, replay.signed_digest) == (self.signed, self.signed_digest)
         assert (replay.seq, replay.digest) == (self.seq, self.digest)
