@@ -8,11 +8,10 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot import cards
+from bot import cards, result_cards
 from bot.cogs.answers import answer
 from bot.domain.errors import NoRoundError
-from bot.domain.standings import rank
-from bot.store import rounds, videos
+from bot.store import rounds
 
 if TYPE_CHECKING:
     from bot.app import App
@@ -38,6 +37,7 @@ class Standings(commands.Cog):
         found = await rounds.numbered(self.app.database, interaction.guild_id or 0, number)
         if found is None:
             raise NoRoundError
-        ranked = rank(await videos.entries(self.app.database, found.id))
+        outcome = await self.app.results.of(found)
+        ranked = result_cards.ranked(outcome)
         views = await self.app.views.of(entry.video for entry in ranked[: cards.MOST_RANKED])
-        return cards.standings_card(found, ranked, views)
+        return result_cards.standings_card(found, outcome, views)
