@@ -69,6 +69,7 @@ class App:
                 QueueSpec(gpu_queue(settings.model_class), 1, one_per_member=True, listen=False),
             ],
         )
+        self.being_told: set[str] = set()  # voters who just now read what the ledger refused of theirs
         self.catching_up = CatchingUp(self)
         self.votes = VoteWriter(database, self.pepper, look_at=self.catching_up.begin_to_look_at)
         self.host = open_host(settings)

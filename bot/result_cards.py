@@ -22,7 +22,11 @@ def result_card(round_: Round, outcome: Outcome, chain: str) -> ui.LayoutView:
     shown = ranked(outcome)
     best = outcome.best
     if best is not None and best.video.status == "removed":
-        chain += " It names a video that a moderator removed, since nothing can be removed there."
+        chain += (
+            " It names a video that a moderator removed, since nothing can be removed there."
+            if outcome.final
+            else " By these votes a video wins that a moderator removed."
+        )
         best = winner(shown)
     if best is None:
         head = f"## Round {round_.number} is closed\n{_nobody(outcome)}"
@@ -56,7 +60,7 @@ def refused_note(rounds: Sequence[tuple[int, int, str]]) -> ui.LayoutView:
     """A member is told once what the ledger refused of theirs: the round's number, how many votes, and why."""
     lines = [
         f"⚠️ The ledger refused {_votes(count)} of yours in round {number}: {reason} "
-        f"`/receipt round:{number}` shows what counts instead."
+        f"`/receipt round:{number}` shows which."
         for number, count, reason in rounds
     ]
     return note("\n".join(lines))

@@ -10,6 +10,7 @@ from discord.ext import commands
 
 from bot import cards, result_cards
 from bot.cogs.answers import answer
+from bot.cogs.refusals import tell_refused
 from bot.domain.errors import NoRoundError
 from bot.store import rounds
 
@@ -32,6 +33,7 @@ class Standings(commands.Cog):
         round: app_commands.Range[int, 1, 1_000_000] | None = None,  # noqa: A002  # the option's name for members
     ) -> None:
         await answer(interaction, self._standings(interaction, round))
+        await tell_refused(self.app, interaction)
 
     async def _standings(self, interaction: discord.Interaction[Any], number: int | None) -> ui.LayoutView:
         found = await rounds.numbered(self.app.database, interaction.guild_id or 0, number)
