@@ -28,6 +28,7 @@ from bot.life.video_life import VideoLife
 from bot.metrics import Health, Metrics, Watch, database_watch, serving
 from bot.progress import ProgressBoard
 from bot.public_ledger import PublicLedger, deployed_in
+from bot.results import Results
 from bot.rules_file import open_rules
 from bot.settings import Settings
 from bot.signing_page.server import serving_signing
@@ -68,6 +69,7 @@ class App:
                 QueueSpec(gpu_queue(settings.model_class), 1, one_per_member=True, listen=False),
             ],
         )
+        self.being_told: set[str] = set()  # voters who just now read what the ledger refused of theirs
         self.catching_up = CatchingUp(self)
         self.votes = VoteWriter(database, self.pepper, look_at=self.catching_up.begin_to_look_at)
         self.host = open_host(settings)
@@ -80,6 +82,7 @@ class App:
             deployed_in(settings.data_dir / "ledger.json", settings.ledger_address or ""),
         )
         self.ledger = Ledger(settings.rpc_url or "", settings.ledger_address or "")
+        self.results = Results(database, self.ledger)
         self.relayer = Relayer(
             database,
             self.ledger,
@@ -188,8 +191,16 @@ class App:
                 f"On the chain: the result stands as round {progress.chain_id}, transaction {shown}. "
                 f"Anyone can recompute it: `{self.public_ledger.audit_command(progress.chain_id)}`"
             )
+        if progress.refused:
+            return (
+                f"Not on the chain: {progress.refused} The votes stand as they were counted here, and nobody can "
+                "recompute them from the chain."
+            )
         trouble = (await self.relayer.status()).trouble
-        return f"On the chain: {recorded} entries recorded, {progress.underway} on their way. {trouble or ''}".rstrip()
+        refused = f", {count} refused" if (count := progress.entries.get("rejected", 0)) else ""
+        return (
+            f"On the chain: {recorded} entries recorded, {progress.underway} on their way{refused}. {trouble or ''}"
+        ).rstrip()
 
 
 def secret(value: object) -> str:

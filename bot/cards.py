@@ -95,7 +95,7 @@ def removed_card(video: Video) -> ui.LayoutView:
     return note(f"🗑️ A moderator removed this video of <@{video.member_id}>: {quote(video.reason or '', 200)}")
 
 
-def _title(video: Video, most: int = 80) -> str:
+def title(video: Video, most: int = 80) -> str:
     """The prompt; of a removed video that too is gone."""
     return "a video that a moderator removed" if video.status == "removed" else quote(video.prompt, most)
 
@@ -205,32 +205,6 @@ def standings_text(
     return "\n".join(lines)
 
 
-def standings_card(round_: Round, ranked: Sequence[Entry], views: Mapping[str, int] | None = None) -> ui.LayoutView:
-    """`/standings`."""
-    state = "closed" if round_.status == "closed" else f"closes <t:{round_.closes_at_ms // 1000}:R>"
-    return view_of(
-        ui.TextDisplay(f"### Round {round_.number}: {quote(round_.task, 200)}\n-# {state}"),
-        ui.TextDisplay(standings_text(round_, ranked, views)),
-    )
-
-
-def result_card(round_: Round, ranked: Sequence[Entry], best: Entry | None, chain: str) -> ui.LayoutView:
-    """The result of a round; `chain` says how far it is on the ledger."""
-    if best is None:
-        head = f"## Round {round_.number} is closed\nNobody voted, so there is no winner."
-    else:
-        head = (
-            f"## Round {round_.number} is decided\n🏆 **{quote(best.video.prompt, 200)}** by "
-            f"<@{best.video.member_id}>, with 👍 {best.tally.up} and 👎 {best.tally.down}"
-        )
-    return view_of(
-        ui.TextDisplay(head),
-        ui.Separator(),
-        ui.TextDisplay(standings_text(round_, ranked)),
-        ui.TextDisplay(f"-# {chain}"),
-    )
-
-
 def receipt_card(
     round_: Round, lines: Sequence[tuple[Video, VoteReceipt]], voter_id: str, ledger: PublicLedger, check: str
 ) -> ui.LayoutView:
@@ -263,7 +237,7 @@ def _receipt_line(video: Video, receipt: VoteReceipt, ledger: PublicLedger) -> s
             where += f" Before it you chose **{_WORDS[Choice(receipt.standing)]}**, and that counts."
     else:
         where = "signed, and on its way to the chain" if receipt.signed else "on its way to the chain"
-    return f"{choice.emoji} **{_title(video)}**: {_WORDS[choice]}\n-# {where}"
+    return f"{choice.emoji} **{title(video)}**: {_WORDS[choice]}\n-# {where}"
 
 
 def provenance_card(video: Video, file_url: str) -> ui.LayoutView:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from migrations.schema import chain_transactions, outbox, rounds, seats, videos, voters
 
 UNDERWAY = ("pending", "batched")
+CHOICES = ("vote", "signed")  # the kinds of entries that are a voter's choice about a video
 
 
 @dataclass(frozen=True)
 class RoundProgress:
-    """How far a round is. `entries` counts outbox entries by state; `finalized_tx` is set once its winner stands."""
+    """How far a round is. `entries` counts outbox entries by state; `finalized_tx` is set once its winner stands.
+
+    `refused` says why its winner never will: the ledger refused the round itself, or its end.
+    """
 
     chain_id: int | None
     finalized_tx: str | None
     entries: dict[str, int]
+    refused: str | None = None
 
     @property
     def underway(self) -> int:
@@ -55,14 +60,48 @@ async def drained(engine: AsyncEngine, round_id: int) -> bool:
 async def round_progress(engine: AsyncEngine, round_id: int) -> RoundProgress:
     """How far a round is on the ledger. Raises LookupError for a round that does not exist."""
     counted = select(outbox.c.state, func.count()).where(outbox.c.round_id == round_id).group_by(outbox.c.state)
+    ends = (  # a round that was refused has no end either: its own reason says more
+        select(outbox.c.reason)
+        .where(outbox.c.round_id == round_id, outbox.c.state == "rejected", outbox.c.kind.in_(("round", "close")))
+        .order_by(case((outbox.c.kind == "round", 0), else_=1))
+        .limit(1)
+    )
     async with engine.connect() as connection:
         row = (
             await connection.execute(select(rounds.c.chain_id, rounds.c.finalized_tx).where(rounds.c.id == round_id))
         ).first()
         entries = {state: int(count) for state, count in await connection.execute(counted)}
+        refused = (await connection.execute(ends)).first()
     if row is None:
         raise LookupError(f"There is no round {round_id}.")
-    return RoundProgress(row.chain_id, row.finalized_tx, entries)
+    reason = None if refused is None else str(refused.reason or "The ledger refused it.")
+    return RoundProgress(row.chain_id, row.finalized_tx, entries, reason)
+
+
+async def refused_votes(engine: AsyncEngine, round_id: int) -> int:
+    """How many voters' latest choices about a video of a round the ledger refused."""
+    latest = (
+        select(func.max(outbox.c.id))
+        .where(outbox.c.round_id == round_id, outbox.c.kind.in_(CHOICES), outbox.c.state != "superseded")
+        .group_by(outbox.c.video_id, outbox.c.voter_id)
+    )
+    query = select(func.count()).where(outbox.c.id.in_(latest), outbox.c.state == "rejected")
+    async with engine.connect() as connection:
+        return int(await connection.scalar(query) or 0)
+
+
+async def recorded_tallies(engine: AsyncEngine, round_id: int) -> dict[str, tuple[int, int]]:
+    """Ups and downs by the videos' ids, as far as our record has them final on the ledger."""
+    latest = (
+        select(func.max(outbox.c.id))
+        .where(outbox.c.round_id == round_id, outbox.c.kind.in_(CHOICES), outbox.c.state == "final")
+        .group_by(outbox.c.video_id, outbox.c.voter_id)
+    )
+    ups, downs = (func.sum(case((outbox.c.choice == choice, 1), else_=0)) for choice in (1, 2))
+    query = select(outbox.c.video_id, ups.label("ups"), downs.label("downs")).where(outbox.c.id.in_(latest))
+    async with engine.connect() as connection:
+        rows = await connection.execute(query.group_by(outbox.c.video_id))
+        return {row.video_id: (int(row.ups), int(row.downs)) for row in rows}
 
 
 async def receipts(engine: AsyncEngine, video_id: str) -> list[str]:
@@ -100,7 +139,7 @@ async def voter_receipts(engine: AsyncEngine, round_id: int, voter_id: str) -> d
         .outerjoin(seats, (seats.c.round_id == outbox.c.round_id) & (seats.c.voter_id == outbox.c.voter_id))
         .outerjoin(chain_transactions, chain_transactions.c.id == outbox.c.transaction_id)
         .where(outbox.c.round_id == round_id, outbox.c.voter_id == voter_id)
-        .where(outbox.c.kind.in_(("vote", "signed")), outbox.c.state != "superseded")
+        .where(outbox.c.kind.in_(CHOICES), outbox.c.state != "superseded")
         .order_by(outbox.c.id)
     )
     ballots = select(outbox.c.id, outbox.c.payload).where(

@@ -11,6 +11,7 @@ from discord.ext import commands
 
 from bot import cards, review_cards
 from bot.cogs.answers import answer
+from bot.cogs.refusals import tell_refused
 from bot.domain.errors import RoundClosedError, RoundNotOpenError, VideoNotYoursError, VideoOverError, VideoUnknownError
 from bot.domain.policy import read_prompt
 from bot.life.patience import patiently
@@ -89,6 +90,7 @@ class Prompts(commands.Cog):
     @app_commands.guild_only()
     async def videos(self, interaction: discord.Interaction[Any]) -> None:
         await answer(interaction, self._mine(interaction))
+        await tell_refused(self.app, interaction)
 
     async def _mine(self, interaction: discord.Interaction[Any]) -> ui.LayoutView:
         mine = await videos.of_member(self.app.database, interaction.guild_id or 0, interaction.user.id, SHOWN)

@@ -10,6 +10,7 @@ from discord.ext import commands
 
 from bot import cards
 from bot.cogs.answers import answer
+from bot.cogs.refusals import tell_refused
 from bot.domain.errors import NoRoundError, NoVoteError
 from bot.store import rounds, videos
 from contracts.outbox import voter_id
@@ -35,9 +36,14 @@ class Receipts(commands.Cog):
         interaction: discord.Interaction[Any],
         round: app_commands.Range[int, 1, 1_000_000] | None = None,  # noqa: A002  # the option's name for members
     ) -> None:
-        await answer(interaction, self._receipt(interaction, round))
+        shown: list[int] = []
+        await answer(interaction, self._receipt(interaction, round, shown))
+        await tell_refused(self.app, interaction, read=shown)
 
-    async def _receipt(self, interaction: discord.Interaction[Any], number: int | None) -> ui.LayoutView:
+    async def _receipt(
+        self, interaction: discord.Interaction[Any], number: int | None, shown: list[int]
+    ) -> ui.LayoutView:
+        """`shown` gets the round's number: what stands in its receipt need not be told once more."""
         guild_id = interaction.guild_id or 0
         found = await rounds.numbered(self.app.database, guild_id, number)
         if found is None:
@@ -50,5 +56,6 @@ class Receipts(commands.Cog):
         entries = await videos.entries(self.app.database, found.id, removed=True)
         posted = {entry.video.id: entry.video for entry in entries}
         lines = [(posted[video_id], receipt) for video_id, receipt in receipts.items() if video_id in posted]
+        shown.append(found.number)
         check = self.app.public_ledger.audit_command(progress.chain_id)
         return cards.receipt_card(found, lines, voter, self.app.public_ledger, check)

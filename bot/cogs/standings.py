@@ -8,11 +8,11 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot import cards
+from bot import cards, result_cards
 from bot.cogs.answers import answer
+from bot.cogs.refusals import tell_refused
 from bot.domain.errors import NoRoundError
-from bot.domain.standings import rank
-from bot.store import rounds, videos
+from bot.store import rounds
 
 if TYPE_CHECKING:
     from bot.app import App
@@ -33,11 +33,13 @@ class Standings(commands.Cog):
         round: app_commands.Range[int, 1, 1_000_000] | None = None,  # noqa: A002  # the option's name for members
     ) -> None:
         await answer(interaction, self._standings(interaction, round))
+        await tell_refused(self.app, interaction)
 
     async def _standings(self, interaction: discord.Interaction[Any], number: int | None) -> ui.LayoutView:
         found = await rounds.numbered(self.app.database, interaction.guild_id or 0, number)
         if found is None:
             raise NoRoundError
-        ranked = rank(await videos.entries(self.app.database, found.id))
+        outcome = await self.app.results.of(found)
+        ranked = result_cards.ranked(outcome)
         views = await self.app.views.of(entry.video for entry in ranked[: cards.MOST_RANKED])
-        return cards.standings_card(found, ranked, views)
+        return result_cards.standings_card(found, outcome, views)

@@ -15,6 +15,7 @@ from discord.ext import commands
 from bot import cards
 from bot.cogs.answers import answer, answer_error, first_text, insist
 from bot.cogs.prompts import cancel_video
+from bot.cogs.refusals import tell_refused
 from bot.cogs.wallet import chosen_answer
 from bot.domain.errors import ElsewhereError, FeedbackEmptyError, UnreadableButtonError, VideoUnknownError
 from bot.domain.policy import clean_text
@@ -56,6 +57,7 @@ async def pressed(app: App, interaction: discord.Interaction[Any], action: str, 
     """A button about a video was pressed."""
     if action in _CHOICES:
         await answer(interaction, _vote(app, interaction, video_id, _CHOICES[action]))
+        await tell_refused(app, interaction)
     elif action == "cancel":
         await answer(interaction, cancel_video(app, interaction, video_id))
     else:

@@ -11,10 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import cards
 from bot.domain.rounds import Round
-from bot.domain.standings import rank, winner
 from bot.life.patience import patiently, step
 from bot.life.posting import post_once
+from bot.result_cards import result_card
 from bot.store import rounds, videos
+from contracts.receipts import round_progress
 from generation.engine import Engine
 from generation.jobs import BOT_QUEUE
 from generation.trail import about
@@ -138,8 +139,10 @@ class RoundLife:
         round_ = await self._round(round_id)
         if round_.result_message_id is not None:
             return
-        card, best = await self._result(round_, "The votes are on their way to the chain.")
+        outcome = await self.app.results.of(round_)
+        card = result_card(round_, outcome, "The votes are on their way to the chain; its tally is the final one.")
         message = await self._post(round_, card, "result", f"Round {round_.number} is ")
+        best = outcome.best.video.id if outcome.best else None
         await rounds.change(
             self.app.database, round_id, result_message_id=message, winner_video_id=best, status="closed"
         )
@@ -159,21 +162,37 @@ class RoundLife:
             log.warning("The thread of round %s could not be locked: HTTP %s.", round_id, error.status)
 
     async def _wait_for_ledger(self, round_id: int) -> None:
-        """As long as it takes: the relayer goes on by itself, also when the chain is away for a day."""
+        """As long as it takes: the relayer goes on by itself, also when the chain is away for a day.
+
+        Away for longer than the round and its grace, the ledger takes neither: then there is nothing to wait for.
+        """
         wait = LEDGER_POLL_S
-        while (await self._round(round_id)).finalized_tx is None:
+        while (progress := await round_progress(self.app.database, round_id)).finalized_tx is None:
+            if progress.refused is not None:
+                log.error(
+                    "Round %s will never be on the ledger: %s Its result stands as counted here, and its post says so. "
+                    "A longer FLOCK_CHAIN_GRACE_S outlasts longer outages of the chain.",
+                    round_id,
+                    progress.refused,
+                )
+                return
             await asyncio.sleep(wait)
             wait = min(wait * 1.2, 30.0)
 
     async def _add_receipt(self, round_id: int) -> None:
-        """The ledger has the last word: a wallet may have sent it a ballot while the result was being posted."""
+        """The ledger has the last word: it may have refused votes, or taken a wallet's ballot meanwhile."""
         await self.app.following.look()
-        await self.show_result(round_id)
+        await self.show_result(round_id, patient=True)
 
-    async def show_result(self, round_id: int) -> None:
-        """Brings the posted result up to date, if there is one."""
+    async def show_result(self, round_id: int, *, patient: bool = False) -> None:
+        """Brings the posted result up to date, if there is one.
+
+        Where the ledger cannot be read, `patient` raises ChainUnreachableError; else our record of it is shown.
+        """
         round_ = await self._round(round_id)
-        card, best = await self._result(round_, await self.app.chain_sentence(round_))
+        outcome = await self.app.results.of(round_, patient=patient)
+        card = result_card(round_, outcome, await self.app.chain_sentence(round_))
+        best = outcome.best.video.id if outcome.best else None
         if best != round_.winner_video_id:
             await rounds.change(self.app.database, round_id, winner_video_id=best)
         if round_.result_message_id is None:
@@ -189,15 +208,6 @@ class RoundLife:
             log.info("The result of round %s is gone: HTTP %s.", round_id, error.status)
 
     # ------------------------------------------------------------------ pieces
-
-    async def _result(self, round_: Round, chain: str) -> tuple[discord.ui.LayoutView, str | None]:
-        """The card, and the winner's id by the ledger's rule: there, what a moderator removed stands and counts."""
-        entries = await videos.entries(self.app.database, round_.id, removed=True)
-        shown = [entry for entry in entries if entry.video.status != "removed"]
-        best = winner(entries)
-        if best is not None and best.video.status == "removed":
-            chain += " It names a video that a moderator removed, since nothing can be removed there."
-        return cards.result_card(round_, rank(shown), winner(shown), chain), best.video.id if best else None
 
     async def _post(self, round_: Round, card: discord.ui.LayoutView, kind: str, mark: str) -> int | None:
         """Posts in the rounds channel, once. None when the channel is gone or closed to us."""

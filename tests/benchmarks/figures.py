@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,13 +17,14 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number; `beside` says what it was measured against, in the same run."""
+    """One measured number; `beside` says what it was measured against, in the same run. A total may be of kinds."""
 
     name: str
     value: float
     beside: str
     at_least: float | None = None
     at_most: float | None = None
+    by_kind: Mapping[str, int] | None = None
 
     @property
     def met(self) -> bool | None:
@@ -59,10 +60,11 @@ def machine() -> dict[str, Any]:
 
 
 def write(figures: Sequence[Figure], path: Path) -> None:
-    """The figures by name, their aims, and the machine."""
+    """The figures by name, their aims, what totals are made of, and the machine."""
     path.parent.mkdir(exist_ok=True)
     told: dict[str, Any] = {"machine": machine(), **{figure.name: figure.value for figure in figures}}
     told["aims"] = {figure.name: {"aim": figure.aim, "met": figure.met} for figure in figures if figure.met is not None}
+    told["by_kind"] = {figure.name: dict(figure.by_kind) for figure in figures if figure.by_kind is not None}
     told["beside"] = {figure.name: figure.beside for figure in figures}
     path.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
 

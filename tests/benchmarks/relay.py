@@ -215,12 +215,13 @@ async def _faults(there: _Place, node: Anvil, schedules: int, length: int, steps
             except AssertionError as error:
                 raise AssertionError(f"Schedule {number} did not end well: {actions}") from error
             survived += world.survived
-    told = ", ".join(f"{kind} {count}" for kind, count in sorted(survived.items(), key=lambda item: item[0].lower()))
+    by_kind = dict(sorted((+survived).items(), key=lambda item: item[0].lower()))
+    told = ", ".join(f"{kind} {count}" for kind, count in by_kind.items())
     beside = (
         f"in {len(played)} schedules; after each, every last choice was on the chain, each batch once and in order, by "
         f"the contract and by the audit: {told}"
     )
-    return Figure("faults_survived", survived.total(), beside)
+    return Figure("faults_survived", survived.total(), beside, by_kind=by_kind)
 
 
 def _killing(step: str) -> list[tuple[Any, ...]]:

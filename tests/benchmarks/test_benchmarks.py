@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.figures import Figure
+from tests.benchmarks.figures import Figure, write
 
 NAMES = {
     "votes_vs_commit_each",
@@ -51,7 +51,12 @@ def test_every_figure_is_measured_and_written(tmp_path: Path) -> None:
         "machine",
         "aims",
         "beside",
+        "by_kind",
     }
+    if "faults_survived" in told:
+        by_kind = told["by_kind"]["faults_survived"]
+        assert sum(by_kind.values()) == told["faults_survived"]
+        assert by_kind["SIGKILL after send"] >= 1
     for name in NAMES:
         assert told[name] > 0
         assert name in done.stdout
@@ -67,6 +72,15 @@ def test_an_aim_is_met_or_not(value: float, met: bool) -> None:
     assert Figure("gas", value, "", at_most=900).met is met
     assert Figure("ratio", 1800 - value, "", at_least=900).met is met
     assert Figure("seconds", value, "").met is None
+
+
+def test_a_total_is_written_with_what_it_is_made_of(tmp_path: Path) -> None:
+    """By kind, as numbers that a program can read; a figure that is no total of kinds has none."""
+    figures = [Figure("faults", 5, "in all", by_kind={"reorganisation of 2": 3, "429": 2}), Figure("seconds", 1.5, "")]
+    write(figures, tmp_path / "build" / "bench.json")
+    told = json.loads((tmp_path / "build" / "bench.json").read_text())
+    assert (told["faults"], told["seconds"]) == (5, 1.5)
+    assert told["by_kind"] == {"faults": {"reorganisation of 2": 3, "429": 2}}
 
 
 def families(*arguments: str) -> subprocess.CompletedProcess[str]:
