@@ -27,9 +27,11 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 OnTick = Callable[[Json], Awaitable[None]]
 
-# What the child may know of our environment: where programs and caches are, and how the GPU is set up. No secret.
-ALLOWED = {"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SSL_CERT_FILE"}
-ALLOWED |= {"HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT"}
+# What the child may know of our environment: where programs and caches are, the way out, and how the GPU is set up.
+# No secret of FLock's; a proxy's address may hold a password, without which nothing could be fetched. It is not logged.
+ALLOWED = {"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "CXX"}
+ALLOWED |= {"HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT", "XDG_CACHE_HOME"}
+ALLOWED |= {name for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY") for name in (proxy, proxy.lower())}
 ALLOWED_PREFIXES = ("CUDA_", "NVIDIA_", "TORCH_", "PYTORCH_", "OMP_", "MKL_", "HIP_", "ROCR_")
 
 LONGEST_LINE = 1 << 20
@@ -39,6 +41,12 @@ AGAIN = {"load", "crash", "hang", "out_of_memory"}  # kinds that a fresh child m
 def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
     """The part of an environment that a render child may see."""
     return {k: v for k, v in environment.items() if k in ALLOWED or k.startswith(ALLOWED_PREFIXES)}
+
+
+def environment_of(model: Model, environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a child that renders with this model: offline where nothing is to be fetched."""
+    own = scrubbed(environment) | {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    return own | ({"HF_HUB_OFFLINE": "1"} if model.is_local else {})
 
 
 class RenderChild:
@@ -178,16 +186,13 @@ class RenderChild:
         if self._child is not None and self._child.alive and self.loaded is not None:
             return self._child, self.loaded
         await self._bury()
-        environment = scrubbed(os.environ) | {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
-        if self._model.is_local:
-            environment["HF_HUB_OFFLINE"] = "1"
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "generation.render",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=environment,
+            env=environment_of(self._model, os.environ),
             limit=LONGEST_LINE,
             start_new_session=True,  # Ctrl-C is for us; we end the child in our own time
         )
