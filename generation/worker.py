@@ -108,7 +108,7 @@ class Worker:
             role="worker",
             queues=[
                 QueueSpec(
-                    gpu_queue(config.model_class),
+                    gpu_queue(config.model_class, self.model.id),
                     1,
                     one_per_member=True,
                     # The next job is taken once this one's steps are done, and one ahead at most: what would only

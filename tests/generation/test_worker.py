@@ -264,7 +264,7 @@ async def test_the_next_job_is_taken_while_one_is_encoded(worker: Worker, databa
         job = RenderJob(video_id, f"prompt {video_id}", 7, "quick").to_json()
         async with database.begin() as connection:
             await worker.engine.submit(
-                connection, RENDER_WORKFLOW, f"job{video_id}", job, queue=gpu_queue("test"), member_id=member_id
+                connection, RENDER_WORKFLOW, f"job{video_id}", job, queue=gpu_queue("test", "quick"), member_id=member_id
             )
 
     async def statuses() -> list[str]:
@@ -449,7 +449,7 @@ async def test_a_job_outlives_its_workers(sqlite_url: str, data_dir: Path, model
     quicker.write_text(models_file.read_text().replace("steps = 1000", "steps = 150"))
     await upgrade_database(sqlite_url)
     database = open_database(sqlite_url)
-    queue = gpu_queue("test")
+    queue = gpu_queue("test", "slow")
     engine = Engine(
         database,
         sqlite_url,
@@ -516,7 +516,7 @@ async def test_the_command_cancels_then_renders_then_ends(sqlite_url: str, data_
     quicker.write_text(models_file.read_text().replace("steps = 1000", "steps = 100"))
     await upgrade_database(sqlite_url)
     database = open_database(sqlite_url)
-    queue = gpu_queue("test")
+    queue = gpu_queue("test", "slow")
     engine = Engine(
         database,
         sqlite_url,
