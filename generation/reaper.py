@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from dbos import DBOSClient, WorkflowStatus
 from sqlalchemy import delete, select, update
@@ -173,9 +174,9 @@ class Reaper:
     async def _move(self, client: DBOSClient, workflow_id: str, queue: str) -> None:
         """A render that a bot of an earlier release asked for goes where the workers of its model look today."""
         for workflow in await client.list_workflows_async(workflow_ids=[workflow_id], load_output=False):
-            argument = (workflow.input or {}).get("args", [None])[0]
-            with contextlib.suppress(TypeError, KeyError, ValueError):  # no job: nobody could render it
-                moved = gpu_queue(queue.removeprefix("gpu."), argument["model_id"])
+            with contextlib.suppress(TypeError, LookupError, ValueError):  # no job: nobody could render it
+                given: Any = workflow.input
+                moved = gpu_queue(queue.removeprefix("gpu."), given["args"][0]["model_id"])
                 await client.resume_workflow_async(workflow_id, queue_name=moved)
 
     async def _give_up_orphan(self, client: DBOSClient, workflow: WorkflowStatus, served: set[str]) -> None:

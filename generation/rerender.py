@@ -22,7 +22,13 @@ Json = dict[str, Any]
 
 
 async def rerender(
-    card: Json, data_dir: Path, models_file: Path | None, *, out: Path | None = None, hang_s: float = 300.0
+    card: Json,
+    data_dir: Path,
+    models_file: Path | None,
+    *,
+    out: Path | None = None,
+    hang_s: float = 300.0,
+    load_s: float = 1800.0,
 ) -> Json:
     """Renders what the card says with the local model of that id; the new video goes to `out`.
 
@@ -31,7 +37,7 @@ async def rerender(
     """
     model = choose(load_models(data_dir, models_file), card["model"]["id"])
     model = _as_on(card, model)
-    child = RenderChild(model, hang_s=hang_s)
+    child = RenderChild(model, hang_s=hang_s, load_s=load_s)
     try:
         loaded = await child.warm()
         if loaded["revision"] != card["model"]["revision"]:

@@ -53,7 +53,10 @@ class RenderChild:
     """At most one child process; `render` starts it when needed, and anew after a crash."""
 
     def __init__(self, model: Model, *, hang_s: float = 300.0, load_s: float = 1800.0) -> None:
-        """Without a sign of life for `hang_s` seconds (`load_s` while loading) the child is taken to be stuck."""
+        """Without a sign of life for `hang_s` seconds the child is taken to be stuck.
+
+        For `load_s` seconds while it loads, and until the first step of a model that is compiled has passed.
+        """
         self._model = model
         self._hang_s = hang_s
         self._load_s = load_s
@@ -63,6 +66,8 @@ class RenderChild:
         self._empty = asyncio.Event()  # there are none
         self._empty.set()
         self._past_steps: set[int] = set()
+        self._too_heavy: Conversation | None = None  # the last child that ran out of memory
+        self._stepped = False  # since the child began: what is compiled is compiled
         self._number = 0
         self._closed = asyncio.Event()
         self._kills = 0  # by `kill`: no fault of a job's
@@ -170,12 +175,16 @@ class RenderChild:
             if "denoised" in said:
                 give_way()
                 return
+            self._stepped = self._stepped or said["tick"]["step"] > 0
             if said["tick"]["phase"] == "encoding":
                 self._past_steps.add(number)
             if on_tick is not None:
                 await on_tick(said["tick"])
 
-        return await child.ask(number, {"render": job}, "done", patience=self._hang_s, hear=hear, unwanted=unwanted)
+        return await child.ask(number, {"render": job}, "done", patience=self._patience, hear=hear, unwanted=unwanted)
+
+    def _patience(self) -> float:
+        return self._load_s if self._model.compile and not self._stepped else self._hang_s
 
     # ------------------------------------------------------------------ the process
 
@@ -208,7 +217,7 @@ class RenderChild:
         command = {"load": asdict(self._model)}
         try:
             self.loaded = await child.ask(
-                self._number, command, "loaded", patience=self._load_s, hear=hear, unwanted=None
+                self._number, command, "loaded", patience=lambda: self._load_s, hear=hear, unwanted=None
             )
         except RenderError as error:
             await self._bury()
@@ -218,7 +227,10 @@ class RenderChild:
         return child, self.loaded
 
     def _lighten(self) -> bool:
-        """From the next load on in less memory; whether there is such a way."""
+        """From the next load on in less memory; whether there is such a way. One step, also where two jobs say so."""
+        if self._child is not None and self._child is self._too_heavy:
+            return True
+        self._too_heavy = self._child
         found = lighter(self._model, self.loaded)
         if found is None:
             return False
@@ -235,6 +247,6 @@ class RenderChild:
             self._child.end()
 
     async def _bury(self) -> None:
-        child, self._child, self.loaded = self._child, None, None
+        child, self._child, self.loaded, self._stepped = self._child, None, None, False
         if child is not None:
             await child.bury()

@@ -49,6 +49,8 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 0.5  # how often a running job asks whether it is still wanted
 TELL_S = 0.5  # how often progress is written, at most
+LOOK_IF_IDLE_S = 0.1
+UPLOAD_COMES_S = 3.0  # after a render: the bot asks the host for a place first
 
 Json = dict[str, Any]
 
@@ -62,7 +64,9 @@ class WorkerConfig:
     model_class: str = "tiny"
     model_id: str = "tiny"
     models_file: Path | None = None
-    hang_s: float = 300.0
+    hang_s: float = 300.0  # a render child that gives no sign of life for so long is replaced
+    load_s: float = 1800.0  # the same while it loads or compiles
+    drain_s: float = 25.0  # for what is under way, once the worker is to stop
     certificate: Path | None = None  # the operator's chain, PEM; None: a self-made one
     certificate_key: Path | None = None
     label_frames: bool = False
@@ -97,25 +101,27 @@ class Worker:
                 "key": None if config.certificate_key is None else str(config.certificate_key.resolve()),
             },
         }
-        self.child = RenderChild(self.model, hang_s=config.hang_s)
+        self.child = RenderChild(self.model, hang_s=config.hang_s, load_s=config.load_s)
         self._announced: Json | None = None
         self.client = httpx.AsyncClient(timeout=tus.TIMEOUT)
         self.broken = asyncio.Event()  # the model can no longer be loaded: jobs are for other workers
         self._closing = asyncio.Event()
+        self._gpu_queue = gpu_queue(config.model_class, self.model.id)
+        self._upload_queue = upload_queue(self.machine)
         self.engine = Engine(
             database,
             config.database_url,
             role="worker",
             queues=[
                 QueueSpec(
-                    gpu_queue(config.model_class, self.model.id),
+                    self._gpu_queue,
                     1,
                     one_per_member=True,
                     # The next job is taken once this one's steps are done, and one ahead at most: what would only
                     # wait here is for other workers.
                     spared=lambda: min(1, self.child.finishing),
                 ),
-                QueueSpec(upload_queue(self.machine), 2),
+                QueueSpec(self._upload_queue, 2),
             ],
             on_fenced=self.child.kill,
         )
@@ -155,6 +161,31 @@ class Worker:
         await withdraw(self.database, self.engine.executor_id)
         await self.engine.close()
         await self.client.aclose()
+
+    async def drain(self, seconds: float, at_once: asyncio.Event) -> None:
+        """Takes no more renders and waits until those that have begun are done, and uploaded where that is quick.
+
+        For `seconds` at most, or until `at_once` is set; what is unfinished then is left to `close`.
+        """
+        self.engine.shut(self._gpu_queue)
+        if seconds <= 0:
+            return
+        begun = self.engine.running(self._gpu_queue)
+        if begun:
+            log.info("Stopping: %d render%s may still end, within %.0f s.", begun, "s" * (begun != 1), seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await _first(self._until_idle(), at_once)
+
+    async def _until_idle(self) -> None:
+        wait_until = time.monotonic() + 2 * LOOK_IF_IDLE_S  # for a job that is being taken right now
+        while True:
+            now = time.monotonic()
+            if self.engine.running(self._gpu_queue):
+                wait_until = now + UPLOAD_COMES_S
+            elif now >= wait_until and not self.engine.running(self._upload_queue):
+                return
+            await asyncio.sleep(LOOK_IF_IDLE_S)
 
     async def announce(self) -> None:
         """Tells what is loaded here, if that is not told already."""
@@ -319,9 +350,16 @@ class Worker:
 # --------------------------------------------------------------------------- entries
 
 
-async def run_worker(config: WorkerConfig, *, stop: asyncio.Event, on_ready: Callable[[], None] | None = None) -> None:
+async def run_worker(
+    config: WorkerConfig,
+    *,
+    stop: asyncio.Event,
+    at_once: asyncio.Event | None = None,
+    on_ready: Callable[[], None] | None = None,
+) -> None:
     """Serves jobs until `stop` is set; takes none before its model is loaded, and `on_ready` was called.
 
+    Then it has `config.drain_s` seconds for what it has begun, unless `at_once` is set too; the rest is handed over.
     Raises ModelError, ValueError, or RenderError of kind `load`, also when the model cannot be loaded again later;
     and whatever the database raises.
     """
@@ -336,7 +374,8 @@ async def run_worker(config: WorkerConfig, *, stop: asyncio.Event, on_ready: Cal
                 await worker.announce()
                 if on_ready is not None:
                     on_ready()
-                await _first(worker.broken.wait(), stop)
+                if not await _first(worker.broken.wait(), stop):
+                    await worker.drain(config.drain_s, at_once or asyncio.Event())
         finally:
             await worker.close()
         if worker.broken.is_set():
@@ -373,4 +412,4 @@ async def check(config: WorkerConfig) -> Json:
     """Loads the model and renders one video; what it took. Raises RenderError, ModelError or ValueError."""
     data_dir = config.data_dir.resolve()
     model = choose(load_models(data_dir, config.models_file), config.model_id)
-    return await check_model(model, data_dir, hang_s=config.hang_s)
+    return await check_model(model, data_dir, hang_s=config.hang_s, load_s=config.load_s)

@@ -39,10 +39,11 @@ import asyncio, signal, sys
 from pathlib import Path
 from generation.worker import WorkerConfig, run_worker
 
-async def main(url, data_dir, models_file):
+async def main(url, data_dir, models_file, drain_s):
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    await run_worker(WorkerConfig(url, Path(data_dir), "test", "slow", Path(models_file)), stop=stop)
+    config = WorkerConfig(url, Path(data_dir), "test", "slow", Path(models_file), drain_s=float(drain_s))
+    await run_worker(config, stop=stop)
 
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -264,7 +265,12 @@ async def test_the_next_job_is_taken_while_one_is_encoded(worker: Worker, databa
         job = RenderJob(video_id, f"prompt {video_id}", 7, "quick").to_json()
         async with database.begin() as connection:
             await worker.engine.submit(
-                connection, RENDER_WORKFLOW, f"job{video_id}", job, queue=gpu_queue("test", "quick"), member_id=member_id
+                connection,
+                RENDER_WORKFLOW,
+                f"job{video_id}",
+                job,
+                queue=gpu_queue("test", "quick"),
+                member_id=member_id,
             )
 
     async def statuses() -> list[str]:
@@ -461,7 +467,7 @@ async def test_a_job_outlives_its_workers(sqlite_url: str, data_dir: Path, model
     running: list[asyncio.subprocess.Process] = []
 
     async def start() -> asyncio.subprocess.Process:
-        command = [sys.executable, "-c", PROCESS, sqlite_url, str(data_dir), str(quicker)]
+        command = [sys.executable, "-c", PROCESS, sqlite_url, str(data_dir), str(quicker), "0"]
         running.append(await asyncio.create_subprocess_exec(*command))
         return running[-1]
 
