@@ -172,7 +172,7 @@ class Settings(BaseSettings):
     drain_s: float = Field(
         25.0,
         ge=0,
-        description="Seconds that a worker which is told to stop has for the renders it has begun; others get the rest.",
+        description="Seconds that a worker which is told to stop has for what it has begun; others get the rest.",
     )
     c2pa_cert: Path | None = Field(
         None,

@@ -61,7 +61,8 @@ class Conversation:
     ) -> Json:
         """Sends a command and hears what is said of it, until its answer or its error; `unwanted` asks to stop it.
 
-        Silence for `patience()` seconds, as it is when the silence begins, is a hang; a sign of life breaks it. Whatever ends this without an answer ends the child.
+        Silence for `patience()` seconds, as it is when the silence begins, is a hang; a sign of life breaks it.
+        Whatever ends this without an answer ends the child.
         Raises RenderError.
         """
         inbox = self._inboxes[number] = asyncio.Queue[Json | None]()

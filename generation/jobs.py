@@ -26,7 +26,7 @@ def gpu_queue(model_class: str, model_id: str) -> str:
 
 
 def is_of_earlier_release(queue: str) -> bool:
-    """Whether a queue is one of a class alone, as bots of earlier releases named it; no worker serves those any more."""
+    """Whether a queue is one of a class alone, as earlier bots named it; no worker serves those any more."""
     return queue.startswith("gpu.") and ":" not in queue
 
 

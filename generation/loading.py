@@ -105,7 +105,6 @@ def offers(pipeline: Any, preset: Preset) -> dict[str, Any]:
         "compile": bool(getattr(denoiser, "_repeated_blocks", None)),
         "caches": list(preset.caches) if hasattr(denoiser, "enable_cache") else [],
         "adapters": hasattr(pipeline, "load_lora_weights"),
-        "context_parallel": bool(getattr(denoiser, "_cp_plan", None)),
         "tiling": hasattr(vae, "enable_tiling"),
         "slicing": hasattr(vae, "enable_slicing"),
         "offload": bool(getattr(pipeline, "model_cpu_offload_seq", None)),

@@ -59,7 +59,6 @@ class Model:
     cache: str | None = None
     cache_threshold: float | None = None
     attention: str | None = None  # a backend of diffusers
-    context_parallel: int = 1  # GPUs that share one video
     adapters: list[dict[str, Any]] = field(default_factory=list)  # source, revision, weight_name, scale
     components: dict[str, dict[str, Any]] = field(default_factory=dict)  # of other sources: source, revision, subfolder
     license: str | None = None

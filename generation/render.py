@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 
 # Of a model, what makes it quicker or slower beside its preset.
-SETTINGS = ("dtype", "offload", "quantise", "compile", "cache", "cache_threshold", "attention", "context_parallel")
+SETTINGS = ("dtype", "offload", "quantise", "compile", "cache", "cache_threshold", "attention")
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 

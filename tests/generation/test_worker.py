@@ -18,6 +18,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.announcing import living_workers
+from generation.check import PROMPTS
 from generation.engine import Engine, QueueSpec
 from generation.eta import kind_of
 from generation.hosting.embedded import EmbeddedHost, Fault, Faults, HostConfig
@@ -167,6 +168,8 @@ async def test_the_check_renders_a_video(sqlite_url: str, data_dir: Path, tiny_r
     assert found["model_revision"] == tiny_revision[1]
     assert (found["frames"], found["size"]) == (17, "384x384")
     assert found["render_seconds"] > 0
+    assert all(found["first"][name] > 0 for name in ("prompt_seconds", "step_seconds", "decode_seconds"))
+    assert len(set(PROMPTS)) == 2  # else the second one's would be remembered, and not be measured
     assert 0 < found["step_seconds"] * found["steps"] < found["render_seconds"]
     assert found["decode_seconds"] + found["encode_seconds"] < found["render_seconds"]
     assert (found["device"], found["gpu_memory_mib"]) == ("cpu", None)
