@@ -10,7 +10,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from generation.announcing import announce, withdraw
 from generation.certificates import certificate_of
 from generation.check import check_model
+from generation.draining import drain, first_of
 from generation.engine import Engine, QueueSpec
 from generation.eta import Estimate, History, kind_of
 from generation.hosting import tus
@@ -49,8 +50,6 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 0.5  # how often a running job asks whether it is still wanted
 TELL_S = 0.5  # how often progress is written, at most
-LOOK_IF_IDLE_S = 0.1
-UPLOAD_COMES_S = 3.0  # after a render: the bot asks the host for a place first
 
 Json = dict[str, Any]
 
@@ -163,29 +162,8 @@ class Worker:
         await self.client.aclose()
 
     async def drain(self, seconds: float, at_once: asyncio.Event) -> None:
-        """Takes no more renders and waits until those that have begun are done, and uploaded where that is quick.
-
-        For `seconds` at most, or until `at_once` is set; what is unfinished then is left to `close`.
-        """
-        self.engine.shut(self._gpu_queue)
-        if seconds <= 0:
-            return
-        begun = self.engine.running(self._gpu_queue)
-        if begun:
-            log.info("Stopping: %d render%s may still end, within %.0f s.", begun, "s" * (begun != 1), seconds)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await _first(self._until_idle(), at_once)
-
-    async def _until_idle(self) -> None:
-        wait_until = time.monotonic() + 2 * LOOK_IF_IDLE_S  # for a job that is being taken right now
-        while True:
-            now = time.monotonic()
-            if self.engine.running(self._gpu_queue):
-                wait_until = now + UPLOAD_COMES_S
-            elif now >= wait_until and not self.engine.running(self._upload_queue):
-                return
-            await asyncio.sleep(LOOK_IF_IDLE_S)
+        """See draining.py; what is unfinished then is left to `close`."""
+        await drain(self.engine, self._gpu_queue, self._upload_queue, seconds, at_once)
 
     async def announce(self) -> None:
         """Tells what is loaded here, if that is not told already."""
@@ -368,13 +346,13 @@ async def run_worker(
     try:
         worker = Worker(config, database)
         try:
-            if await _first(worker.child.warm(), stop):
+            if await first_of(worker.child.warm(), stop):
                 _introduce(worker)
                 await worker.engine.launch()
                 await worker.announce()
                 if on_ready is not None:
                     on_ready()
-                if not await _first(worker.broken.wait(), stop):
+                if not await first_of(worker.broken.wait(), stop):
                     await worker.drain(config.drain_s, at_once or asyncio.Event())
         finally:
             await worker.close()
@@ -382,20 +360,6 @@ async def run_worker(
             raise RenderError("load", "The model can no longer be loaded; the log says why.")
     finally:
         await database.dispose()
-
-
-async def _first(work: Coroutine[Any, Any, Any], stop: asyncio.Event) -> bool:
-    """Waits for work or for `stop`; whether the work came first. Raises what the work raises."""
-    tasks = [asyncio.create_task(work), asyncio.create_task(stop.wait())]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if tasks[0].done():
-            tasks[0].result()
-        return tasks[0].done()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _introduce(worker: Worker) -> None:

@@ -55,7 +55,7 @@ class Town:
         query = select(render_progress.c.video_id).where(
             render_progress.c.phase == "denoising", render_progress.c.step > 1
         )
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(300):
             while True:
                 async with self.database.connect() as connection:
                     found: str | None = await connection.scalar(query)
@@ -86,11 +86,11 @@ async def town(sqlite_url: str, data_dir: Path, tmp_path: Path) -> AsyncIterator
 
 async def test_a_render_that_has_begun_is_ended_and_no_other_is_taken(town: Town) -> None:
     """SIGTERM in mid-render: the file is there when the worker is gone, and the next member's job still waits."""
-    worker = await town.start(120, steps=60)
+    worker = await town.start(180, steps=60)
     await town.ask("1", "2")
     begun = await town.until_it_renders()
     worker.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(worker.wait(), 120) == 0
+    assert await asyncio.wait_for(worker.wait(), 200) == 0
     other = "2" if begun == "1" else "1"
     assert await town.statuses() == {begun: "SUCCESS", other: "ENQUEUED"}
     assert (town.data_dir / "videos" / f"{begun}.mp4").stat().st_size > 1000
