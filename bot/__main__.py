@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -171,25 +172,36 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _until_stopped(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]], *, watch_stdin: bool) -> int:
-    """Runs until SIGTERM or SIGINT, or until our parent is gone where stdin is its pipe."""
+def _until_stopped(
+    main: Callable[[asyncio.Event, asyncio.Event], Coroutine[Any, Any, None]], *, watch_stdin: bool
+) -> int:
+    """Runs until SIGTERM or SIGINT, or until our parent is gone where stdin is its pipe.
+
+    `main` is given an event to stop, and one to do so at once: the second signal, or a parent that is gone.
+    """
 
     async def run() -> None:
-        stop = asyncio.Event()
+        stop, at_once = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
+
+        def heard(*, orphaned: bool = False) -> None:
+            if orphaned or stop.is_set():
+                at_once.set()
+            stop.set()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, heard)
         if watch_stdin:
 
             def wait() -> None:
                 while os.read(0, 4096):
                     pass
-                loop.call_soon_threadsafe(stop.set)
+                loop.call_soon_threadsafe(partial(heard, orphaned=True))
                 time.sleep(ORPHAN_S)
                 os._exit(1)  # whoever started us is gone, and would have ended us by force by now
 
             threading.Thread(target=wait, daemon=True, name="stdin").start()
-        await main(stop)
+        await main(stop, at_once)
 
     asyncio.run(run())
     return 0
@@ -221,7 +233,7 @@ def _run(arguments: argparse.Namespace) -> int:
     logs.start(settings, "bot")
     from bot.app import run_bot
 
-    return _until_stopped(lambda stop: run_bot(settings, stop), watch_stdin=arguments.watch_stdin)
+    return _until_stopped(lambda stop, _at_once: run_bot(settings, stop), watch_stdin=arguments.watch_stdin)
 
 
 def _worker(arguments: argparse.Namespace) -> int:
@@ -241,6 +253,9 @@ def _worker(arguments: argparse.Namespace) -> int:
         model_class=settings.model_class,
         model_id=settings.model_id,
         models_file=settings.models_file,
+        hang_s=settings.hang_s,
+        load_s=settings.load_s,
+        drain_s=settings.drain_s,
         certificate=settings.c2pa_cert,
         certificate_key=settings.c2pa_key,
         label_frames=settings.label_frames,
@@ -255,7 +270,7 @@ def _worker(arguments: argparse.Namespace) -> int:
     from bot.metrics import Health, Metrics, Watch, database_watch, serving
     from migrations.database import open_database, upgrade_database
 
-    async def work(stop: asyncio.Event) -> None:
+    async def work(stop: asyncio.Event, at_once: asyncio.Event) -> None:
         await upgrade_database(config.database_url)
         database = open_database(config.database_url)
         ready = asyncio.Event()
@@ -266,7 +281,7 @@ def _worker(arguments: argparse.Namespace) -> int:
         health = Health({"database": database_watch(database), "model": Watch(model, float("inf"))})
         try:
             async with serving(*address, Metrics(database, "worker"), health):
-                await run_worker(config, stop=stop, on_ready=ready.set)
+                await run_worker(config, stop=stop, at_once=at_once, on_ready=ready.set)
         finally:
             await database.dispose()
 

@@ -66,7 +66,7 @@ class App:
             role="bot",
             queues=[
                 QueueSpec(BOT_QUEUE, LIVES_AT_ONCE),
-                QueueSpec(gpu_queue(settings.model_class), 1, one_per_member=True, listen=False),
+                QueueSpec(gpu_queue(settings.model_class, settings.model_id), 1, one_per_member=True, listen=False),
             ],
         )
         self.being_told: set[str] = set()  # voters who just now read what the ledger refused of theirs

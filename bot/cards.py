@@ -126,7 +126,8 @@ def progress_text(video: Video, round_: Round, place: Place | None, progress: Pr
     if video.status == "queued" and place is not None:
         ahead = "next in the queue" if place.ahead == 0 else f"number {place.ahead + 1} in the queue"
         if not place.served:
-            return f"{head}⏳ {where}: {ahead}. No worker is running at the moment; your prompt waits for one."
+            nobody = f"No worker that renders with {video.model_id} is running at the moment"
+            return f"{head}⏳ {where}: {ahead}. {nobody}; your prompt waits for one."
         return f"{head}⏳ {where}: {ahead}, done in {seconds(place.estimate_s)}."
     if video.status == "published":
         link = f"https://discord.com/channels/{video.guild_id}/{video.thread_id}/{video.message_id}"

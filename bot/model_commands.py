@@ -42,7 +42,8 @@ def rerender_card(settings: Settings, path: Path, out: Path | None) -> tuple[boo
         if path.stat().st_size > MOST_BYTES:
             raise OperatorError(f"{path} is too large for a provenance card.")
         card = read_card(path.read_text(encoding="utf-8"))
-        found = asyncio.run(rerender(card, settings.data_dir.resolve(), settings.models_file, out=out))
+        patience = {"hang_s": settings.hang_s, "load_s": settings.load_s}
+        found = asyncio.run(rerender(card, settings.data_dir.resolve(), settings.models_file, out=out, **patience))
     except OSError as error:
         raise OperatorError(f"{error.filename or path}: {error.strerror}.") from error
     except (ValueError, RenderError) as error:  # of card or model: sentences both

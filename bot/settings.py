@@ -165,6 +165,19 @@ class Settings(BaseSettings):
     model_id: str = Field("tiny", description="The model that answers prompts; `tiny` is made locally.")
     model_class: str = Field("tiny", description="The class of models that this worker serves: its queue.")
     models_file: Path | None = Field(None, description="A file with more models (see docs/models.md). OPTIONAL.")
+    hang_s: float = Field(
+        300.0, ge=1, description="Seconds without any progress after which a render counts as stuck and is done anew."
+    )
+    load_s: float = Field(
+        1800.0,
+        ge=1,
+        description="The same while a model is fetched, loaded or compiled, where bytes that arrive are progress.",
+    )
+    drain_s: float = Field(
+        25.0,
+        ge=0,
+        description="Seconds that a worker which is told to stop has for what it has begun; others get the rest.",
+    )
     c2pa_cert: Path | None = Field(
         None,
         description="The certificate chain (PEM) that the worker signs videos with, by C2PA; without one it makes its "

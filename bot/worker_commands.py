@@ -31,7 +31,8 @@ async def list_workers(settings: Settings, *, as_json: bool) -> str:
     if as_json:
         return json.dumps({"workers": [asdict(worker) for worker in seen]}, indent=2) + "\n"
     if not seen:
-        return f"No worker is running. Start one: `flock worker` with FLOCK_MODEL_CLASS={settings.model_class}.\n"
+        model = f"FLOCK_MODEL_CLASS={settings.model_class} and FLOCK_MODEL_ID={settings.model_id}"
+        return f"No worker is running. Start one: `flock worker` with {model}.\n"
     return "".join(_worker(worker) for worker in seen)
 
 

@@ -1,4 +1,4 @@
-"""What makes a pipeline quicker: compiled blocks, caches between steps, other attention, several GPUs. With torch.
+"""What makes a pipeline quicker: compiled blocks, caches between steps, other attention. With torch.
 
 Whatever a pipeline does not offer is said and left out: a worker that is slower than hoped is better than none.
 """
@@ -9,7 +9,6 @@ import os
 import shutil
 from typing import Any
 
-from generation.memory import NoPipelineError
 from generation.models import Model
 from generation.presets import Preset
 
@@ -21,8 +20,6 @@ def accelerate(pipeline: Any, preset: Preset, model: Model) -> list[str]:
     """Switches on what the model asks for; a sentence for each wish that cannot be met."""
     said = []
     for denoiser in (part for name in DENOISERS if (part := getattr(pipeline, name, None)) is not None):
-        if model.context_parallel > 1:
-            _share(denoiser, model)
         if model.attention is not None:
             said += _attend(denoiser, model.attention)
         if model.cache is not None:
@@ -82,26 +79,10 @@ def _attend(denoiser: Any, backend: str) -> list[str]:
 
 
 def context_parallel(gpus: int) -> Any:
-    """Attention of one video over several GPUs (Ulysses): each holds a part of the sequence, and swaps heads."""
+    """Attention of one video over several GPUs (Ulysses): each holds a part of the sequence, and swaps heads.
+
+    For measuring alone: it needs a process on each GPU, and a worker has one (see docs/models.md).
+    """
     from diffusers import ContextParallelConfig
 
     return ContextParallelConfig(ulysses_degree=gpus)
-
-
-def _share(denoiser: Any, model: Model) -> None:
-    """One process a GPU, all started together by torchrun. Raises NoPipelineError where they are not."""
-    import torch
-
-    gpus = model.context_parallel
-    if not getattr(denoiser, "_cp_plan", None):
-        raise NoPipelineError(
-            f"{type(denoiser).__name__} cannot be spread over GPUs: remove context_parallel from model {model.id}."
-        )
-    if int(os.environ.get("WORLD_SIZE", "1")) != gpus:
-        raise NoPipelineError(
-            f"Model {model.id} is to be spread over {gpus} GPUs, for which torchrun must start {gpus} processes; "
-            "docs/performance.md shows how. A worker starts one: run one worker a GPU instead."
-        )
-    if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    denoiser.enable_parallelism(config=context_parallel(gpus))

@@ -39,7 +39,7 @@ def advice(loaded: Json, measured: Json) -> list[str]:
             "Decoding takes much of the time; "
             + ("vae_tiling = false is quicker where memory allows." if tiled else "fewer frames or pixels shorten it.")
         )
-    if on_gpu and can["context_parallel"] and settings["context_parallel"] == 1 and loaded.get("gpus", 1) > 1:
+    if on_gpu and loaded.get("gpus", 1) > 1:
         said.append("Several GPUs are here: run a worker on each (CUDA_VISIBLE_DEVICES), for as many videos at a time.")
     return said
 

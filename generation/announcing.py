@@ -92,8 +92,8 @@ async def living_workers(database: AsyncEngine) -> list[WorkerSeen]:
         return [WorkerSeen(**row._mapping) for row in await connection.execute(query)]
 
 
-async def is_served(connection: AsyncConnection, model_class: str) -> bool:
-    """Whether a living worker takes jobs of this class of models; its model is loaded then."""
+async def is_served(connection: AsyncConnection, model_class: str, model_id: str) -> bool:
+    """Whether a living worker of this class takes jobs for this model; it is loaded then."""
     limit = database_now_ms(connection.engine) - LEASE_MS
     rows = await connection.scalars(select(executor_leases.c.queues).where(executor_leases.c.beat_at_ms >= limit))
-    return any(gpu_queue(model_class) in queues for queues in rows)
+    return any(gpu_queue(model_class, model_id) in queues for queues in rows)

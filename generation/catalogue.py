@@ -56,7 +56,7 @@ def describe(model: Model) -> Json:
         "weights_mib": weights_mib(model, folder),
         "license": model.license or repository.license or (None if model.embedded else SEE_PAGE),
         "gated": model.gated or repository.gated,
-        "page": None if model.is_local else PAGE + model.source,
+        "page": None if model.is_in_folder else PAGE + model.source,
     }
 
 
@@ -72,7 +72,7 @@ def describe_family(family: Family) -> Json:
 def files_of(model: Model) -> Path | None:
     """The folder of a model's files: its own, or where the hub's cache has them; None where there are none."""
     source = Path(model.source)
-    if model.is_local or source.is_dir():
+    if model.is_in_folder:
         return source if source.is_dir() else None
     home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"))
     cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()

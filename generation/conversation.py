@@ -9,6 +9,8 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from generation.oom import oom_kills
+
 Json = dict[str, Any]
 Hear = Callable[[Json], Awaitable[None]]
 
@@ -33,6 +35,8 @@ class Conversation:
         self._process = process
         self._inboxes: dict[int, asyncio.Queue[Json | None]] = {}
         self._over = False
+        self._ended = False  # by us
+        self._killed_before = oom_kills()
         self._reader = asyncio.create_task(self._read(), name="render child")
 
     @property
@@ -46,36 +50,48 @@ class Conversation:
         return not self._over and self._process.returncode is None
 
     async def ask(
-        self, number: int, command: Json, wanted: str, *, patience: float, hear: Hear, unwanted: asyncio.Event | None
+        self,
+        number: int,
+        command: Json,
+        wanted: str,
+        *,
+        patience: Callable[[], float],
+        hear: Hear,
+        unwanted: asyncio.Event | None,
     ) -> Json:
         """Sends a command and hears what is said of it, until its answer or its error; `unwanted` asks to stop it.
 
-        Silence for `patience` seconds is a hang. Whatever ends this without an answer ends the child.
+        Silence for `patience()` seconds, as it is when the silence begins, is a hang; a sign of life breaks it.
+        Whatever ends this without an answer ends the child.
         Raises RenderError.
         """
         inbox = self._inboxes[number] = asyncio.Queue[Json | None]()
         if self._over:
             inbox.put_nowait(None)
         cancelling = None if unwanted is None else asyncio.create_task(self._when_unwanted(unwanted, number))
-        answered = False
+        answered, limit = False, 0.0
+        if len(self._inboxes) == 1:  # else another command is under way, and what befalls both is counted since that
+            self._killed_before = oom_kills()
         try:
             await self._send({**command, "number": number})
             while True:
-                async with asyncio.timeout(patience):
+                limit = patience()
+                async with asyncio.timeout(limit):
                     said = await inbox.get()
                 if said is None:
-                    raise RenderError("crash", await self._epitaph())
+                    raise await self._epitaph()
                 answered = wanted in said or "error" in said
                 if wanted in said:
                     return dict(said[wanted])
                 if "error" in said:
                     raise RenderError(said["error"]["kind"], said["error"]["sentence"])
-                await hear(said)
+                if "alive" not in said:
+                    await hear(said)
         except TimeoutError:
-            raise RenderError("hang", f"The render showed no progress for {patience:.0f} s and was stopped.") from None
+            raise RenderError("hang", f"The render showed no progress for {limit:.0f} s and was stopped.") from None
         except (ConnectionError, ValueError, KeyError, TypeError):
             self.end()
-            raise RenderError("crash", await self._epitaph()) from None
+            raise await self._epitaph() from None
         finally:
             if cancelling is not None:
                 cancelling.cancel()
@@ -86,6 +102,7 @@ class Conversation:
     def end(self) -> None:
         """Kills the child; every job that it was asked for hears of it."""
         if self._process.returncode is None:
+            self._ended = True
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
@@ -125,8 +142,15 @@ class Conversation:
         with contextlib.suppress(ConnectionError):
             await self._send({"cancel": number})
 
-    async def _epitaph(self) -> str:
+    async def _epitaph(self) -> RenderError:
         code = await self._process.wait()
-        if code == -signal.SIGKILL:
-            return "The render process was killed, most likely because the machine ran out of memory."
-        return f"The render process ended unexpectedly (code {code})."
+        if code != -signal.SIGKILL or self._ended:
+            return RenderError("crash", f"The render process ended unexpectedly (code {code}).")
+        before, now = self._killed_before, oom_kills()
+        if before is None or now is None:
+            return RenderError(
+                "crash", "The render process was killed, most likely because the machine ran out of memory."
+            )
+        if now > before:
+            return RenderError("out_of_memory", "The worker ran out of memory: the system killed its render process.")
+        return RenderError("crash", "The render process was killed, and not because memory ran out.")

@@ -36,6 +36,7 @@ WORKFLOW_VERSION = "1"
 
 RESULT_POLL_S = 0.25
 WAKE = "wake"
+MORE_THAN_ANY = 1 << 30  # running workflows, with which a queue is full
 NORMAL_PRIORITY = 10  # 1 is the most urgent; among the jobs of one member, where a queue is fair by member
 
 Json = dict[str, Any]
@@ -82,6 +83,8 @@ class Engine:
         self._url = sync_url(database_url)
         self._queues = tuple(queues)
         self._client: DBOSClient | None = None
+        self._count: Callable[[str], int] = lambda _queue: 0
+        self._shut: set[str] = set()  # queues that nothing more is taken from
         self._reaper = Reaper(
             database,
             executor_id=self.executor_id,
@@ -126,12 +129,22 @@ class Engine:
         """A queue's `concurrency` is one for all processes; here the workflows that `spared` says do not count."""
         running = _get_dbos_instance()._active_workflows_set
         spared = {queue.name: queue.spared for queue in self._queues if queue.spared is not None}
-        count = running.count_for_queue
+        count = self._count = running.count_for_queue
 
         def counted(name: str) -> int:
+            if name in self._shut:
+                return MORE_THAN_ANY
             return max(0, count(name) - (spared[name]() if name in spared else 0))
 
         running.count_for_queue = counted  # type: ignore[method-assign,assignment]  # of this one object
+
+    def shut(self, queue: str) -> None:
+        """Takes nothing more from a queue; what has been taken goes on."""
+        self._shut.add(queue)
+
+    def running(self, queue: str) -> int:
+        """Workflows of a queue that run in this process."""
+        return self._count(queue)
 
     def _open_client(self) -> DBOSClient:
         return DBOSClient(

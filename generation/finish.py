@@ -73,17 +73,14 @@ def finish(frames: NDArray[np.uint8], job: Json, *, model: Model, revision: str,
                 {name: adapter.get(name) for name in ("source", "revision", "weight_name", "scale")}
                 for adapter in model.adapters
             ],
+            "components": {
+                part: {name: entry.get(name) for name in ("source", "revision", "subfolder")}
+                for part, entry in model.components.items()
+            },
         },
         "settings": {
-            "steps": preset.steps,
-            "guidance": preset.guidance,
-            "negative_prompt": preset.negative_prompt,
-            "width": preset.width,
-            "height": preset.height,
-            "frames": preset.frames,
-            "fps": preset.fps,
-            "upscale": preset.upscale,
-            "dtype": model.dtype,
+            **{name: getattr(preset, name) for name in provenance.OF_PRESET},
+            **{name: getattr(model, name) for name in provenance.OF_MODEL},
             "device": device,
         },
         "software": software,

@@ -16,11 +16,18 @@ Phase = Literal["loading", "denoising", "encoding", "uploading"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
-def gpu_queue(model_class: str) -> str:
-    """The queue of workers that can run a class of models: `gpu.tiny`, `gpu.wan14b`."""
+def gpu_queue(model_class: str, model_id: str) -> str:
+    """The queue of the workers of a class that render with a model: `gpu.tiny:tiny`, `gpu.large:wan-14b`."""
     if not _NAME.fullmatch(model_class):
         raise ValueError(f"A model class is a short lowercase word, not {model_class!r}.")
-    return f"gpu.{model_class}"
+    if not _NAME.fullmatch(model_id):
+        raise ValueError(f"A model's id is a short lowercase word, not {model_id!r}.")
+    return f"gpu.{model_class}:{model_id}"
+
+
+def is_of_earlier_release(queue: str) -> bool:
+    """Whether a queue is one of a class alone, as earlier bots named it; no worker serves those any more."""
+    return queue.startswith("gpu.") and ":" not in queue
 
 
 def upload_queue(machine: str) -> str:

@@ -57,6 +57,8 @@ def load(model: Model) -> Loaded:
     _add_adapters(pipeline, model)
     device, more = place(pipeline, preset, model)
     said += more
+    offered = offers(pipeline, preset)
+    preset = replace(preset, vae_tiling=preset.vae_tiling and offered["tiling"])  # cards say what was in force
     said += accelerate(pipeline, preset, model)
     if preset.notes:
         said.append(f"{preset.family}: {preset.notes}")
@@ -64,7 +66,7 @@ def load(model: Model) -> Loaded:
         said.append("This torch has no GPU: rendering on the CPU is slow for anything but tiny models.")
     gpus = torch.cuda.device_count()
     gpu_mib = torch.cuda.mem_get_info()[1] >> 20 if gpus else None
-    return Loaded(pipeline, preset, revision, said, device, offers(pipeline, preset), gpus, gpu_mib)
+    return Loaded(pipeline, preset, revision, said, device, offered, gpus, gpu_mib)
 
 
 def read_configs(folder: Path) -> Configs:
@@ -103,7 +105,6 @@ def offers(pipeline: Any, preset: Preset) -> dict[str, Any]:
         "compile": bool(getattr(denoiser, "_repeated_blocks", None)),
         "caches": list(preset.caches) if hasattr(denoiser, "enable_cache") else [],
         "adapters": hasattr(pipeline, "load_lora_weights"),
-        "context_parallel": bool(getattr(denoiser, "_cp_plan", None)),
         "tiling": hasattr(vae, "enable_tiling"),
         "slicing": hasattr(vae, "enable_slicing"),
         "offload": bool(getattr(pipeline, "model_cpu_offload_seq", None)),
@@ -185,7 +186,7 @@ def _schedule(pipeline: Any, preset: Preset) -> list[str]:
         import diffusers
 
         kind = getattr(diffusers, preset.scheduler, None)
-        if kind is None or not hasattr(kind, "from_config"):
+        if not isinstance(kind, type) or not issubclass(kind, diffusers.SchedulerMixin):
             raise NoPipelineError(f"diffusers has no scheduler {preset.scheduler!r}; docs/models.md names some.")
     known = set(inspect.signature(kind.__init__).parameters)
     options = dict(preset.scheduler_options)

@@ -13,7 +13,6 @@ TINY = "tiny"
 DTYPES = ("float32", "bfloat16", "float16")
 OFFLOADS = ("none", "model", "group", "sequential")
 QUANTISATIONS = ("torchao-int8", "torchao-float8", "bitsandbytes-int8", "bitsandbytes-nf4", "quanto-int8")
-MOST_GPUS = 64
 MOST_CLASSIFIED = 64  # frames of a video
 
 # What of a preset a model may change for itself.
@@ -77,7 +76,7 @@ def read_model(model_id: str, table: Any) -> dict[str, Any]:
         read[name] = _is(where, name, table.get(name, False), bool, "true or false")
     read["license"] = _is(where, "license", table.get("license"), str | None, "text")
     read["cache_threshold"] = _threshold(where, table.get("cache_threshold"))
-    read["context_parallel"] = _gpus(where, table.get("context_parallel", 1))
+    _check_gpus(where, table.get("context_parallel", 1))
     for name in ("pipeline", "attention"):
         read[name] = _word(where, name, table.get(name))
     if (read["attention"] or "").endswith("_hub"):
@@ -187,10 +186,14 @@ def _threshold(where: str, value: Any) -> float | None:
     return float(value)
 
 
-def _gpus(where: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_GPUS:
-        raise ModelError(f"{where}: context_parallel = {value!r} is not a number of GPUs from 1 to {MOST_GPUS}.")
-    return value
+def _check_gpus(where: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ModelError(f"{where}: context_parallel = {value!r} is not a number of GPUs.")
+    if value != 1:
+        raise ModelError(
+            f"{where}: context_parallel = {value}, but a worker renders on one GPU. Remove it, and run a worker on "
+            "each GPU (CUDA_VISIBLE_DEVICES): that serves as many members at a time."
+        )
 
 
 def _word(where: str, name: str, value: Any) -> str | None:

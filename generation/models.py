@@ -59,7 +59,6 @@ class Model:
     cache: str | None = None
     cache_threshold: float | None = None
     attention: str | None = None  # a backend of diffusers
-    context_parallel: int = 1  # GPUs that share one video
     adapters: list[dict[str, Any]] = field(default_factory=list)  # source, revision, weight_name, scale
     components: dict[str, dict[str, Any]] = field(default_factory=dict)  # of other sources: source, revision, subfolder
     license: str | None = None
@@ -75,9 +74,17 @@ class Model:
 
     @property
     def is_local(self) -> bool:
-        """Whether all of it lies in folders on this machine, or will: nothing is asked of any hub."""
-        others = [entry["source"] for entry in [*self.adapters, *self.components.values()]]
-        return (self.embedded or is_folder(self.source)) and all(is_folder(source) for source in others)
+        """Whether all of it lies in folders on this machine, or will, and so does what looks at its videos.
+
+        Nothing is asked of any hub then.
+        """
+        others = [*self.adapters, *self.components.values(), *([self.classifier] if self.classifier else [])]
+        return self.is_in_folder and all(is_folder(entry["source"]) for entry in others)
+
+    @property
+    def is_in_folder(self) -> bool:
+        """Whether the pipeline itself is a folder on this machine, or will be."""
+        return self.embedded or is_folder(self.source)
 
     def family(self, pipeline_class: str) -> Family:
         """The family of a pipeline, the operator's own ones first."""

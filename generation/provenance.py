@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 
 FORMAT = "flock-provenance/1"
 PACKAGES = ("diffusers", "torch", "transformers", "numpy", "av")
+# Of preset and model: whatever changes pixels, as it was in force; what only spares memory or time is not among it.
+OF_PRESET: tuple[str, ...] = ("steps", "guidance", "negative_prompt", "width", "height", "frames", "fps", "upscale")
+OF_PRESET += (
+    "shift",
+    "scheduler",
+    "scheduler_options",
+    "arguments",
+    "max_sequence_length",
+    "vae_tiling",
+    "vae_float32",
+)
+OF_MODEL = ("pipeline", "dtype", "quantise", "quantise_components", "cache", "cache_threshold", "attention", "compile")
 MOST_BYTES = 1 << 20  # of a card's file
 _HASH = re.compile(r"[0-9a-f]{64}")
 

@@ -12,12 +12,14 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from dbos import DBOSClient, WorkflowStatus
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from generation.jobs import RENDER_WORKFLOW, gpu_queue, is_of_earlier_release
 from migrations.database import database_now_ms, now_ms, upsert_into
 from migrations.leases import release_lease, take_lease
 from migrations.schema import executor_leases, workers, workflow_attempts
@@ -155,6 +157,8 @@ class Reaper:
             if queue is None or (workflow.status == "PENDING" and workflow.executor_id in alive):
                 continue
             if workflow.status == "ENQUEUED":
+                if workflow.name == RENDER_WORKFLOW and is_of_earlier_release(queue):
+                    await self._move(client, workflow.workflow_id, queue)
                 await self._give_up_orphan(client, workflow, served)
                 continue
             attempts = await self._count_attempt(workflow.workflow_id)
@@ -166,6 +170,14 @@ class Reaper:
             await client.resume_workflow_async(workflow.workflow_id, queue_name=queue)
             taken.append(workflow.workflow_id)
         return taken
+
+    async def _move(self, client: DBOSClient, workflow_id: str, queue: str) -> None:
+        """A render that a bot of an earlier release asked for goes where the workers of its model look today."""
+        for workflow in await client.list_workflows_async(workflow_ids=[workflow_id], load_output=False):
+            with contextlib.suppress(TypeError, LookupError, ValueError):  # no job: nobody could render it
+                given: Any = workflow.input
+                moved = gpu_queue(queue.removeprefix("gpu."), given["args"][0]["model_id"])
+                await client.resume_workflow_async(workflow_id, queue_name=moved)
 
     async def _give_up_orphan(self, client: DBOSClient, workflow: WorkflowStatus, served: set[str]) -> None:
         """An upload can only run on the machine that holds the file: when that is gone, the video is rendered anew."""

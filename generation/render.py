@@ -4,7 +4,7 @@ It speaks lines of JSON over its own stdin and stdout, and ends when stdin is cl
 
     in    {"load": {model}, "number": n} · {"render": {job}, "number": n} · {"cancel": n}
     out   {"loaded": {...}} · {"tick": {"phase", "step", "steps"}} · {"denoised": {}} · {"done": {...}}
-          · {"error": {"kind", "sentence"}}, each with the number of the command that it is about
+          · {"error": {"kind", "sentence"}} · {"alive": {}}, each with the number of the command that it is about
 
 After `denoised` the next job may be given: it is denoised while this one is encoded. One is encoded at a time, so that
 no more than two videos' frames are ever held. Kinds of errors: load, cancelled, bad_input, out_of_memory, crash.
@@ -35,6 +35,7 @@ from generation.finish import finish
 from generation.loading import Loaded, load
 from generation.memory import NoPipelineError
 from generation.models import Model
+from generation.pulse import Pulse
 from generation.steps import Steps
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 
 # Of a model, what makes it quicker or slower beside its preset.
-SETTINGS = ("dtype", "offload", "quantise", "compile", "cache", "cache_threshold", "attention", "context_parallel")
+SETTINGS = ("dtype", "offload", "quantise", "compile", "cache", "cache_threshold", "attention")
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -69,6 +70,13 @@ class Renderer:
         self._encoding: Future[None] | None = None
         self.unwanted: set[int] = set()  # numbers of jobs
         self._classifier: Classifier | None = None
+        self._doing: int | None = None  # the command that loads or denoises
+        self._pulse = Pulse(self._say_alive)
+
+    def _say_alive(self) -> None:
+        doing = self._doing
+        if doing is not None:
+            self.say(doing, alive={})
 
     def say(self, number: int, **line: Any) -> None:
         """One line of the protocol."""
@@ -80,9 +88,14 @@ class Renderer:
         """Loads the pipeline; what it is and how it will render."""
         self.say(number, tick={"phase": "loading", "step": 0, "steps": 1})
         begun = time.monotonic()
-        self._classifier = load_classifier(model.classifier) if model.classifier else None
-        self._loaded, self._model = load(model), model
+        self._pulse.loading = True
+        try:
+            self._classifier = load_classifier(model.classifier) if model.classifier else None
+            self._loaded, self._model = load(model), model
+        finally:
+            self._pulse.loading = False
         loaded = self._loaded
+        self._pulse.feel(loaded.pipeline, compiled=model.compile)
         self._prompts = PromptCache(loaded.pipeline)
         return {
             "model_id": model.id,
@@ -159,11 +172,12 @@ class Renderer:
 
     def obey(self, command: Json) -> None:
         """Does what a command says and answers it, with an error of the job if it must be."""
-        number = int(command["number"])
+        number = self._doing = int(command["number"])
         if "load" in command:
             self._answering(number, lambda: {"loaded": self.load(Model.from_json(command["load"]), number)}, load=True)
         else:
             self._answering(number, lambda: self._denoise_then_encode(command["render"], number))
+        self._doing = None
 
     def _denoise_then_encode(self, job: Json, number: int) -> Json:
         finish = self.denoise(job, number)

@@ -8,18 +8,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from generation.modelfile import ModelError
-from generation.models import choose, load_models
-from generation.provenance import CardError
+from generation.modelfile import TINY, ModelError, read_model
+from generation.models import Model, choose, load_models
+from generation.provenance import OF_MODEL, OF_PRESET, CardError
 from generation.supervise import RenderChild
 
-MOST = {"width": 8192, "height": 8192, "frames": 10_000, "fps": 240, "steps": 10_000, "upscale": 16}
+# What a card may leave empty; `vae_float32` is the family's, and only compared.
+NONE = {"negative_prompt", "shift", "scheduler", "max_sequence_length"}
+NONE |= {"pipeline", "quantise", "cache", "cache_threshold", "attention"}
+MOST = {"width": 4096, "height": 4096, "frames": 1025, "fps": 120, "steps": 1000, "upscale": 8}
 
 Json = dict[str, Any]
 
 
 async def rerender(
-    card: Json, data_dir: Path, models_file: Path | None, *, out: Path | None = None, hang_s: float = 300.0
+    card: Json,
+    data_dir: Path,
+    models_file: Path | None,
+    *,
+    out: Path | None = None,
+    hang_s: float = 300.0,
+    load_s: float = 1800.0,
 ) -> Json:
     """Renders what the card says with the local model of that id; the new video goes to `out`.
 
@@ -27,8 +36,8 @@ async def rerender(
     differs otherwise}. Raises CardError, ModelError, RenderError or OSError.
     """
     model = choose(load_models(data_dir, models_file), card["model"]["id"])
-    model = replace(model, overrides={**model.overrides, **_settings(card)})
-    child = RenderChild(model, hang_s=hang_s)
+    model = _as_on(card, model)
+    child = RenderChild(model, hang_s=hang_s, load_s=load_s)
     try:
         loaded = await child.warm()
         if loaded["revision"] != card["model"]["revision"]:
@@ -59,23 +68,28 @@ async def rerender(
     }
 
 
-def _settings(card: Json) -> Json:
-    """What the card says of the call, within bounds: a card may come from anywhere. Raises CardError."""
+def _as_on(card: Json, model: Model) -> Model:
+    """The model as the card says that it rendered: what an older card does not say stays as it is here.
+
+    A card may come from anywhere, so its values are checked like those of a models file. Raises CardError.
+    """
     given = card.get("settings")
     if not isinstance(given, dict):
         raise CardError("This provenance card lacks its settings.")
-    settings: Json = {}
     for name, most in MOST.items():
         value = given.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
             raise CardError(f"This provenance card has no usable {name}: a whole number from 1 to {most}.")
-        settings[name] = value
-    guidance, negative = given.get("guidance"), given.get("negative_prompt")
-    if not isinstance(guidance, int | float) or isinstance(guidance, bool) or not 0 <= guidance <= 1000:
-        raise CardError("This provenance card has no usable guidance: a number from 0 to 1000.")
-    if negative is not None and not isinstance(negative, str):
-        raise CardError("This provenance card has no usable negative prompt.")
-    return {**settings, "guidance": guidance, "negative_prompt": negative}
+    said = {name: given[name] for name in (*OF_PRESET, *OF_MODEL) if name in given and name != "vae_float32"}
+    empty = {name for name, value in said.items() if value is None and name in NONE}
+    table = {name: value for name, value in said.items() if name not in empty}
+    try:
+        read = read_model(model.id, {**table, "source": TINY})
+    except ModelError as error:
+        raise CardError(f"This provenance card has settings that cannot be used. {error}") from None
+    looks = {**read["overrides"], **dict.fromkeys(empty - set(OF_MODEL))}
+    fields = {name: read[name] for name in OF_MODEL if name in said}
+    return replace(model, overrides={**model.overrides, **looks}, **fields)
 
 
 def _differences(card: Json, new: Json) -> list[str]:
@@ -86,7 +100,15 @@ def _differences(card: Json, new: Json) -> list[str]:
         for name, version in now.items():
             if then.get(name) != version:
                 said.append(f"{name} is {version} here and was {then.get(name)}.")
-    device = card["settings"].get("device")
-    if device != new["settings"]["device"]:
-        said.append(f"It was rendered on {device}, and here on {new['settings']['device']}.")
+    before, here = card["settings"], new["settings"]
+    if before.get("device") != here["device"]:
+        said.append(f"It was rendered on {before.get('device')}, and here on {here['device']}.")
+    names = (*OF_PRESET, *OF_MODEL)
+    said += [
+        f"{name} was {before[name]!r}, and is {here[name]!r} here."
+        for name in names
+        if name in before and before[name] != here[name]
+    ]
+    if silent := [name for name in names if name not in before]:
+        said.append(f"The card is of an older release, and taken as this machine has them were {', '.join(silent)}.")
     return said

@@ -27,9 +27,11 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 OnTick = Callable[[Json], Awaitable[None]]
 
-# What the child may know of our environment: where programs and caches are, and how the GPU is set up. No secret.
-ALLOWED = {"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SSL_CERT_FILE"}
-ALLOWED |= {"HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT"}
+# What the child may know of our environment: where programs and caches are, the way out, and how the GPU is set up.
+# No secret of FLock's; a proxy's address may hold a password, without which nothing could be fetched. It is not logged.
+ALLOWED = {"PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "CXX"}
+ALLOWED |= {"HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT", "XDG_CACHE_HOME"}
+ALLOWED |= {name for proxy in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY") for name in (proxy, proxy.lower())}
 ALLOWED_PREFIXES = ("CUDA_", "NVIDIA_", "TORCH_", "PYTORCH_", "OMP_", "MKL_", "HIP_", "ROCR_")
 
 LONGEST_LINE = 1 << 20
@@ -41,11 +43,20 @@ def scrubbed(environment: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in environment.items() if k in ALLOWED or k.startswith(ALLOWED_PREFIXES)}
 
 
+def environment_of(model: Model, environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a child that renders with this model: offline where nothing is to be fetched."""
+    own = scrubbed(environment) | {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    return own | ({"HF_HUB_OFFLINE": "1"} if model.is_local else {})
+
+
 class RenderChild:
     """At most one child process; `render` starts it when needed, and anew after a crash."""
 
     def __init__(self, model: Model, *, hang_s: float = 300.0, load_s: float = 1800.0) -> None:
-        """Without a sign of life for `hang_s` seconds (`load_s` while loading) the child is taken to be stuck."""
+        """Without a sign of life for `hang_s` seconds the child is taken to be stuck.
+
+        For `load_s` seconds while it loads, and until the first step of a model that is compiled has passed.
+        """
         self._model = model
         self._hang_s = hang_s
         self._load_s = load_s
@@ -55,6 +66,8 @@ class RenderChild:
         self._empty = asyncio.Event()  # there are none
         self._empty.set()
         self._past_steps: set[int] = set()
+        self._too_heavy: Conversation | None = None  # the last child that ran out of memory
+        self._stepped = False  # since the child began: what is compiled is compiled
         self._number = 0
         self._closed = asyncio.Event()
         self._kills = 0  # by `kill`: no fault of a job's
@@ -162,12 +175,16 @@ class RenderChild:
             if "denoised" in said:
                 give_way()
                 return
+            self._stepped = self._stepped or said["tick"]["step"] > 0
             if said["tick"]["phase"] == "encoding":
                 self._past_steps.add(number)
             if on_tick is not None:
                 await on_tick(said["tick"])
 
-        return await child.ask(number, {"render": job}, "done", patience=self._hang_s, hear=hear, unwanted=unwanted)
+        return await child.ask(number, {"render": job}, "done", patience=self._patience, hear=hear, unwanted=unwanted)
+
+    def _patience(self) -> float:
+        return self._load_s if self._model.compile and not self._stepped else self._hang_s
 
     # ------------------------------------------------------------------ the process
 
@@ -178,16 +195,13 @@ class RenderChild:
         if self._child is not None and self._child.alive and self.loaded is not None:
             return self._child, self.loaded
         await self._bury()
-        environment = scrubbed(os.environ) | {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
-        if self._model.is_local:
-            environment["HF_HUB_OFFLINE"] = "1"
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "generation.render",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=environment,
+            env=environment_of(self._model, os.environ),
             limit=LONGEST_LINE,
             start_new_session=True,  # Ctrl-C is for us; we end the child in our own time
         )
@@ -203,7 +217,7 @@ class RenderChild:
         command = {"load": asdict(self._model)}
         try:
             self.loaded = await child.ask(
-                self._number, command, "loaded", patience=self._load_s, hear=hear, unwanted=None
+                self._number, command, "loaded", patience=lambda: self._load_s, hear=hear, unwanted=None
             )
         except RenderError as error:
             await self._bury()
@@ -213,7 +227,10 @@ class RenderChild:
         return child, self.loaded
 
     def _lighten(self) -> bool:
-        """From the next load on in less memory; whether there is such a way."""
+        """From the next load on in less memory; whether there is such a way. One step, also where two jobs say so."""
+        if self._child is not None and self._child is self._too_heavy:
+            return True
+        self._too_heavy = self._child
         found = lighter(self._model, self.loaded)
         if found is None:
             return False
@@ -230,6 +247,6 @@ class RenderChild:
             self._child.end()
 
     async def _bury(self) -> None:
-        child, self._child, self.loaded = self._child, None, None
+        child, self._child, self.loaded, self._stepped = self._child, None, None, False
         if child is not None:
             await child.bury()

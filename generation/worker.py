@@ -10,7 +10,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from generation.announcing import announce, withdraw
 from generation.certificates import certificate_of
 from generation.check import check_model
+from generation.draining import drain, first_of
 from generation.engine import Engine, QueueSpec
 from generation.eta import Estimate, History, kind_of
 from generation.hosting import tus
@@ -62,7 +63,9 @@ class WorkerConfig:
     model_class: str = "tiny"
     model_id: str = "tiny"
     models_file: Path | None = None
-    hang_s: float = 300.0
+    hang_s: float = 300.0  # a render child that gives no sign of life for so long is replaced
+    load_s: float = 1800.0  # the same while it loads or compiles
+    drain_s: float = 25.0  # for what is under way, once the worker is to stop
     certificate: Path | None = None  # the operator's chain, PEM; None: a self-made one
     certificate_key: Path | None = None
     label_frames: bool = False
@@ -97,25 +100,27 @@ class Worker:
                 "key": None if config.certificate_key is None else str(config.certificate_key.resolve()),
             },
         }
-        self.child = RenderChild(self.model, hang_s=config.hang_s)
+        self.child = RenderChild(self.model, hang_s=config.hang_s, load_s=config.load_s)
         self._announced: Json | None = None
         self.client = httpx.AsyncClient(timeout=tus.TIMEOUT)
         self.broken = asyncio.Event()  # the model can no longer be loaded: jobs are for other workers
         self._closing = asyncio.Event()
+        self._gpu_queue = gpu_queue(config.model_class, self.model.id)
+        self._upload_queue = upload_queue(self.machine)
         self.engine = Engine(
             database,
             config.database_url,
             role="worker",
             queues=[
                 QueueSpec(
-                    gpu_queue(config.model_class),
+                    self._gpu_queue,
                     1,
                     one_per_member=True,
                     # The next job is taken once this one's steps are done, and one ahead at most: what would only
                     # wait here is for other workers.
                     spared=lambda: min(1, self.child.finishing),
                 ),
-                QueueSpec(upload_queue(self.machine), 2),
+                QueueSpec(self._upload_queue, 2),
             ],
             on_fenced=self.child.kill,
         )
@@ -155,6 +160,10 @@ class Worker:
         await withdraw(self.database, self.engine.executor_id)
         await self.engine.close()
         await self.client.aclose()
+
+    async def drain(self, seconds: float, at_once: asyncio.Event) -> None:
+        """See draining.py; what is unfinished then is left to `close`."""
+        await drain(self.engine, self._gpu_queue, self._upload_queue, seconds, at_once)
 
     async def announce(self) -> None:
         """Tells what is loaded here, if that is not told already."""
@@ -319,9 +328,16 @@ class Worker:
 # --------------------------------------------------------------------------- entries
 
 
-async def run_worker(config: WorkerConfig, *, stop: asyncio.Event, on_ready: Callable[[], None] | None = None) -> None:
+async def run_worker(
+    config: WorkerConfig,
+    *,
+    stop: asyncio.Event,
+    at_once: asyncio.Event | None = None,
+    on_ready: Callable[[], None] | None = None,
+) -> None:
     """Serves jobs until `stop` is set; takes none before its model is loaded, and `on_ready` was called.
 
+    Then it has `config.drain_s` seconds for what it has begun, unless `at_once` is set too; the rest is handed over.
     Raises ModelError, ValueError, or RenderError of kind `load`, also when the model cannot be loaded again later;
     and whatever the database raises.
     """
@@ -330,33 +346,20 @@ async def run_worker(config: WorkerConfig, *, stop: asyncio.Event, on_ready: Cal
     try:
         worker = Worker(config, database)
         try:
-            if await _first(worker.child.warm(), stop):
+            if await first_of(worker.child.warm(), stop):
                 _introduce(worker)
                 await worker.engine.launch()
                 await worker.announce()
                 if on_ready is not None:
                     on_ready()
-                await _first(worker.broken.wait(), stop)
+                if not await first_of(worker.broken.wait(), stop):
+                    await worker.drain(config.drain_s, at_once or asyncio.Event())
         finally:
             await worker.close()
         if worker.broken.is_set():
             raise RenderError("load", "The model can no longer be loaded; the log says why.")
     finally:
         await database.dispose()
-
-
-async def _first(work: Coroutine[Any, Any, Any], stop: asyncio.Event) -> bool:
-    """Waits for work or for `stop`; whether the work came first. Raises what the work raises."""
-    tasks = [asyncio.create_task(work), asyncio.create_task(stop.wait())]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if tasks[0].done():
-            tasks[0].result()
-        return tasks[0].done()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _introduce(worker: Worker) -> None:
@@ -373,4 +376,4 @@ async def check(config: WorkerConfig) -> Json:
     """Loads the model and renders one video; what it took. Raises RenderError, ModelError or ValueError."""
     data_dir = config.data_dir.resolve()
     model = choose(load_models(data_dir, config.models_file), config.model_id)
-    return await check_model(model, data_dir, hang_s=config.hang_s)
+    return await check_model(model, data_dir, hang_s=config.hang_s, load_s=config.load_s)

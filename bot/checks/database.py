@@ -152,11 +152,12 @@ async def backlog(settings: Settings) -> Sequence[Check]:
     count, oldest, queued, alive = await look_into(settings, waiting)
     age = (now_ms() - oldest) / 1000 if oldest else 0.0
     bots = sum(role == "bot" for role, _ in alive)
-    workers = sum(gpu_queue(settings.model_class) in queues for _, queues in alive)
+    workers = sum(gpu_queue(settings.model_class, settings.model_id) in queues for _, queues in alive)
     running = f"{bots} bot{'s' * (bots != 1)} and {workers} worker{'s' * (workers != 1)} run"
     checks = [Check(True, "processes", running)]
     if queued and not workers:
-        remedy = f"Start one: `flock worker` with FLOCK_MODEL_CLASS={settings.model_class}."
+        model = f"FLOCK_MODEL_CLASS={settings.model_class} and FLOCK_MODEL_ID={settings.model_id}"
+        remedy = f"Start one: `flock worker` with {model}, as this bot has them."
         checks = [Check(False, "processes", f"{running}; {queued} videos wait for a worker", remedy)]
     if age > OLD_ENTRY_S:
         remedy = "Look at the ledger's lines here, and for `contracts.relayer` in the bot's log; nothing is lost."

@@ -161,6 +161,7 @@ class House:
             "FLOCK_DATA_DIR": str(self.state / "data"),
             "FLOCK_MODEL_ID": MODEL,
             "FLOCK_MODEL_CLASS": MODEL,
+            "FLOCK_DRAIN_S": "0",  # whoever presses Ctrl-C does not wait for a video
             "PYTHONUNBUFFERED": "1",
             **{name: value for name, value in self.settings.items() if name in WORKER_SETTINGS},
         }

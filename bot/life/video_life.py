@@ -186,7 +186,7 @@ class VideoLife:
                 RENDER_WORKFLOW,
                 f"video-{video_id}-render-{attempt}",
                 job["job"],
-                queue=gpu_queue(self.app.settings.model_class),
+                queue=gpu_queue(self.app.settings.model_class, job["job"]["model_id"]),
                 member_id=job["member_id"],
                 unwanted=lambda: self._cancelled(video_id),
             )

@@ -356,7 +356,7 @@ async def place(database: AsyncEngine, video: Video, model_class: str) -> Place:
             .subquery()
         )
         seconds = await connection.scalar(select(func.avg(recent.c.seconds)))
-        served = await is_served(connection, model_class)
+        served = await is_served(connection, model_class, video.model_id)
     asked: dict[int, int] = {}
     turns = []
     for row in waiting:  # the oldest first

@@ -112,7 +112,7 @@ async def _through_the_queue(worker: Worker, database: AsyncEngine, numbers: Seq
                 RENDER_WORKFLOW,
                 f"job-{number}",
                 _job(number).to_json(),
-                queue=gpu_queue("bench"),
+                queue=gpu_queue("bench", "tiny"),
                 member_id=number,
             )
     for number in numbers:

@@ -39,7 +39,7 @@ async def lease(database: AsyncEngine, executor_id: str, ago_ms: int) -> None:
     async with database.begin() as connection:
         await connection.execute(
             insert(executor_leases).values(
-                executor_id=executor_id, role="worker", queues=["gpu.large"], beat_at_ms=now_ms() - ago_ms
+                executor_id=executor_id, role="worker", queues=["gpu.large:wan"], beat_at_ms=now_ms() - ago_ms
             )
         )
 
@@ -57,7 +57,10 @@ async def test_the_living_are_shown_and_the_dead_are_not(tmp_path: Path) -> None
             await announce(database, executor_id, "0123456789ab", "large", LOADED)
         await lease(database, "worker-dead", 60_000)
         nobody = flock_workers(url, tmp_path)
-        assert nobody.stdout == "No worker is running. Start one: `flock worker` with FLOCK_MODEL_CLASS=large.\n"
+        assert (
+            nobody.stdout
+            == "No worker is running. Start one: `flock worker` with FLOCK_MODEL_CLASS=large and FLOCK_MODEL_ID=tiny.\n"
+        )
         await lease(database, "worker-alive", -600_000)  # for longer than this test takes
         said = flock_workers(url, tmp_path)
         assert said.returncode == 0, said.stderr

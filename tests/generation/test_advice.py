@@ -17,9 +17,8 @@ def loaded(**more: Any) -> dict[str, Any]:
         "gpus": 1,
         "gpu_mib": 80_000,
         "preset": asdict(family_of("WanPipeline").preset),
-        "settings": {"dtype": "bfloat16", "offload": "none", "compile": True, "cache": "first_block"}
-        | {"context_parallel": 1},
-        "can": {"compile": True, "caches": ["first_block"], "adapters": True, "context_parallel": True}
+        "settings": {"dtype": "bfloat16", "offload": "none", "compile": True, "cache": "first_block"},
+        "can": {"compile": True, "caches": ["first_block"], "adapters": True}
         | {"parameters": {"transformer": 1_400_000_000, "text_encoder": 5_700_000_000}},
     }
     for name, value in more.items():

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from generation.catalogue import describe
 from generation.classify import load_classifier
 from generation.jobs import RenderResult
 from generation.memory import NoPipelineError
 from generation.modelfile import ModelError
 from generation.models import load_models
-from generation.supervise import RenderChild, RenderError
+from generation.supervise import RenderChild, RenderError, environment_of
 from tests.generation.conftest import MODELS
 from tests.generation.red_guard import make
 
@@ -82,6 +83,21 @@ def test_a_wrong_table_is_answered_with_a_sentence(tmp_path: Path, table: str, s
     (tmp_path / "models.toml").write_text(f"[classifier]\n{table}\n")
     with pytest.raises(ModelError, match=said):
         load_models(tmp_path, tmp_path / "models.toml")
+
+
+def test_a_classifier_of_a_repository_is_fetched_beside_a_local_model(guard: Path, tmp_path: Path) -> None:
+    """The child of a model in a folder asks no hub, unless what looks at its videos is to come from one."""
+    tables = {"away": f'source = "org/guard"\nrevision = "{"1" * 40}"', "here": f'source = "{guard}"'}
+    models = {}
+    for name, table in tables.items():
+        path = tmp_path / f"{name}.toml"
+        path.write_text(f"[classifier]\n{table}\nlabels = {{ red = 0.9 }}\n{MODELS}")
+        models[name] = load_models(tmp_path, path)["quick"]
+    assert not models["away"].is_local
+    assert "HF_HUB_OFFLINE" not in environment_of(models["away"], {})
+    assert models["here"].is_local
+    assert environment_of(models["here"], {})["HF_HUB_OFFLINE"] == "1"
+    assert describe(models["away"])["page"] is None  # the model itself has none
 
 
 async def test_it_looks_in_the_render_child(data_dir: Path, tmp_path: Path) -> None:

@@ -167,14 +167,6 @@ def test_a_way_to_quantise_that_is_not_installed_is_said(wan: Path) -> None:
         load(model(wan, quantise="torchao-int8"))
 
 
-def test_several_gpus_need_several_processes(wan: Path, folder: Path) -> None:
-    """A worker is one process: what to do instead is said, and so is a model that cannot be spread."""
-    with pytest.raises(NoPipelineError, match="torchrun must start 2 processes"):
-        load(model(wan, context_parallel=2))
-    with pytest.raises(NoPipelineError, match="MochiTransformer3DModel cannot be spread over GPUs"):
-        load(model(build("Mochi", folder), context_parallel=2))
-
-
 def test_sharing_attention_is_configured_for_as_many_gpus() -> None:
     """Ulysses over all of them; diffusers itself refuses a single one."""
     assert context_parallel(4).mesh_shape == (1, 4)

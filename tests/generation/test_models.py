@@ -74,6 +74,10 @@ def test_a_file_adds_models(tmp_path: Path) -> None:
         ('[models.wan]\nsource = "tiny"\ncache_threshold = 2', "not a number above 0, at most 1"),
         ('[models.wan]\nsource = "tiny"\ncompile = 1', "compile = 1 is not true or false"),
         ('[models.wan]\nsource = "tiny"\ncontext_parallel = 0', "not a number of GPUs"),
+        (
+            '[models.wan]\nsource = "tiny"\ncontext_parallel = 2',
+            "a worker renders on one GPU. .* run a worker on each GPU",
+        ),
         ('[models.wan]\nsource = "tiny"\nattention = "flash_hub"', "would fetch code"),
         ('[models.wan]\nsource = "tiny"\nattention = "a b"', "is not a name"),
         ('[models.wan]\nsource = "tiny"\nshift = "3"', "shift = '3' is not a number from 0 to 100"),

@@ -92,7 +92,13 @@ async def test_the_child_knows_no_secret(studio: Studio) -> None:
     assert b"secret" not in environment
     assert b"FLOCK" not in environment
     assert b"PATH=" in environment
-    assert scrubbed({"FLOCK_X": "1", "DATABASE_URL": "1", "CUDA_VISIBLE_DEVICES": "0"}) == {"CUDA_VISIBLE_DEVICES": "0"}
+    needed = {
+        "CUDA_VISIBLE_DEVICES": "0",
+        "XDG_CACHE_HOME": "/c",
+        "https_proxy": "http://u:p@proxy:1",
+        "CXX": "clang++",
+    }
+    assert scrubbed({"FLOCK_X": "1", "DATABASE_URL": "1", "HF_TOKEN": "1", "MY_PROXY": "1", **needed}) == needed
 
 
 @pytest.mark.parametrize(

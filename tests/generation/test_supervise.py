@@ -167,8 +167,11 @@ async def test_an_encoder_that_hangs_is_noticed_while_the_next_job_shows_progres
     assert child.pid != before
 
 
-async def test_a_job_that_ends_two_children_is_given_up(child: RenderChild, tmp_path: Path) -> None:
+async def test_a_job_that_ends_two_children_is_given_up(
+    child: RenderChild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After the second try the member reads why; no process is left of either, and the next job is rendered."""
+    monkeypatch.setattr("generation.conversation.oom_kills", lambda: 7)  # whatever else the machine does
     met: list[int] = []
 
     async def strike(tick: Json) -> None:
@@ -179,11 +182,43 @@ async def test_a_job_that_ends_two_children_is_given_up(child: RenderChild, tmp_
     with pytest.raises(RenderError) as caught:
         await child.render(job(tmp_path, "poison"), on_tick=strike)
     assert caught.value.kind == "crash"
-    assert str(caught.value) == "The render process was killed, most likely because the machine ran out of memory."
+    assert str(caught.value) == "The render process was killed, and not because memory ran out."
+    assert not (child.loaded or {}).get("preset", {}).get("vae_tiling")  # no reason to render in another way
     assert len(set(met)) == 2
     assert not [pid for pid in met if runs(pid)]
     assert list(tmp_path.iterdir()) == []
     assert (await child.render(job(tmp_path, "next")))["frames"] == 9
+
+
+async def test_a_child_that_the_kernel_killed_for_memory_is_loaded_in_a_lighter_way(
+    quick: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the kernel's own counter, since the signal is the same as anybody's. Both of its jobs say so, and the way is
+    one step lighter; the twin is above, where nothing was counted."""
+    counted = [7]
+    monkeypatch.setattr("generation.conversation.oom_kills", lambda: counted[0])
+    child, seen = RenderChild(quick, hang_s=60), Seen()
+    lighter: list[Json] = []
+    monkeypatch.setattr(
+        "generation.supervise.lighter",
+        lambda model, loaded: (
+            lighter.append(loaded) or (replace(model, overrides={**model.overrides, "vae_tiling": True}), "x")
+        ),
+    )
+    try:
+        await child.warm()
+        Held(child, tmp_path / "a.mp4")
+        first = asyncio.create_task(child.render(job(tmp_path, "a"), on_tick=seen.of("a")))
+        await seen.until("a", "encoding", count=2)
+        second = asyncio.create_task(child.render(job(tmp_path, "b"), on_tick=seen.of("b")))
+        await seen.until("b", "denoising", 2)
+        counted[0] += 1
+        os.kill(child.pid or 0, signal.SIGKILL)
+        facts = await asyncio.gather(first, second)
+        assert [each["provenance"]["settings"]["vae_tiling"] for each in facts] == [True, True]
+        assert len(lighter) == 1
+    finally:
+        await child.close()
 
 
 async def test_a_cancelled_job_is_not_tried_again(child: RenderChild, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.announcing import living_workers
+from generation.check import PROMPTS
 from generation.engine import Engine, QueueSpec
 from generation.eta import kind_of
 from generation.hosting.embedded import EmbeddedHost, Fault, Faults, HostConfig
@@ -39,10 +40,11 @@ import asyncio, signal, sys
 from pathlib import Path
 from generation.worker import WorkerConfig, run_worker
 
-async def main(url, data_dir, models_file):
+async def main(url, data_dir, models_file, drain_s):
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    await run_worker(WorkerConfig(url, Path(data_dir), "test", "slow", Path(models_file)), stop=stop)
+    config = WorkerConfig(url, Path(data_dir), "test", "slow", Path(models_file), drain_s=float(drain_s))
+    await run_worker(config, stop=stop)
 
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -166,6 +168,8 @@ async def test_the_check_renders_a_video(sqlite_url: str, data_dir: Path, tiny_r
     assert found["model_revision"] == tiny_revision[1]
     assert (found["frames"], found["size"]) == (17, "384x384")
     assert found["render_seconds"] > 0
+    assert all(found["first"][name] > 0 for name in ("prompt_seconds", "step_seconds", "decode_seconds"))
+    assert len(set(PROMPTS)) == 2  # else the second one's would be remembered, and not be measured
     assert 0 < found["step_seconds"] * found["steps"] < found["render_seconds"]
     assert found["decode_seconds"] + found["encode_seconds"] < found["render_seconds"]
     assert (found["device"], found["gpu_memory_mib"]) == ("cpu", None)
@@ -264,7 +268,12 @@ async def test_the_next_job_is_taken_while_one_is_encoded(worker: Worker, databa
         job = RenderJob(video_id, f"prompt {video_id}", 7, "quick").to_json()
         async with database.begin() as connection:
             await worker.engine.submit(
-                connection, RENDER_WORKFLOW, f"job{video_id}", job, queue=gpu_queue("test"), member_id=member_id
+                connection,
+                RENDER_WORKFLOW,
+                f"job{video_id}",
+                job,
+                queue=gpu_queue("test", "quick"),
+                member_id=member_id,
             )
 
     async def statuses() -> list[str]:
@@ -449,7 +458,7 @@ async def test_a_job_outlives_its_workers(sqlite_url: str, data_dir: Path, model
     quicker.write_text(models_file.read_text().replace("steps = 1000", "steps = 150"))
     await upgrade_database(sqlite_url)
     database = open_database(sqlite_url)
-    queue = gpu_queue("test")
+    queue = gpu_queue("test", "slow")
     engine = Engine(
         database,
         sqlite_url,
@@ -461,7 +470,7 @@ async def test_a_job_outlives_its_workers(sqlite_url: str, data_dir: Path, model
     running: list[asyncio.subprocess.Process] = []
 
     async def start() -> asyncio.subprocess.Process:
-        command = [sys.executable, "-c", PROCESS, sqlite_url, str(data_dir), str(quicker)]
+        command = [sys.executable, "-c", PROCESS, sqlite_url, str(data_dir), str(quicker), "0"]
         running.append(await asyncio.create_subprocess_exec(*command))
         return running[-1]
 
@@ -516,7 +525,7 @@ async def test_the_command_cancels_then_renders_then_ends(sqlite_url: str, data_
     quicker.write_text(models_file.read_text().replace("steps = 1000", "steps = 100"))
     await upgrade_database(sqlite_url)
     database = open_database(sqlite_url)
-    queue = gpu_queue("test")
+    queue = gpu_queue("test", "slow")
     engine = Engine(
         database,
         sqlite_url,

@@ -21,7 +21,7 @@ from generation.rendered import sha256_of
 from migrations.database import open_database
 
 ROOT = Path(__file__).parents[2]
-QUEUE = gpu_queue("test")
+QUEUE = gpu_queue("test", "quick")
 FORBIDDEN = [
     "INSERT INTO votes (video_id, member_id, choice, source, cast_at_ms) VALUES ('42', 9, 1, 'button', 0)",
     "UPDATE votes SET choice = 2",

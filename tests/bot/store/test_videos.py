@@ -59,7 +59,7 @@ async def test_what_is_rendered_is_ahead_of_all(database: AsyncEngine) -> None:
 
 
 async def test_a_member_is_told_when_nobody_renders(database: AsyncEngine) -> None:
-    """A worker of another class of models is none for this video, and neither is one whose lease has run out."""
+    """A worker that renders with another model is none for this video, and neither is one whose lease has run out."""
     await ask_all(database, [("11", ANA)])
     [video] = await videos.under_way(database)
     round_ = await rounds_store.get(database, video.round_id)
@@ -75,10 +75,13 @@ async def test_a_member_is_told_when_nobody_renders(database: AsyncEngine) -> No
                 )
             )
 
-    await beat("worker-of-others", "gpu.wan", 0)
-    await beat("worker-that-died", "gpu.tiny", 60_000)
-    assert "next in the queue. No worker is running at the moment; your prompt waits for one." in await told()
-    await beat("worker-that-lives", "gpu.tiny", 0)
+    await beat("worker-of-others", "gpu.tiny:wan", 0)
+    await beat("worker-that-died", "gpu.tiny:tiny", 60_000)
+    assert (
+        "next in the queue. No worker that renders with tiny is running at the moment; your prompt waits for one."
+        in await told()
+    )
+    await beat("worker-that-lives", "gpu.tiny:tiny", 0)
     assert "next in the queue, done in about 60 s." in await told()
 
 
