@@ -81,8 +81,8 @@ class Renderer:
         self.say(number, tick={"phase": "loading", "step": 0, "steps": 1})
         begun = time.monotonic()
         self._classifier = load_classifier(model.classifier) if model.classifier else None
-        self._loaded, self._model = load(model), model
-        loaded = self._loaded
+        loaded = self._loaded = load(model)
+        self._model = loaded.model
         self._prompts = PromptCache(loaded.pipeline)
         return {
             "model_id": model.id,
@@ -91,7 +91,7 @@ class Renderer:
             "classifier": self._classifier.identity if self._classifier else None,
             "said": loaded.said,
             "device": loaded.device,
-            "settings": {name: getattr(model, name) for name in SETTINGS},
+            "settings": {name: getattr(loaded.model, name) for name in SETTINGS},
             "can": loaded.can,
             "gpus": loaded.gpus,
             "gpu_mib": loaded.gpu_mib,

@@ -86,6 +86,9 @@ def _differences(card: Json, new: Json) -> list[str]:
         for name, version in now.items():
             if then.get(name) != version:
                 said.append(f"{name} is {version} here and was {then.get(name)}.")
+    dtype = card["settings"].get("dtype")
+    if dtype != new["settings"]["dtype"]:
+        said.append(f"Its dtype was {dtype}, and is {new['settings']['dtype']} here: set dtype in the models file.")
     device = card["settings"].get("device")
     if device != new["settings"]["device"]:
         said.append(f"It was rendered on {device}, and here on {new['settings']['device']}.")
