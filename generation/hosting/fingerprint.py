@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import BinaryIO
+from io import BufferedReader
 
 
-def sha256_of(file: BinaryIO) -> str:
+def sha256_of(file: BufferedReader) -> str:
     """The SHA-256 of all of an open file, in hex, wherever it was read up to; it is at its end afterwards."""
     file.seek(0)
     return hashlib.file_digest(file, "sha256").hexdigest()
