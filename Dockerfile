@@ -14,13 +14,15 @@ COPY bot bot
 ENV FLOCK_DATA_DIR=/data FLOCK_DATABASE_URL=sqlite:////data/flock.db
 
 FROM base AS bot
-RUN pip install -c requirements.lock .
+# Whichever video host and signer .env names.
+RUN pip install -c requirements.lock ".[s3,kms-aws,kms-gcp]"
 USER flock
 ENTRYPOINT ["flock"]
 CMD ["run"]
 
 FROM base AS worker
-RUN pip install "$(grep '^torch==' requirements.lock)" && pip install -c requirements.lock ".[worker]"
+# `train` is a worker and peft, without which no adapter is loaded.
+RUN pip install "$(grep '^torch==' requirements.lock)" && pip install -c requirements.lock ".[train]"
 USER flock
 ENTRYPOINT ["flock"]
 CMD ["worker"]

@@ -108,6 +108,13 @@ def _family(entry: Json, rule: str) -> str:
         lines.append(
             f"  model     {repository['id']} ({repository['license'] or 'license: see its page'}{size}{gated})"
         )
+    for few in entry["few_steps"]:
+        name = f"{few['id']}/{few['weight_name']}" if few["weight_name"] else few["id"]
+        notes = f"; {few['notes']}" if few["notes"] else ""
+        terms = few["license"] or "license: see its page"
+        lines.append(f"  few steps {name}: {few['steps']} steps, guidance {few['guidance']:g} ({terms}){notes}")
+    if entry["dtype"]:
+        lines.append(f"  on a GPU  dtype {entry['dtype']}, where the weights do not fit offload {entry['offload']}")
     if entry["notes"]:
         lines.append(f"  note      {entry['notes']}")
     return "\n".join(lines) + "\n\n"

@@ -53,11 +53,17 @@ def describe(model: Model) -> Json:
         "adapters": [f"{entry['source']}/{entry['weight_name']}" for entry in model.adapters],
         "preset": asdict(preset) if preset else None,
         "notes": said,
-        "weights_mib": weights_mib(model, folder),
+        "weights_mib": weights_mib(on_a_gpu(model, preset), folder),
         "license": model.license or repository.license or (None if model.embedded else SEE_PAGE),
         "gated": model.gated or repository.gated,
         "page": None if model.is_in_folder else PAGE + model.source,
     }
+
+
+def on_a_gpu(model: Model, preset: Preset | None) -> Model:
+    """The model as it is loaded where there is a GPU that holds it: what it leaves open is as its family has it."""
+    dtype = model.dtype or (preset.dtype if preset else None) or "float32"
+    return replace(model, dtype=dtype, offload=model.offload or "none")
 
 
 def describe_family(family: Family) -> Json:
@@ -116,7 +122,7 @@ def weights_mib(model: Model, folder: Path | None) -> Json | None:
     if not parts:
         return None
     at_once = {"none": sum(parts.values()), "model": max(parts.values())}
-    return {"parts": parts, "at_once": at_once.get(model.offload)}
+    return {"parts": parts, "at_once": at_once.get(model.offload or "none")}
 
 
 def parameters(path: Path) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from generation.acceleration import DENOISERS, accelerate
+from generation.defaults import settled
 from generation.memory import NoPipelineError, place, quantisation
 from generation.models import Model, full_revision
 from generation.presets import Preset, Strides
@@ -26,8 +27,9 @@ Configs = dict[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Loaded:
-    """A warm pipeline, how it renders, and what had to be said."""
+    """A warm pipeline, how it renders, and what had to be said. `model` leaves nothing open."""
 
+    model: Model
     pipeline: Any
     preset: Preset
     revision: str
@@ -51,9 +53,17 @@ def load(model: Model) -> Loaded:
         if find_spec(package) is None:
             raise NoPipelineError(f"{preset.family} needs the package {package}. Run: pip install {package}")
     revision = full_revision(model)
+    gpu = torch.cuda.is_available()
+    model, settling = settled(
+        model,
+        preset,
+        folder,
+        gpu_mib=torch.cuda.mem_get_info()[0] >> 20 if gpu else None,
+        bfloat16=gpu and torch.cuda.is_bf16_supported(including_emulation=False),
+    )
     pipeline = _pipeline(model, preset, folder, configs)
     preset, said = preset.fitted(strides_of(pipeline))
-    said += _schedule(pipeline, preset)
+    said = [*settling, *said, *_schedule(pipeline, preset)]
     _add_adapters(pipeline, model)
     device, more = place(pipeline, preset, model)
     said += more
@@ -66,7 +76,7 @@ def load(model: Model) -> Loaded:
         said.append("This torch has no GPU: rendering on the CPU is slow for anything but tiny models.")
     gpus = torch.cuda.device_count()
     gpu_mib = torch.cuda.mem_get_info()[1] >> 20 if gpus else None
-    return Loaded(pipeline, preset, revision, said, device, offered, gpus, gpu_mib)
+    return Loaded(model, pipeline, preset, revision, said, device, offered, gpus, gpu_mib)
 
 
 def read_configs(folder: Path) -> Configs:

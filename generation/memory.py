@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from generation.models import Model
-from generation.presets import Preset
+from generation.presets import OFFLOADS, Preset
 
 
 class NoPipelineError(Exception):
@@ -24,10 +24,6 @@ PACKAGES = {
 }
 
 
-# Ways to keep weights off the GPU, each in less of its memory than the one before.
-OFFLOADS = ("none", "model", "group", "sequential")
-
-
 def lighter(model: Model, loaded: Mapping[str, Any] | None) -> tuple[Model, str] | None:
     """The model in a way that takes less memory, and what to set for it in the models file; None where there is none.
 
@@ -39,14 +35,14 @@ def lighter(model: Model, loaded: Mapping[str, Any] | None) -> tuple[Model, str]
         for wish, can in (("vae_tiling", "tiling"), ("vae_slicing", "slicing")):
             if loaded["can"][can] and not loaded["preset"][wish]:
                 wishes[wish] = True
-    offload = model.offload
+    now = offload = (loaded["settings"]["offload"] if loaded is not None else model.offload) or "none"
     # "sequential" takes no less than "group" does, and not every pipeline can be offloaded.
     if (loaded is None or (loaded["device"] != "cpu" and loaded["can"]["offload"])) and offload in OFFLOADS[:2]:
         offload = OFFLOADS[OFFLOADS.index(offload) + 1]
-    if not wishes and offload == model.offload:
+    if not wishes and offload == now:
         return None
     changed = [f"{wish} = true" for wish in wishes]
-    changed += [f'offload = "{offload}"'] * (offload != model.offload)
+    changed += [f'offload = "{offload}"'] * (offload != now)
     return replace(model, offload=offload, overrides={**model.overrides, **wishes}), ", ".join(changed)
 
 

@@ -7,11 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from generation.presets import CACHES, FLAGS, WHOLE, Family, checked, read_families
+from generation.presets import CACHES, DTYPES, FLAGS, OFFLOADS, WHOLE, Family, checked, read_families
 
 TINY = "tiny"
-DTYPES = ("float32", "bfloat16", "float16")
-OFFLOADS = ("none", "model", "group", "sequential")
 QUANTISATIONS = ("torchao-int8", "torchao-float8", "bitsandbytes-int8", "bitsandbytes-nf4", "quanto-int8")
 MOST_CLASSIFIED = 64  # frames of a video
 
@@ -68,9 +66,8 @@ def read_model(model_id: str, table: Any) -> dict[str, Any]:
     except ValueError as error:
         raise ModelError(str(error)) from None
     read: dict[str, Any] = {"source": source, "revision": None if source == TINY else revision, "overrides": overrides}
-    read["dtype"] = _dtype(where, table.get("dtype", DTYPES[0]))
-    read["offload"] = _one_of(where, "offload", table.get("offload", OFFLOADS[0]), OFFLOADS)
-    for name, choices in (("quantise", QUANTISATIONS), ("cache", CACHES)):
+    read["dtype"] = None if table.get("dtype") is None else _dtype(where, table["dtype"])
+    for name, choices in (("offload", OFFLOADS), ("quantise", QUANTISATIONS), ("cache", CACHES)):
         read[name] = None if table.get(name) is None else _one_of(where, name, table[name], choices)
     for name in ("compile", "gated"):
         read[name] = _is(where, name, table.get(name, False), bool, "true or false")

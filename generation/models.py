@@ -39,6 +39,7 @@ TINY_LOOKS: dict[str, Any] = {
     "upscale": 6,
     "max_sequence_length": 48,
 }
+TINY_PLACE: dict[str, Any] = {"dtype": "float32", "offload": "none"}  # it is small, whatever its family recommends
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ class Model:
     id: str
     source: str
     revision: str | None = None  # pinned; required for a repository, whose contents may change under its name
-    dtype: str | dict[str, str] = "float32"  # of all components, or of each by name, with "default" for the others
-    offload: str = "none"  # what leaves the GPU while it is not needed: slower, and fits into less memory
+    # Of all components, or of each by name, with "default" for the others. None: what its family recommends on a GPU.
+    dtype: str | dict[str, str] | None = None
+    offload: str | None = None  # what leaves the GPU while it is not needed: slower, in less memory. None: as dtype
     embedded: bool = False  # comes with FLock; put in place when it is first needed
     overrides: dict[str, Any] = field(default_factory=dict)
     pipeline: str | None = None  # the class to load it as, where its own index does not say
@@ -92,14 +94,14 @@ class Model:
 
     def dtype_of(self, component: str) -> str:
         """The dtype of a component; float32 where nothing is said."""
-        if isinstance(self.dtype, str):
-            return self.dtype
-        return self.dtype.get(component, self.dtype.get("default", "float32"))
+        if isinstance(self.dtype, dict):
+            return self.dtype.get(component, self.dtype.get("default", "float32"))
+        return self.dtype or "float32"
 
 
 def tiny_model(data_dir: Path) -> Model:
     """The embedded model, made locally under the data folder."""
-    return Model(TINY, str(data_dir / "models" / TINY), embedded=True, overrides=dict(TINY_LOOKS))
+    return Model(TINY, str(data_dir / "models" / TINY), embedded=True, overrides=dict(TINY_LOOKS), **TINY_PLACE)
 
 
 def load_models(data_dir: Path, models_file: Path | None) -> dict[str, Model]:
@@ -125,6 +127,7 @@ def load_models(data_dir: Path, models_file: Path | None) -> dict[str, Model]:
         embedded = read["source"] == TINY
         if embedded:
             read |= {"source": tiny.source, "overrides": {**tiny.overrides, **read["overrides"]}}
+            read |= {name: value for name, value in TINY_PLACE.items() if read[name] is None}
         memory = str(data_dir / "models" / MEMORY_FILE)
         models[model_id] = Model(model_id, embedded=embedded, families=families, memory=memory, **read)
     return {model_id: replace(model, classifier=classifier) for model_id, model in models.items()}

@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 FAMILIES_FILE = Path(__file__).with_name("presets.toml")
 CACHES = ("first_block", "taylorseer", "pyramid_attention")
 ANYTHING = "*"  # in a variant's `when`: set to something
+DTYPES = ("float32", "bfloat16", "float16")
+OFFLOADS = ("none", "model", "group", "sequential")
 
 # Whole numbers and the largest that is sensible; all begin at 1, but for the offset of frames.
 WHOLE = {
@@ -56,6 +58,18 @@ class Repository:
 
 
 @dataclass(frozen=True)
+class FewSteps:
+    """A published way to render a family in few steps: an adapter, or without `weight_name` a model of its own."""
+
+    id: str
+    steps: int
+    guidance: float
+    weight_name: str | None = None
+    license: str | None = None
+    notes: str = ""
+
+
+@dataclass(frozen=True)
 class Preset:
     """How a family renders. Frames are `frame_step` * k + `frame_offset`; width and height multiples of `size_step`."""
 
@@ -88,8 +102,11 @@ class Preset:
     arguments: dict[str, Any] = field(default_factory=dict)  # further ones of the pipeline's call
     caches: tuple[str, ...] = ()  # caches of CACHES that this family was seen to render with
     needs: tuple[str, ...] = ()  # packages that its pipeline does not work without
+    dtype: str | None = None  # on a GPU, where the model says nothing; None: float32
+    offload: str | None = None  # likewise, where the weights would fill the GPU; None: none
     notes: str = ""
     repositories: tuple[Repository, ...] = ()
+    few_steps: tuple[FewSteps, ...] = ()
 
     @property
     def passes(self) -> int:
@@ -222,10 +239,13 @@ def _checked(where: str, name: str, value: Any) -> Any:
         fits, wanted = isinstance(value, bool), "true or false"
     elif name in {"arguments", "scheduler_options"}:
         fits, wanted = isinstance(value, dict), "a table"
-    elif name == "repositories":
+    elif name in {"repositories", "few_steps"}:
         if not isinstance(value, list):
             _fail(where, name)
-        return tuple(_repository(where, entry) for entry in value)
+        return tuple(_published(where, name, entry) for entry in value)
+    elif name in {"dtype", "offload"}:
+        choices = DTYPES if name == "dtype" else OFFLOADS
+        fits, wanted = value in choices, f"one of {', '.join(choices)}"
     elif name in {"caches", "needs"}:
         fits = isinstance(value, list) and all(isinstance(entry, str) for entry in value)
         fits = fits and (name == "needs" or set(value) <= set(CACHES))
@@ -238,15 +258,16 @@ def _checked(where: str, name: str, value: Any) -> Any:
     return value
 
 
-def _repository(where: str, entry: Any) -> Repository:
+def _published(where: str, name: str, entry: Any) -> Repository | FewSteps:
     try:
-        return Repository(**entry)
+        return Repository(**entry) if name == "repositories" else FewSteps(**entry)
     except TypeError:
-        _fail(where, "repositories")
+        _fail(where, name)
 
 
 def _fail(where: str, name: str) -> NoReturn:
-    raise ValueError(f"{where}: {name} is a list of tables with id, license, gated and billions.")
+    known = "id, license, gated, billions and variant" if name == "repositories" else "id, steps and guidance"
+    raise ValueError(f"{where}: {name} is a list of tables with {known}.")
 
 
 def _overlaid(preset: Preset, values: Mapping[str, Any]) -> Preset:

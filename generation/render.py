@@ -91,10 +91,10 @@ class Renderer:
         self._pulse.loading = True
         try:
             self._classifier = load_classifier(model.classifier) if model.classifier else None
-            self._loaded, self._model = load(model), model
+            loaded = self._loaded = load(model)
+            self._model = loaded.model
         finally:
             self._pulse.loading = False
-        loaded = self._loaded
         self._pulse.feel(loaded.pipeline, compiled=model.compile)
         self._prompts = PromptCache(loaded.pipeline)
         return {
@@ -104,7 +104,7 @@ class Renderer:
             "classifier": self._classifier.identity if self._classifier else None,
             "said": loaded.said,
             "device": loaded.device,
-            "settings": {name: getattr(model, name) for name in SETTINGS},
+            "settings": {name: getattr(loaded.model, name) for name in SETTINGS},
             "can": loaded.can,
             "gpus": loaded.gpus,
             "gpu_mib": loaded.gpu_mib,

@@ -5,12 +5,15 @@ No container engine is needed, and so none of this shows that the images build; 
 
 from __future__ import annotations
 
+import ast
 import copy
+import inspect
 import json
 import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,8 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from bot.__main__ import _parser
+from bot import logs
+from bot.__main__ import _parser, _worker
 from bot.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +32,7 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = [name for name, service in SERVICES.items() if "build" in service]
 SECRET = {name for name, field in Settings.model_fields.items() if SecretStr.__name__ in str(field.annotation)}
 KEYS = {f"FLOCK_{name.upper()}" for name in SECRET | {"keystore"}}
+EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
 def stages() -> dict[str, dict[str, list[str]]]:
@@ -84,6 +89,42 @@ def opens(service: dict[str, Any]) -> list[str]:
     files = [key for key in ("env_file", "secrets", "configs") if key in service]
     volumes = [volume for volume in service.get("volumes", []) if volume.split(":")[0] in {"keys", "chain"}]
     return [*given, *files, *volumes]
+
+
+def reads(source: str) -> set[str]:
+    """The settings that a piece of code reads."""
+    found = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute))
+    return {each.attr for each in found if isinstance(each.value, ast.Name) and each.value.id == "settings"}
+
+
+def hands_on(source: str) -> set[str]:
+    """What a piece of code gives all settings to, which may read any of them."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    given = [(call, [*call.args, *(each.value for each in call.keywords)]) for call in calls]
+    return {
+        ast.unparse(call.func)
+        for call, values in given
+        if any(isinstance(value, ast.Name) and value.id == "settings" for value in values)
+    }
+
+
+def not_passed(service: dict[str, Any], wanted: set[str]) -> set[str]:
+    """Settings that a service reads and its container never gets."""
+    if service.get("env_file") == ".env":
+        return set()
+    return {name for name in wanted if f"FLOCK_{name.upper()}" not in service.get("environment", {})}
+
+
+def extras(name: str) -> set[str]:
+    """The extras with which a stage installs FLock, and those that these bring along."""
+    found: set[str] = set()
+    for line in stages()[name]["RUN"]:
+        for wanted in re.findall(r"\.\[([\w,-]+)\]", line):
+            found |= set(wanted.split(","))
+    for each in sorted(found):
+        for package in EXTRAS[each]:
+            found |= set(inner[1].split(",")) if (inner := re.fullmatch(r"flock\[([\w,-]+)\]", package)) else set()
+    return found
 
 
 # --------------------------------------------------------------------------- the compose file
@@ -187,6 +228,32 @@ def test_every_setting_is_one_of_ours() -> None:
     assert named - known == set()
 
 
+def test_a_service_gets_every_setting_that_it_reads() -> None:
+    """The bot the whole file; the worker each name that its command reads, logging included."""
+    source = inspect.getsource(_worker)
+    assert hands_on(source) == {"logs.start"}  # what is given all of them has to be looked at here as well
+    wanted = reads(source) | reads(inspect.getsource(logs.start))
+    assert wanted >= {"database_url", "models_file", "c2pa_cert", "label_frames", "log_level", "metrics_port"}
+    assert not_passed(SERVICES["worker"], wanted) == set()
+    assert not_passed(SERVICES["bot"], set(Settings.model_fields)) == set()
+
+
+@pytest.mark.parametrize("name", ["FLOCK_C2PA_CERT", "FLOCK_C2PA_KEY", "FLOCK_LABEL_FRAMES", "FLOCK_LOG_FORMAT"])
+def test_a_setting_that_does_not_reach_the_worker_is_noticed(name: str) -> None:
+    """A worker without it would sign with its own certificate, or leave out the label, and say nothing."""
+    worker = copy.deepcopy(SERVICES["worker"])
+    del worker["environment"][name]
+    wanted = reads(inspect.getsource(_worker)) | reads(inspect.getsource(logs.start))
+    assert not_passed(worker, wanted) == {name.removeprefix("FLOCK_").lower()}
+
+
+def test_how_settings_are_read_is_seen() -> None:
+    """An attribute, and whatever is given all of them, by place or by name; other names are not settings."""
+    assert reads("a(settings.one, x=settings.two.three, other=other.four)") == {"one", "two"}
+    assert hands_on("a(settings)\nb.c(1, x=settings)\nd(settings.one)") == {"a", "b.c"}
+    assert not_passed({"environment": {"FLOCK_ONE": None}}, {"one", "two"}) == {"two"}
+
+
 def test_relative_names_of_the_settings_are_the_volumes() -> None:
     """The same .env serves beside the sources and here: data/ and keys/ are volumes of whoever uses them."""
     targets = {name: [str(v).split(":")[1] for v in SERVICES[name]["volumes"]] for name in ("bot", "worker", "chain")}
@@ -215,6 +282,15 @@ def test_a_service_runs_what_there_is(name: str) -> None:
         assert callable(_parser().parse_args(command[1:]).command)
     else:
         assert command[:3] == ["python", "-m", "contracts.chain"]
+
+
+def test_an_image_has_what_its_settings_may_ask_for() -> None:
+    """Every video host and signer in the bot's, adapters in the worker's; only the demo and our tools are left."""
+    assert extras("bot") == {"s3", "kms-aws", "kms-gcp"}
+    assert extras("worker") == {"train", "worker"}
+    assert set(EXTRAS) - extras("bot") - extras("worker") == {"demo", "dev"}
+    assert any(package.startswith("peft") for extra in extras("worker") for package in EXTRAS[extra])
+    assert not any(re.match("torch|diffusers", package) for extra in extras("bot") for package in EXTRAS[extra])
 
 
 def test_a_command_that_we_do_not_have_is_noticed() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import unicodedata
 from importlib.resources import files
 
@@ -45,6 +46,7 @@ STAND_INS = {
 # Look-alikes of which the compatible form is another letter, or a space with a mark.
 _BEFORE = str.maketrans({"\u03f2": "c", "\u03f9": "C", "\u02db": "i", "\u037a": "i", "\uffe8": "|"})
 _FLAGS = {chr(0x1F1E6 + n): chr(97 + n) for n in range(26)}  # regional indicators
+_SMALL_CAPITAL = re.compile(r"(?:LATIN|MODIFIER|LATIN CAPITAL) LETTER SMALL CAPITAL ([A-Z])")  # a name in Unicode
 _BOXED = {chr(first + n): chr(97 + n) for first in (0x1F150, 0x1F170) for n in range(26)}  # white on black
 
 
@@ -81,6 +83,8 @@ def readings(character: str) -> frozenset[str]:
     for form in {character, character.upper(), character.casefold()}:
         if len(form) == 1:
             found |= _prototypes(form)
+            if small := _SMALL_CAPITAL.fullmatch(unicodedata.name(form, "")):
+                found.add(small[1].lower())
     return frozenset(found)
 
 
@@ -116,6 +120,22 @@ def in_word(character: str) -> bool:
     if character.isalnum() or unicodedata.category(character)[0] == "M":
         return True
     return not character.isascii() and any(other.isalnum() for other in readings(character))
+
+
+def in_spaced_word(character: str) -> bool:
+    """As `in_word`, where words are parted: no dash belongs to one, though some look like a letter (as — does)."""
+    return unicodedata.category(character) not in {"Pc", "Pd"} and in_word(character)
+
+
+def joins(character: str) -> bool:
+    """Whether a character may be put into a word to disguise it: a hyphen, a line, a dot, a star, a picture.
+
+    No apostrophe, comma or stroke: he'll, red,blue and on/off are two words each.
+    """
+    return character in _JOINING or unicodedata.category(character) in {"Pc", "Pd", "Sm", "So"}
+
+
+_JOINING = frozenset(".·•*:^")
 
 
 def unspaced(text: str) -> bool:

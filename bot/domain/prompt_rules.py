@@ -11,7 +11,17 @@ from typing import Any, Literal
 import re2
 
 from bot.domain.errors import OperatorError
-from bot.domain.lookalikes import STAND_INS, bare, in_word, plain, readings, spelled, unspaced
+from bot.domain.lookalikes import (
+    STAND_INS,
+    bare,
+    in_spaced_word,
+    in_word,
+    joins,
+    plain,
+    readings,
+    spelled,
+    unspaced,
+)
 
 Action = Literal["block", "review"]
 
@@ -21,6 +31,7 @@ LONGEST_WORD = 100
 LONGEST_PATTERN = 1000
 LONGEST_SAY = 300
 LARGEST_PATTERN = 1 << 20  # bytes that RE2 may take for one
+LEAST_JOINED = 4  # letters of a word that is looked for across a separator: shorter ones come about by chance
 SAY: dict[Action, str] = {
     "block": "That prompt has words in it that are not taken here.",
     "review": "A moderator looks at that prompt before a video is made from it.",
@@ -48,6 +59,7 @@ class _Node:
     made: dict[str, _Node] = field(default_factory=dict)  # by the character as it stands in the list
     ends: Finding | None = None
     letters: bool = False
+    length: int = 0
 
     def add(self, word: Sequence[str], finding: Finding) -> None:
         node = self
@@ -60,6 +72,7 @@ class _Node:
                     node.ways.setdefault(reading, []).append(following)
             node = following
         node.letters = any(c.isalpha() for c in word)
+        node.length = len(word)
         if node.ends is None or finding.action == "block":
             node.ends = finding
 
@@ -141,7 +154,7 @@ class PromptRules:
 
 
 def _letter(character: str) -> bool:
-    return in_word(character) or character in _SOFT
+    return in_spaced_word(character) or character in _SOFT
 
 
 def _starts(characters: Sequence[str]) -> list[int]:
@@ -150,7 +163,7 @@ def _starts(characters: Sequence[str]) -> list[int]:
     for n, character in enumerate(characters):
         if not inside and _letter(character):
             starts.append(n)
-        inside = in_word(character) and not (character.isdigit() and not inside)
+        inside = in_spaced_word(character) and not (character.isdigit() and not inside)
     return starts
 
 
@@ -158,25 +171,35 @@ def _ends_word(characters: Sequence[str], n: int) -> bool:
     """Whether nothing of a word comes next but digits."""
     while n < len(characters) and characters[n].isdigit():
         n += 1
-    return n >= len(characters) or not in_word(characters[n])
+    return n >= len(characters) or not in_spaced_word(characters[n])
 
 
 def _walk(root: _Node, characters: Sequence[str], start: int, *, whole: bool) -> list[Finding]:
-    """What the words of a list find that begins at one place."""
+    """What the words of a list find that begins at one place, in one of them also across one separator."""
     found = []
-    nodes, n, real = [root], start, False
-    while nodes and n < len(characters):
-        if _letter(characters[n]):
+    paths: list[tuple[list[_Node], int, bool, bool]] = [([root], start, False, False)]
+    while paths:
+        nodes, n, real, joined = paths.pop()
+        while nodes and n < len(characters):
+            if not _letter(characters[n]):
+                if whole and not joined and _inside_word(characters, n):
+                    paths.append((nodes, n + 1, real, True))
+                while n < len(characters) and not _letter(characters[n]):
+                    n += 1
+                nodes = [way for node in nodes for way in node.ways.get(" ", ())]
+                continue
             real = real or characters[n].isalpha() or not characters[n].isascii()
             nodes, n = _steps(nodes, characters[n]), n + 1
-        else:
-            while n < len(characters) and not _letter(characters[n]):
-                n += 1
-            nodes = [way for node in nodes for way in node.ways.get(" ", ())]
-            continue
-        if not whole or _ends_word(characters, n):
-            found += [node.ends for node in nodes if node.ends and (real or not node.letters)]
+            if not whole or _ends_word(characters, n):
+                ends = [node for node in nodes if node.ends and (real or not node.letters)]
+                found += [node.ends for node in ends if node.ends and (not joined or node.length >= LEAST_JOINED)]
     return found
+
+
+def _inside_word(characters: Sequence[str], n: int) -> bool:
+    """Whether a separator stands between two letters, as in k_ill: a digit beside it is no part of a word."""
+    beside = (characters[n - 1], characters[n + 1]) if 0 < n < len(characters) - 1 else ()
+    return bool(beside) and joins(characters[n]) and all(in_spaced_word(c) and not c.isdigit() for c in beside)
 
 
 def _parts(characters: Sequence[str]) -> list[list[str]]:

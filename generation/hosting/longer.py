@@ -6,7 +6,6 @@ anew, and the same video gives the same copy, so that an upload that was cut can
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 from fractions import Fraction
@@ -15,6 +14,8 @@ from typing import Any, BinaryIO
 
 import av
 from av.error import FFmpegError
+
+from generation.hosting.fingerprint import sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ def long_enough(path: Path, sha256: str, least_s: float, folder: Path) -> tuple[
     Raises OSError for the local files, also where the file is another one than `sha256` says.
     """
     with path.open("rb") as file:
-        if _sha256(file) != sha256:
+        if sha256_of(file) != sha256:
             raise OSError(f"The file {path.name} is another one than the one to upload.")
         try:
             seconds = _seconds(file)
@@ -37,15 +38,7 @@ def long_enough(path: Path, sha256: str, least_s: float, folder: Path) -> tuple[
             log.warning("%s could not be made longer for its host (%s).", path.name, type(error).__name__)
             return path, sha256
     with copy.open("rb") as made:
-        return copy, _sha256(made)
-
-
-def _sha256(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    file.seek(0)
-    while piece := file.read(1024 * 1024):
-        digest.update(piece)
-    return digest.hexdigest()
+        return copy, sha256_of(made)
 
 
 def _seconds(file: BinaryIO) -> float:

@@ -21,6 +21,7 @@ from xml.etree.ElementTree import ParseError, fromstring
 import httpx
 
 from generation.hosting.answers import check_url, hide_addresses_in_logs, no_answer, retry_after
+from generation.hosting.fingerprint import sha256_of
 from generation.hosting.hls import PLAYLIST, STREAM, write_hls
 from generation.hosting.host import HostBusy, HostError, HostRejected, HostUnreachable, UploadGone
 from generation.hosting.tus import Patience
@@ -55,7 +56,7 @@ async def upload(
     objects = _objects(plan)
     folder = path.with_name(f".hls-{path.stem}-{(sha256 or 'any')[:8]}")  # one of an earlier attempt is in nobody's way
     with path.open("rb") as file:
-        if sha256 is not None and await asyncio.to_thread(_sha256, file) != sha256:
+        if sha256 is not None and await asyncio.to_thread(sha256_of, file) != sha256:
             raise OSError(f"The file {path.name} is another one than the one to upload.")
         try:
             shutil.rmtree(folder, ignore_errors=True)
@@ -90,14 +91,6 @@ def _objects(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
     except (KeyError, TypeError, ValueError):
         raise ValueError("The plan of the upload cannot be read; it may be of another release than the bot.") from None
     return objects
-
-
-def _sha256(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    file.seek(0)
-    while piece := file.read(1024 * 1024):
-        digest.update(piece)
-    return digest.hexdigest()
 
 
 @dataclass

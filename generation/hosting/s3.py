@@ -4,6 +4,7 @@
     {prefix}{asset}/stream.mp4   the same, in fragments, for HLS
     {prefix}{asset}/index.m3u8   the playlist: it comes last, and with it the video is there
     {prefix}{asset}/poster.jpg
+    {prefix}{asset}/begun        empty, and there before anything else: by it an upload that is under way is found
 
 An asset's id begins with a hash of its name, by which it is found again, and ends at random: nothing is ever written
 over, so that everything may be cached for good. Needs boto3 (extra `s3`), which only signs and asks; the bytes go from
@@ -42,6 +43,8 @@ from generation.hosting.host import (
 T = TypeVar("T")
 
 VIDEO, STREAM, PLAYLIST, POSTER = "video.mp4", "stream.mp4", "index.m3u8", "poster.jpg"
+BEGUN = "begun"
+IN_PARTS = (VIDEO, STREAM)
 TYPES = {VIDEO: "video/mp4", STREAM: "video/mp4", PLAYLIST: "application/vnd.apple.mpegurl", POSTER: "image/jpeg"}
 FOR_GOOD = "public, max-age=31536000, immutable"
 LEAST_PART = 8 * 1024 * 1024  # S3 wants 5 MiB, but for the last one
@@ -111,9 +114,8 @@ class S3Host:
         """The newest asset of that name."""
         prefix = f"{self._settings.prefix}{_hash(name)}-"
         found = await self._call("look for an asset", lambda: self._listed(prefix))
-        begun = await self._call("look for an asset", lambda: self._begun(prefix))
         when: dict[str, float] = {}
-        for key, at in [*found.items(), *((key, at) for key, _, at in begun)]:
+        for key, at in found.items():
             asset_id = key.removeprefix(self._settings.prefix).partition("/")[0]
             when[asset_id] = max(at, when.get(asset_id, 0.0))
         if not when:
@@ -197,6 +199,7 @@ class S3Host:
 
     def _plan(self, asset_id: str, size_bytes: int) -> dict[str, Any]:
         expires_at = time.time() + EXPIRES_S
+        self._s3.put_object(Bucket=self._settings.bucket, Key=self._folder(asset_id) + BEGUN, Body=b"")
         stream_bytes = size_bytes + size_bytes // 4 + 1024 * 1024  # fragments cost somewhat more, but hardly that much
         return {
             "expires_at": int(expires_at),
@@ -243,13 +246,19 @@ class S3Host:
         answer = self._s3.list_objects_v2(Bucket=self._settings.bucket, Prefix=prefix, MaxKeys=most)
         return {each["Key"]: each["LastModified"].timestamp() for each in answer.get("Contents", [])}
 
-    def _begun(self, prefix: str) -> list[tuple[str, str, float]]:
-        """Uploads in parts that were begun and not completed: key, id, time."""
-        answer = self._s3.list_multipart_uploads(Bucket=self._settings.bucket, Prefix=prefix)
-        return [(u["Key"], u["UploadId"], u["Initiated"].timestamp()) for u in answer.get("Uploads", [])]
+    def _begun(self, prefix: str) -> list[tuple[str, str]]:
+        """An asset's uploads in parts that were begun and not completed: key and id.
+
+        Asked by the whole key: some stores, as MinIO, list no uploads by the beginning of one.
+        """
+        found = []
+        for key in (prefix + name for name in IN_PARTS):
+            answer = self._s3.list_multipart_uploads(Bucket=self._settings.bucket, Prefix=key)
+            found += [(key, u["UploadId"]) for u in answer.get("Uploads", []) if u["Key"] == key]
+        return found
 
     def _delete(self, prefix: str) -> None:
-        for key, upload_id, _ in self._begun(prefix):
+        for key, upload_id in self._begun(prefix):
             self._s3.abort_multipart_upload(Bucket=self._settings.bucket, Key=key, UploadId=upload_id)
         # The playlist first: without it the video is not there, whatever happens next.
         for key in sorted(self._listed(prefix), key=lambda key: not key.endswith(PLAYLIST)):

@@ -7,7 +7,6 @@ byte travels, so that a process that dies goes on where it was; it is never logg
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
@@ -18,6 +17,7 @@ from typing import BinaryIO
 import httpx
 
 from generation.hosting.answers import check_url, error_of, hide_addresses_in_logs, no_answer
+from generation.hosting.fingerprint import sha256_of
 from generation.hosting.host import AlreadyUploaded, HostBusy, HostError, HostRejected, HostUnreachable, UploadGone
 
 CHUNK_BYTES = 8 * 1024 * 1024  # Livepeer stores uploads in parts of this size
@@ -76,7 +76,7 @@ async def upload(
         size = file.seek(0, 2)
         if size == 0:
             raise OSError(f"The file {path.name} is empty, so there is nothing to upload.")
-        if sha256 is not None and await asyncio.to_thread(_sha256, file) != sha256:
+        if sha256 is not None and await asyncio.to_thread(sha256_of, file) != sha256:
             raise OSError(f"The file {path.name} is another one than the one to upload.")
         sender = _Sender(client, file, size, chunk, patience or Patience(), on_progress)
         if resume_url is None:
@@ -87,14 +87,6 @@ async def upload(
             check_url(resume_url, "The upload's address")
             await sender.send(resume_url, None)
     return resume_url
-
-
-def _sha256(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    file.seek(0)
-    while piece := file.read(1024 * 1024):
-        digest.update(piece)
-    return digest.hexdigest()
 
 
 @dataclass

@@ -62,7 +62,12 @@ def test_families_are_listed(tmp_path: Path) -> None:
     assert said.returncode == 0
     assert "4k+1 frames, sizes in steps of 16" in said.stdout
     assert "genmo/mochi-1-preview (Apache-2.0, 10 billion)" in said.stdout
-    assert "Lightricks/LTX-2 (license: see its page)" in said.stdout
+    assert "Lightricks/LTX-Video (license: see its page)" in said.stdout
+    few = (
+        "wan2.1_t2v_14b_lora_rank64_lightx2v_4step.safetensors: 4 steps, guidance 1 (license: see its page); Of Wan 2.1"
+    )
+    assert f"  few steps lightx2v/Wan2.1-Distill-Loras/{few}" in said.stdout
+    assert "  on a GPU  dtype bfloat16, where the weights do not fit offload model\n" in said.stdout
 
 
 @pytest.mark.parametrize(

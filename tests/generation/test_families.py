@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 from collections.abc import Callable
@@ -123,6 +124,24 @@ def test_every_preset_is_rendered_by_these_tests() -> None:
     ]
     assert sorted(told) == sorted(FAMILIES)
     assert len(set(told)) == len(told)
+
+
+def opens_its_own_bar(pipeline: str) -> bool:
+    import diffusers
+
+    return "self.progress_bar(" in inspect.getsource(getattr(diffusers, pipeline).__call__)
+
+
+@pytest.mark.parametrize("pipeline", known_families())
+def test_a_family_opens_the_bar_by_which_steps_are_seen(pipeline: str) -> None:
+    """Without it there is no progress, and no cancel within a step: such a pipeline gets no table (decision 12)."""
+    assert opens_its_own_bar(pipeline)
+
+
+def test_the_family_that_is_kept_out_for_its_bar_still_is() -> None:
+    """Once diffusers opens AnyFlow-FAR's bar as the others do, it may come in."""
+    assert not opens_its_own_bar("AnyFlowFARPipeline")
+    assert "AnyFlowFARPipeline" not in known_families()
 
 
 def named_caches() -> list[tuple[str, str]]:

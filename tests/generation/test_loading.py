@@ -115,6 +115,27 @@ def test_a_component_of_another_source_completes_a_pipeline(folder: Path, tmp_pa
         load(model(folder / "still", pipeline="MotionPipeline"))
 
 
+def test_a_gpu_gets_the_dtype_that_the_family_recommends(wan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The decoder stays exact. What was chosen is said, and is what the worker tells of itself."""
+    import torch
+
+    on_cpu = load(model(wan))
+    assert (on_cpu.model.dtype, on_cpu.model.offload, on_cpu.pipeline.transformer.dtype) == (
+        "float32",
+        "none",
+        torch.float32,
+    )
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (1 << 33, 1 << 34))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    monkeypatch.setattr("generation.loading.place", lambda *_: ("a GPU", []))  # there is none to put it on
+    on_gpu = load(model(wan))
+    assert (on_gpu.model.dtype, on_gpu.model.offload) == ("bfloat16", "none")
+    assert (on_gpu.pipeline.transformer.dtype, on_gpu.pipeline.vae.dtype) == (torch.bfloat16, torch.float32)
+    assert any(sentence.startswith('dtype = "bfloat16", as Wan wants it') for sentence in on_gpu.said)
+    assert Renderer(io.StringIO()).load(model(wan), 0)["settings"]["dtype"] == "bfloat16"
+
+
 def test_each_component_has_its_dtype(wan: Path) -> None:
     """One word serves all, but for a decoder whose family wants it exact; a table says it for each."""
     import torch

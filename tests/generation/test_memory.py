@@ -10,11 +10,14 @@ from generation.memory import lighter
 from generation.models import Model
 
 
-def loaded(device: str = "a GPU", *, tiled: bool = False, can: bool = True) -> dict[str, Any]:
+def loaded(
+    device: str = "a GPU", *, tiled: bool = False, can: bool = True, offload: str | None = None
+) -> dict[str, Any]:
     return {
         "device": device,
         "can": dict.fromkeys(("tiling", "slicing", "offload"), can),
         "preset": {"vae_tiling": tiled, "vae_slicing": tiled},
+        "settings": {"offload": offload or "none"},
     }
 
 
@@ -24,10 +27,18 @@ def test_each_way_takes_less_than_the_one_before() -> None:
     assert first is not None
     assert first[1] == 'vae_tiling = true, vae_slicing = true, offload = "model"'
     assert first[0].overrides == {"steps": 4, "vae_tiling": True, "vae_slicing": True}
-    second = lighter(first[0], loaded(tiled=True))
+    second = lighter(first[0], loaded(tiled=True, offload="model"))
     assert second is not None
     assert (second[0].offload, second[1]) == ("group", 'offload = "group"')
-    assert lighter(second[0], loaded(tiled=True)) is None
+    assert lighter(second[0], loaded(tiled=True, offload="group")) is None
+
+
+def test_the_next_way_is_counted_from_the_one_that_was_chosen_here() -> None:
+    """Where the models file leaves it open, the child has chosen: it is not tried again."""
+    found = lighter(Model("m", "x/y"), loaded(tiled=True, offload="model"))
+    assert found is not None
+    assert (found[0].offload, found[1]) == ("group", 'offload = "group"')
+    assert lighter(Model("m", "x/y"), loaded(tiled=True, offload="group")) is None
 
 
 def test_a_model_that_does_not_even_load_is_offloaded() -> None:

@@ -74,6 +74,46 @@ def test_ordinary_words_that_contain_one_are_not(word: str, more: str, before: b
     assert RULES.look_at(f"the {more + word if before else word + more} of it") is None
 
 
+SMALL = {
+    letter: chr(code)
+    for code in range(0x250, 0x11000)
+    for letter in "abcdefghijklmnopqrstuvwxyz"
+    if unicodedata.name(chr(code), "") == f"LATIN LETTER SMALL CAPITAL {letter.upper()}"
+}
+SEPARATORS = "-_.*~·:+^‐–—•★🙂"
+
+
+@PATIENT
+@given(st.sampled_from(WORDS), st.sets(st.integers(0, 8)))
+def test_small_capitals_are_letters(word: str, which: set[int]) -> None:
+    """All or some of a word, in what looks like print; another letter in its place is another word."""
+    written = "".join(SMALL.get(letter, letter) if n in which else letter for n, letter in enumerate(word))
+    assert RULES.look_at(f"a {written}!") is not None
+    assert RULES.look_at(f"a {SMALL['y']}{written[1:]}!") is None
+
+
+def test_nearly_all_letters_have_a_small_capital() -> None:
+    """Unicode has none for X, and what is turned or barred is not one."""
+    assert set("abcdefghijklmnopqrstuvwxyz") - set(SMALL) == {"x"}
+
+
+@PATIENT
+@given(st.sampled_from(WORDS[:3]), st.integers(1, 3), st.sampled_from(SEPARATORS), st.sampled_from(["", "very-", "a "]))
+def test_one_separator_does_not_hide_a_word(word: str, at: int, separator: str, before: str) -> None:
+    """Wherever in the word it stands, and whatever it is; a space makes two words of it, and a letter more another."""
+    assert RULES.look_at(f"{before}{word[:at]}{separator}{word[at:]} cat") is not None
+    assert RULES.look_at(f"{before}{word[:at]} {word[at:]} cat") is None
+    assert RULES.look_at(f"{before}{word[:at]}{separator}{word[at:]}y cat") is None
+    assert RULES.look_at(f"{before}y{word[:at]}{separator}{word[at:]} cat") is None
+
+
+@PATIENT
+@given(st.lists(st.text("abcdefghij", min_size=1, max_size=6), min_size=2, max_size=5), st.sampled_from(SEPARATORS))
+def test_joined_words_are_only_those_of_the_list(parts: list[str], separator: str) -> None:
+    """However ordinary words are put together, none of them comes to a word that has other letters."""
+    assert RULES.look_at(f"a {separator.join(parts)} thing") is None
+
+
 @PATIENT
 @given(st.text(max_size=500))
 def test_any_text_can_be_looked_at(text: str) -> None:
@@ -120,6 +160,50 @@ def test_other_disguises(prompt: str) -> None:
 )
 def test_ordinary_prompts_pass(prompt: str) -> None:
     assert rules_of(*WORDS, "porn", "ios", "boob").look_at(prompt) is None
+
+
+@pytest.mark.parametrize(
+    ("word", "prompt"),
+    [
+        ("kill", "a k_ill"),
+        ("kill", "ᴋɪʟʟ"),
+        ("kill", "ki-ll the cat"),
+        ("mild oath", "a mi_ld oath"),
+        ("mild oath", "mild o-ath"),
+        ("xray", "an x-ray"),
+        ("naïve", "nai-ve"),
+        ("kill", "a cat—kill it"),
+    ],
+)
+def test_a_word_in_pieces_is_that_word(word: str, prompt: str) -> None:
+    """Also one of several words; whoever lists xray means x-ray too."""
+    assert rules_of(word).look_at(prompt) is not None
+
+
+@pytest.mark.parametrize(
+    ("word", "prompt"),
+    [
+        ("hell", "he'll come, and he’ll stay"),
+        ("shed", "she'd rather not"),
+        ("ass", "so a-ss is too short to say"),
+        ("shit", "a 5-hit combo"),
+        ("kill", "over-killing is well-known"),
+        ("kill", "ki--ll, or ki- ll"),
+        ("redo", "re-doing an x-ray"),
+        ("onoff", "an on/off switch"),
+        ("redblue", "red,blue"),
+        ("inlaw", "mother-in-lawn"),
+        ("endthe", "the end. The cat"),
+    ],
+)
+def test_ordinary_text_with_separators_passes(word: str, prompt: str) -> None:
+    """Apostrophes, commas and strokes part words, digits are not in them, and short words come about by chance."""
+    assert rules_of(word).look_at(prompt) is None
+
+
+@pytest.mark.parametrize("prompt", ["a well-known cat", "re-do it", "an x-ray of a state-of-the-art e-mail"])
+def test_what_is_written_with_a_hyphen_passes(prompt: str) -> None:
+    assert rules_of(*WORDS, "kill", "hell", "rays", "noun").look_at(prompt) is None
 
 
 @pytest.mark.parametrize(

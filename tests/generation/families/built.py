@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.generation.families import others, unets, wanlike
+from tests.generation.families import magvit, others, unets, wanlike
 
 # Name of a family as its preset says it -> what builds its pipeline.
 FAMILIES: dict[str, Callable[[], Any]] = {
@@ -31,6 +31,8 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     "Allegro": others.allegro,
     "Motif-Video": wanlike.motif,
     "Latte": unets.latte,
+    "EasyAnimate": magvit.easyanimate,
+    "ModelScope": unets.modelscope,
 }
 
 

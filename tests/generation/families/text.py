@@ -124,6 +124,14 @@ def qwen(width: int = 32) -> Any:
     return Qwen2_5_VLForConditionalGeneration(config)
 
 
+def qwen2_vl(width: int = 16) -> Any:
+    """The one before, of which the text part is all that is asked."""
+    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+
+    vision = {"depth": 1, "embed_dim": 16, "hidden_size": width, "mlp_ratio": 1, "num_heads": 2}
+    return Qwen2VLForConditionalGeneration(Qwen2VLConfig(text_config=_qwen_text(width), vision_config=vision))
+
+
 def gemma2() -> Any:
     from transformers import Gemma2Config, Gemma2Model
 

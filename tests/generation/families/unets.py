@@ -1,4 +1,4 @@
-"""Families that put motion into a model of single pictures: AnimateDiff, Latte."""
+"""Families that put motion into a model of single pictures, or grew out of one: AnimateDiff, Latte, ModelScope."""
 
 from __future__ import annotations
 
@@ -118,5 +118,27 @@ def latte() -> Any:
         text_encoder=text.t5(),
         vae=_vae(),
         transformer=transformer,
+        scheduler=_noise(),
+    )
+
+
+def modelscope() -> Any:
+    from diffusers import TextToVideoSDPipeline, UNet3DConditionModel
+
+    unet = UNet3DConditionModel(
+        block_out_channels=(8, 8),
+        layers_per_block=1,
+        sample_size=8,
+        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+        cross_attention_dim=8,
+        attention_head_dim=4,
+        norm_num_groups=2,
+    )
+    return TextToVideoSDPipeline(
+        vae=_vae(),
+        text_encoder=text.clip(8),
+        tokenizer=text.tokenizer(77),
+        unet=unet,
         scheduler=_noise(),
     )

@@ -150,6 +150,33 @@ async def test_a_repeated_claim_makes_no_second_asset_of_an_uploaded_video(
     assert await s3.find_asset("v2") is None
 
 
+async def test_what_was_begun_is_found_and_given_up_where_whole_keys_alone_are_listed(
+    s3: S3Host, http: httpx.AsyncClient, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As MinIO lists uploads: none of an asset is left after its deletion, and those of another one stay."""
+    listed = s3._s3.list_multipart_uploads
+
+    def by_whole_key(**asked: Any) -> dict[str, Any]:
+        return {"Uploads": [each for each in listed(**asked).get("Uploads", []) if each["Key"] == asked["Prefix"]]}
+
+    def begun(asset_id: str) -> int:
+        return sum(asset_id in each["Key"] for each in listed(Bucket=BUCKET).get("Uploads", []))
+
+    monkeypatch.setattr(s3._s3, "list_multipart_uploads", by_whole_key)
+    ticket, other = [await ticket_for(s3, clip, name) for name in ("begun", "begun as well")]
+    assert (begun(ticket.asset_id), begun(other.asset_id)) == (2, 2)
+    found = await s3.find_asset("begun")
+    assert found is not None
+    assert (found.asset_id, found.phase) == (ticket.asset_id, "uploading")
+    await s3.delete(ticket.asset_id)
+    assert (begun(ticket.asset_id), begun(other.asset_id)) == (0, 2)
+    assert await s3.find_asset("begun") is None
+    with pytest.raises(UploadGone):
+        await upload(ticket.presigned or {}, clip, client=http, patience=Patience(failures=3, first_s=0.01))
+    await upload(other.presigned or {}, clip, client=http)
+    assert (await s3.asset(other.asset_id)).phase == "ready"
+
+
 async def test_an_upload_that_is_complete_is_not_sent_again(s3: S3Host, http: httpx.AsyncClient, clip: Path) -> None:
     """As after a crash between the last answer and our note of it: only the two small files travel once more."""
     ticket = await ticket_for(s3, clip, "twice")
