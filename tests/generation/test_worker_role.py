@@ -34,6 +34,12 @@ FORBIDDEN = [
     "SELECT * FROM voters",
     "SELECT * FROM feedback",
     "SELECT * FROM guilds",
+    "SELECT data FROM original_parts",
+    "SELECT * FROM originals",
+    "INSERT INTO originals (video_id, sha256, created_at_ms) VALUES ('42', 'x', 0)",
+    "DELETE FROM originals",
+    "DELETE FROM original_parts",
+    "UPDATE original_parts SET data = 'mine'",
     "CREATE TABLE mine (id int)",
     "UPDATE alembic_version SET version_num = '0'",
 ]
