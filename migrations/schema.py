@@ -220,8 +220,7 @@ upload_urls = Table(
     Column("created_at_ms", BigInteger, nullable=False),
 )
 
-# The file of a video that the bot waits for, from a worker whose folder it does not see. While its row stands its parts
-# may come, and with it they go: whatever a worker writes too late is refused.
+# A file that the bot waits for, from a worker elsewhere: while its row stands its parts may come, and with it they go.
 originals = Table(
     "originals",
     metadata,
