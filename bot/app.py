@@ -20,6 +20,7 @@ from bot.hosts import hearing, open_host
 from bot.life.catching_up import CatchingUp
 from bot.life.following import Following
 from bot.life.hosting_life import HostingLife
+from bot.life.originals import Originals
 from bot.life.removal_life import RemovalLife
 from bot.life.review_life import ReviewLife
 from bot.life.round_life import RoundLife
@@ -99,6 +100,7 @@ class App:
         )
         self.signing = Signing(self)
         self.following = Following(self)
+        self.originals = Originals(self)
         self.video_life = VideoLife(self)
         self.hosting_life = HostingLife(self)
         self.removal_life = RemovalLife(self)

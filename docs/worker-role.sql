@@ -13,6 +13,8 @@ ALTER ROLE flock_worker PASSWORD :password;
 -- Which jobs there are, and whether their members still want them.
 GRANT SELECT ON alembic_version TO flock_worker;
 GRANT SELECT (id, cancel_requested) ON videos TO flock_worker;
+-- What was rendered goes to a bot on another machine: to be written while the bot waits for it, and never read.
+GRANT SELECT (video_id, sha256, part), INSERT ON original_parts TO flock_worker;
 -- How a job comes along, and who is alive.
 GRANT SELECT, INSERT, UPDATE ON render_progress, upload_urls, workflow_attempts TO flock_worker;
 GRANT SELECT ON render_timings TO flock_worker;

@@ -10,6 +10,7 @@ BOT_QUEUE = "bot"  # lives of videos and rounds; served by `flock run`
 
 RENDER_WORKFLOW = "render_video"  # on gpu_queue(...): RenderJob in, RenderResult or JobEnd out, as JSON
 UPLOAD_WORKFLOW = "upload_video"  # on upload_queue(...): UploadJob in, {"outcome": "done"} or JobEnd out
+ORIGINAL_WORKFLOW = "send_original"  # on originals_queue(...): OriginalJob in, {"outcome": "done"} or JobEnd out
 
 Phase = Literal["loading", "denoising", "encoding", "uploading"]
 
@@ -35,6 +36,11 @@ def upload_queue(machine: str) -> str:
     if not _NAME.fullmatch(machine):
         raise ValueError(f"A machine's name is a short lowercase word, not {machine!r}.")
     return f"upload.{machine}"
+
+
+def originals_queue(machine: str) -> str:
+    """The queue of what that machine sends to the bot itself: uploads that wait for their host hold up none of it."""
+    return f"{upload_queue(machine)}.originals"
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,20 @@ class UploadJob:
 
     def __repr__(self) -> str:
         return f"UploadJob(video_id={self.video_id!r}, asset_id={self.asset_id!r})"
+
+
+@dataclass(frozen=True)
+class OriginalJob:
+    """A rendered file that the bot wants as it is: the machine that holds it sends it through the database."""
+
+    video_id: str
+    video_path: str
+    sha256: str
+    size_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types, for the durable engine."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)

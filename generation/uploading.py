@@ -9,7 +9,7 @@ import math
 import random
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 TELL_S = 0.5  # how often progress is written, at most
 FIRST_PAUSE_S = 1.0  # while a host is away
 LONGEST_PAUSE_S = 30.0
+UNREADABLE = JobEnd("failed", "The worker cannot read this job; it may be of another release than the bot.")
+FILE_MISSING = JobEnd("file_missing", "The rendered file is no longer on this machine.")
 COMPLETE = ""  # in place of an upload's address that has served: it is a credential
 
 Json = dict[str, Any]
@@ -41,6 +43,31 @@ Watched = Callable[[str], AbstractAsyncContextManager[asyncio.Event]]
 
 class HandOverError(Exception):
     """The job is not ours to end: another worker goes on with it."""
+
+
+async def carried_out(
+    sending: Coroutine[Any, Any, Json], video_id: str, *, watched: Watched, closing: asyncio.Event
+) -> Json:
+    """What the sending gives; a JobEnd once nobody wants the video. Raises HandOverError when the worker ends."""
+    async with watched(video_id) as unwanted:
+        task = asyncio.create_task(sending, name="sending")
+        stops = [asyncio.create_task(event.wait()) for event in (unwanted, closing)]
+        try:
+            await asyncio.wait([task, *stops], return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+        finally:
+            for each in (task, *stops):
+                each.cancel()
+            await asyncio.gather(task, *stops, return_exceptions=True)
+    if unwanted.is_set():
+        return JobEnd("cancelled", "Cancelled.").to_json()
+    raise HandOverError
+
+
+async def holds(path: Path, sha256: str, data_dir: Path) -> bool:
+    """Whether a file is one that we rendered, and unchanged: nothing else leaves this machine, whatever a job names."""
+    return path.is_relative_to(data_dir / "videos") and await asyncio.to_thread(sha256_of, path) == sha256
 
 
 class Uploads:
@@ -69,27 +96,10 @@ class Uploads:
             job = UploadJob(**argument)
             path = Path(job.video_path).resolve()
         except (TypeError, ValueError):
-            return JobEnd(
-                "failed", "The worker cannot read this job; it may be of another release than the bot."
-            ).to_json()
-        # Only what we rendered leaves this machine, whatever a job may name.
-        ours = path.is_relative_to(self._data_dir / "videos")
-        if not ours or await asyncio.to_thread(sha256_of, path) != job.sha256:
-            return JobEnd("file_missing", "The rendered file is no longer on this machine.").to_json()
-        async with self._watched(job.video_id) as unwanted:
-            sending = asyncio.create_task(self._send(job, path), name="upload")
-            stops = [asyncio.create_task(event.wait()) for event in (unwanted, self._closing)]
-            try:
-                await asyncio.wait([sending, *stops], return_when=asyncio.FIRST_COMPLETED)
-                if sending.done():
-                    return sending.result()
-            finally:
-                for task in (sending, *stops):
-                    task.cancel()
-                await asyncio.gather(sending, *stops, return_exceptions=True)
-        if unwanted.is_set():
-            return JobEnd("cancelled", "Cancelled.").to_json()
-        raise HandOverError
+            return UNREADABLE.to_json()
+        if not await holds(path, job.sha256, self._data_dir):
+            return FILE_MISSING.to_json()
+        return await carried_out(self._send(job, path), job.video_id, watched=self._watched, closing=self._closing)
 
     async def _send(self, job: UploadJob, path: Path) -> Json:
         """Keeps trying while the host or the database is away: an outage is no failure."""

@@ -28,6 +28,7 @@ from generation.engine import Engine, QueueSpec
 from generation.eta import Estimate, History, kind_of
 from generation.hosting import tus
 from generation.jobs import (
+    ORIGINAL_WORKFLOW,
     RENDER_WORKFLOW,
     UPLOAD_WORKFLOW,
     JobEnd,
@@ -35,10 +36,12 @@ from generation.jobs import (
     RenderJob,
     RenderResult,
     gpu_queue,
+    originals_queue,
     upload_queue,
 )
 from generation.manifest import room_for
 from generation.models import choose, known_revision, load_models
+from generation.originals import Originals
 from generation.rendered import finished_result, machine_name, remember_result
 from generation.supervise import OnTick, RenderChild, RenderError
 from generation.trail import about
@@ -121,14 +124,17 @@ class Worker:
                     spared=lambda: min(1, self.child.finishing),
                 ),
                 QueueSpec(self._upload_queue, 2),
+                QueueSpec(originals_queue(self.machine), 2),
             ],
             on_fenced=self.child.kill,
         )
         self._uploads = Uploads(
             database, self.data_dir, self.client, tell=self._tell, watched=self._watched, closing=self._closing
         )
+        self._originals = Originals(database, self.data_dir, watched=self._watched, closing=self._closing)
         self.engine.workflow(RENDER_WORKFLOW)(self._as_workflow("render", self.render))
         self.engine.workflow(UPLOAD_WORKFLOW)(self._as_workflow("upload", self.upload))
+        self.engine.workflow(ORIGINAL_WORKFLOW)(self._as_workflow("sending of the original", self.send_original))
 
     def _as_workflow(self, name: str, function: Callable[[Json], Awaitable[Json]]) -> Callable[[Json], Awaitable[Json]]:
         async def body(argument: Json) -> Json:
@@ -323,6 +329,10 @@ class Worker:
     async def upload(self, argument: Json) -> Json:
         """The upload step: UploadJob in, {"outcome": "done"} or JobEnd out. Its repetition resumes."""
         return await self._uploads.upload(argument)
+
+    async def send_original(self, argument: Json) -> Json:
+        """The step that sends a file to the bot: OriginalJob in, {"outcome": "done"} or JobEnd out. It resumes too."""
+        return await self._originals.send(argument)
 
 
 # --------------------------------------------------------------------------- entries

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Column,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -217,6 +218,27 @@ upload_urls = Table(
     Column("asset_id", Text, primary_key=True),
     Column("url", Text, nullable=False),  # the TUS Location: a secret of its own, never logged
     Column("created_at_ms", BigInteger, nullable=False),
+)
+
+# A file that the bot waits for, from a worker elsewhere: while its row stands its parts may come, and with it they go.
+originals = Table(
+    "originals",
+    metadata,
+    Column("video_id", Text, primary_key=True),
+    Column("sha256", Text, primary_key=True),
+    Column("created_at_ms", BigInteger, nullable=False),
+)
+
+original_parts = Table(
+    "original_parts",
+    metadata,
+    Column("video_id", Text, primary_key=True),
+    Column("sha256", Text, primary_key=True),
+    Column("part", Integer, primary_key=True, autoincrement=False),  # 0, 1, 2 ...; each of 1 MiB but the last
+    Column("data", LargeBinary, nullable=False),
+    ForeignKeyConstraint(["video_id", "sha256"], ["originals.video_id", "originals.sha256"], ondelete="CASCADE"),
+    CheckConstraint("part BETWEEN 0 AND 99", name="part"),
+    CheckConstraint("length(data) <= 1048576", name="data"),
 )
 
 executor_leases = Table(

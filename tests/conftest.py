@@ -76,18 +76,23 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A URL to a database that is empty and that nobody else uses: the same test runs on both kinds."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/flock.db"
-    server = make_url(request.getfixturevalue("postgres_server")).set(drivername="postgresql+psycopg")
+def empty_postgresql(server_uri: str) -> str:
+    """A URL to a new database of that server."""
+    server = make_url(server_uri).set(drivername="postgresql+psycopg")
     name = f"test_{next(_numbers)}"
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
     engine.dispose()
     return server.set(database=name, drivername="postgresql").render_as_string(hide_password=False)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A URL to a database that is empty and that nobody else uses: the same test runs on both kinds."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/flock.db"
+    return empty_postgresql(request.getfixturevalue("postgres_server"))
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 LONGEST_REASON = 200
 ELSEWHERE = (
-    "The file of that video lies on another machine, so it cannot be shown here; or it is too large for Discord."
+    "That video cannot be shown here: it is too large for Discord, or could not be brought from its worker's machine. "
+    "The bot's log says which."
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import re
 from pathlib import Path
 
 import discord
@@ -24,8 +25,8 @@ async def attachment(video: Video, data_dir: Path, limit: int) -> tuple[discord.
         return None, video.playback_url or ""
     name = attachment_name(video)
     data = await asyncio.to_thread(read_here, video, data_dir)
-    if data is None:
-        data = await fetch_mp4(video.playback_url or "", limit)  # rendered on another machine: the host has it
+    if data is None:  # it could not be brought here either; what the host has carries no manifest any more
+        data = await fetch_mp4(video.playback_url or "", limit)
     if data is not None:
         return discord.File(io.BytesIO(data), filename=name), f"attachment://{name}"
     return None, video.playback_url or ""
@@ -37,13 +38,22 @@ def attachment_name(video: Video) -> str:
 
 
 def read_here(video: Video, data_dir: Path) -> bytes | None:
-    """The very bytes that were rendered and are recorded, if this machine has them."""
-    path = rendered_here(video.video_path, data_dir)
-    try:
-        data = path.read_bytes() if path is not None else b""
-    except OSError:
-        return None
-    return data if data and hashlib.sha256(data).hexdigest() == video.sha256 else None
+    """The very bytes that were rendered and are recorded, if this machine has them: rendered or brought here."""
+    for path in (rendered_here(video.video_path, data_dir), brought_path(video.id, data_dir)):
+        try:
+            data = path.read_bytes() if path is not None else b""
+        except OSError:
+            continue
+        if data and hashlib.sha256(data).hexdigest() == video.sha256:
+            return data
+    return None
+
+
+def brought_path(video_id: str, data_dir: Path) -> Path:
+    """Where a file that was rendered on another machine lies once it was brought here: no worker names this one."""
+    if not re.fullmatch(r"[0-9]{1,20}", video_id):
+        raise ValueError("A video id is a Discord interaction id.")
+    return data_dir / "originals" / f"{video_id}.mp4"
 
 
 def rendered_here(named: str | None, data_dir: Path) -> Path | None:
@@ -55,9 +65,10 @@ def rendered_here(named: str | None, data_dir: Path) -> Path | None:
     return path if ours and path.is_file() else None
 
 
-def delete_rendered(named: str | None, data_dir: Path) -> None:
+def delete_rendered(video: Video, data_dir: Path) -> None:
     """Deletes a video with its poster and note, where they are on this machine."""
-    path = rendered_here(named, data_dir)
+    brought_path(video.id, data_dir).unlink(missing_ok=True)
+    path = rendered_here(video.video_path, data_dir)
     if path is not None:
         for each in (path, path.with_suffix(".jpg"), path.with_suffix(".json")):
             each.unlink(missing_ok=True)

@@ -91,4 +91,4 @@ class RemovalLife:
     async def _delete_files(self, video_id: str) -> None:
         """Those of this machine; a worker's own are its operator's to clean up."""
         video = await videos.known(self.app.database, video_id)
-        await asyncio.to_thread(delete_rendered, video.video_path, self.app.settings.data_dir)
+        await asyncio.to_thread(delete_rendered, video, self.app.settings.data_dir)

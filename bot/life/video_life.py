@@ -117,34 +117,40 @@ class VideoLife:
         for attempt in range(1, MOST_RENDERS + 1):
             result = await self._render(video_id, attempt)
             await step("rendered", videos.rendered, self.app.database, video_id, result)
+            bring = partial(self.app.originals.bring, video_id, attempt, result.machine)
             flagged = flags(result.findings)
             if flagged is not None:  # before it is sent anywhere: what is at the host can be watched
-                await self._try("wait for a moderator", partial(self._approved, flagged=flagged), video_id)
+                await self._try("wait for a moderator", partial(self._approved, flagged=flagged, bring=bring), video_id)
             hosting = hosting_life.workflow_id(video_id, attempt)
             argument = {"video_id": video_id, "attempt": attempt, "machine": result.machine}
             await Engine.hand_over(hosting_life.WORKFLOW, hosting, argument, queue=BOT_QUEUE)
-            end = await step("wait for the host", self._until_hosted, video_id, hosting)
+            end = await step("wait for the host", self._until_hosted, video_id, hosting, bring)
             if end["outcome"] in {"hosted", "late"}:
                 return
             if end["outcome"] != "file_missing":
                 raise EndedError("cancelled" if end["outcome"] == "cancelled" else "failed", end["reason"])
         raise EndedError("failed", "The worker's machine was lost three times while it had your video.")
 
-    async def _approved(self, video_id: str, *, flagged: str) -> None:
+    async def _approved(self, video_id: str, *, flagged: str, bring: Callable[[], Awaitable[bool]]) -> None:
         """Waits until a moderator lets the video go on. Raises EndedError when none does, or nobody wants it."""
+        await bring()  # so that they can watch it
         review = await self.app.review_life.until_video_decided(await self._video(video_id), flagged)
         if review.state == "approved":
             return
         video = await self._video(video_id)
-        await asyncio.to_thread(delete_rendered, video.video_path, self.app.settings.data_dir)
+        await asyncio.to_thread(delete_rendered, video, self.app.settings.data_dir)
         if review.state == "rejected":
             raise EndedError("cancelled", f"A moderator has not approved this video. {review.reason or ''}".rstrip())
         raise EndedError("cancelled", video.reason or "Cancelled.")
 
-    async def _until_hosted(self, video_id: str, hosting: str) -> Json:
-        """How its hosting ended; "late" where the video can be posted without it, and has waited long enough."""
+    async def _until_hosted(self, video_id: str, hosting: str, bring: Callable[[], Awaitable[bool]]) -> Json:
+        """How its hosting ended; "late" where the video can be posted without it, and has waited long enough.
+
+        Beside its way to the host, the file comes here: its card shows the original, with or without a host.
+        """
         clock = asyncio.get_running_loop().time
         late = clock() + self.app.settings.host_patience_s
+        await bring()
         while True:
             end = await self._end_of(hosting)
             if end is not None and end["outcome"] != "failed":
@@ -273,6 +279,7 @@ class VideoLife:
         video = await self._video(video_id)
         if video.status == "published":  # a quick member may have reacted before the card was known to take votes
             await self.app.catching_up.look_at(video_id)
+        await self.app.originals.drop(video)
         await self.tell(video_id)
 
     async def tell(self, video_id: str) -> None:

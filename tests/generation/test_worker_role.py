@@ -9,16 +9,18 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import insert, make_url, select, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.engine import Engine, QueueSpec
-from generation.jobs import RENDER_WORKFLOW, RenderJob, gpu_queue
+from generation.jobs import ORIGINAL_WORKFLOW, RENDER_WORKFLOW, OriginalJob, RenderJob, gpu_queue, originals_queue
 from generation.rendered import sha256_of
 from migrations.database import open_database
+from migrations.schema import original_parts, originals
 
 ROOT = Path(__file__).parents[2]
 QUEUE = gpu_queue("test", "quick")
@@ -34,6 +36,12 @@ FORBIDDEN = [
     "SELECT * FROM voters",
     "SELECT * FROM feedback",
     "SELECT * FROM guilds",
+    "SELECT data FROM original_parts",
+    "SELECT * FROM originals",
+    "INSERT INTO originals (video_id, sha256, created_at_ms) VALUES ('42', 'x', 0)",
+    "DELETE FROM originals",
+    "DELETE FROM original_parts",
+    "UPDATE original_parts SET data = 'mine'",
     "CREATE TABLE mine (id int)",
     "UPDATE alembic_version SET version_num = '0'",
 ]
@@ -104,6 +112,7 @@ async def test_a_worker_renders_under_its_own_role(
             alive = await connection.scalar(text("SELECT count(*) FROM executor_leases WHERE role = 'worker'"))
         assert str(told).startswith("worker-")
         assert (alive, model) == (1, "quick")
+        await _sends_its_file(engine, database, found.output)
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 60) == 0
         async with database.connect() as connection:
@@ -112,6 +121,23 @@ async def test_a_worker_renders_under_its_own_role(
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def _sends_its_file(engine: Engine, database: AsyncEngine, rendered: dict[str, Any]) -> None:
+    """To a bot on another machine that asks for it."""
+    wanted = {name: rendered[name] for name in ("video_path", "sha256", "size_bytes")}
+    async with database.begin() as connection:
+        await connection.execute(insert(originals).values(video_id="42", sha256=rendered["sha256"], created_at_ms=0))
+        job = OriginalJob("42", **wanted).to_json()
+        queue = originals_queue(rendered["machine"])
+        await engine.submit(connection, ORIGINAL_WORKFLOW, "original", job, queue=queue)
+    async with asyncio.timeout(60):
+        while (end := await engine.result("original")) is None:
+            await asyncio.sleep(0.1)
+    assert end == {"outcome": "done"}
+    async with database.connect() as connection:
+        parts = await connection.scalars(select(original_parts.c.data).order_by(original_parts.c.part))
+        assert b"".join(parts) == Path(rendered["video_path"]).read_bytes()
 
 
 async def test_the_role_can_touch_nothing_that_counts(role_url: str, database: AsyncEngine) -> None:

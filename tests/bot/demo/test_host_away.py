@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import text
 
 from bot.demo.discord.people import Message, wait_for
 from bot.domain.videos import Video
 from bot.store import videos
+from generation.jobs import ORIGINAL_WORKFLOW, UPLOAD_WORKFLOW
 from tests.bot.demo.trouble import SETTLED_S, Trouble, open_trouble
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -107,6 +109,17 @@ async def test_with_the_host_in_order_the_card_has_its_link_at_once(trouble: Tro
     _, card = await posted(trouble)
     assert LINK in card.text
     await plays(trouble, card)
+
+
+async def test_in_one_data_folder_nothing_is_sent_through_the_database(trouble: Trouble) -> None:
+    """The bot finds the files that its worker has rendered; only their uploads are jobs."""
+    await posted(trouble)
+    query = text("SELECT name, count(*) FROM workflow_status GROUP BY name")
+    async with trouble.database.connect() as connection:
+        jobs = {row[0]: row[1] for row in await connection.execute(query)}
+    assert jobs[UPLOAD_WORKFLOW] > 0
+    assert ORIGINAL_WORKFLOW not in jobs
+    assert not (trouble.house.state / "data" / "originals").exists()
 
 
 async def test_a_host_that_fails_it_for_good_keeps_no_video_from_its_members(trouble: Trouble) -> None:

@@ -178,13 +178,15 @@ class Trouble:
 
 
 @asynccontextmanager
-async def open_trouble(folder: Path, database_url: str | None = None, **settings: str) -> AsyncIterator[Trouble]:
+async def open_trouble(
+    folder: Path, database_url: str | None = None, kind: type[House] = House, **settings: str
+) -> AsyncIterator[Trouble]:
     """Services, bot and worker, everything in order. On failure the logs are shown."""
     folder.mkdir(parents=True, exist_ok=True)
     models = folder / "models.toml"
     models.write_text(QUICK_MODEL)
     supervisor = Supervisor(folder)
-    house = House(folder, supervisor, database_url, {"FLOCK_MODELS_FILE": str(models), **settings})
+    house = kind(folder, supervisor, database_url, {"FLOCK_MODELS_FILE": str(models), **settings})
     try:
         await house.open_services()
         await house.open_bot_and_worker()

@@ -78,7 +78,7 @@ def test_only_the_bytes_that_are_recorded_are_posted(video: Path, tmp_path: Path
     """What a repeated render left under the same name is another video than the one on the ledger."""
     values = {field.name: None for field in fields(Video)}
     recorded = hashlib.sha256(video.read_bytes()).hexdigest()
-    row = Video(**{**values, "video_path": str(video), "sha256": recorded})  # type: ignore[arg-type]  # of any kind
+    row = Video(**{**values, "id": "42", "video_path": str(video), "sha256": recorded})  # type: ignore[arg-type]  # of any kind
     assert read_here(row, tmp_path / "data") == video.read_bytes()
     encode(np.full((4, 32, 32, 3), 99, dtype=np.uint8), 8, video, video.with_suffix(".jpg"))
     assert read_here(row, tmp_path / "data") is None
