@@ -242,7 +242,7 @@ EXPECTED = {
     "flock models": "tiny (FLOCK_MODEL_ID)",
     "flock worker --check": '"render_seconds"',
     "flock audit": "✓ 0 votes",
-    'flock audit --chain-only --rpc "$RPC_URL" --ledger "$LEDGER"': "✓ 0 votes",
+    'flock audit --rpc "$RPC_URL" --ledger "$LEDGER"': "✓ 0 votes",
 }
 
 

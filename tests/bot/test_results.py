@@ -134,7 +134,7 @@ async def test_the_sentence_about_the_chain(database: AsyncEngine, round_: Round
     app = cast(App, SimpleNamespace(database=database, public_ledger=public, relayer=SimpleNamespace(status=status)))
     final = await App.chain_sentence(app, round_)
     assert f"round 1, transaction [`{TX[:10]}…`](https://scan.example/tx/{TX})" in final
-    assert "`flock audit --chain-only --rpc https://node.example --ledger 0x" in final
+    assert "`flock audit --rpc https://node.example --ledger 0x" in final
     assert final.endswith("--round 1`")
     await rounds.change(database, 1, finalized_tx=None)
     under_way = await App.chain_sentence(app, round_)
