@@ -129,8 +129,6 @@ FILLERS = (  # noqa: SIM905  # as above
     "wonderful scene picture maybe only even still really quite new one great want give have get let try want shot"
 ).split()
 
-BEGINNINGS = ("on", "in", "at", "by", "over", "under", "a", "the", "re", "up", "un", "be")
-
 
 @dataclass(frozen=True)
 class Caption:
@@ -230,15 +228,10 @@ def _in_order(verb: str, pace: str, dice: np.random.Generator) -> str:
 
 
 def _with_strangers(text: str, dice: np.random.Generator) -> str:
-    """With one to four words that say nothing, some of them made up, at the start or at the end.
-
-    Some begin as ours do ("once" is no "on"): the tokenizer may well split them there.
-    """
+    """With one to four words that say nothing, some of them made up, at the start or at the end."""
     for _ in range(int(dice.integers(1, 5))):
         letters = [str(dice.choice(list(row))) for row in ("bcdfghjklmnprstvwz", "aeiou") * int(dice.integers(1, 4))]
         word = str(dice.choice(FILLERS)) if dice.random() < 0.5 else "".join(letters)
-        if dice.random() < 0.25:
-            word = str(dice.choice(BEGINNINGS)) + "".join(letters)
         text = f"{word} {text}" if dice.random() < 0.6 else f"{text} {word}"
     return text
 

@@ -23,7 +23,7 @@ from generation.tiny.measure import measure, show
 
 BUILD = Path("build/tiny")
 SEED = 2026
-TEXT_STEPS = 3200
+TEXT_STEPS = 4000
 CLIPS = 16_000
 STEPS, BATCH = 8000, 32
 SAVED_EVERY = 250  # steps; then what there is so far can be tried, and an interrupted training goes on from there
