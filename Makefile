@@ -24,7 +24,7 @@ bench: $(READY)
 screenshots: $(READY)
 	@$(BIN)/python -m tests.acceptance.screenshots
 
-# The tiny model, trained from nothing: an hour on two cores. Then its sheet.
+# The tiny model, trained from nothing: three quarters of an hour on two idle cores. Then its sheet.
 tiny: $(READY)
 	@nice -n 10 $(BIN)/python -m generation.tiny train
 	@$(BIN)/python -m generation.tiny sheet docs/img/tiny.png

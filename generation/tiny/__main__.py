@@ -10,7 +10,7 @@ from generation.tiny.make import WEIGHTS, make_tiny_pipeline
 
 USAGE = """\
 usage: python -m generation.tiny FOLDER             puts the tiny pipeline there, and prints its revision
-       python -m generation.tiny train [FOLDER]     trains it anew: an hour on two cores
+       python -m generation.tiny train [FOLDER]     trains it anew: under an hour on two cores
        python -m generation.tiny measure [FOLDER]   how well it follows prompts that it has not seen
        python -m generation.tiny sheet FILE.png     twelve prompts that it has not seen, as a picture
 """
