@@ -60,7 +60,8 @@ class Watch:
     async def look(self) -> tuple[str | None, bool]:
         """What is wrong now, and whether it has been for too long."""
         try:
-            wrong = await asyncio.wait_for(self.probe(), 10)
+            async with asyncio.timeout(10):
+                wrong = await self.probe()
         except TimeoutError:
             wrong = "it does not answer"
         if wrong is None:

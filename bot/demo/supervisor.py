@@ -139,7 +139,8 @@ class Supervisor:
     async def _read_ready(self, service: _Service, process: asyncio.subprocess.Process) -> dict[str, Any]:
         assert process.stdout is not None  # noqa: S101  # asked for above
         try:
-            line = await asyncio.wait_for(process.stdout.readline(), START_S)
+            async with asyncio.timeout(START_S):  # Python 3.11's wait_for may swallow a cancellation
+                line = await process.stdout.readline()
             ready = json.loads(line)
             if not isinstance(ready, dict) or not ready.get("ready"):
                 raise ValueError(line)
@@ -189,7 +190,8 @@ async def _end(service: _Service) -> None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), STOP_S)
+            async with asyncio.timeout(STOP_S):
+                await process.wait()
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()

@@ -60,7 +60,8 @@ class Behind:
 
     async def _or_nothing(self, part: Any) -> Any:
         try:
-            return await asyncio.wait_for(part, LOOK_S)
+            async with asyncio.timeout(LOOK_S):
+                return await part
         except (SQLAlchemyError, httpx.HTTPError, LedgerError, OSError, TimeoutError, ValueError, LookupError):
             return None
 

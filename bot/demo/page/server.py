@@ -199,7 +199,8 @@ class Page:
 
     async def _hello(self, ws: web.WebSocketResponse) -> str | None:
         try:
-            said = await asyncio.wait_for(ws.receive_json(), HELLO_S)
+            async with asyncio.timeout(HELLO_S):
+                said = await ws.receive_json()
             token, member = str(said["token"]), str(said["member"])
         except (TimeoutError, TypeError, ValueError, KeyError):
             return None

@@ -8,10 +8,12 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from bot.demo.supervisor import Supervisor
+from bot.demo.supervisor import Supervisor, _Service
 from bot.domain.errors import OperatorError
 
 SERVICE = """
@@ -75,6 +77,18 @@ async def test_a_killed_process_is_started_again(tmp_path: Path) -> None:
         await supervisor.stop()
 
 
+async def test_stopping_just_when_a_process_is_ready_is_no_wait_for_ever(supervisor: Supervisor) -> None:
+    """Whoever waits for a process to be ready is told to stop in the very moment in which it is: they stop."""
+    said = asyncio.StreamReader()
+    service = _Service("one", ["one"], {}, says_ready=True)
+    waiting = asyncio.create_task(supervisor._read_ready(service, cast(Any, SimpleNamespace(stdout=said))))
+    await asyncio.sleep(0)
+    said.feed_data(b'{"ready": true}\n')
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
 async def test_a_forgotten_process_stays_away(supervisor: Supervisor) -> None:
     """What is ended on purpose is not started again."""
     await supervisor.start("one", [sys.executable, "-c", SERVICE], {}, says_ready=True)
@@ -109,7 +123,7 @@ async def test_nothing_outlives_a_supervisor_that_was_killed(tmp_path: Path) -> 
     script = f"""
 import asyncio, sys
 from pathlib import Path
-from bot.demo.supervisor import Supervisor
+from bot.demo.supervisor import Supervisor, _Service
 async def main():
     supervisor = Supervisor(Path({str(tmp_path)!r}))
     await supervisor.start("one", [sys.executable, "-c", {SERVICE!r}], {{}}, says_ready=True)
