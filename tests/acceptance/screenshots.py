@@ -22,7 +22,7 @@ DESKTOP = {"width": 1360, "height": 880}
 PHONE = {"width": 390, "height": 844}
 PATIENT_MS = 90_000
 # The tiny model renders within seconds: more steps, so that there is something to see of its progress.
-MANY_STEPS = "[models.tiny]\nsteps = 120\n"
+MANY_STEPS = "[models.tiny]\nsteps = 600\n"
 
 
 async def main() -> None:
