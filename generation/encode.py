@@ -21,6 +21,8 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from numpy.typing import NDArray
 
+from generation.rendered import settle
+
 CRF = 18  # not to be told from the frames by eye
 WORST_CRF = 38  # beyond it, a smaller picture looks better
 GOP_S = 2  # Livepeer's segments, and HLS's, begin at a key frame
@@ -91,7 +93,7 @@ def encode(
         if seal is not None:
             seal(drafts[0])
         for draft, path in zip(drafts, (video, poster), strict=True):
-            _settle(draft, path)
+            settle(draft, path)
     finally:  # on a full disk a half draft would only make it worse
         for draft in drafts:
             draft.unlink(missing_ok=True)
@@ -212,18 +214,3 @@ def _write_poster(pixels: NDArray[np.uint8], path: Path) -> None:
         frame.pts = 0
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
-
-
-def _settle(draft: Path, path: Path) -> None:
-    descriptor = os.open(draft, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    draft.chmod(0o600)
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)  # the new name too must survive a power cut
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

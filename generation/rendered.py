@@ -81,3 +81,16 @@ def remember_result(video: Path, job: RenderJob, result: Json) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def settle(draft: Path, path: Path) -> None:
+    """Gives a whole file its name, for its owner alone: bytes and name are on the disk, and survive a power cut."""
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    draft.chmod(0o600)
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -20,6 +20,7 @@ from bot.store import originals, videos
 from generation.engine import WorkCancelledError
 from generation.jobs import ORIGINAL_WORKFLOW, OriginalJob, originals_queue
 from generation.originals import MOST_BYTES, PART_BYTES, parts_of
+from generation.rendered import settle
 
 if TYPE_CHECKING:
     from bot.app import App
@@ -116,7 +117,7 @@ class Originals:
                     await asyncio.to_thread(_append, draft, data)
                 if digest.hexdigest() != video.sha256:
                     raise RefusedError("its bytes are not those that were recorded.")
-                await asyncio.to_thread(_name, draft, path)
+                await asyncio.to_thread(settle, draft, path)  # before the parts are deleted
             finally:
                 await asyncio.to_thread(draft.unlink, missing_ok=True)
         except OSError as error:
@@ -142,18 +143,6 @@ def _begin(draft: Path) -> None:
 def _append(draft: Path, data: bytes) -> None:
     with draft.open("ab") as file:
         file.write(data)
-
-
-def _name(draft: Path, path: Path) -> None:
-    """On disk first, then under its name, and the name on disk too: the parts are deleted after that."""
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _delete(path: Path) -> None:
