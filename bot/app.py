@@ -44,6 +44,7 @@ from contracts.relayer import Relayer, RelayerSettings
 from contracts.signer import Signer, SignerError, open_key_file, open_keystore
 from generation.engine import Engine, QueueSpec
 from generation.jobs import BOT_QUEUE, gpu_queue
+from generation.portable_json import UnsafeEngineError
 
 log = logging.getLogger(__name__)
 
@@ -240,6 +241,8 @@ async def run_bot(settings: Settings, stop: asyncio.Event) -> None:
             serving_signing(app),
         ):
             await run_client(app.client, secret(settings.discord_token), stop)
+    except UnsafeEngineError as error:
+        raise OperatorError(str(error)) from error
     except discord.LoginFailure as error:
         raise OperatorError("Discord refused the token. Check FLOCK_DISCORD_TOKEN in the developer portal.") from error
     except (discord.HTTPException, discord.GatewayNotFound, aiohttp.ClientError, OSError) as error:

@@ -24,6 +24,7 @@ from dbos._error import (  # the public package exports no exception that a wait
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from generation.portable_json import NotPortableError, read_portable_json_only
 from generation.reaper import Reaper, ReaperTimes
 from migrations.database import sync_url
 
@@ -35,6 +36,7 @@ APPLICATION = "flock"
 WORKFLOW_VERSION = "1"
 
 RESULT_POLL_S = 0.25
+UNHEARD_S = 30.0  # at most until a workflow looks by itself, where it cannot hear wake-up calls
 WAKE = "wake"
 MORE_THAN_ANY = 1 << 30  # running workflows, with which a queue is full
 NORMAL_PRIORITY = 10  # 1 is the most urgent; among the jobs of one member, where a queue is fair by member
@@ -77,7 +79,11 @@ class Engine:
         times: ReaperTimes | None = None,
         on_fenced: Callable[[], None] | None = None,
     ) -> None:
-        """`on_fenced` is called when this process could not renew its lease: others take its work over."""
+        """`on_fenced` is called when this process could not renew its lease: others take its work over.
+
+        Raises UnsafeEngineError when the installed DBOS cannot be kept from unpickling what stands in a row.
+        """
+        read_portable_json_only()
         self.database = database
         self.executor_id = f"{role}-{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
         self._url = sync_url(database_url)
@@ -98,7 +104,7 @@ class Engine:
             "system_database_url": self._url,
             "application_version": WORKFLOW_VERSION,
             "executor_id": self.executor_id,
-            "serializer": DBOSPortableJSONSerializer(),  # never pickle: a row must not be able to run code
+            "serializer": DBOSPortableJSONSerializer(),  # only how we write; for reading see portable_json
             "log_level": "WARNING",
             "notification_listener_polling_interval_sec": 0.2,
         }
@@ -203,12 +209,14 @@ class Engine:
         await self.client.send_async(workflow_id, "wake", WAKE)
 
     async def result(self, workflow_id: str) -> Any | None:
-        """The result of a workflow that has ended; None while it goes on, or is not there.
+        """The result of a workflow that has ended, a JSON object; None while it goes on, or is not there.
 
-        Raises WorkCancelledError when it was cancelled, given up, or failed.
+        Raises WorkCancelledError when it was cancelled, given up, or failed, or when its result cannot be read.
         """
         for status in await self.client.list_workflows_async(workflow_ids=[workflow_id], load_input=False):
             if status.status == "SUCCESS":
+                if not isinstance(status.output, dict):  # what DBOS could not decode, it gives as it stands
+                    raise WorkCancelledError(workflow_id)
                 return status.output
             if status.status in {"ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}:
                 raise WorkCancelledError(workflow_id)
@@ -264,8 +272,12 @@ class Engine:
 
     @staticmethod
     async def sleep_or_wake(seconds: float) -> None:
-        """A durable sleep that `wake` ends early."""
-        await DBOS.recv_async(WAKE, timeout_seconds=max(0.0, seconds))
+        """A durable sleep that `wake` ends early; it may end early by itself too, so ask what time it is."""
+        try:
+            await DBOS.recv_async(WAKE, timeout_seconds=max(0.0, seconds))
+        except NotPortableError as error:  # somebody's forged wake-up call keeps ours from being heard
+            log.error("A wake-up call was refused: %s", error)
+            await DBOS.sleep_async(min(max(0.0, seconds), UNHEARD_S))
 
 
 def _options(workflow: str, workflow_id: str, queue: str, member_id: int | None, priority: int) -> EnqueueOptions:
