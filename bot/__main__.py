@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
 
     worker = commands.add_parser("worker", help="a GPU worker: renders prompts, holds no keys")
-    worker.add_argument("--check", action="store_true", help="render one video, print what it took, and end")
+    worker.add_argument("--check", action="store_true", help="render two videos, print what the second took, and end")
     worker.add_argument("--watch-stdin", action="store_true", help=argparse.SUPPRESS)
     worker.set_defaults(command=_worker)
 

@@ -73,6 +73,8 @@ AWS = {
 KEY_VERSION = "projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"
 GOOGLE = {"FLOCK_SIGNER": f"gcp-kms:{KEY_VERSION}", "NO_GCE_CHECK": "true"}
 
+TRAIN = install("train")
+
 # Every command at least once, each in a folder with a database and a backup of it, and with `complete` settings.
 STARTS = [
     Start("demo --once", 1, f"The demo needs accelerate, av, c2pa-python and 11 more packages, {install('demo')}"),
@@ -263,6 +265,20 @@ def test_with_its_extra_a_command_asks_for_nothing_more(
     said = start(environment(f"flock[{extra}]"), tmp_path, "-m", "bot", *command.split(), **settings)
     assert said.returncode == 0, said.stdout + said.stderr
     assert "pip install" not in said.stdout + said.stderr
+
+
+def test_a_worker_without_what_adapters_need_is_told_so(environment: Environment, tmp_path: Path) -> None:
+    """Before it loads anything; a model without adapters needs nothing more than a worker has."""
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "model_index.json").write_text('{"_class_name": "WanPipeline"}')
+    plain = f'[models.mine]\nsource = "{tmp_path}/m"\nrevision = "{"0" * 40}"\n'
+    adapter = f'[[models.mine.adapters]]\nsource = "{tmp_path}/m"\nweight_name = "a.safetensors"\n'
+    settings = {"FLOCK_MODELS_FILE": "models.toml", "FLOCK_MODEL_ID": "mine"}
+    for text, wanted in ((plain, "✓ model: mine"), (plain + adapter, f"✗ model: mine has adapters → {TRAIN}")):
+        (tmp_path / "models.toml").write_text(text)
+        said = start(environment("flock[worker]"), tmp_path, "-m", "bot", "doctor", "--worker", **settings)
+        assert says_in_order(said.stdout, wanted), said.stdout
+        assert (TRAIN in said.stdout) is (text != plain)
 
 
 # --------------------------------------------------------------------------- python -m, and the images
