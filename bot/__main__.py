@@ -19,6 +19,7 @@ from bot import logs
 from bot import settings as settings_module
 from bot.domain.errors import OperatorError, SettingsError
 from contracts.costs import Community
+from generation.extras import MissingExtraError, require
 
 ORPHAN_S = 15.0  # for an orderly end after our parent's
 DESCRIPTION = "FLock: a Discord community makes a text-to-video model its own."
@@ -37,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     except SettingsError as error:
         _say("Some settings are wrong or missing:", *(f"  - {problem}" for problem in error.problems))
         _say("Put them into the environment or into .env; .env.example describes them all.")
-    except OperatorError as error:
+    except (OperatorError, MissingExtraError) as error:
         _say(str(error))
     except KeyboardInterrupt:
         _say("Stopped.")
@@ -79,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
 
     worker = commands.add_parser("worker", help="a GPU worker: renders prompts, holds no keys")
-    worker.add_argument("--check", action="store_true", help="render one video, print what it took, and end")
+    worker.add_argument("--check", action="store_true", help="render two videos, print what the second took, and end")
     worker.add_argument("--watch-stdin", action="store_true", help=argparse.SUPPRESS)
     worker.set_defaults(command=_worker)
 
@@ -208,14 +209,9 @@ def _until_stopped(
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    try:
-        from bot.demo.main import DemoOptions, run_demo
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] in {"bot", "generation", "contracts", "migrations"}:
-            raise
-        raise OperatorError(
-            f"The demo needs {error.name}, which is not installed. Run `make demo`, or: pip install flock[demo]"
-        ) from error
+    require("demo", "The demo")
+    from bot.demo.main import DemoOptions, run_demo
+
     return run_demo(
         DemoOptions(
             prompts=arguments.prompt,
@@ -239,11 +235,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _worker(arguments: argparse.Namespace) -> int:
     settings = settings_module.load("worker")
     logs.start(settings, "worker")
-    from importlib.util import find_spec
-
-    for name in ("torch", "diffusers", "av"):
-        if find_spec(name) is None:
-            raise OperatorError(f"The worker needs {name}, which is not installed. Run: pip install flock[worker]")
+    require("worker", "The worker")
     from generation.supervise import RenderError
     from generation.worker import WorkerConfig, check, run_worker
 
@@ -314,6 +306,7 @@ def _models(arguments: argparse.Namespace) -> int:
 
 def _rerender(arguments: argparse.Namespace) -> int:
     settings = settings_module.load("worker")
+    require("worker", "Rendering a video again")
     from bot.model_commands import rerender_card
 
     same, text = rerender_card(settings, arguments.card, arguments.out)

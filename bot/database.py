@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.domain.errors import OperatorError, UnreachableError
 from bot.settings import Settings
-from migrations.database import OldDatabaseError, open_database, upgrade_database
+from migrations.database import NewerDatabaseError, OldDatabaseError, open_database, upgrade_database
 
 
 def unreachable(error: Exception) -> UnreachableError:
@@ -19,10 +19,13 @@ def unreachable(error: Exception) -> UnreachableError:
 
 
 async def open_and_upgrade(settings: Settings) -> AsyncEngine:
-    """The database with today's schema. Raises OperatorError: UnreachableError, or that it is an older ledger's."""
+    """The database with today's schema.
+
+    Raises OperatorError: UnreachableError, or that it is an older ledger's, or a newer FLock's.
+    """
     try:
         await upgrade_database(settings.database_url)
-    except OldDatabaseError as error:
+    except (OldDatabaseError, NewerDatabaseError) as error:
         raise OperatorError(str(error)) from error
     except (SQLAlchemyError, OSError) as error:
         raise unreachable(error) from error

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from bot.domain.errors import OperatorError
 from bot.settings import Settings
+from generation.extras import require
 from generation.hosting.host import Polling, VideoHost
 from generation.hosting.livepeer import LivepeerHost
 from generation.hosting.webhooks import PATH, Receiver, receiving
@@ -18,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def open_host(settings: Settings) -> VideoHost:
-    """The video host. Raises OperatorError where its settings cannot be used."""
+    """The video host. Raises OperatorError where its settings cannot be used, MissingExtraError without boto3."""
     polling = Polling(
         first_s=settings.host_poll_s,
         longest_s=6 * settings.host_poll_s,
@@ -27,6 +28,7 @@ def open_host(settings: Settings) -> VideoHost:
     )
     try:
         if settings.video_host == "s3":
+            require("s3", "FLOCK_VIDEO_HOST=s3")
             return _open_s3(settings)
         return LivepeerHost(
             settings.livepeer_api_base, _plain(settings.livepeer_api_key), settings.watch_page, polling=polling
@@ -36,25 +38,22 @@ def open_host(settings: Settings) -> VideoHost:
 
 
 def _open_s3(settings: Settings) -> VideoHost:
-    from generation.hosting.s3 import S3Host, S3Settings  # only here, since boto3 is an extra
+    from generation.hosting.s3 import S3Host, S3Settings
 
-    try:
-        return S3Host(
-            S3Settings(
-                bucket=settings.s3_bucket or "",
-                public_url=settings.s3_public_url or "",
-                access_key=_plain(settings.s3_access_key),
-                secret_key=_plain(settings.s3_secret_key),
-                endpoint=settings.s3_endpoint,
-                region=settings.s3_region,
-                prefix=settings.s3_prefix,
-                acl=settings.s3_acl,
-                path_style=settings.s3_path_style,
-                watch_page=settings.watch_page if "watch_page" in settings.model_fields_set else None,
-            )
+    return S3Host(
+        S3Settings(
+            bucket=settings.s3_bucket or "",
+            public_url=settings.s3_public_url or "",
+            access_key=_plain(settings.s3_access_key),
+            secret_key=_plain(settings.s3_secret_key),
+            endpoint=settings.s3_endpoint,
+            region=settings.s3_region,
+            prefix=settings.s3_prefix,
+            acl=settings.s3_acl,
+            path_style=settings.s3_path_style,
+            watch_page=settings.watch_page if "watch_page" in settings.model_fields_set else None,
         )
-    except ImportError as error:
-        raise OperatorError("FLOCK_VIDEO_HOST=s3 needs boto3: pip install 'flock[s3]'.") from error
+    )
 
 
 @asynccontextmanager

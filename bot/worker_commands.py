@@ -8,17 +8,19 @@ from datetime import UTC, datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot.checks.database import is_today
+from bot.checks.database import is_today, newer_revision
 from bot.database import unreachable
 from bot.domain.errors import OperatorError
 from bot.settings import Settings
 from generation.announcing import WorkerSeen, living_workers
-from migrations.database import open_database
+from migrations.database import NewerDatabaseError, open_database
 
 
 async def list_workers(settings: Settings, *, as_json: bool) -> str:
     """The workers that are alive; ends with a newline. Changes nothing in the database. Raises OperatorError."""
     try:
+        if (revision := await newer_revision(settings)) is not None:
+            raise OperatorError(str(NewerDatabaseError(revision)))
         if not await is_today(settings):
             raise OperatorError("The database is not there yet, or of an older release. Run: flock migrate")
         database = open_database(settings.database_url)

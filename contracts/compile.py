@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ def compile_ledger(source: Path = SOURCE) -> dict[str, Any]:
 
 def main() -> None:
     """Writes the artefact beside its source and says what it holds."""
+    if find_spec("vyper") is None:
+        raise SystemExit("Compiling the ledger needs vyper, which is not installed. Run: pip install 'flock[dev]'")
     made = compile_ledger()
     ARTEFACT.write_text(json.dumps(made, indent=1, sort_keys=False) + "\n", encoding="utf-8")
     size = (len(made["runtime_bytecode"]) - 2) // 2

@@ -12,6 +12,10 @@ RENDER_WORKFLOW = "render_video"  # on gpu_queue(...): RenderJob in, RenderResul
 UPLOAD_WORKFLOW = "upload_video"  # on upload_queue(...): UploadJob in, {"outcome": "done"} or JobEnd out
 ORIGINAL_WORKFLOW = "send_original"  # on originals_queue(...): OriginalJob in, {"outcome": "done"} or JobEnd out
 
+# A rendered file goes through the database in parts, to a bot on another machine.
+PART_BYTES = 1 << 20
+MOST_BYTES = 100 * PART_BYTES  # what Discord takes in its best servers; the table takes no more parts either
+
 Phase = Literal["loading", "denoising", "encoding", "uploading"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -41,6 +45,11 @@ def upload_queue(machine: str) -> str:
 def originals_queue(machine: str) -> str:
     """The queue of what that machine sends to the bot itself: uploads that wait for their host hold up none of it."""
     return f"{upload_queue(machine)}.originals"
+
+
+def parts_of(size_bytes: int) -> int:
+    """In how many parts a file of that size comes."""
+    return -(-size_bytes // PART_BYTES)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from generation.jobs import JobEnd, OriginalJob
+from generation.jobs import MOST_BYTES, PART_BYTES, JobEnd, OriginalJob, parts_of
 from generation.uploading import (
     FILE_MISSING,
     FIRST_PAUSE_S,
@@ -31,16 +31,9 @@ from migrations.schema import original_parts
 
 log = logging.getLogger(__name__)
 
-PART_BYTES = 1 << 20
-MOST_BYTES = 100 * PART_BYTES  # what Discord takes in its best servers; the table takes no more parts either
 REMEDY = "If the worker has a database role of its own, run docs/worker-role.sql again."
 
 Json = dict[str, Any]
-
-
-def parts_of(size_bytes: int) -> int:
-    """In how many parts a file of that size comes."""
-    return -(-size_bytes // PART_BYTES)
 
 
 class Originals:

@@ -10,6 +10,8 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.script.revision import ResolutionError
+from alembic.util.exc import CommandError
 from sqlalchemy import URL, ColumnElement, Table, cast, event, extract, func, make_url
 from sqlalchemy import BigInteger as SqlBigInteger
 from sqlalchemy.dialects import postgresql, sqlite
@@ -20,6 +22,16 @@ BUSY_TIMEOUT_S = 30
 
 class OldDatabaseError(ValueError):
     """The database belongs to a ledger that this version of FLock cannot go on with; nothing in it was changed."""
+
+
+class NewerDatabaseError(ValueError):
+    """The database was written by a later FLock; nothing in it was changed."""
+
+    def __init__(self, revision: str) -> None:
+        super().__init__(
+            f"The database is of a newer FLock ({revision}), whose tables this one does not know. "
+            "Run that version, or a newer one; nothing in the database was changed."
+        )
 
 
 def now_ms() -> int:
@@ -109,9 +121,17 @@ def _upgrade(url: str) -> None:
             connection.execute("PRAGMA journal_mode=WAL")  # once: it is a property of the file
         finally:
             connection.close()
-    command.upgrade(_alembic_config(url), "head")
+    try:
+        command.upgrade(_alembic_config(url), "head")
+    except CommandError as error:
+        if isinstance(error.__cause__, ResolutionError):  # there is no version here of the name that it has
+            raise NewerDatabaseError(str(error.__cause__.argument)) from None
+        raise
 
 
 async def upgrade_database(url: str) -> None:
-    """Creates or upgrades the schema to this version of FLock; safe to repeat."""
+    """Creates or upgrades the schema to this version of FLock; safe to repeat.
+
+    Raises OldDatabaseError or NewerDatabaseError where it cannot, and changes nothing then.
+    """
     await asyncio.to_thread(_upgrade, url)

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from bot.domain.errors import OperatorError
 from bot.settings import Settings
 from contracts.node import LedgerError
+from generation.extras import MissingExtraError
 from generation.hosting.host import HostError
 
 T = TypeVar("T")
@@ -51,18 +52,21 @@ class Look:
         if not all(getattr(settings, name) for name in self.needs):
             return []
         timeout *= self.patience
+        remedy = self.remedy
         try:
             async with asyncio.timeout(timeout):
                 return list(await self.look(settings))
         except TimeoutError:
             problem = f"no answer within {timeout:.0f} s"
+        except MissingExtraError as error:
+            problem, remedy = error.problem, error.remedy
         except (OperatorError, LedgerError, HostError, ValueError) as error:  # these speak in sentences
             problem = str(error)
         except (httpx.HTTPError, aiohttp.ClientError, discord.DiscordException, SQLAlchemyError, OSError) as error:
             problem = f"it cannot be reached ({type(error).__name__})"  # their words may quote an address
         except Exception as error:
             problem = f"the check itself failed ({type(error).__name__})"
-        return [Check(False, self.what, problem, self.remedy)]
+        return [Check(False, self.what, problem, remedy)]
 
 
 async def in_thread(function: Callable[[], T]) -> T:

@@ -70,6 +70,19 @@ async def is_today(settings: Settings) -> bool:
     return not (file is not None and not file.exists()) and await look_into(settings, _revision) == _head()
 
 
+async def newer_revision(settings: Settings) -> str | None:
+    """The revision of a database that a newer FLock has written; None for any other, and where there is none."""
+    file = sqlite_file(settings)
+    if file is not None and not file.exists():
+        return None
+    found = await look_into(settings, _revision)
+    return None if found is None or found in _known() else found
+
+
+def _known() -> set[str]:
+    return {script.revision for script in _scripts().walk_revisions()}
+
+
 def _revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
@@ -99,7 +112,7 @@ async def database(settings: Settings) -> Sequence[Check]:
         return [Check(True, "database", f"{kind}, empty; its tables are made at the first start")]
     if found == _head():
         return [Check(True, "database", f"{kind}, of this version ({found})")]
-    if found in {script.revision for script in _scripts().walk_revisions()}:
+    if found in _known():
         return [Check(False, "database", f"{kind}, of an older version ({found})", "Back it up; run `flock migrate`.")]
     return [Check(False, "database", f"{kind}, of a newer FLock ({found})", "Run that version, or a newer one.")]
 

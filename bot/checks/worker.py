@@ -14,11 +14,12 @@ from pydantic import SecretStr
 from bot.checks.check import Check, Look
 from bot.settings import Settings
 from generation.catalogue import describe
-from generation.certificates import certificate_of
+from generation.extras import install, missing, require
 from generation.models import choose, load_models
 from generation.rendered import machine_name
 
 SOON = timedelta(days=30)
+LIBRARIES_REMEDY = f"Run: {install('worker')}"
 _ASK = """
 import json, torch, diffusers, av
 gpu = torch.cuda.is_available()
@@ -45,6 +46,9 @@ async def model(settings: Settings) -> Sequence[Check]:
             f"{chosen.source} holds no diffusers pipeline, or not all of it: {', '.join(found['missing'][:5])} lacks"
         )
         return [Check(False, "model", problem, remedy)]
+    if chosen.adapters and "peft" in missing("train"):
+        problem = f"{chosen.id} has adapters, and peft, which loads them, is not installed"
+        return [Check(False, "model", problem, f"Run: {install('train')}")]
     where = "here" if found["here"] else "fetched at the first start"
     revision = found["revision"] or "hashed when it is loaded"
     return [Check(True, "model", f"{chosen.id}: {chosen.source} at {revision}, {where}")]
@@ -68,6 +72,10 @@ async def classifier(settings: Settings) -> Sequence[Check]:
 async def signature(settings: Settings) -> Sequence[Check]:
     """What signs the videos (C2PA); a certificate that soon ends is told of before it does."""
     own = settings.c2pa_cert is not None or settings.c2pa_key is not None
+    if "cryptography" in missing("worker"):
+        return []  # `libraries` tells of it
+    from generation.certificates import certificate_of
+
     if not own and not (settings.data_dir / "certificate.pem").exists():
         return [Check(True, "signature", "a certificate of its own is made at the first start: nobody vouches for it")]
     found = await asyncio.to_thread(certificate_of, settings.data_dir, settings.c2pa_cert, settings.c2pa_key)
@@ -79,7 +87,8 @@ async def signature(settings: Settings) -> Sequence[Check]:
 
 
 async def libraries(_settings: Settings) -> Sequence[Check]:
-    """torch, diffusers and PyAV can be imported; whether there is a GPU for them."""
+    """Whatever renders is installed, torch, diffusers and PyAV can be imported; whether there is a GPU for them."""
+    require("worker", "The worker")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", _ASK, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -90,7 +99,7 @@ async def libraries(_settings: Settings) -> Sequence[Check]:
             process.kill()
     if process.returncode != 0:
         last = (err.decode(errors="replace").strip().splitlines() or ["no reason given"])[-1]
-        return [Check(False, "libraries", last[:200], "Run: pip install 'flock[worker]'")]
+        return [Check(False, "libraries", last[:200], LIBRARIES_REMEDY)]
     found = json.loads(out)
     gpu, memory, built = found.pop("GPU"), found.pop("GiB"), found.pop("built for CUDA")
     checks = [Check(True, "libraries", ", ".join(f"{name} {version}" for name, version in found.items()))]
@@ -128,7 +137,7 @@ LOOKS = (
     Look("model", model, "Check FLOCK_MODEL_ID and FLOCK_MODELS_FILE; docs/models.md says how a model is added."),
     Look("classifier", classifier, "Check [classifier] in FLOCK_MODELS_FILE; docs/safety.md says how it is written."),
     # importing torch from a cold disk takes its time
-    Look("libraries", libraries, "Run: pip install 'flock[worker]'", patience=8.0),
+    Look("libraries", libraries, LIBRARIES_REMEDY, patience=8.0),
     Look("machine", machine, "Look at the file `machine` in the data folder."),
     Look("keys", keys, "Look at .env."),
 )

@@ -18,8 +18,7 @@ from bot.domain.videos import Video
 from bot.life.media import brought_path, read_here
 from bot.store import originals, videos
 from generation.engine import WorkCancelledError
-from generation.jobs import ORIGINAL_WORKFLOW, OriginalJob, originals_queue
-from generation.originals import MOST_BYTES, PART_BYTES, parts_of
+from generation.jobs import MOST_BYTES, ORIGINAL_WORKFLOW, PART_BYTES, OriginalJob, originals_queue, parts_of
 from generation.rendered import settle
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from generation.extras import MissingExtraError, require
 from generation.tiny.make import WEIGHTS, make_tiny_pipeline
 
 USAGE = """\
@@ -21,14 +22,17 @@ def main(arguments: list[str]) -> int:
     os.environ["HF_HUB_OFFLINE"] = "1"  # all of it is here: nothing is asked of anybody
     match arguments:
         case ["train", *rest] if len(rest) < 2:
+            require("worker", "Training the tiny model")
             from generation.tiny.train import train
 
             train(Path(*rest) if rest else WEIGHTS)
         case ["measure", *rest] if len(rest) < 2:
+            require("worker", "Measuring a model")
             from generation.tiny.measure import measure, show
 
             sys.stdout.write(show(measure(Path(*rest) if rest else WEIGHTS)) + "\n")
         case ["sheet", file]:
+            require("worker", "The sheet")
             from generation.tiny.measure import sheet
 
             sheet(WEIGHTS, Path(file))
@@ -43,6 +47,6 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         raise SystemExit(main(sys.argv[1:]))
-    except OSError as error:
+    except (OSError, MissingExtraError) as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(1) from None

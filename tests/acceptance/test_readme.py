@@ -1,4 +1,7 @@
-"""README.md and CONTRIBUTING.md, followed word for word in an empty folder; what cannot run here is said, with why."""
+"""README.md and CONTRIBUTING.md, followed word for word in an empty folder; what cannot run here is said, with why.
+
+The README's own install commands are the first to run, each in a clean environment; all others run in what they made.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +27,16 @@ from bot.demo.supervisor import Supervisor
 from contracts.ledger import Ledger
 from contracts.node import Node
 from contracts.signer import open_key_file
+from generation.extras import install as remedy
+from tests.acceptance.installing import HERE, ROOT, Installed, clone_into, install
+from tests.generation.test_rerender import MODELS, card_of
 
-ROOT = Path(__file__).parents[2]
 PATIENCE_S = 180.0
 COIN = 10**18
 
 # Why a command is not run. Each is held against the code all the same, see `test_what_is_not_run_...`.
 NOT_RUN = {
     r"make (demo|test|bench|lint|format|screenshots)\b.*": "it would set up a .venv of its own, for minutes",
-    r"pip install .*": "it downloads for minutes",
     r"docker compose .*": "there is no container engine here",
     r"\.venv/bin/python -m pytest .*": "tests do not start tests",
 }
@@ -61,14 +65,14 @@ class Reader:
 
     folder: Path
     house: House
+    installed: Installed
     owner: str = field(default_factory=lambda: str(Account.create().address))
     ledger: str = ""
     started: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
 
-    @property
-    def environment(self) -> dict[str, str]:
+    def environment(self, command: str) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("LANG", "SSL_CERT_FILE") if name in os.environ}
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        path = f"{self.installed.programs(command)}:{os.environ['PATH']}"
         given = {"OWNER": self.owner, "LEDGER": self.ledger, "RPC_URL": self.house.rpc_url}
         return {**kept, **given, "PATH": path, "HOME": str(self.folder)}
 
@@ -77,7 +81,7 @@ class Reader:
         process = await asyncio.create_subprocess_exec(
             *("bash", "-c", command),
             cwd=self.folder,
-            env=self.environment,
+            env=self.environment(command),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -99,7 +103,7 @@ class Reader:
             self.started[command] = await asyncio.create_subprocess_exec(
                 *("bash", "-c", f"exec {command}"),
                 cwd=self.folder,
-                env=self.environment,
+                env=self.environment(command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
@@ -146,25 +150,33 @@ def end(process: asyncio.subprocess.Process) -> None:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """What a newcomer has after `git clone`: the files of the repository and nothing else."""
-    run = subprocess.run(["git", "ls-files", "-z"], capture_output=True, text=True, cwd=ROOT)
-    if run.returncode:
-        pytest.skip("This is no git checkout, so that a fresh clone cannot be told from what lies about.")
-    for name in filter(None, run.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (tmp_path / "flock" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, tmp_path / "flock" / name)
-    return tmp_path / "flock"
+    """What a newcomer has after `git clone`."""
+    return clone_into(tmp_path / "flock")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    """The bot's machine and a worker's, after the README's first two commands."""
+    folder = tmp_path_factory.mktemp("installed")
+    yield install(folder, installs())
+    shutil.rmtree(folder, ignore_errors=True)  # pytest would keep its two gigabytes for three runs
+
+
+def installs() -> list[str]:
+    """The README's install commands: the bot's, and a worker's."""
+    found = [command for command in commands("README.md") if command.startswith("pip install")]
+    assert ["[worker]" in command for command in found] == [False, True]
+    return found
 
 
 @pytest.fixture
-async def reader(clone: Path, tmp_path: Path) -> AsyncIterator[Reader]:
+async def reader(clone: Path, tmp_path: Path, installed: Installed) -> AsyncIterator[Reader]:
     """A reader beside whom Discord, a video host and a chain answer: the embedded ones."""
     state = tmp_path / "services"
     state.mkdir(mode=0o700)
     supervisor = Supervisor(state)
     house = House(state, supervisor)
-    made = Reader(clone, house)
+    made = Reader(clone, house, installed)
     try:
         await house.open_services()
         yield made
@@ -196,18 +208,23 @@ async def roles_are_apart(reader: Reader, relayer: str) -> None:
 
 
 async def test_every_command_of_the_readme_works(reader: Reader, capsys: pytest.CaptureFixture[str]) -> None:
-    """From a fresh clone to a running bot and a clean audit, by the README's own commands in their own order."""
+    """From a fresh clone to a running bot and a clean audit, by the README's own commands in their own order.
+
+    The bot's run where the README's first command has installed it, the worker's where the second one has.
+    """
     left: dict[str, str] = {}
     ran: list[str] = []
     relayer = ""
     for command in commands("README.md"):
-        why = why_not(command)
+        why = reader.installed.why_not if command in installs() else why_not(command)
         if why is not None:
             left[command] = why
             continue
         first = command not in ran
         ran.append(command)
-        if command in ENDLESS:
+        if command in installs():
+            assert HERE not in {reader.installed.bot, reader.installed.worker}  # that it worked, its fixture has seen
+        elif command in ENDLESS:
             await reader.keeps_running(command)
         elif command == "flock doctor" and first:
             said = await reader.types(command, fails=True)
@@ -246,6 +263,56 @@ EXPECTED = {
 }
 
 
+async def runs(programs: Path, folder: Path, command: str, **settings: str) -> tuple[int, str]:
+    """What a command of a machine does in a folder that holds nothing of ours."""
+    folder.mkdir(exist_ok=True)
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-c", command),
+        cwd=folder,
+        env={"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(folder), **settings},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+    return process.returncode or 0, said.decode()
+
+
+def clean(installed: Installed) -> None:
+    """Skips where the programs are ours: those have every package."""
+    if installed.why_not is not None:
+        pytest.skip(f"Nothing was installed: {installed.why_not}.")
+
+
+async def test_the_bots_machine_needs_no_package_of_a_worker(reader: Reader, tmp_path: Path) -> None:
+    """It has none of them, tells what a round costs all the same, and what to install for a worker."""
+    clean(reader.installed)
+    bot, folder = reader.installed.bot, tmp_path / "empty"
+    for package in ("av", "cryptography", "numpy", "torch", "boto3", "eth"):
+        status, said = await runs(bot, folder, f"python -c 'import {package}'")
+        assert (status, f"No module named '{package}'" in said) == (1, True)
+    assert await runs(bot, folder, "pip check") == (0, "No broken requirements found.\n")
+    [costs] = re.findall(r"`(flock costs .*?)`", (ROOT / "README.md").read_text())
+    status, said = await runs(bot, folder, costs, FLOCK_RPC_URL=reader.house.rpc_url)
+    assert (status, "On chain 31431 now" in said) == (0, True), said
+    for command in ("flock worker", "flock doctor --worker", "flock rerender card.json"):
+        status, said = await runs(bot, folder, command)
+        assert (status, remedy("worker") in said, "Traceback" in said) == (1, True, False), said
+
+
+async def test_a_workers_machine_renders_with_what_was_installed(installed: Installed, tmp_path: Path) -> None:
+    """Doctor is content, and a video that we rendered comes out again, bit by bit."""
+    clean(installed)
+    worker, folder = installed.worker, tmp_path / "empty"
+    assert await runs(worker, folder, "pip check") == (0, "No broken requirements found.\n")
+    status, said = await runs(worker, folder, "flock doctor --worker")
+    assert (status, "✓ libraries: torch" in said) == (0, True), said
+    (folder / "models.toml").write_text(MODELS)
+    (folder / "card.json").write_text(await card_of(tmp_path / "data", folder / "models.toml"))
+    status, said = await runs(worker, folder, "flock rerender card.json", FLOCK_MODELS_FILE="models.toml")
+    assert (status, said.startswith("The frames are the same, bit by bit.")) == (0, True), said
+
+
 def test_every_command_of_contributing_works(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What CONTRIBUTING.md has a contributor type leaves a fresh clone as it was, or is said not to be run here."""
     left = {command: why for command in commands("CONTRIBUTING.md") if (why := why_not(command))}
@@ -272,7 +339,9 @@ def tell(capsys: pytest.CaptureFixture[str], name: str, ran: list[str], left: di
 def test_what_is_not_run_names_what_there_is(name: str) -> None:
     """Targets of the Makefile, options of the demo, extras of the package, profiles of the compose file, tests."""
     checked = 0
-    for command in filter(why_not, commands(name)):
+    for command in commands(name):
+        if why_not(command) is None and not command.startswith("pip "):  # which is not run without a registry
+            continue
         assert problems(command) == [], command
         checked += 1
     assert checked > 1
@@ -290,7 +359,7 @@ def test_what_is_not_run_names_what_there_is(name: str) -> None:
 )
 def test_a_command_that_cannot_work_is_noticed(command: str) -> None:
     """The check above can fail."""
-    assert problems(command) or why_not(command) is None
+    assert problems(command) or (why_not(command) is None and not command.startswith("pip "))
 
 
 def problems(command: str) -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +122,18 @@ def test_migrate_makes_the_database(tmp_path: Path) -> None:
     run = flock(tmp_path, "migrate")
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "data" / "flock.db").exists()
+
+
+@pytest.mark.parametrize("command", ["migrate", "run", "worker", "workers"])
+def test_a_database_of_a_newer_version_is_a_sentence(tmp_path: Path, command: str) -> None:
+    """Whatever opens it says which FLock to run, and never that it would help to migrate."""
+    settings = complete(tmp_path)
+    assert flock(tmp_path, "migrate").returncode == 0
+    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "flock.db")) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    run = flock(tmp_path, command, **settings)
+    plain(run, "The database is of a newer FLock (9999)", "Run that version, or a newer one")
+    assert "flock migrate" not in run.stderr
 
 
 def test_an_audit_needs_a_chain(tmp_path: Path) -> None:

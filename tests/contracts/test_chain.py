@@ -260,6 +260,6 @@ def test_the_directory_of_another_chain_is_refused(tmp_path: Path) -> None:
 
 def test_the_process_needs_no_compiler_and_no_client(chain: Any) -> None:
     """Starting it loads neither Vyper nor web3: it has to be quick."""
-    code = "import sys, contracts.chain; print(sorted({'vyper', 'web3', 'eth_account'} & set(sys.modules)))"
+    code = "import sys, contracts.chain_port; print(sorted({'vyper', 'web3', 'eth_account'} & set(sys.modules)))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert told.stdout.strip() == "[]"

@@ -15,8 +15,8 @@ from sqlalchemy import delete, event, insert, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from generation.jobs import OriginalJob, originals_queue, upload_queue
-from generation.originals import MOST_BYTES, PART_BYTES, Originals, parts_of
+from generation.jobs import MOST_BYTES, PART_BYTES, OriginalJob, originals_queue, parts_of, upload_queue
+from generation.originals import Originals
 from generation.reaper import MACHINE_QUEUES, Reaper
 from generation.uploading import HandOverError
 from migrations.schema import original_parts, originals

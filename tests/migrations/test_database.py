@@ -18,6 +18,7 @@ from bot.database import open_and_upgrade
 from bot.domain.errors import OperatorError
 from bot.settings import Settings
 from migrations.database import (
+    NewerDatabaseError,
     OldDatabaseError,
     _alembic_config,
     database_now_ms,
@@ -65,6 +66,26 @@ async def test_a_database_of_an_older_ledger_is_left_as_it_is(database_url: str)
             assert not inspect(connection).has_table("seats")
         with engine.begin() as connection:
             connection.execute(text("UPDATE rounds SET chain_id = NULL"))  # none of them has come onto a ledger
+        await upgrade_database(database_url)
+    finally:
+        engine.dispose()
+
+
+async def test_a_database_of_a_newer_flock_is_left_as_it_is(database_url: str) -> None:
+    """It is refused by a sentence that names its version, and nothing of it changes; today's own goes on."""
+    await upgrade_database(database_url)
+    engine = create_engine(sync_url(database_url))
+    try:
+        with engine.begin() as connection:
+            today = connection.scalar(text("SELECT version_num FROM alembic_version"))
+            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        with pytest.raises(NewerDatabaseError, match=r"newer FLock \(9999\).*Run that version"):
+            await upgrade_database(database_url)
+        with pytest.raises(OperatorError, match="newer FLock"):
+            await open_and_upgrade(Settings(_env_file=None, database_url=database_url))
+        with engine.begin() as connection:
+            assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
+            connection.execute(text("UPDATE alembic_version SET version_num = :today"), {"today": today})
         await upgrade_database(database_url)
     finally:
         engine.dispose()

@@ -11,16 +11,20 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bot.demo.discord.interactions import ANSWER_S, TOKEN_S
-from bot.demo.discord.server import DiscordConfig, EmbeddedDiscord
-from bot.demo.discord.world import WorldError
+from generation.extras import MissingExtraError, require
+
+if TYPE_CHECKING:
+    from bot.demo.discord.server import DiscordConfig
 
 TOKENS = ("FLOCK_DEMO_BOT_TOKEN", "FLOCK_DEMO_CONTROL_TOKEN")
 
 
 async def serve(config: DiscordConfig, *, watch_stdin: bool = False) -> None:
     """Runs until SIGTERM or SIGINT, or until stdin is closed where that is our parent's pipe."""
+    from bot.demo.discord.server import EmbeddedDiscord
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -45,6 +49,15 @@ async def serve(config: DiscordConfig, *, watch_stdin: bool = False) -> None:
 
 def main() -> None:
     """The tokens come by the environment, never by the command line, which other users can read."""
+    try:
+        require("demo", "The embedded Discord")
+    except MissingExtraError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(1) from None
+    from bot.demo.discord.interactions import ANSWER_S, TOKEN_S
+    from bot.demo.discord.server import DiscordConfig
+    from bot.demo.discord.world import WorldError
+
     parser = argparse.ArgumentParser(prog="python -m bot.demo.discord")
     parser.add_argument("--port", type=int, default=0, help="loopback port; 0 takes a free one")
     parser.add_argument("--state", type=Path, required=True, help="folder that keeps the world")

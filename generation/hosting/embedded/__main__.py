@@ -15,6 +15,7 @@ import sys
 import threading
 from pathlib import Path
 
+from generation.extras import MissingExtraError, require
 from generation.hosting.embedded.config import HostConfig
 from generation.hosting.embedded.rules import TOKEN_VARIABLE
 from generation.hosting.embedded.server import EmbeddedHost
@@ -36,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
+        require("demo", "The embedded video host")
         if not (given.haste > 0 and 0 <= given.port <= 65535):
             raise ValueError("--haste must be above 0, and --port between 0 and 65535.")
         host = EmbeddedHost(
@@ -48,6 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
             control_token=os.environ.get(TOKEN_VARIABLE, ""),
         )
         asyncio.run(_serve(host, given.watch_stdin))
+    except MissingExtraError as error:
+        return _refuse(str(error))
     except BlockingIOError:
         return _refuse(f"Another video host already runs in {given.state}. Stop it, or choose another --state.")
     except ValueError as error:

@@ -1,5 +1,6 @@
 """From uploaded bytes to what browsers play, with PyAV: check, HLS by stream copy, static mp4, poster, index of it.
 
+PyAV is imported by what needs it: a process that lacks it can begin, and say what to install.
 Nothing here trusts the file: only mp4 and Matroska are opened at all, by their first bytes, since FFmpeg's other
 formats include lists that name further files and addresses.
 """
@@ -12,9 +13,6 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-
-import av
-from av.error import FFmpegError
 
 from generation.hosting.embedded.store import fresh_file, sync_file, sync_folder
 
@@ -55,6 +53,9 @@ class Probe:
 
 def probe(path: Path) -> Probe:
     """Read every packet and decode the first picture. Raises UnplayableError with a sentence."""
+    import av
+    from av.error import FFmpegError
+
     form = _format(path)
     try:
         with av.open(str(path), format=form) as container:
@@ -116,6 +117,8 @@ def write_mp4(source: Path, form: str, target: Path) -> None:
 
 def write_poster(source: Path, probed: Probe, folder: Path) -> None:
     """keyframes_0.jpg of the first picture, and thumbnails.vtt that names it, as Livepeer lays them out."""
+    import av
+
     (folder / "thumbnails").mkdir(mode=0o700, exist_ok=True)
     with av.open(str(source), format=probed.format) as container:
         picture = next(container.decode(video=0)).reformat(format="yuvj420p")
@@ -165,6 +168,9 @@ def _duration(packets: list[Any], time_base: Fraction | None) -> float:
 
 
 def _copy(source: Path, form: str, target: Path, container: str, options: dict[str, str]) -> None:
+    import av
+    from av.error import FFmpegError
+
     try:
         with (
             av.open(str(source), format=form) as given,

@@ -23,7 +23,7 @@ from bot.life.originals import Originals
 from bot.store import originals as store
 from bot.store import videos
 from generation.engine import WorkCancelledError
-from generation.originals import PART_BYTES
+from generation.jobs import PART_BYTES
 from migrations.database import open_database, upgrade_database
 from migrations.schema import original_parts, originals
 from tests.bot.store.test_votes import add_round, add_video
