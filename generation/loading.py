@@ -6,7 +6,6 @@ With torch; runs in the render child.
 
 from __future__ import annotations
 
-import functools
 import inspect
 import json
 from collections.abc import Mapping
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from generation.acceleration import DENOISERS, accelerate
+from generation.adapters import add_adapters
+from generation.arguments import check_arguments, without_effect
 from generation.components import load_components, pipeline_class_of
 from generation.defaults import settled
 from generation.memory import NoPipelineError, place, quantisation
@@ -53,7 +54,10 @@ def load(model: Model) -> Loaded:
     for package in preset.needs:
         if find_spec(package) is None:
             raise NoPipelineError(f"{preset.family} needs the package {package}. Run: pip install {package}")
-    revision = full_revision(model)
+    try:
+        revision = full_revision(model)
+    except OSError as error:
+        raise NoPipelineError(f"{error.filename} cannot be read ({error.strerror}). Check the models file.") from error
     gpu = torch.cuda.is_available()
     model, settling = settled(
         model,
@@ -65,7 +69,9 @@ def load(model: Model) -> Loaded:
     pipeline, noticed = _pipeline(model, preset, pipeline_class, folder, configs)
     preset, said = preset.fitted(strides_of(pipeline))
     said = [*settling, *said, *noticed, *_schedule(pipeline, preset)]
-    _add_adapters(pipeline, model)
+    said += without_effect(pipeline, preset, model)
+    check_arguments(pipeline, preset)
+    said += add_adapters(pipeline, model)
     device, more = place(pipeline, preset, model)
     said += more
     offered = offers(pipeline, preset)
@@ -206,32 +212,5 @@ def _schedule(pipeline: Any, preset: Preset) -> list[str]:
     return said
 
 
-def _add_adapters(pipeline: Any, model: Model) -> None:
-    if not model.adapters:
-        return
-    if not hasattr(pipeline, "load_lora_weights"):
-        raise NoPipelineError(f"{type(pipeline).__name__} takes no adapters; remove them from model {model.id}.")
-    if find_spec("peft") is None:
-        raise NoPipelineError(f"The adapters of model {model.id} need peft. Run: pip install 'flock[train]'")
-    names = []
-    for number, entry in enumerate(model.adapters):
-        names.append(f"adapter_{number}")
-        where = {"revision": entry["revision"]} if entry["revision"] is not None else {}
-        pipeline.load_lora_weights(
-            entry["source"],
-            weight_name=entry["weight_name"],
-            adapter_name=names[-1],
-            use_safetensors=True,
-            **where,
-        )
-    pipeline.set_adapters(names, [entry["scale"] for entry in model.adapters])
-
-
 def _whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
-
-
-@functools.cache
-def understood(pipeline_class: type) -> frozenset[str]:
-    """The arguments that a pipeline's call takes."""
-    return frozenset(inspect.signature(pipeline_class.__call__).parameters)

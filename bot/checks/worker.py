@@ -45,6 +45,9 @@ async def model(settings: Settings) -> Sequence[Check]:
             f"{chosen.source} holds no diffusers pipeline, or not all of it: {', '.join(found['missing'][:5])} lacks"
         )
         return [Check(False, "model", problem, remedy)]
+    if found["unusable"]:
+        remedy = "Take other files, or change `source` in the models file; `flock models` tells what else is wrong."
+        return [Check(False, "model", f"{chosen.source}: {found['unusable'][0]}", remedy)]
     where = "here" if found["here"] else "fetched at the first start"
     revision = found["revision"] or "hashed when it is loaded"
     return [Check(True, "model", f"{chosen.id}: {chosen.source} at {revision}, {where}")]
