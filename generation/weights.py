@@ -17,6 +17,7 @@ LONGEST_HEADER = 100_000_000  # bytes, as safetensors has it
 NAMED = 3  # tensors that a sentence names; of the others it tells how many there are
 FLOAT8 = ("F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ")
 INTEGERS = ("I8", "U8")
+USUAL = ("diffusion_pytorch_model.safetensors", "model.safetensors")  # the names by which libraries look for them
 
 # What quantised files hold beside their weights, under the names that ComfyUI, transformers, bitsandbytes, GPTQ, AWQ
 # and nunchaku give it. No class of diffusers or transformers has a weight of such a name.
@@ -65,6 +66,8 @@ def files_of_part(part: Path) -> list[str]:
     if weight_map:
         return sorted(set(weight_map.values()))
     found = [path.name for path in sorted(part.glob("*.safetensors"))]
+    if usual := [name for name in found if name in USUAL]:
+        return usual
     return [name for name in found if name.count(".") == 1] or found[:1]  # not those of another precision as well
 
 

@@ -78,6 +78,17 @@ def test_an_index_is_held_to_what_it_names(tmp_path: Path) -> None:
     assert faults(tmp_path) == ([], [])  # that a file is missing is told elsewhere
 
 
+def test_only_the_files_that_are_loaded_are_judged(tmp_path: Path) -> None:
+    """Other precisions beside them, and files of other names, are nobody's concern."""
+    write(tmp_path / "diffusion_pytorch_model.safetensors", {"x": ("F32", [2])})
+    for other in ("diffusion_pytorch_model.fp16.safetensors", "original.safetensors"):
+        write(tmp_path / other, {"x": ("F32", [2])}, cut=3)
+    assert faults(tmp_path) == ([], [])
+    (tmp_path / "diffusion_pytorch_model.safetensors").unlink()
+    assert files_of_part(tmp_path) == ["original.safetensors"]
+    assert "original.safetensors is cut off" in faults(tmp_path)[0][0]
+
+
 # What ComfyUI, transformers, DeepSeek, NVFP4, bitsandbytes, GPTQ and nunchaku write beside weights.
 SCALES = [
     *("scale_weight", "weight_scale", "scale_input", "input_scale", "weight_scale_inv", "weight_scale_2", "wscales"),
