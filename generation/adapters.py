@@ -38,7 +38,7 @@ def add_adapters(pipeline: Any, model: Model) -> list[str]:
     """
     if not model.adapters:
         return []
-    if not hasattr(pipeline, "load_lora_weights"):
+    if not hasattr(pipeline, "load_lora_weights") or not hasattr(_denoiser(pipeline)[1], "load_lora_adapter"):
         raise NoPipelineError(f"{type(pipeline).__name__} takes no adapters; remove them from model {model.id}.")
     if find_spec("peft") is None:
         raise NoPipelineError(f"The adapters of model {model.id} need peft. Run: pip install 'flock[train]'")
@@ -75,7 +75,7 @@ class _Adapter:
         converted = self._hand_over()
         landed = self._landed()
         wanted = {key for key in converted if not key.endswith("alpha")}
-        fitting = wanted & set(landed) or set(sorted(wanted)[: len(landed)])  # U-Nets of old have names of their own
+        fitting = _fitting(wanted, set(landed))
         if not landed:
             raise self._misfit()
         if strange := sorted(wanted - fitting):
@@ -138,7 +138,7 @@ class _Adapter:
             for prefix in _OUTER:
                 short = short.removeprefix(prefix)
             bare[key] = _NAMED_HALF.sub(r".lora_\1.\2", short)
-        component, denoiser = self._denoiser()
+        component, denoiser = _denoiser(self._pipeline)
         names = {name for name, _ in denoiser.named_modules()}
         ours = any(_HALF.split(name)[0].rstrip(".") in names for name in bare.values())
         prefix = f"{component}." if ours else _ORIGINAL
@@ -196,7 +196,7 @@ class _Adapter:
 
     def _misfit(self, *, shapes: bool = False) -> NoPipelineError:
         """The file does not fit: how its keys are named, and how those of a fitting one are."""
-        component, denoiser = self._denoiser()
+        component, denoiser = _denoiser(self._pipeline)
         example = next((name for name, part in denoiser.named_modules() if _is_layer(part) and "block" in name), "…")
         strange = [key for key in self._tensors if not _HALF.search(key) and not key.endswith((".alpha", ".diff_b"))]
         why = "have other shapes than this model's" if shapes else "do not fit"
@@ -205,14 +205,26 @@ class _Adapter:
             f"Those that fit {self._kind} are named as {component}.{example}.lora_A.weight is. {REMEDY}"
         )
 
-    def _denoiser(self) -> tuple[str, Any]:
-        parts = self._pipeline.components
-        name = next((part for part in self._pipeline._lora_loadable_modules if parts.get(part) is not None), "unet")
-        return name, parts[name]
-
     @property
     def _kind(self) -> str:
         return type(self._pipeline).__name__
+
+
+def _denoiser(pipeline: Any) -> tuple[str, Any]:
+    """The component that adapters are made for, by its name."""
+    parts = pipeline.components
+    name = next((part for part in pipeline._lora_loadable_modules if parts.get(part) is not None), "unet")
+    return name, parts.get(name)
+
+
+def _fitting(wanted: set[str], landed: set[str]) -> set[str]:
+    """Those of a file's keys that landed; where a component has other names for them, as many as did."""
+    fitting = set()
+    for component in {key.partition(".")[0] for key in wanted}:
+        ours = {key for key in wanted if key.startswith(f"{component}.")}
+        theirs = {key for key in landed if key.startswith(f"{component}.")}
+        fitting |= ours & theirs or set(sorted(ours)[: len(theirs)])
+    return fitting
 
 
 def _path_of(entry: Mapping[str, Any], name: str) -> Path:

@@ -294,3 +294,30 @@ def test_adapters_of_a_unet_are_counted_in_either_form(old: bool, wan: Path, tmp
     name = next(iter(halves))
     stray = {**halves, name.replace("down_blocks.0", "down_blocks.7"): halves[name]}
     assert "4 of 5 keys fit" in misfit(model(folder, save(tmp_path, stray)))
+
+
+def test_an_adapter_of_single_pictures_brings_its_text_encoder_along(wan: Path, tmp_path: Path) -> None:
+    """As kohya's trainers write it for Stable Diffusion, under names of which neither part has any."""
+    import torch
+
+    folder = build("AnimateDiff", wan.parent)
+    pipeline = load(model(folder, [])).pipeline
+    stems = {"lora_unet_": pipeline.unet, "lora_te_text_model_": pipeline.text_encoder}
+    halves = {}
+    for stem, part in stems.items():
+        for name, layer in part.named_modules():
+            if re.search(r"attentions.*to_[qv]$|self_attn.[qv]_proj$", name):
+                owner = f"{stem}{name.removeprefix('text_model.').replace('.', '_')}"
+                halves[f"{owner}.lora_down.weight"] = torch.randn(2, layer.in_features)
+                halves[f"{owner}.lora_up.weight"] = torch.randn(layer.out_features, 2)
+                halves[f"{owner}.alpha"] = torch.tensor(1.0)
+    assert {key.split("_")[1] for key in halves} == {"unet", "te"}
+    loaded = load(model(folder, save(tmp_path, halves)))
+    assert not any(sentence.startswith("Adapter") for sentence in loaded.said)
+    assert len(loaded.pipeline.text_encoder.peft_config) == len(loaded.pipeline.unet.peft_config) == 1
+
+
+def test_a_component_that_takes_no_adapters_is_said(wan: Path, tensors: Tensors, tmp_path: Path) -> None:
+    """The pipeline of ModelScope has the method, and its U-Net lacks what that needs."""
+    folder = build("ModelScope", wan.parent)
+    assert misfit(model(folder, save(tmp_path, tensors))).startswith("TextToVideoSDPipeline takes no adapters; remove")
