@@ -82,6 +82,8 @@ def _model(entry: Json) -> str:
         lines.append("  files     with FLock; put in place at the first start")
     elif entry["missing"]:
         lines.append(f"  files     incomplete: {', '.join(entry['missing'][:5])}")
+    elif entry["unusable"]:
+        lines += [f"  files     cannot be used: {sentence}" for sentence in entry["unusable"]]
     else:
         lines.append("  files     not here: fetched at the first start")
     if entry["license"]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 import math
 import os
-import struct
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from generation.modelfile import is_folder
 from generation.models import Model, known_revision
 from generation.presets import Family, Preset, Repository, known_families
+from generation.weights import WeightsError, faults, files_of_part, tensors_of
 
 Json = dict[str, Any]
 
@@ -24,7 +25,6 @@ SEE_PAGE = "see the model's page"
 BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 QUANTISED = {"int8": 1.0, "float8": 1.0, "nf4": 0.5}
 DENOISERS = ("transformer", "transformer_2", "unet")
-LONGEST_HEADER = 100_000_000  # bytes, as safetensors has it
 
 
 def describe(model: Model) -> Json:
@@ -40,7 +40,9 @@ def describe(model: Model) -> Json:
         written = family.preset_of(configs) if configs or not published else family.variant(published[1].variant)
         preset, said = replace(written, **model.overrides).fitted()
     repository = published[1] if published else Repository(model.source)
-    missing = [] if folder is None else missing_files(folder, configs.get("", {}))
+    index = configs.get("", {})
+    missing = [] if folder is None else missing_files(folder, index)
+    wrong, coarse = ([], []) if folder is None else unusable(model, folder, index)
     return {
         "id": model.id,
         "family": preset.family if preset else None,
@@ -48,11 +50,12 @@ def describe(model: Model) -> Json:
         "source": model.source,
         "revision": known_revision(model),
         "embedded": model.embedded,
-        "here": folder is not None and not missing,
+        "here": folder is not None and not missing and not wrong,
         "missing": missing,
+        "unusable": wrong,
         "adapters": [f"{entry['source']}/{entry['weight_name']}" for entry in model.adapters],
         "preset": asdict(preset) if preset else None,
-        "notes": said,
+        "notes": [*said, *coarse],
         "weights_mib": weights_mib(on_a_gpu(model, preset), folder),
         "license": model.license or repository.license or (None if model.embedded else SEE_PAGE),
         "gated": model.gated or repository.gated,
@@ -100,11 +103,23 @@ def missing_files(folder: Path, index: Mapping[str, Any]) -> list[str]:
             continue
         if not (part / "config.json").is_file() or place[0] not in {"diffusers", "transformers"}:
             continue  # a tokenizer or a scheduler: no weights
-        shards = _shards(part)
+        shards = files_of_part(part)
         missing += [f"{name}/{shard}" for shard in shards if not (part / shard).is_file()]
         if not shards:
             missing.append(f"{name}/*.safetensors")
     return missing
+
+
+def unusable(model: Model, folder: Path, index: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Why weights that are here cannot be used, and what else is to be said of them: sentences, by component."""
+    parts = {name: folder / name for name in index if not name.startswith("_") and (folder / name).is_dir()}
+    for name, entry in model.components.items():
+        parts.pop(name, None)
+        if is_folder(entry["source"]):
+            parts[name] = Path(entry["source"], entry["subfolder"] or "")
+    found = {name: faults(part) for name, part in parts.items()}
+    wrong = [f"{name}: {sentence}" for name, (sentences, _) in found.items() for sentence in sentences]
+    return wrong, [f"{name}: {sentence}" for name, (_, sentences) in found.items() for sentence in sentences]
 
 
 def weights_mib(model: Model, folder: Path | None) -> Json | None:
@@ -113,7 +128,7 @@ def weights_mib(model: Model, folder: Path | None) -> Json | None:
         return None
     parts: dict[str, int] = {}
     for part in sorted(path for path in folder.iterdir() if path.is_dir()):
-        numbers = sum(parameters(part / shard) for shard in _shards(part) if (part / shard).is_file())
+        numbers = sum(parameters(part / shard) for shard in files_of_part(part) if (part / shard).is_file())
         if numbers:
             size = BYTES[model.dtype_of(part.name)]
             if model.quantise and part.name in (model.quantise_components or DENOISERS):
@@ -128,25 +143,9 @@ def weights_mib(model: Model, folder: Path | None) -> Json | None:
 def parameters(path: Path) -> int:
     """How many numbers a safetensors file holds, by its header alone; 0 for a file that is none."""
     try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > LONGEST_HEADER:
-                return 0
-            header = json.loads(file.read(length))
-        return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error):
+        return sum(math.prod(tensor.shape) for tensor in tensors_of(path).values())
+    except (OSError, WeightsError, TypeError):
         return 0
-
-
-def _shards(part: Path) -> list[str]:
-    """The names of a component's weights: those of its index, or what lies there."""
-    for index in sorted(part.glob("*.safetensors.index.json")):
-        try:
-            return sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        except (OSError, ValueError, KeyError, AttributeError):
-            continue
-    found = [path.name for path in sorted(part.glob("*.safetensors"))]
-    return [name for name in found if name.count(".") == 1] or found[:1]  # not those of another precision as well
 
 
 def _configs(folder: Path | None) -> dict[str, Mapping[str, Any]]:

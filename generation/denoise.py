@@ -6,13 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from generation.loading import understood
+from generation.arguments import wishes
 from generation.presets import Preset
 from generation.steps import Steps
-
-# The same thing under the names that pipelines give it.
-FRAMES = ("num_frames", "frames", "video_length")
-FRAME_RATE = ("frame_rate", "fps")
 
 
 class NoPictureError(Exception):
@@ -40,24 +36,6 @@ def denoise(pipeline: Any, preset: Preset, steps: Steps, *, prompt: str, seed: i
     finally:  # also of a call that was cancelled: what is left on the GPU, and what caches remember
         pipeline.maybe_free_model_hooks()
     return pixels(output)
-
-
-def wishes(pipeline_class: type, preset: Preset) -> dict[str, Any]:
-    """The arguments of the call, but for prompt and noise: only those that the pipeline takes."""
-    known = understood(pipeline_class)
-    values: dict[str, Any] = {
-        "height": preset.height,
-        "width": preset.width,
-        **dict.fromkeys(FRAMES, preset.frames),
-        **dict.fromkeys(FRAME_RATE, preset.fps),
-        "num_inference_steps": preset.steps,
-        "guidance_scale": preset.guidance,
-        "max_sequence_length": preset.max_sequence_length,
-        "negative_prompt": preset.negative_prompt,
-        "output_type": "np",
-        **preset.arguments,
-    }
-    return {name: value for name, value in values.items() if value is not None and name in known}
 
 
 def pixels(output: Any) -> Any:

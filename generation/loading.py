@@ -6,7 +6,6 @@ With torch; runs in the render child.
 
 from __future__ import annotations
 
-import functools
 import inspect
 import json
 from collections.abc import Mapping
@@ -16,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from generation.acceleration import DENOISERS, accelerate
+from generation.adapters import add_adapters
+from generation.arguments import check_arguments, without_effect
+from generation.components import load_components, pipeline_class_of
 from generation.defaults import settled
 from generation.memory import NoPipelineError, place, quantisation
 from generation.models import Model, full_revision
@@ -47,12 +49,15 @@ def load(model: Model) -> Loaded:
     _be_quiet()
     folder = _files(model)
     configs = read_configs(folder)
-    pipeline_class = model.pipeline or str(configs[""].get("_class_name"))
-    preset = replace(model.family(pipeline_class).preset_of(configs), **model.overrides)
+    pipeline_class = pipeline_class_of(model, configs[""])
+    preset = replace(model.family(pipeline_class.__name__).preset_of(configs), **model.overrides)
     for package in preset.needs:
         if find_spec(package) is None:
             raise NoPipelineError(f"{preset.family} needs the package {package}. Run: pip install {package}")
-    revision = full_revision(model)
+    try:
+        revision = full_revision(model)
+    except OSError as error:
+        raise NoPipelineError(f"{error.filename} cannot be read ({error.strerror}). Check the models file.") from error
     gpu = torch.cuda.is_available()
     model, settling = settled(
         model,
@@ -61,10 +66,12 @@ def load(model: Model) -> Loaded:
         gpu_mib=torch.cuda.mem_get_info()[0] >> 20 if gpu else None,
         bfloat16=gpu and torch.cuda.is_bf16_supported(including_emulation=False),
     )
-    pipeline = _pipeline(model, preset, folder, configs)
+    pipeline, noticed = _pipeline(model, preset, pipeline_class, folder, configs)
     preset, said = preset.fitted(strides_of(pipeline))
-    said = [*settling, *said, *_schedule(pipeline, preset)]
-    _add_adapters(pipeline, model)
+    said = [*settling, *said, *noticed, *_schedule(pipeline, preset)]
+    said += without_effect(pipeline, preset, model)
+    check_arguments(pipeline, preset)
+    said += add_adapters(pipeline, model)
     device, more = place(pipeline, preset, model)
     said += more
     offered = offers(pipeline, preset)
@@ -149,43 +156,37 @@ def _files(model: Model) -> Path:
     return Path(DiffusionPipeline.download(model.source, revision=model.revision, use_safetensors=True))
 
 
-def _pipeline(model: Model, preset: Preset, folder: Path, configs: Configs) -> Any:
-    import diffusers
+def _pipeline(
+    model: Model, preset: Preset, pipeline_class: Any, folder: Path, configs: Configs
+) -> tuple[Any, list[str]]:
     import torch
 
     names = [name for name in configs[""] if not name.startswith("_")]
-    dtypes = {name: model.dtype_of(name) for name in names}
+    dtypes = {name: model.dtype_of(name) for name in [*names, *model.components]}
     if preset.vae_float32 and not (isinstance(model.dtype, dict) and "vae" in model.dtype):
         dtypes["vae"] = "float32"
-    usual = model.dtype_of("default")
-    settings: dict[str, Any] = {"default": getattr(torch, usual)}
-    settings |= {name: getattr(torch, dtype) for name, dtype in dtypes.items() if dtype != usual}
-    loader = diffusers.DiffusionPipeline
-    if model.pipeline is not None:
-        loader = getattr(diffusers, model.pipeline, None)
-        if loader is None or not isinstance(loader, type) or not issubclass(loader, diffusers.DiffusionPipeline):
-            raise NoPipelineError(f"Model {model.id}: diffusers has no pipeline {model.pipeline!r}.")
-    others = {
-        name: _component(entry, settings.get(name, settings["default"])) for name, entry in model.components.items()
-    }
-    more = {"quantization_config": quantisation(model, configs)} if model.quantise else {}
-    pipeline = loader.from_pretrained(
+    settings = {name: getattr(torch, dtype) for name, dtype in {"default": model.dtype_of("default"), **dtypes}.items()}
+    quantised = quantisation(model, configs) if model.quantise else None
+    told = set(model.dtype) - {"default", *dtypes} if isinstance(model.dtype, dict) else set()
+    parts, said = load_components(
+        model,
+        pipeline_class,
+        folder,
+        configs[""],
+        dtypes=settings,
+        quantised=quantised.quant_mapping if quantised is not None else {},
+    )
+    pipeline = pipeline_class.from_pretrained(
         folder,
         dtype=settings,
         use_safetensors=True,  # never a pickled checkpoint
         local_files_only=True,
-        **others,
-        **more,
+        **parts,
+        **({} if quantised is None else {"quantization_config": quantised}),
     )
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
-def _component(entry: Mapping[str, Any], dtype: Any) -> Any:
-    from diffusers import AutoModel
-
-    where = {name: entry[name] for name in ("revision", "subfolder") if entry[name] is not None}
-    return AutoModel.from_pretrained(entry["source"], dtype=dtype, use_safetensors=True, **where)
+    said += [f"{pipeline_class.__name__} has no component {name!r}: its dtype has no effect." for name in sorted(told)]
+    return pipeline, said
 
 
 def _schedule(pipeline: Any, preset: Preset) -> list[str]:
@@ -211,32 +212,5 @@ def _schedule(pipeline: Any, preset: Preset) -> list[str]:
     return said
 
 
-def _add_adapters(pipeline: Any, model: Model) -> None:
-    if not model.adapters:
-        return
-    if not hasattr(pipeline, "load_lora_weights"):
-        raise NoPipelineError(f"{type(pipeline).__name__} takes no adapters; remove them from model {model.id}.")
-    if find_spec("peft") is None:
-        raise NoPipelineError(f"The adapters of model {model.id} need peft. Run: pip install 'flock[train]'")
-    names = []
-    for number, entry in enumerate(model.adapters):
-        names.append(f"adapter_{number}")
-        where = {"revision": entry["revision"]} if entry["revision"] is not None else {}
-        pipeline.load_lora_weights(
-            entry["source"],
-            weight_name=entry["weight_name"],
-            adapter_name=names[-1],
-            use_safetensors=True,
-            **where,
-        )
-    pipeline.set_adapters(names, [entry["scale"] for entry in model.adapters])
-
-
 def _whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
-
-
-@functools.cache
-def understood(pipeline_class: type) -> frozenset[str]:
-    """The arguments that a pipeline's call takes."""
-    return frozenset(inspect.signature(pipeline_class.__call__).parameters)

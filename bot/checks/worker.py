@@ -49,6 +49,9 @@ async def model(settings: Settings) -> Sequence[Check]:
     if chosen.adapters and "peft" in missing("train"):
         problem = f"{chosen.id} has adapters, and peft, which loads them, is not installed"
         return [Check(False, "model", problem, f"Run: {install('train')}")]
+    if found["unusable"]:
+        remedy = "Take other files, or change `source` in the models file; `flock models` tells what else is wrong."
+        return [Check(False, "model", f"{chosen.source}: {found['unusable'][0]}", remedy)]
     where = "here" if found["here"] else "fetched at the first start"
     revision = found["revision"] or "hashed when it is loaded"
     return [Check(True, "model", f"{chosen.id}: {chosen.source} at {revision}, {where}")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,13 @@ from bot.cogs.answers import answer, answer_error, first_text, insist
 from bot.domain.errors import ModeratorsOnlyError, ReviewOverError, ReviewUnknownError, UnreadableButtonError
 from bot.domain.policy import clean_text
 from bot.life.media import attachment_name, read_here
-from bot.life.posting import marks
+from bot.life.posting import is_too_large, marks
 from bot.store import reviews, videos
 
 if TYPE_CHECKING:
     from bot.app import App
+
+log = logging.getLogger(__name__)
 
 LONGEST_REASON = 200
 ELSEWHERE = (
@@ -83,11 +86,17 @@ async def _watch(app: App, interaction: discord.Interaction[Any], review_id: int
             return
         name = attachment_name(video)
         card = review_cards.watch_card(review, name)
-        await insist(
-            lambda: interaction.followup.send(
-                view=card, file=discord.File(io.BytesIO(data), filename=name), ephemeral=True
+        try:
+            await insist(
+                lambda: interaction.followup.send(
+                    view=card, file=discord.File(io.BytesIO(data), filename=name), ephemeral=True
+                )
             )
-        )
+        except discord.HTTPException as error:
+            if not is_too_large(error):
+                raise
+            log.warning("Discord refused a file of %d bytes (HTTP %d, %d).", len(data), error.status, error.code)
+            await insist(lambda: interaction.followup.send(view=cards.note(ELSEWHERE), ephemeral=True))
     except Exception as error:
         await answer_error(interaction, error)
 

@@ -8,6 +8,15 @@ import discord
 from discord import ui
 
 LOOK_BACK = 100
+# Discord's codes for a request, and for a file, that is too large:
+# https://discord.com/developers/docs/topics/opcodes-and-status-codes
+TOO_LARGE = (40005, 50045)
+
+
+def is_too_large(error: discord.HTTPException) -> bool:
+    """Whether a message was refused for the size of its file: by Discord, or by whatever stands before it."""
+    named = error.status == 400 and "request entity too large" in error.text.lower()
+    return error.status == 413 or error.code in TOO_LARGE or named
 
 
 async def find_ours(channel: Any, mark: str) -> discord.Message | None:

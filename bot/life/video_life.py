@@ -17,11 +17,12 @@ from bot.domain.videos import OVER, Status, Video
 from bot.life import hosting_life
 from bot.life.media import attachment, delete_rendered, read_here
 from bot.life.patience import patiently, step
-from bot.life.posting import post_once
+from bot.life.posting import is_too_large, post_once
 from bot.store import rounds, videos
 from generation.engine import Engine, WorkCancelledError
 from generation.jobs import BOT_QUEUE, RENDER_WORKFLOW, RenderJob, RenderResult, gpu_queue
 from generation.trail import about
+from migrations.database import now_ms
 
 if TYPE_CHECKING:
     from bot.app import App
@@ -33,6 +34,10 @@ MOST_RENDERS = 3  # a rendered file can be lost with its machine: then the same 
 HOSTING_POLL_S = 0.5
 ALONE_AGAIN_S = 10.0  # until it is looked again whether a video can be posted without its host
 UNFORESEEN = "Something went wrong on our side; the operator has been told."
+TOO_LARGE = "Discord does not take a file as large as your video here"
+UNTIL_HOSTED = f"{TOO_LARGE}. It is posted as soon as the video host plays it."
+NOWHERE = f"{TOO_LARGE}, and the video host has no copy that could be shown instead. Please tell a moderator."
+CLOSED_BEFORE = f"{TOO_LARGE}, and the round closed before the video host could play it."
 
 Json = dict[str, Any]
 
@@ -51,6 +56,7 @@ class VideoLife:
 
     def __init__(self, app: App) -> None:
         self.app = app
+        self._refused: dict[int, int] = {}  # by guild: bytes of the smallest file that Discord has refused there
 
     def register(self, engine: Engine) -> None:
         """Makes the workflow known to the engine, before it is launched."""
@@ -83,9 +89,9 @@ class VideoLife:
         """Queued → rendering → uploading → hosting → posting → published; or failed, or cancelled."""
         log.info("The life of a video begins, or goes on after a restart.")
         try:
-            await self._make(video_id)
+            hosting = await self._make(video_id)
             log.info("It is posted next.")
-            posted = await self._try("post", self._post, video_id)
+            posted = await self._try("post", partial(self._post, hosting=hosting), video_id)
             if not posted.get("linked"):
                 await step("add a link that came meanwhile", self.app.hosting_life.add_link, video_id)
         except EndedError as end:
@@ -112,8 +118,11 @@ class VideoLife:
             raise EndedError(result["ended"], result["reason"])
         return result
 
-    async def _make(self, video_id: str) -> None:
-        """Renders and hands over to the host, again where the machine was lost that had the file."""
+    async def _make(self, video_id: str) -> str:
+        """Renders and hands over to the host, again where the machine was lost that had the file.
+
+        Returns the id of the hosting, which may still go on.
+        """
         for attempt in range(1, MOST_RENDERS + 1):
             result = await self._render(video_id, attempt)
             await step("rendered", videos.rendered, self.app.database, video_id, result)
@@ -126,7 +135,7 @@ class VideoLife:
             await Engine.hand_over(hosting_life.WORKFLOW, hosting, argument, queue=BOT_QUEUE)
             end = await step("wait for the host", self._until_hosted, video_id, hosting, bring)
             if end["outcome"] in {"hosted", "late"}:
-                return
+                return hosting
             if end["outcome"] != "file_missing":
                 raise EndedError("cancelled" if end["outcome"] == "cancelled" else "failed", end["reason"])
         raise EndedError("failed", "The worker's machine was lost three times while it had your video.")
@@ -183,7 +192,7 @@ class VideoLife:
             thread = await self.app.client.channel(round_.thread_id or 0)
         except (discord.NotFound, discord.Forbidden):
             return False
-        return (video.size_bytes or 0) <= int(thread.guild.filesize_limit)
+        return (video.size_bytes or 0) <= self._limit_of(thread.guild)
 
     async def _render(self, video_id: str, attempt: int) -> RenderResult:
         job = await step("look", self._render_job, video_id)
@@ -229,7 +238,7 @@ class VideoLife:
 
     # ------------------------------------------------------------------ Discord
 
-    async def _post(self, video_id: str) -> Json:
+    async def _post(self, video_id: str, *, hosting: str) -> Json:
         """Posts the card in the voting thread, once, and from then on the video takes votes.
 
         Its result says whether the card has the link to the host, as far as there is one.
@@ -240,33 +249,69 @@ class VideoLife:
         tried = video.status == "posting"
         await videos.advance(self.app.database, video_id, "posting")
 
-        async def post() -> tuple[int, int]:
+        async def post() -> tuple[int, int, Video]:
             nonlocal tried
             again, tried = tried, True  # an attempt whose answer was lost may have got through
             round_ = await rounds.get(self.app.database, video.round_id)
             thread = await self.app.client.channel(round_.thread_id or 0)
-            file, media_url = await attachment(video, self.app.settings.data_dir, thread.guild.filesize_limit)
-            if not media_url:
-                raise EndedError("failed", "The file of your video was lost before it could be posted.")
-            message = await post_once(
-                thread,
-                cards.video_card(video, media_url, self.app.host_name),
-                nonce=video.id,
-                mark=cards.custom_id("up", video.id),
-                again=again,
-                file=file,
-            )
-            return thread.id, message.id
+            message, shown = await self._send(thread, video, hosting=hosting, again=again)
+            return thread.id, message.id, shown
 
         try:
-            thread_id, message_id = await patiently("Discord", post)
+            thread_id, message_id, shown = await patiently("Discord", post)
         except (discord.NotFound, discord.Forbidden):
             reason = "The voting thread was deleted, or I may no longer post in it."
             raise EndedError("failed", reason) from None
         if not await videos.publish(self.app.database, video_id, thread_id=thread_id, message_id=message_id):
             await self._take_back(thread_id, message_id)
             raise EndedError("failed", "The round closed just before your video could be posted.")
-        return {"linked": video.link is not None}
+        return {"linked": shown.link is not None}
+
+    async def _send(self, thread: Any, video: Video, *, hosting: str, again: bool) -> tuple[discord.Message, Video]:
+        """Sends the card with its file, or where Discord does not take that, with the host's address alone.
+
+        Returns the message, and the video as its card shows it.
+        """
+        limit = self._limit_of(thread.guild)
+        file, media_url = await attachment(video, self.app.settings.data_dir, limit)
+        card = partial(post_once, thread, nonce=video.id, mark=cards.custom_id("up", video.id), again=again)
+        if file is not None:
+            size = len(file.fp.read())
+            file.fp.seek(0)
+            try:
+                return await card(cards.video_card(video, media_url, self.app.host_name), file=file), video
+            except discord.HTTPException as error:
+                if not is_too_large(error):
+                    raise
+                log.warning("Discord refused a file of %d bytes (HTTP %d, %d).", size, error.status, error.code)
+                self._refused[thread.guild.id] = min(size, self._refused.get(thread.guild.id, size))
+        elif not media_url and (video.size_bytes or 0) <= limit:
+            raise EndedError("failed", "The file of your video was lost before it could be posted.")
+        video = await self._once_hosted(video.id, hosting)
+        return await card(cards.video_card(video, video.playback_url or "", self.app.host_name)), video
+
+    def _limit_of(self, guild: discord.Guild) -> int:
+        """How many bytes a file may have: as Discord says, or less where it has refused one."""
+        return min(int(guild.filesize_limit), self._refused.get(guild.id, int(guild.filesize_limit) + 1) - 1)
+
+    async def _once_hosted(self, video_id: str, hosting: str) -> Video:
+        """Waits until the host plays the video. Raises EndedError when it will not, or not before the round closes."""
+        told = False
+        while True:
+            end = await self._end_of(hosting)  # asked first: a hosting that has ended has left its address
+            video = await self._video(video_id)
+            if video.playback_url:
+                await videos.note(self.app.database, video_id, None)
+                return video
+            if end is not None or video.status in OVER:
+                raise EndedError("failed", NOWHERE)
+            round_ = await rounds.get(self.app.database, video.round_id)
+            if not round_.accepts_votes(now_ms()):
+                raise EndedError("failed", CLOSED_BEFORE)
+            if not told:
+                await videos.note(self.app.database, video_id, UNTIL_HOSTED)
+                told = True
+            await asyncio.sleep(HOSTING_POLL_S)
 
     async def _take_back(self, thread_id: int, message_id: int) -> None:
         try:

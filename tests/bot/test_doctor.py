@@ -23,6 +23,7 @@ from bot.settings import Settings
 from bot.store.rounds import set_up_guild
 from migrations.database import open_database, sync_url, upgrade_database
 from tests.bot.conftest import Told, free_port
+from tests.bot.models import a_model
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -336,6 +337,11 @@ async def test_a_workers_machine(told: Told, monkeypatch: pytest.MonkeyPatch, tm
         assert not found["signature"].ok
         assert wanted in found["signature"].detail
         key.chmod(0o600)
+    for name, value in {"a.scale_weight": False, "a.weight": True}.items():
+        models.write_text(a_model(tmp_path / "model", name))
+        found = {check.what: check for check in await examine(worker=True)}
+        assert found["model"].ok is value
+        assert ("vae: its weights have scales" in found["model"].detail) is not value
     models.write_text("[models.tiny]\nsteps = 4\n")
     monkeypatch.setenv("FLOCK_MODEL_ID", "of-nobody")
     found = {check.what: check for check in await examine(worker=True)}

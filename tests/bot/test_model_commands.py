@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.bot.models import a_model
+
 COMMIT = "38ec498fcb3208fb688890f8cc7e94ede2cbd7f6"
 MODELS = f"""
 [models.wan14b]
@@ -68,6 +70,20 @@ def test_families_are_listed(tmp_path: Path) -> None:
     )
     assert f"  few steps lightx2v/Wan2.1-Distill-Loras/{few}" in said.stdout
     assert "  on a GPU  dtype bfloat16, where the weights do not fit offload model\n" in said.stdout
+
+
+def test_weights_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+    """Of files that are here: cut off, or scaled; those of a whole one are only said to be here."""
+    whole = flock_models(tmp_path, a_model(tmp_path / "model", "a.weight")).stdout
+    assert "  files     here\n" in whole
+    assert "cannot be used" not in whole
+    cut = flock_models(tmp_path, a_model(tmp_path / "model", "a.weight", cut=2)).stdout
+    assert "  files     cannot be used: vae: diffusion_pytorch_model.safetensors is cut off: it has " in cut
+    assert "files     here\n" not in cut
+    scaled = flock_models(tmp_path, a_model(tmp_path / "model", "a.weight", "a.scale_weight"), "--json").stdout
+    [mine] = [model for model in json.loads(scaled)["models"] if model["id"] == "mine"]
+    assert not mine["here"]
+    assert mine["unusable"][0].startswith("vae: its weights have scales (1 tensor (a.scale_weight))")
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ INDEX = {
 }
 
 
-def weights(path: Path, *shape: int) -> None:
+def weights(path: Path, *shape: int, name: str = "w") -> None:
     """A safetensors file that is all header, as if its weights were there."""
-    header = json.dumps({"__metadata__": {}, "w": {"dtype": "BF16", "shape": shape, "data_offsets": [0, 0]}}).encode()
+    header = json.dumps({"__metadata__": {}, name: {"dtype": "BF16", "shape": shape, "data_offsets": [0, 0]}}).encode()
     path.write_bytes(struct.pack("<Q", len(header)) + header)
 
 
@@ -37,8 +37,8 @@ def pipeline(folder: Path) -> Path:
     (folder / "transformer" / "config.json").write_text('{"patch_size_t": 2}')
     shards = {"weight_map": {"a": "d-1-of-2.safetensors", "b": "d-2-of-2.safetensors"}}
     (folder / "transformer" / "d.safetensors.index.json").write_text(json.dumps(shards))
-    weights(folder / "transformer" / "d-1-of-2.safetensors", 1024, 1024)
-    weights(folder / "transformer" / "d-2-of-2.safetensors", 1024, 1024, 3)
+    weights(folder / "transformer" / "d-1-of-2.safetensors", 1024, 1024, name="a")
+    weights(folder / "transformer" / "d-2-of-2.safetensors", 1024, 1024, 3, name="b")
     (folder / "vae" / "config.json").write_text("{}")
     weights(folder / "vae" / "d.safetensors", 1024, 1024)
     weights(folder / "vae" / "d.fp16.safetensors", 1024, 1024)

@@ -1,12 +1,13 @@
 """Faults that the embedded Discord can be told to have: of its REST API, of its gateway, and of its clock.
 
 What a client sees is what Discord would send it: https://discord.com/developers/docs/topics/rate-limits for 429, an
-HTML page of the edge for 502 to 504. The rules and the control route's words are those of `contracts.rules`.
+HTML page of the edge for 413 and 502 to 504. The rules and the control route's words are those of `contracts.rules`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
@@ -18,7 +19,12 @@ from bot.demo.discord.limits import Limits
 from contracts.rules import FaultError, Rule, Rules, abort, half, matches
 
 MOST_SHIFT_S = 366 * 86_400.0
+_TOO_LARGE = {40005: ("Request entity too large", 413), 50045: ("File uploaded exceeds the maximum size", 400)}
 _CALLBACK = re.compile(r"/interactions/\d+/[^/]+/callback")  # Discord limits everything but these
+
+
+class FileRefusedError(Exception):
+    """A request has a file of more bytes than a fault lets pass."""
 
 
 class RestFault(Rule):
@@ -28,22 +34,25 @@ class RestFault(Rule):
     error        answers `status` (500, 502, 503, 504)
     slow         takes `seconds`
     cut          cuts the connection
+    too_large    refuses files of more than `bytes`, as `code` has it: 40005 (413), 50045 (400), or 0 for a proxy's page
 
     `after`: what was asked for is done all the same, and only then comes the fault.
     """
 
-    fault: Literal["rate_limit", "error", "slow", "cut"]
+    fault: Literal["rate_limit", "error", "slow", "cut", "too_large"]
     method: str = Field("*", max_length=20)
     path: str = Field("*", max_length=200)
     after: bool = False
     everywhere: bool = False
     seconds: float = Field(1.0, gt=0, le=60)
     status: Literal[500, 502, 503, 504] = 503
+    bytes: int = Field(0, ge=0)
+    code: Literal[0, 40005, 50045] = 40005
 
     @model_validator(mode="after")
     def _fits(self) -> RestFault:
-        if self.fault == "rate_limit" and self.after:
-            raise ValueError("a request that is refused for its rate has no effect, so `after` makes no sense")
+        if self.fault in {"rate_limit", "too_large"} and self.after:
+            raise ValueError("a request that is refused has no effect, so `after` makes no sense")
         if self.everywhere and self.fault != "rate_limit":
             raise ValueError("only a rate_limit can be everywhere")
         return self
@@ -146,6 +155,15 @@ async def suffer(
         return failure(rule.status)
     assert answer is not None  # noqa: S101  # it was done before the wait
     return answer
+
+
+def refusal(code: int) -> web.Response:
+    """Discord's answer to a file that is too large, or that of a proxy before it."""
+    if code == 0:
+        return failure(413)
+    message, status = _TOO_LARGE[code]
+    headers = {"Via": "1.1 embedded", "Content-Type": "application/json"}  # exactly so: discord.py parses nothing else
+    return web.Response(status=status, body=json.dumps({"message": message, "code": code}), headers=headers)
 
 
 def failure(status: int) -> web.Response:

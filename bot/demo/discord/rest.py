@@ -20,7 +20,7 @@ from simcord.http import routes as _routes  # noqa: F401  # registers them
 
 from bot.demo.discord import rules
 from bot.demo.discord.attachments import MOST_BYTES, safe_name
-from bot.demo.discord.faults import Faults, suffer
+from bot.demo.discord.faults import Faults, FileRefusedError, refusal, suffer
 from bot.demo.discord.gateway import Gateway
 from bot.demo.discord.interactions import Interactions
 from bot.demo.discord.limits import Limits
@@ -80,18 +80,27 @@ class Rest:
         fault = self._faults.rest(request.method, path)
         if fault is None:
             return await self._do(request, path, headers)
+        if fault.fault == "too_large":
+            try:
+                return await self._do(request, path, headers, most_bytes=fault.bytes)
+            except FileRefusedError:
+                return refusal(fault.code)
         return await suffer(fault, request, lambda: self._do(request, path, headers))
 
-    async def _do(self, request: web.Request, path: str, headers: dict[str, str]) -> web.Response:
-        status, result = await self._answer(request, path)
+    async def _do(
+        self, request: web.Request, path: str, headers: dict[str, str], *, most_bytes: int = MOST_BYTES
+    ) -> web.Response:
+        status, result = await self._answer(request, path, most_bytes)
         self.limits.note(status)
         if result is None:
             return web.Response(status=204, headers=headers)
         return reply(result, status, headers)
 
-    async def _answer(self, request: web.Request, path: str) -> tuple[int, Any]:
+    async def _answer(self, request: web.Request, path: str, most_bytes: int) -> tuple[int, Any]:
         try:
             json_body, files = await read_body(request)
+            if any(len(file.fp.getbuffer()) > most_bytes for file in files):
+                raise FileRefusedError
             result = self._dispatch(request, path, json_body, files)
         except (router.RouteNotImplemented, router.UnsupportedField) as error:
             sys.stderr.write(f"The embedded Discord lacks this: {error}\n")  # loudly: never fake a success

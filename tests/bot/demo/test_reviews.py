@@ -102,6 +102,9 @@ async def test_from_a_blocked_prompt_to_a_posted_video(trouble: Trouble) -> None
     video = await videos.known(trouble.database, blocked.interaction_id)
     assert (video.asset_id, video.message_id) == (None, None)  # neither at the host nor in the thread
     assert "moderator looks at your video" in (video.reason or "")
+    await trouble.switch("discord", fault="too_large", bytes=1000, path="/webhooks/*", count=1000)
+    assert "too large for Discord" in (await trouble.mira.press(listed.message, "Watch")).text
+    await trouble.put_in_order()
     watched = await trouble.mira.press(listed.message, "Watch")
     assert watched.ephemeral
     assert watched.message.attachments

@@ -57,6 +57,8 @@ async def done(town: Town) -> dict[str, int]:
         ({"fault": "drop", "path": "*"}, "path: Extra inputs are not permitted"),
         ({"fault": "rate_limit", "after": True}, "makes no sense"),
         ({"fault": "error", "everywhere": True}, "only a rate_limit can be everywhere"),
+        ({"fault": "too_large", "after": True}, "makes no sense"),
+        ({"fault": "too_large", "code": 50035}, "code: Input should be 0, 40005 or 50045"),
         ({"off": 999}, "There is no fault with that id"),
         ({"off": False}, "There is no fault with that id"),
         ({"off": []}, "There is no fault with that id"),
@@ -118,6 +120,30 @@ async def test_a_count_and_a_filter(town: Town) -> None:
     assert found[0].json() == {"message": "500: Internal Server Error", "code": 0}
     [rule] = (await town.community.faults())["faults"]
     assert (rule["met"], rule["done"], rule["spent"]) == (2, 2, True)
+
+
+@pytest.mark.parametrize(("code", "status"), [(40005, 413), (50045, 400), (0, 413)])
+async def test_files_above_a_size_are_refused_and_all_else_passes(town: Town, code: int, status: int) -> None:
+    """As Discord says it, or as a page of a proxy; nothing of a refused one stays."""
+    channel = await town.community.channel("general")
+    await town.community.faults(fault="too_large", bytes=10, code=code, path=MESSAGES, count=9)
+    before = len(await town.community.person("ana").messages(channel))
+    async with wire(town) as client:
+
+        async def post(**body: Any) -> httpx.Response:
+            while (answer := await client.post(f"/channels/{channel}/messages", **body)).status_code == 429:
+                await asyncio.sleep(float(answer.json()["retry_after"]))
+            return answer
+
+        refused = await post(files={"files[0]": ("a.bin", b"x" * 11)})
+        small = await post(files={"files[0]": ("a.bin", b"x" * 10)})
+        plain = await post(json={"content": "x" * 100})
+    assert (refused.status_code, small.status_code, plain.status_code) == (status, 200, 200)
+    if code:
+        assert (refused.headers["Content-Type"], refused.json()["code"]) == ("application/json", code)
+    else:
+        assert refused.headers["Content-Type"].startswith("text/html")
+    assert len(await town.community.person("ana").messages(channel)) == before + 2
 
 
 # ------------------------------------------------------------------ REST
