@@ -28,7 +28,7 @@ MOST_S = 30.0
 BUSY_S = 2.0  # the least after a host that has too much to do
 LONGEST_S = 600.0  # however long somebody would have us wait
 LIMIT_S = 15.0  # for a limit of a server's to be free again, while a person waits
-MOSTUNREADABLE = 6  # answers in a row that are not what Discord says: then it is taken for a fault of ours
+MOST_UNREADABLE = 6  # answers in a row that are not what Discord says: then it is taken for a fault of ours
 
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
 _PASSING_CODES = frozenset(
@@ -127,7 +127,7 @@ async def patiently(
         except Exception as error:
             unreadable = unreadable + 1 if is_unreadable(error) else 0
             limited = seconds is not None and is_limit(error)
-            if not (passes(error) or limited or 0 < unreadable < MOSTUNREADABLE):
+            if not (passes(error) or limited or 0 < unreadable < MOST_UNREADABLE):
                 raise
             if seconds is not None and clock() - began + wait > (min(seconds, LIMIT_S) if limited else seconds):
                 raise

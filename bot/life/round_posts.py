@@ -14,8 +14,8 @@ from discord import ui
 
 from bot import cards
 from bot.domain.rounds import Round
-from bot.life.obstacles import Obstacle, obstacle, tried
-from bot.life.patience import patiently
+from bot.life.obstacles import UNFORESEEN, Obstacle, obstacle, tried
+from bot.life.patience import passes, patiently
 from bot.life.posting import find_ours, post_once
 from bot.result_cards import result_card
 from bot.store import rounds
@@ -77,7 +77,13 @@ class RoundPosts:
         seconds = RESULT_S if seconds is None else seconds
         if not round_.opened:
             return await self._tidy(round_, seconds)
-        found = await self._post_result(round_, seconds)
+        try:
+            found = await self._post_result(round_, seconds)
+        except Exception as error:
+            if passes(error):
+                raise  # our database, say: it is waited for
+            log.exception("The result of round %s could not be put together.", round_.id)
+            found = Obstacle(UNFORESEEN)
         if found is not None:
             await rounds.change(self.app.database, round_.id, trouble=found.sentence)
         return found
