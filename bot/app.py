@@ -20,6 +20,7 @@ from bot.hosts import hearing, open_host
 from bot.life.catching_up import CatchingUp
 from bot.life.following import Following
 from bot.life.hosting_life import HostingLife
+from bot.life.mending import Mending
 from bot.life.originals import Originals
 from bot.life.removal_life import RemovalLife
 from bot.life.review_life import ReviewLife
@@ -49,6 +50,7 @@ from generation.portable_json import UnsafeEngineError
 log = logging.getLogger(__name__)
 
 RELAYER_LEASE_S = 15.0  # a killed bot's successor relays after that long
+MEND_S = 5.0  # between two looks at rounds with something left to do
 BLOCK_S = 12.0  # of the slowest chains that people use
 LIVES_AT_ONCE = 4000  # lives of videos, their hosting, and rounds in one bot; nearly all of them only wait
 
@@ -112,6 +114,7 @@ class App:
         self.removal_life.register(self.engine)
         self.review_life.register(self.engine)
         self.round_life.register(self.engine)
+        self.mending = Mending(self)
         self.board = ProgressBoard(self)
         self.client = Client(self)
         self._scheduler = AsyncIOScheduler()
@@ -123,7 +126,7 @@ class App:
         self._open = True
         self.votes.start()
         await self.engine.launch()
-        await self.round_life.wake_overdue()
+        await self.mending.start()
         self._chain_tasks = [
             asyncio.create_task(self.relayer.run(), name="relayer"),
             asyncio.create_task(self.following.run(), name="following"),
@@ -131,6 +134,9 @@ class App:
         # Only what may be missed is ticked; what must happen is a durable sleep.
         self._scheduler.add_job(
             self.board.tick, "interval", seconds=1, max_instances=1, coalesce=True, misfire_grace_time=None
+        )
+        self._scheduler.add_job(
+            self.mending.tick, "interval", seconds=MEND_S, max_instances=1, coalesce=True, misfire_grace_time=None
         )
         self._scheduler.start()
 
@@ -140,6 +146,7 @@ class App:
             return
         self._open = False
         self._scheduler.shutdown(wait=False)
+        await self.mending.close()
         await self.votes.close()
         await self.engine.close()
         for task in self._chain_tasks:

@@ -9,6 +9,7 @@ from typing import Any
 import discord
 from discord import ui
 
+from bot import card_limits
 from bot.domain.rounds import Round
 from bot.domain.standings import Entry
 from bot.domain.videos import Video
@@ -28,13 +29,27 @@ _PHASES = {"loading": "Loading the model", "denoising": "Rendering", "encoding":
 _BAR = 16
 MOST_RANKED = 10  # videos in the standings
 _WORDS = {Choice.UP: "up", Choice.DOWN: "down", Choice.WITHDRAWN: "withdrawn"}
-MOST_RECEIPTS = 12  # a message holds 4,000 characters
+MOST_RECEIPTS = 12
+REASON = 300  # units of a reason, or of what a chain's address makes of a command
+MOST_LINK = 2000  # units of an address; a longer one is left out
+_MORE = 60  # for the line that says that there are more
 
 
 def quote(text: str, most: int = 500) -> str:
-    """A member's words, harmless: no markdown, mention, link or command; their direction ends where they end."""
-    short = text if len(text) <= most else text[: most - 1] + "…"
-    escaped = _MARKDOWN.sub(r"\\\1", short).replace("@", "@\u200b").replace("://", ":\u200b//")
+    """A member's words, harmless: no markdown, mention, link or command; their direction ends where they end.
+
+    At most `most` characters of them, cut between two that readers see; each may take two units of a message's room.
+    """
+    if len(text) <= most:
+        return _harmless(text)
+    pieces = list(card_limits.clusters(text[:most]))
+    while pieces and sum(map(len, pieces)) >= most:
+        pieces.pop()
+    return _harmless("".join(pieces) + "…")
+
+
+def _harmless(text: str) -> str:
+    escaped = _MARKDOWN.sub(r"\\\1", text).replace("@", "@\u200b").replace("://", ":\u200b//")
     return f"\u2068{escaped}\u2069"  # isolated: a right-to-left prompt cannot turn our own words around
 
 
@@ -48,10 +63,10 @@ def _button(action: str, video_id: str, label: str | None, emoji: str | None, **
 
 
 def view_of(*items: ui.Item[Any]) -> ui.LayoutView:
-    """A message of these parts."""
+    """A message of these parts, as far as a message holds them."""
     view = ui.LayoutView(timeout=None)
     container: ui.Container[ui.LayoutView] = ui.Container(accent_colour=ACCENT)
-    for item in items:
+    for item in card_limits.fitted(items):
         container.add_item(item)
     view.add_item(container)
     view.stop()  # a picture only: presses are answered by VideoButton, wherever and whenever the card was made
@@ -69,10 +84,10 @@ def note(text: str, *buttons: ui.Button[Any]) -> ui.LayoutView:
 def video_card(video: Video, media_url: str, host_name: str | None = "Livepeer") -> ui.LayoutView:
     """A video in its voting thread: playable inline, with what it shows, who asked, and how to vote."""
     gallery: ui.MediaGallery[ui.LayoutView] = ui.MediaGallery(
-        discord.MediaGalleryItem(media_url, description=f"AI-generated video: {video.prompt}"[:256])
+        discord.MediaGalleryItem(media_url, description=card_limits.plain(f"AI-generated video: {video.prompt}", 256))
     )
     facts = [f"Asked for by <@{video.member_id}>"]
-    if video.link:
+    if video.link and card_limits.length(video.link) <= MOST_LINK:
         label = "Open the video" if video.page_url is None else f"Watch on {host_name}" if host_name else "Watch"
         facts.append(f"[{label}]({video.link})")
     facts.append(AI_LABEL)
@@ -185,44 +200,69 @@ def announcement(round_: Round) -> ui.LayoutView:
     )
 
 
+def thread_name(round_: Round) -> str:
+    """The name of a round's voting thread."""
+    return card_limits.plain(f"Round {round_.number}: {round_.task}", card_limits.MOST_NAME)
+
+
+def not_opened(round_: Round) -> ui.LayoutView:
+    """What stands in place of the announcement of a round that did not come about."""
+    return view_of(
+        ui.TextDisplay(f"## Round {round_.number}: {quote(round_.task, 200)}"),
+        ui.TextDisplay("🚫 This round could not be opened, and takes no prompts."),
+    )
+
+
 def standings_text(
-    round_: Round, ranked: Sequence[Entry], views: Mapping[str, int] | None = None, most: int = MOST_RANKED
+    round_: Round,
+    ranked: Sequence[Entry],
+    views: Mapping[str, int] | None = None,
+    most: int = MOST_RANKED,
+    room: int = card_limits.MOST_TEXT,
 ) -> str:
-    """The standings of a round, best first; `views` by the videos' ids, where they are known."""
+    """The standings of a round, best first, as many as fit in `room` units.
+
+    `views` by the videos' ids, where they are known.
+    """
     if not ranked:
         return "No video has been posted in this round yet."
-    lines = []
+    watched = "\n-# ▶ is how often a video was watched at its host. It has no weight here." if views else ""
+    room -= _MORE + card_limits.length(watched)
+    lines: list[str] = []
     for number, entry in enumerate(ranked[:most], 1):
         link = f"https://discord.com/channels/{entry.video.guild_id}/{entry.video.thread_id}/{entry.video.message_id}"
-        lines.append(
+        line = (
             f"{number}. [{quote(entry.video.prompt, 60)}]({link}) by <@{entry.video.member_id}> · "
             f"👍 {entry.tally.up} · 👎 {entry.tally.down}"
             + (f" · ▶ {views[entry.video.id]}" if views and entry.video.id in views else "")
         )
-    if views:
-        lines.append("-# ▶ is how often a video was watched at its host. It has no weight here.")
-    if len(ranked) > most:
-        lines.append(f"… and {len(ranked) - most} more.")
-    return "\n".join(lines)
+        room -= card_limits.length(line) + 1
+        if room < 0:
+            break
+        lines.append(line)
+    more = f"\n… and {len(ranked) - len(lines)} more." if len(ranked) > len(lines) else ""
+    return "\n".join(lines) + watched + more
 
 
 def receipt_card(
     round_: Round, lines: Sequence[tuple[Video, VoteReceipt]], voter_id: str, ledger: PublicLedger, check: str
 ) -> ui.LayoutView:
     """`/receipt`: a member's votes of a round, where each stands, and how to check that without us."""
-    items: list[ui.Item[Any]] = [ui.TextDisplay(f"### Your votes in round {round_.number}")]
-    shown = lines[:MOST_RECEIPTS]
-    items += [ui.TextDisplay(_receipt_line(video, receipt, ledger)) for video, receipt in shown]
-    if len(lines) > len(shown):
-        items.append(ui.TextDisplay(f"… and {len(lines) - len(shown)} more: the audit below shows all."))
-    items.append(ui.Separator())
-    items.append(
-        ui.TextDisplay(
-            f"Your voter id here is `{voter_id}`. It says nothing of who you are to anybody but us.\n"
-            f"Check it without us, from the chain alone: `{check}`"
-        )
+    head: ui.TextDisplay[Any] = ui.TextDisplay(f"### Your votes in round {round_.number}")
+    foot: ui.TextDisplay[Any] = ui.TextDisplay(
+        f"Your voter id here is `{voter_id}`. It says nothing of who you are to anybody but us.\n"
+        f"Check it without us, from the chain alone: `{check}`"
     )
-    return view_of(*items)
+    more = "… and {} more: the audit below shows all."
+    budget = card_limits.Budget(head, foot, ui.Separator(), ui.TextDisplay(more.format(1_000_000)))
+    shown: list[ui.Item[Any]] = []
+    for video, receipt in lines[:MOST_RECEIPTS]:
+        item: ui.TextDisplay[Any] = ui.TextDisplay(_receipt_line(video, receipt, ledger))
+        if not budget.take(item):
+            break
+        shown.append(item)
+    rest: list[ui.Item[Any]] = [ui.TextDisplay(more.format(len(lines) - len(shown)))] if len(lines) > len(shown) else []
+    return view_of(head, *shown, *rest, ui.Separator(), foot)
 
 
 def _receipt_line(video: Video, receipt: VoteReceipt, ledger: PublicLedger) -> str:
@@ -233,7 +273,7 @@ def _receipt_line(video: Video, receipt: VoteReceipt, ledger: PublicLedger) -> s
         seat = "" if receipt.seat is None else f" · seat {receipt.seat}"
         where = f"the ledger's video {receipt.video_number}{seat} · {how} · transaction {tx}"
     elif receipt.state == "rejected":
-        where = f"⚠️ not on the chain: {receipt.reason or 'the ledger refused it.'}"
+        where = f"⚠️ not on the chain: {card_limits.shorten(receipt.reason or 'the ledger refused it.', REASON)}"
         if receipt.standing:
             where += f" Before it you chose **{_WORDS[Choice(receipt.standing)]}**, and that counts."
     else:
@@ -286,22 +326,36 @@ def my_videos(videos: Sequence[Video], held: Sequence[str] = ()) -> ui.LayoutVie
     """`/videos`: a member's videos, with a way to cancel those on their way; and prompts that were held."""
     if not videos and not held:
         return note("You have not asked for a video yet. Try `/prompt` while a round is open.")
+    head: ui.TextDisplay[Any] = ui.TextDisplay("### Your videos")
+    rest: ui.TextDisplay[Any] = ui.TextDisplay("-# Older ones do not fit in here.")
+    budget = card_limits.Budget(head, rest)
+    entries: dict[int, ui.Item[Any]] = {}
+    for number, line in enumerate(held):
+        item: ui.Item[Any] = ui.TextDisplay(line)
+        if budget.take(item):
+            entries[number] = item
+    # Those that can be cancelled come first into the message, wherever they stand in it.
+    for number, video in sorted(enumerate(videos, len(held)), key=lambda one: not one[1].cancellable):
+        item = _mine(video)
+        if budget.take(item):
+            entries[number] = item
+    shown = [entries[number] for number in sorted(entries)]
+    return view_of(head, *shown, *([rest] if len(shown) < len(videos) + len(held) else []))
+
+
+def _mine(video: Video) -> ui.Item[Any]:
     icons = {"published": "✅", "failed": "⚠️", "cancelled": "🚫", "removed": "🗑️"}
-    items: list[ui.Item[Any]] = [ui.TextDisplay("### Your videos"), *(ui.TextDisplay(line) for line in held)]
-    for video in videos:
-        text = f"{icons.get(video.status, '⏳')} **{quote(video.prompt, 80)}**\n-# {_state(video)}"
-        if video.cancellable:
-            items.append(ui.Section(text, accessory=_button("cancel", video.id, "Cancel", None)))
-        else:
-            items.append(ui.TextDisplay(text))
-    return view_of(*items)
+    text = f"{icons.get(video.status, '⏳')} **{quote(video.prompt, 80)}**\n-# {_state(video)}"
+    if video.cancellable:
+        return ui.Section(text, accessory=_button("cancel", video.id, "Cancel", None))
+    return ui.TextDisplay(text)
 
 
 def _state(video: Video) -> str:
     if video.status == "published":
         return f"https://discord.com/channels/{video.guild_id}/{video.thread_id}/{video.message_id}"
     if video.status in {"failed", "cancelled"}:
-        return video.reason or video.status
+        return card_limits.shorten(video.reason or video.status, REASON)
     if video.status == "removed":
         return f"removed by a moderator: {quote(video.reason or '', 200)}"
     return "is being cancelled" if video.cancel_requested else video.status
@@ -310,9 +364,12 @@ def _state(video: Video) -> str:
 def status_text(round_: Round, published: int, under_way: int, feedback: int, reports: int, chain: str) -> str:
     """`/round status`, for moderators."""
     thread = f"<#{round_.thread_id}>" if round_.thread_id else "(being opened)"
+    if round_.status == "closed" and not round_.opened:
+        thread = "could not be opened"
+    trouble = f"⚠️ {round_.trouble}\n" if round_.trouble else ""
     return (
         f"### Round {round_.number}: {quote(round_.task, 200)}\n"
-        f"{thread} · {round_.status} · closes <t:{round_.closes_at_ms // 1000}:R>\n"
+        f"{thread} · {round_.status} · closes <t:{round_.closes_at_ms // 1000}:R>\n{trouble}"
         f"{published} videos posted, {under_way} on their way · {feedback} pieces of feedback · {reports} reports\n"
         f"-# {chain}"
     )

@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from discord import ui
 
-from bot.cards import note, quote, standings_text, title, view_of
+from bot import card_limits
+from bot.cards import REASON, note, quote, standings_text, title, view_of
 from bot.domain.rounds import Round
 from bot.domain.standings import Entry, Outcome, rank, winner
+
+MOST_CHAIN = 1500  # units of what is said of the chain
+_ELSEWHERE = "-# It refused votes in other rounds too; `/receipt` with their numbers shows which."
 
 HEADINGS = {
     "here": "As counted here",
@@ -35,13 +39,19 @@ def result_card(round_: Round, outcome: Outcome, chain: str) -> ui.LayoutView:
             f"## Round {round_.number} is decided\n🏆 **{quote(best.video.prompt, 200)}** by "
             f"<@{best.video.member_id}>, with 👍 {best.tally.up} and 👎 {best.tally.down}"
         )
+    foot = [*(f"⚠️ {text}" for text in _explained(round_, outcome)), f"-# {card_limits.shorten(chain, MOST_CHAIN)}"]
+    room = _room(head, HEADINGS[outcome.source], *foot)
     return view_of(
         ui.TextDisplay(head),
         ui.Separator(),
-        ui.TextDisplay(f"{HEADINGS[outcome.source]}\n{standings_text(round_, shown)}"),
-        *(ui.TextDisplay(f"⚠️ {text}") for text in _explained(round_, outcome)),
-        ui.TextDisplay(f"-# {chain}"),
+        ui.TextDisplay(f"{HEADINGS[outcome.source]}\n{standings_text(round_, shown, room=room)}"),
+        *(ui.TextDisplay(text) for text in foot),
     )
+
+
+def _room(*spent: str) -> int:
+    """What is left of a message for the standings, beside what else it says."""
+    return card_limits.MOST_TEXT - sum(card_limits.length(text) + 1 for text in spent)
 
 
 def standings_card(round_: Round, outcome: Outcome, views: Mapping[str, int] | None = None) -> ui.LayoutView:
@@ -49,20 +59,29 @@ def standings_card(round_: Round, outcome: Outcome, views: Mapping[str, int] | N
     state = f"closes <t:{round_.closes_at_ms // 1000}:R>"
     if round_.status == "closed":
         state = f"closed · {HEADINGS[outcome.source]}"
+    head = f"### Round {round_.number}: {quote(round_.task, 200)}\n-# {state}"
+    foot = [f"⚠️ {text}" for text in _explained(round_, outcome)]
     return view_of(
-        ui.TextDisplay(f"### Round {round_.number}: {quote(round_.task, 200)}\n-# {state}"),
-        ui.TextDisplay(standings_text(round_, ranked(outcome), views)),
-        *(ui.TextDisplay(f"⚠️ {text}") for text in _explained(round_, outcome)),
+        ui.TextDisplay(head),
+        ui.TextDisplay(standings_text(round_, ranked(outcome), views, room=_room(head, *foot))),
+        *(ui.TextDisplay(text) for text in foot),
     )
 
 
 def refused_note(rounds: Sequence[tuple[int, int, str]]) -> ui.LayoutView:
     """A member is told once what the ledger refused of theirs: the round's number, how many votes, and why."""
-    lines = [
-        f"⚠️ The ledger refused {_votes(count)} of yours in round {number}: {reason} "
-        f"`/receipt round:{number}` shows which."
-        for number, count, reason in rounds
-    ]
+    lines: list[str] = []
+    room = _room(_ELSEWHERE)
+    for number, count, reason in rounds:
+        line = (
+            f"⚠️ The ledger refused {_votes(count)} of yours in round {number}: {card_limits.shorten(reason, REASON)} "
+            f"`/receipt round:{number}` shows which."
+        )
+        room -= card_limits.length(line) + 1
+        if room < 0:
+            lines.append(_ELSEWHERE)
+            break
+        lines.append(line)
     return note("\n".join(lines))
 
 

@@ -8,11 +8,13 @@ from typing import Any
 import discord
 from discord import ui
 
+from bot import card_limits
 from bot.cards import note, quote, view_of
 from bot.domain.reviews import Review
 
-BUTTON_ID = r"r1:(?P<action>ask|approve|reject|watch):(?P<review>[0-9]{1,18})"
-SHOWN = 5
+BUTTON_ID = r"r1:(?P<action>ask|approve|reject|watch|page):(?P<review>[0-9]{1,18})"
+SHOWN = 5  # on a page, at most
+_HEAD = 150  # units of a page's heading, at most
 _WORDS = {"approved": "approved", "rejected": "not approved", "over": "no longer wanted", "waiting": "waiting"}
 
 
@@ -26,15 +28,35 @@ def blocked_card(sentence: str, review_id: int) -> ui.LayoutView:
     return note(f"🛑 {sentence}", button("ask", review_id, "Ask a moderator", discord.ButtonStyle.secondary))
 
 
-def list_card(found: Sequence[Review], count: int) -> ui.LayoutView:
-    """`/review list`."""
+def list_card(found: Sequence[Review], count: int, *, passed: int = 0) -> ui.LayoutView:
+    """`/review list`, one page of it: as many as fit, and a button to those after them.
+
+    `count` wait in all; `passed` of them are older, and were on the pages before.
+    """
+    first = button("page", 0, "From the beginning", discord.ButtonStyle.secondary)
     if not found:
-        return note("Nothing waits for a moderator.")
-    more = "" if count <= len(found) else f" The oldest {len(found)} are here; decide them to see more."
-    items: list[ui.Item[Any]] = [ui.TextDisplay(f"### {count} waiting for a moderator\n-# Only you see this.{more}")]
+        return note("Nothing waits for a moderator.") if not count else note("Nothing after that waits.", first)
+    budget = card_limits.Budget(ui.TextDisplay("x" * _HEAD), ui.ActionRow(first, _next(found[0].id)))
+    items: list[ui.Item[Any]] = []
+    shown: list[Review] = []
     for review in found:
-        items += review_parts(review)
+        entry = review_parts(review)
+        if not budget.take(*entry):
+            break
+        items += entry
+        shown.append(review)
+    more = "" if count <= len(shown) else f" These are {passed + 1} to {passed + len(shown)}, the oldest first."
+    items.insert(0, ui.TextDisplay(f"### {count} waiting for a moderator\n-# Only you see this.{more}"))
+    turns = [first] if passed else []
+    if passed + len(shown) < count:
+        turns.append(_next(shown[-1].id))
+    if turns:
+        items.append(ui.ActionRow(*turns))
     return view_of(*items)
+
+
+def _next(review_id: int) -> ui.Button[Any]:
+    return button("page", review_id, "Next", discord.ButtonStyle.primary)
 
 
 def review_parts(review: Review) -> list[ui.Item[Any]]:

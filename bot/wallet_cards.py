@@ -8,11 +8,11 @@ from typing import Any
 import discord
 from discord import ui
 
-from bot.cards import quote, view_of
+from bot import card_limits
+from bot.cards import REASON, quote, view_of
 from bot.domain.votes import Choice, Standing
 from bot.domain.wallets import SigningRequest, Wallet
 
-LONGEST_MESSAGE = 2600  # characters of JSON: with the words around it, a message holds 4,000
 MOST_LINES = 8
 
 
@@ -37,19 +37,19 @@ def signing_card(
     """Asks for a signature: on the page, or by pasting one over the message that is shown."""
     parts: list[ui.Item[Any]] = [ui.TextDisplay("\n".join([said, *lines]))]
     buttons: list[ui.Button[Any]] = []
-    if page:
-        buttons.append(ui.Button(label="Sign in the browser", url=f"{page}/sign#{request.token}", emoji="🖊️"))
+    address = f"{page}/sign#{request.token}"
+    if page and card_limits.length(address) <= card_limits.MOST_URL:
+        buttons.append(ui.Button(label="Sign in the browser", url=address, emoji="🖊️"))
     buttons.append(ui.Button(label="Paste a signature", custom_id=paste_id(request.token)))
     parts.append(ui.ActionRow(*buttons))
     text = json.dumps(message, separators=(",", ":"))
-    if len(text) <= LONGEST_MESSAGE:
-        parts.append(
-            ui.TextDisplay(
-                "-# Without a browser wallet: sign this message (EIP-712), for instance with "
-                "`cast wallet sign --data '…'`, and paste what comes out. "
-                f"This request is good until <t:{request.expires_at_ms // 1000}:t>.\n```json\n{text}\n```"
-            )
-        )
+    by_hand: ui.TextDisplay[Any] = ui.TextDisplay(
+        "-# Without a browser wallet: sign this message (EIP-712), for instance with "
+        "`cast wallet sign --data '…'`, and paste what comes out. "
+        f"This request is good until <t:{request.expires_at_ms // 1000}:t>.\n```json\n{text}\n```"
+    )
+    if card_limits.Budget(*parts).take(by_hand):  # a message that is cut could not be signed
+        parts.append(by_hand)
     return view_of(*parts)
 
 
@@ -116,11 +116,12 @@ def wallet_words(wallet: Wallet | None) -> str:
             "You vote with the buttons, and no wallet is linked. With `/wallet link` an account of yours signs instead."
         )
     about = short(wallet.address)
+    reason = card_limits.shorten(wallet.reason or "the ledger refused it.", REASON)
     return {
         "linking": f"🔗 {about} is being linked; it votes for you already, and is on the chain in a minute or so.",
         "linked": f"🔗 {about} votes for you. `/wallet sign` shows what there is to sign.",
         "unlinking": f"🔓 {about} is being unlinked; that is on the chain in a minute or so.",
-        "refused": f"⚠️ {about} could not be linked: {wallet.reason or 'the ledger refused it.'} The buttons count.",
+        "refused": f"⚠️ {about} could not be linked: {reason} The buttons count.",
     }[wallet.state]
 
 

@@ -7,12 +7,14 @@ in one transaction. Every effect may run again after a crash; whoever writes a s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -45,6 +47,11 @@ Json = dict[str, Any]
 Workflow = Callable[[Json], Awaitable[Any]]
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+LifeState = Literal["alive", "done", "dead"]
+_DEAD = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+_MOST_ASKED = 500  # workflows in one question to the database
 
 
 class WorkCancelledError(Exception):
@@ -208,6 +215,30 @@ class Engine:
         """Ends the `sleep_or_wake` of a workflow; one that does not sleep will not sleep the next time."""
         await self.client.send_async(workflow_id, "wake", WAKE)
 
+    async def states(self, workflow_ids: Sequence[str]) -> dict[str, LifeState]:
+        """Which of some workflows go on, are done, or are dead, without a result; what is not there is left out."""
+        found: dict[str, LifeState] = {}
+        for start in range(0, len(workflow_ids), _MOST_ASKED):
+            asked = list(workflow_ids[start : start + _MOST_ASKED])
+            for status in await self.client.list_workflows_async(
+                workflow_ids=asked, load_input=False, load_output=False
+            ):
+                dead = status.status in _DEAD
+                found[status.workflow_id] = "dead" if dead else "done" if status.status == "SUCCESS" else "alive"
+        return found
+
+    async def dead(self, workflow: str, since_ms: int) -> dict[str, Json]:
+        """The arguments of a kind's workflows begun since then that ended without their result, by their ids."""
+        since = datetime.fromtimestamp(since_ms / 1000, UTC).isoformat()
+        found: dict[str, Json] = {}
+        for status in await self.client.list_workflows_async(
+            name=workflow, status=list(_DEAD), start_time=since, load_output=False
+        ):
+            given: Any = status.input
+            with contextlib.suppress(TypeError, LookupError):  # no argument of ours
+                found[status.workflow_id] = dict(given["args"][0])
+        return found
+
     async def result(self, workflow_id: str) -> Any | None:
         """The result of a workflow that has ended, a JSON object; None while it goes on, or is not there.
 
@@ -218,7 +249,7 @@ class Engine:
                 if not isinstance(status.output, dict):  # what DBOS could not decode, it gives as it stands
                     raise WorkCancelledError(workflow_id)
                 return status.output
-            if status.status in {"ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}:
+            if status.status in _DEAD:
                 raise WorkCancelledError(workflow_id)
         return None
 

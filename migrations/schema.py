@@ -61,7 +61,10 @@ rounds = Table(
     Column("channel_id", BigInteger, nullable=False),
     Column("thread_id", BigInteger),
     Column("announcement_id", BigInteger),  # the message that announced the round, edited with its result
-    Column("status", Text, nullable=False),  # opening | open | closing | closed
+    # opening | open | closed. Earlier versions wrote `closing` between the deadline and the post of the result
+    Column("status", Text, nullable=False),
+    # Why it could not be opened, or why its result is not where it should be; None when nothing is in the way.
+    Column("trouble", Text),
     Column("opens_at_ms", BigInteger, nullable=False),
     Column("closes_at_ms", BigInteger, nullable=False),  # moved to "now" by /round close
     Column("winner_video_id", Text),

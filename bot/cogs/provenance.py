@@ -9,7 +9,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot import cards
+from bot import card_limits, cards
 from bot.cogs.answers import Reply, answer
 from bot.domain.errors import NoProvenanceError, VideoUnknownError
 from bot.store import videos
@@ -37,7 +37,10 @@ class Provenance(commands.Cog):
     @provenance.autocomplete("video")
     async def suggest(self, interaction: discord.Interaction[Any], typed: str) -> list[app_commands.Choice[str]]:
         posted = await videos.posted(self.app.database, interaction.guild_id or 0, typed[:100], SUGGESTED)
-        return [app_commands.Choice(name=video.prompt[:100], value=video.id) for video in posted]
+        return [
+            app_commands.Choice(name=card_limits.plain(video.prompt, card_limits.MOST_NAME), value=video.id)
+            for video in posted
+        ]
 
     async def _provenance(self, guild_id: int, named: str) -> Reply:
         found = await videos.get(self.app.database, named)

@@ -9,7 +9,7 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot import cards
+from bot import card_limits, cards
 from bot.cogs.answers import answer
 from bot.domain.errors import RemovalTooEarlyError, VideoUnknownError
 from bot.domain.policy import clean_text
@@ -44,7 +44,10 @@ class Removal(commands.GroupCog, group_name="video", group_description="Take vid
     @remove.autocomplete("video")
     async def suggest(self, interaction: discord.Interaction[Any], typed: str) -> list[app_commands.Choice[str]]:
         latest = await videos.latest(self.app.database, interaction.guild_id or 0, typed[:100], SUGGESTED)
-        return [app_commands.Choice(name=f"{video.prompt}"[:100], value=video.id) for video in latest]
+        return [
+            app_commands.Choice(name=card_limits.plain(video.prompt, card_limits.MOST_NAME), value=video.id)
+            for video in latest
+        ]
 
     async def _remove(self, interaction: discord.Interaction[Any], named: str, reason: str) -> ui.LayoutView:
         app = self.app

@@ -54,6 +54,8 @@ async def pressed(app: App, interaction: discord.Interaction[Any], action: str, 
     """A button about a review was pressed."""
     if action == "ask":
         await answer(interaction, _appeal(app, interaction, review_id))
+    elif action == "page":
+        await answer(interaction, _page(app, interaction, review_id))
     elif action == "watch":
         await _watch(app, interaction, review_id)
     else:
@@ -63,6 +65,14 @@ async def pressed(app: App, interaction: discord.Interaction[Any], action: str, 
 async def _appeal(app: App, interaction: discord.Interaction[Any], review_id: int) -> ui.LayoutView:
     await app.review_life.appeal(review_id, interaction.guild_id or 0, interaction.user.id)
     return cards.note("📨 The moderators see your prompt now. You are told here; `/videos` shows how it stands.")
+
+
+async def _page(app: App, interaction: discord.Interaction[Any], after: int) -> ui.LayoutView:
+    _check_moderator(interaction)
+    guild_id = interaction.guild_id or 0
+    found, count = await reviews.waiting(app.database, guild_id, review_cards.SHOWN, after)
+    passed = await reviews.waiting_before(app.database, guild_id, after)
+    return review_cards.list_card(found, count, passed=passed)
 
 
 def _check_moderator(interaction: discord.Interaction[Any]) -> None:

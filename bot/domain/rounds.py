@@ -28,11 +28,17 @@ class Round:
     chain_key: str
     chain_id: int | None
     finalized_tx: str | None
+    trouble: str | None = None
 
     @classmethod
     def from_row(cls, row: Any) -> Self:
         """From a row that has all columns of `rounds`."""
         return cls(**{field.name: getattr(row, field.name) for field in fields(cls)})
+
+    @property
+    def opened(self) -> bool:
+        """True once it has a voting thread; a round that is closed without one could not be opened."""
+        return self.thread_id is not None
 
     def accepts_votes(self, now_ms: int) -> bool:
         """True between the opening and the deadline, and never after."""

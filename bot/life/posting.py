@@ -20,10 +20,13 @@ def is_too_large(error: discord.HTTPException) -> bool:
 
 
 async def find_ours(channel: Any, mark: str) -> discord.Message | None:
-    """Our own recent message in a channel whose card carries the mark (a custom id, or a text)."""
+    """Our own recent message in a channel whose card carries the mark: a custom id, or how a text begins or ends.
+
+    In the middle of a text stand members' words, which may be anybody's mark.
+    """
     me = channel.guild.me.id
     async for message in channel.history(limit=LOOK_BACK):
-        if message.author.id == me and any(mark in found for found in marks(message)):
+        if message.author.id == me and any(found.startswith(mark) or found.endswith(mark) for found in marks(message)):
             return message  # type: ignore[no-any-return]  # the channel is of any kind
     return None
 

@@ -1,19 +1,22 @@
-"""The life of a round, from its announcement to its result on the ledger, as one readable workflow."""
+"""The life of a round, from its announcement to its result on the ledger, as one readable workflow.
+
+Nothing that Discord answers ends it: a step that cannot do its part closes the round, or leaves its result to
+`mending`, and the life goes on to the ledger.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-import discord
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot import cards
 from bot.domain.rounds import Round
-from bot.life.patience import patiently, step
-from bot.life.posting import post_once
-from bot.result_cards import result_card
+from bot.life.obstacles import UNFORESEEN, Obstacle
+from bot.life.patience import passes, step
+from bot.life.round_posts import RoundPosts
 from bot.store import rounds, videos
 from contracts.receipts import round_progress
 from generation.engine import Engine
@@ -28,12 +31,14 @@ log = logging.getLogger(__name__)
 
 WORKFLOW = "round_life"
 LEDGER_POLL_S = 1.0
+TOO_LATE = "Its time was over before Discord had taken it."
+NOT_OPENED = "Round {number} could not be opened, so no video is made for it."
 
 Json = dict[str, Any]
 
 
 def workflow_id(round_id: int) -> str:
-    """The id of a round's life."""
+    """The id of a round's first life; `mending` begins others where it died."""
     return f"round-{round_id}"
 
 
@@ -42,6 +47,7 @@ class RoundLife:
 
     def __init__(self, app: App) -> None:
         self.app = app
+        self.posts = RoundPosts(app)
 
     def register(self, engine: Engine) -> None:
         """Makes the workflow known to the engine, before it is launched."""
@@ -52,114 +58,118 @@ class RoundLife:
 
         engine.workflow(WORKFLOW)(round_life)
 
-    async def begin(self, connection: AsyncConnection, round_id: int) -> None:
-        """Begins a life in the transaction that writes the round's row."""
+    async def begin(self, connection: AsyncConnection, round_id: int, life: str | None = None) -> None:
+        """Begins a life in the transaction that writes the round's row; or another one, under an id of its own."""
         await self.app.engine.submit(
-            connection, WORKFLOW, workflow_id(round_id), {"round_id": round_id}, queue=BOT_QUEUE
+            connection, WORKFLOW, life or workflow_id(round_id), {"round_id": round_id}, queue=BOT_QUEUE
         )
 
-    async def close_now(self, round_id: int) -> None:
-        """Moves the deadline to now and wakes the life that sleeps until then."""
-        await rounds.close_early(self.app.database, round_id)
-        await self.app.engine.wake(workflow_id(round_id))
-
-    async def wake_overdue(self) -> None:
-        """At start: a round that was closed just before we died may have missed its wake-up call."""
-        for round_ in await rounds.not_closed(self.app.database):
-            if round_.status == "open" and round_.closes_at_ms <= now_ms():
-                await self.app.engine.wake(workflow_id(round_.id))
+    async def close_now(self, round_: Round) -> None:
+        """Closes a round at once, whatever its life does or does not do, and has what is left of that done."""
+        await self._close(round_.id)
+        await self.app.mending.wake(round_.id)
 
     # ------------------------------------------------------------------ the workflow
 
     async def live(self, round_id: int) -> Json:
-        """Opening → open → (deadline) → closing → closed, with its result on the ledger."""
-        await step("announce", self._announce, round_id)
-        await step("open the thread", self._open_thread, round_id)
-        while (left := await step("time left", self._seconds_left, round_id)) > 0:
+        """Opening → open → (deadline) → closed, with its result on Discord and on the ledger.
+
+        Lives of earlier versions go on here: the names of the steps and their order are theirs.
+        """
+        await self._step("announce", self._announce, round_id)
+        await self._step("open the thread", self._open_thread, round_id)
+        while (left := await self._step("time left", self._seconds_left, round_id) or 0.0) > 0:
             await Engine.sleep_or_wake(left)
-        await step("close", self._close, round_id)
-        await step("post the result", self._post_result, round_id)
-        await step("lock the thread", self._lock, round_id)
-        await step("wait for the ledger", self._wait_for_ledger, round_id)
-        await step("add the receipt", self._add_receipt, round_id)
+        await self._step("close", self._close, round_id)
+        await self._step("post the result", self._post_result, round_id)
+        await self._step("lock the thread", self._lock, round_id)
+        await self._step("wait for the ledger", self._wait_for_ledger, round_id)
+        await self._step("add the receipt", self._add_receipt, round_id)
         return {"round_id": round_id}
+
+    async def _step(self, name: str, function: Callable[[int], Awaitable[float | None]], round_id: int) -> float | None:
+        """A step that ends no life: what nobody foresaw is logged, and the next steps see to what is left."""
+
+        async def body() -> float | None:
+            try:
+                return await function(round_id)
+            except Exception as error:
+                if passes(error):
+                    raise  # it is waited for
+                log.exception("Round %s: the step %r ended by an unforeseen error.", round_id, name)
+                return None
+
+        try:
+            return await step(name, body)
+        except Exception:  # recorded by an earlier version, which let it pass
+            log.exception("Round %s: the step %r had ended by an error.", round_id, name)
+            return None
 
     async def _announce(self, round_id: int) -> None:
         round_ = await self._round(round_id)
-        if round_.announcement_id is not None:
+        if round_.status != "opening" or round_.announcement_id is not None:
             return
-        message = await self._post(round_, cards.announcement(round_), "open", f"## Round {round_.number}: ")
-        await rounds.change(self.app.database, round_id, announcement_id=message)
+        if await self._unwanted(round_id):
+            await self._give_up(round_, TOO_LATE)
+            return
+        posted = await self.posts.announce(round_, lambda: self._unwanted(round_id))
+        if isinstance(posted, Obstacle):
+            await self._give_up(round_, posted.sentence)
+        else:
+            await rounds.change(self.app.database, round_id, announcement_id=posted)
 
     async def _open_thread(self, round_id: int) -> None:
+        await self._announce(round_id)  # where an earlier version went on without
         round_ = await self._round(round_id)
-        if round_.status != "opening":
+        if round_.status != "opening" or round_.announcement_id is None:
             return
-
-        async def open_thread() -> int:
-            channel = await self.app.client.channel(round_.channel_id)
-            announcement = await channel.fetch_message(round_.announcement_id)
-            if announcement.thread is not None or announcement.flags.has_thread:
-                return int(announcement.id)  # a message's thread has its message's id
-            try:
-                thread = await announcement.create_thread(
-                    name=f"Round {round_.number}: {round_.task}"[:100], auto_archive_duration=10080
-                )
-            except discord.HTTPException as error:
-                if error.code != 160004:  # a thread has already been created for this message
-                    raise
-                return int(announcement.id)
-            return int(thread.id)
-
-        try:
-            thread_id = await patiently("Discord", open_thread)
-        except (discord.NotFound, discord.Forbidden) as error:
-            log.error(
-                "Round %s could not open its thread: HTTP %s. Check the bot's permissions.", round_id, error.status
-            )
-            await self._give_up(round_id)
+        if await self._unwanted(round_id):
+            await self._give_up(round_, TOO_LATE)
             return
-        await rounds.change(self.app.database, round_id, thread_id=thread_id, status="open")
+        opened = await self.posts.open_thread(round_, lambda: self._unwanted(round_id))
+        if isinstance(opened, Obstacle):
+            await self._give_up(round_, opened.sentence)
+        else:
+            await rounds.opened(self.app.database, round_id, opened)
 
-    async def _give_up(self, round_id: int) -> None:
-        """A round that cannot be posted is closed at once; `/setup` says which permission is missing."""
-        await rounds.change(self.app.database, round_id, status="open", closes_at_ms=now_ms())
+    async def _unwanted(self, round_id: int) -> bool:
+        """True where a moderator has closed it meanwhile, or its time is over."""
+        round_ = await self._round(round_id)
+        return round_.status != "opening" or round_.closes_at_ms <= now_ms()
+
+    async def _give_up(self, round_: Round, why: str) -> None:
+        """A round that cannot be opened is closed, with the reason: the next one can be opened at once.
+
+        On the ledger it is closed as well, where it was written down with its row.
+        """
+        log.error("Round %s could not be opened: %s", round_.id, why)
+        late = round_.closes_at_ms <= now_ms()
+        reason = NOT_OPENED.format(number=round_.number)
+        await rounds.close(self.app.database, round_.id, reason, trouble=TOO_LATE if late else why)
 
     async def _seconds_left(self, round_id: int) -> float:
-        return ((await self._round(round_id)).closes_at_ms - now_ms()) / 1000
+        round_ = await self._round(round_id)
+        if round_.status == "opening":  # neither opened nor given up: an unforeseen error
+            await self._give_up(round_, UNFORESEEN)
+            return 0.0
+        return (round_.closes_at_ms - now_ms()) / 1000 if round_.status == "open" else 0.0
 
     async def _close(self, round_id: int) -> None:
         round_ = await self._round(round_id)
-        reason = f"Round {round_.number} closed before this video was done."
-        await rounds.begin_closing(self.app.database, round_id, reason)
+        if round_.opened:
+            reason = f"Round {round_.number} closed before this video was done."
+        else:
+            reason = NOT_OPENED.format(number=round_.number)
+        await rounds.close(self.app.database, round_id, reason)
         for video in await videos.under_way(self.app.database, round_id):
             await self.app.video_life.end_renders(video.id)
 
     async def _post_result(self, round_id: int) -> None:
-        round_ = await self._round(round_id)
-        if round_.result_message_id is not None:
-            return
-        outcome = await self.app.results.of(round_)
-        card = result_card(round_, outcome, "The votes are on their way to the chain; its tally is the final one.")
-        message = await self._post(round_, card, "result", f"Round {round_.number} is ")
-        best = outcome.best.video.id if outcome.best else None
-        await rounds.change(
-            self.app.database, round_id, result_message_id=message, winner_video_id=best, status="closed"
-        )
+        await rounds.close(self.app.database, round_id, "The round closed.")  # `closing` of an earlier version
+        await self.posts.end(await self._round(round_id))
 
     async def _lock(self, round_id: int) -> None:
-        round_ = await self._round(round_id)
-        if round_.thread_id is None:
-            return
-
-        async def lock() -> None:
-            thread = await self.app.client.channel(round_.thread_id or 0)
-            await thread.edit(locked=True, archived=True)
-
-        try:
-            await patiently("Discord", lock)
-        except discord.HTTPException as error:
-            log.warning("The thread of round %s could not be locked: HTTP %s.", round_id, error.status)
+        await self.posts.lock(await self._round(round_id))
 
     async def _wait_for_ledger(self, round_id: int) -> None:
         """As long as it takes: the relayer goes on by itself, also when the chain is away for a day.
@@ -182,46 +192,11 @@ class RoundLife:
     async def _add_receipt(self, round_id: int) -> None:
         """The ledger has the last word: it may have refused votes, or taken a wallet's ballot meanwhile."""
         await self.app.following.look()
-        await self.show_result(round_id, patient=True)
+        await self.posts.show_result(round_id, patient=True)
 
-    async def show_result(self, round_id: int, *, patient: bool = False) -> None:
-        """Brings the posted result up to date, if there is one.
-
-        Where the ledger cannot be read, `patient` raises ChainUnreachableError; else our record of it is shown.
-        """
-        round_ = await self._round(round_id)
-        outcome = await self.app.results.of(round_, patient=patient)
-        card = result_card(round_, outcome, await self.app.chain_sentence(round_))
-        best = outcome.best.video.id if outcome.best else None
-        if best != round_.winner_video_id:
-            await rounds.change(self.app.database, round_id, winner_video_id=best)
-        if round_.result_message_id is None:
-            return
-
-        async def edit() -> None:
-            channel = await self.app.client.channel(round_.channel_id)
-            await channel.get_partial_message(round_.result_message_id).edit(view=card)
-
-        try:
-            await patiently("Discord", edit)
-        except discord.HTTPException as error:
-            log.info("The result of round %s is gone: HTTP %s.", round_id, error.status)
-
-    # ------------------------------------------------------------------ pieces
-
-    async def _post(self, round_: Round, card: discord.ui.LayoutView, kind: str, mark: str) -> int | None:
-        """Posts in the rounds channel, once. None when the channel is gone or closed to us."""
-
-        async def post() -> int:
-            channel = await self.app.client.channel(round_.channel_id)
-            nonce = f"{kind}-{round_.id}"[:25]
-            return (await post_once(channel, card, nonce=nonce, mark=mark, again=True)).id
-
-        try:
-            return await patiently("Discord", post)
-        except (discord.NotFound, discord.Forbidden) as error:
-            log.error("Round %s could not be posted: HTTP %s. Run /setup again.", round_.id, error.status)
-            return None
+    async def show_result(self, round_id: int) -> None:
+        """Brings the posted result up to date, if there is one."""
+        await self.posts.show_result(round_id)
 
     async def _round(self, round_id: int) -> Round:
         return await rounds.get(self.app.database, round_id)

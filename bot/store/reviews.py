@@ -75,13 +75,23 @@ async def count_waiting(connection: AsyncConnection, guild_id: int, member_id: i
     return int(await connection.scalar(query) or 0)
 
 
-async def waiting(database: AsyncEngine, guild_id: int, most: int) -> tuple[Sequence[Review], int]:
-    """What waits for a guild's moderators, the oldest first, and how many there are in all."""
+async def waiting(database: AsyncEngine, guild_id: int, most: int, after: int = 0) -> tuple[Sequence[Review], int]:
+    """What waits for a guild's moderators, the oldest first, from the one `after` a review on; how many wait in all."""
     mine = (reviews.c.guild_id == guild_id, reviews.c.state == "waiting")
+    query = select(reviews).where(*mine, reviews.c.id > after).order_by(reviews.c.id).limit(most)
     async with database.connect() as connection:
-        rows = await connection.execute(select(reviews).where(*mine).order_by(reviews.c.id).limit(most))
+        rows = await connection.execute(query)
         count = await connection.scalar(select(func.count()).where(*mine))
         return [Review.from_row(row) for row in rows], int(count or 0)
+
+
+async def waiting_before(database: AsyncEngine, guild_id: int, review_id: int) -> int:
+    """How many wait for a guild's moderators up to a review, that one included."""
+    query = select(func.count()).where(
+        reviews.c.guild_id == guild_id, reviews.c.state == "waiting", reviews.c.id <= review_id
+    )
+    async with database.connect() as connection:
+        return int(await connection.scalar(query) or 0)
 
 
 async def prompts_of_member(database: AsyncEngine, guild_id: int, member_id: int, most: int) -> Sequence[Review]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import case, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.errors import RoundAlreadyOpenError, SetupMissingError
@@ -30,11 +30,17 @@ async def set_up_guild(database: AsyncEngine, guild_id: int, channel_id: int, me
 
 async def rounds_channel(database: AsyncEngine, guild_id: int) -> int:
     """The channel of a guild's rounds. Raises SetupMissingError."""
-    async with database.connect() as connection:
-        channel = await connection.scalar(select(guilds.c.rounds_channel_id).where(guilds.c.guild_id == guild_id))
+    channel = await rounds_channel_or_none(database, guild_id)
     if channel is None:
         raise SetupMissingError
-    return int(channel)
+    return channel
+
+
+async def rounds_channel_or_none(database: AsyncEngine, guild_id: int) -> int | None:
+    """The channel of a guild's rounds; None before `/setup`."""
+    async with database.connect() as connection:
+        channel = await connection.scalar(select(guilds.c.rounds_channel_id).where(guilds.c.guild_id == guild_id))
+    return None if channel is None else int(channel)
 
 
 async def open_round(
@@ -52,13 +58,7 @@ async def open_round(
     On the ledger it closes `grace_s` later than on Discord, so that votes cast in the last second still get there.
     Raises RoundAlreadyOpenError.
     """
-    running = (
-        await connection.execute(
-            select(rounds).where(rounds.c.guild_id == guild_id, rounds.c.status.in_(NOT_CLOSED)).limit(1)
-        )
-    ).first()
-    if running is not None:
-        raise RoundAlreadyOpenError(number=running.number, thread_id=running.thread_id or running.channel_id)
+    await check_none_open(connection, guild_id)
     last = await connection.scalar(select(func.max(rounds.c.number)).where(rounds.c.guild_id == guild_id))
     number = (last or 0) + 1
     opens = now_ms()
@@ -92,6 +92,17 @@ async def open_round(
     found = await find(connection, round_id)
     assert found is not None  # noqa: S101  # written four lines above
     return found
+
+
+async def check_none_open(connection: AsyncConnection, guild_id: int) -> None:
+    """Raises RoundAlreadyOpenError where a guild has a round that is not closed."""
+    running = (
+        await connection.execute(
+            select(rounds).where(rounds.c.guild_id == guild_id, rounds.c.status.in_(NOT_CLOSED)).limit(1)
+        )
+    ).first()
+    if running is not None:
+        raise RoundAlreadyOpenError(number=running.number, thread_id=running.thread_id or running.channel_id)
 
 
 async def find(connection: AsyncConnection, round_id: int) -> Round | None:
@@ -150,23 +161,34 @@ async def change(database: AsyncEngine, round_id: int, **values: Any) -> None:
         await connection.execute(update(rounds).where(rounds.c.id == round_id).values(**values))
 
 
-async def close_early(database: AsyncEngine, round_id: int) -> None:
-    """Moves the deadline to now: no vote is taken from here on."""
+async def opened(database: AsyncEngine, round_id: int, thread_id: int) -> None:
+    """Its thread is there: it takes votes, unless somebody has closed it meanwhile."""
+    async with database.begin() as connection:
+        await connection.execute(update(rounds).where(rounds.c.id == round_id).values(thread_id=thread_id))
+        await connection.execute(
+            update(rounds).where(rounds.c.id == round_id, rounds.c.status == "opening").values(status="open")
+        )
+
+
+async def close(database: AsyncEngine, round_id: int, reason: str, *, trouble: str | None = None) -> bool:
+    """Closes a round, once, however far it had come: no vote is taken from here on, and the next one can be opened.
+
+    In the same transaction the videos that did not make it are ended, for `reason`, and the ledger is asked for the
+    result. `trouble` says why a round could not be opened. False where it is closed already.
+    """
     now = now_ms()
     async with database.begin() as connection:
-        await connection.execute(
-            update(rounds).where(rounds.c.id == round_id, rounds.c.closes_at_ms > now).values(closes_at_ms=now)
-        )
-
-
-async def begin_closing(database: AsyncEngine, round_id: int, reason: str) -> None:
-    """From `open` to `closing`, once: ends the videos that did not make it, and asks the ledger for its result."""
-    async with database.begin() as connection:
         changed = await connection.execute(
-            update(rounds).where(rounds.c.id == round_id, rounds.c.status == "open").values(status="closing")
+            update(rounds)
+            .where(rounds.c.id == round_id, rounds.c.status.in_(NOT_CLOSED))
+            .values(
+                status="closed",
+                closes_at_ms=case((rounds.c.closes_at_ms > now, now), else_=rounds.c.closes_at_ms),
+                trouble=trouble,
+            )
         )
         if not changed.rowcount:
-            return
+            return False
         await connection.execute(
             update(videos)
             .where(
@@ -177,3 +199,21 @@ async def begin_closing(database: AsyncEngine, round_id: int, reason: str) -> No
             .values(cancel_requested=True, reason=reason)
         )
         await outbox.record_close(connection, round_id=round_id)
+    return True
+
+
+async def lately_closed(database: AsyncEngine, since_ms: int) -> Sequence[Round]:
+    """Closed rounds with something left to do: on Discord (a result that is not posted, or not up to date), or by the
+    ledger. Those that never got as far as a message on Discord have nothing left there.
+    """
+    unposted = rounds.c.result_message_id.is_(None) & or_(
+        rounds.c.thread_id.is_not(None), rounds.c.announcement_id.is_not(None)
+    )
+    stale = rounds.c.thread_id.is_not(None) & rounds.c.trouble.is_not(None)
+    query = select(rounds).where(
+        rounds.c.status == "closed",
+        rounds.c.closes_at_ms > since_ms,
+        or_(unposted, stale, rounds.c.finalized_tx.is_(None)),
+    )
+    async with database.connect() as connection:
+        return [Round.from_row(row) for row in await connection.execute(query)]

@@ -155,12 +155,18 @@ class Control:
         return starting
 
     async def _gateway(self, request: web.Request) -> Any:
-        """Faults of the connection, on demand, and a message that vanishes behind the bot's back."""
+        """Faults of the connection, on demand, and what moderators do behind the bot's back: they delete a message or
+        a channel, or deny the bot permissions in one.
+        """
         body = await _object(request)
         acts = {"drop": self.gateway.drop, "reconnect": self.gateway.ask_to_reconnect}
         acts["invalidate"] = self.gateway.invalidate
         if body["do"] == "delete_message":
             self.world.backend.delete_message(int(body["channel_id"]), int(body["message_id"]))
+        elif body["do"] == "delete_channel":
+            self.world.backend.delete_channel(int(body["channel_id"]))
+        elif body["do"] == "deny":
+            self.world.deny(int(body["channel_id"]), [str(name) for name in body["permissions"]])
         else:
             acts[str(body["do"])]()
         return {}

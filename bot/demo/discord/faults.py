@@ -63,6 +63,39 @@ class RestFault(Rule):
         return matches(self.method, method) and matches(self.path, path)
 
 
+class Answer(Rule):
+    """An answer of the REST API that the bot's request would not have got, for requests as of a `RestFault`.
+
+    refuse       `status` (400 to 429) with Discord's `code` and `message`; with `page`, as the edge before it refuses
+    garble       200 with `body`, which is nothing that Discord says
+
+    `after`: what was asked for is done all the same.
+    """
+
+    fault: Literal["refuse", "garble"]
+    method: str = Field("*", max_length=20)
+    path: str = Field("*", max_length=200)
+    after: bool = False
+    status: int = Field(400, ge=400, le=429)
+    code: int = Field(0, ge=0, le=1_000_000)
+    message: str = Field("It is refused.", max_length=200)
+    page: bool = False
+    body: str = Field('"OK"', max_length=200)
+
+    def applies(self, method: str, path: str) -> bool:
+        return matches(self.method, method) and matches(self.path, path)
+
+    def response(self) -> web.Response:
+        """What is answered. A 429 has no `retry_after`, on which clients count."""
+        if self.fault == "refuse" and self.page:
+            return _page(self.status)
+        refused = json.dumps({"message": self.message, "code": self.code})
+        body, status = (refused, self.status) if self.fault == "refuse" else (self.body, 200)
+        # Exactly application/json: discord.py parses nothing else.
+        headers = {"Via": "1.1 embedded", "Content-Type": "application/json"}
+        return web.Response(status=status, body=body.encode(), headers=headers)
+
+
 class GatewayFault(Rule):
     """A fault of the gateway when an event, such as INTERACTION_CREATE or MESSAGE_*, is due to a session.
 
@@ -78,7 +111,7 @@ class GatewayFault(Rule):
     seconds: float = Field(1.0, gt=0, le=60)
 
 
-AnyFault = Annotated[RestFault | GatewayFault, Field(discriminator="fault")]
+AnyFault = Annotated[RestFault | Answer | GatewayFault, Field(discriminator="fault")]
 
 
 class Faults:
@@ -117,17 +150,19 @@ class Faults:
         if rule is not None:
             self._limits.exhaust(method, path, rule.seconds, everywhere=rule.everywhere)
 
-    def rest(self, method: str, path: str) -> RestFault | None:
+    def rest(self, method: str, path: str) -> RestFault | Answer | None:
         """The fault of a request that the limits have let through."""
-        return self._strike(method, path, limits=False)
+        found: RestFault | Answer | None = self._strike(method, path, limits=False)
+        return found
 
-    def _strike(self, method: str, path: str, *, limits: bool) -> RestFault | None:
-        found: RestFault | None = self._rules.strike(
+    def _strike(self, method: str, path: str, *, limits: bool) -> Any:
+        return self._rules.strike(
             lambda known: (
-                isinstance(known, RestFault) and (known.fault == "rate_limit") is limits and known.applies(method, path)
+                isinstance(known, RestFault | Answer)
+                and (known.fault == "rate_limit") is limits
+                and known.applies(method, path)
             )
         )
-        return found
 
     # ------------------------------------------------------------------ gateway
 
@@ -140,13 +175,15 @@ class Faults:
 
 
 async def suffer(
-    rule: RestFault, request: web.Request, do: Callable[[], Awaitable[web.Response]]
+    rule: RestFault | Answer, request: web.Request, do: Callable[[], Awaitable[web.Response]]
 ) -> web.StreamResponse:
     """Answers a request as the fault will have it; `do` does what was asked for."""
     if rule.fault == "slow" and not rule.after:
         await asyncio.sleep(rule.seconds)
         return await do()
     answer = await do() if rule.after else None
+    if isinstance(rule, Answer):
+        return rule.response()
     if rule.fault == "slow":
         await asyncio.sleep(rule.seconds)
     elif rule.fault == "cut":
@@ -171,5 +208,9 @@ def failure(status: int) -> web.Response:
     if status == 500:
         body = '{"message": "500: Internal Server Error", "code": 0}'
         return web.Response(status=500, text=body, content_type="application/json", headers={"Via": "1.1 embedded"})
+    return _page(status)
+
+
+def _page(status: int) -> web.Response:
     page = f"<html><head><title>{status}</title></head><body><h1>{status}</h1>cloudflare</body></html>"
     return web.Response(status=status, text=page, content_type="text/html")

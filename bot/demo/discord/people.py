@@ -132,7 +132,9 @@ class Community:
         return Person(self, name)
 
     async def fault(self, do: str, **more: Any) -> None:
-        """Faults of the connection: `drop`, `reconnect`, `invalidate`; or `delete_message` behind the bot's back."""
+        """Faults of the connection: `drop`, `reconnect`, `invalidate`; or what moderators do behind the bot's back:
+        `delete_message`, `delete_channel`, `deny` with permissions.
+        """
         await self.ask("POST", "gateway", json={"do": do, **more})
 
     async def faults(self, **wanted: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import time
 import types
 import typing
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +23,8 @@ from typing import IO, Any
 import discord
 from simcord._clock import Clock
 from simcord.backend import Backend
-from simcord.backend.models import Channel, Guild, Message, User
+from simcord.backend.models import Channel, Guild, Message, Overwrite, User
+from simcord.enums import OverwriteType
 
 from bot.demo.discord.attachments import Attachments
 from bot.permissions import PERMISSIONS
@@ -123,6 +124,14 @@ class World:
             if self.backend.users[user_id].name == name:
                 return int(user_id)
         return None
+
+    def deny(self, channel_id: int, permissions: Sequence[str]) -> None:
+        """Denies the bot these permissions in a channel, by discord.py's names, and no others; the bot is told."""
+        denied = discord.Permissions(**dict.fromkeys(permissions, True))
+        bot_id = self.backend.bot_user.id
+        self.backend.set_overwrite(
+            channel_id, Overwrite(target_id=bot_id, type=OverwriteType.MEMBER, deny=denied.value)
+        )
 
     async def keep_saving(self, changed: asyncio.Event) -> None:
         """Saves after changes, for ever: a process killed by force loses at most what `SAVE_S` holds."""
