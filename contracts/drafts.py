@@ -29,6 +29,7 @@ from migrations.schema import chain_transactions, outbox, rounds, videos
 HURRY_S = 600  # before its close on the ledger, and then until its grace is over, a round is in a hurry
 MOST_GRACE_S = 86_400  # as the ledger has it
 RECALLED = 64  # transactions, from which a new relayer learns whose turn it is
+REGISTRATIONS = 4  # in a row, while votes wait that could go
 AGAIN = "again"
 
 # In the order of a round's life, which decides where all have waited equally long; and what they draft from.
@@ -80,6 +81,7 @@ class Drafts:
         self._hurried = False  # the latest transaction was for a round that closes soon
         self._waits: LedgerError | None = None
         self._batches = True
+        self._registered = 0  # registrations since the latest batch
 
     async def next(self, *, batches: bool = True) -> Draft | None:
         """The next transaction worth sending, or None when there is nothing (yet); batches of votes may be left out.
@@ -118,13 +120,18 @@ class Drafts:
         async def again(_: Look) -> Draft | None:
             return await self._in_turn(kinds, Look(again=True), self._turns_again)
 
-        listed = kinds if self._desk.reverts.none else [*kinds, AGAIN]
-        return await self._in_turn(listed, Look(), self._turns, {AGAIN: again})
+        if self._desk.reverts.none:
+            self._turns.leave((AGAIN,))
+            return await self._in_turn(kinds, Look(), self._turns)
+        return await self._in_turn([*kinds, AGAIN], Look(), self._turns, {AGAIN: again})
 
     async def _voters_and_votes(self, look: Look) -> Draft | None:
-        """One turn for both, as votes come in the wake of their voters; each has its own turn in it."""
-        kinds = ("voters", "votes") if self._batches else ("voters",)
-        return await self._in_turn(kinds, look, self._desk.turns("voters and votes", look))
+        """One turn for both: voters first, so that few batches do; but not for ever, where more and more are new."""
+        kinds = ["voters", "votes"] if self._registered < REGISTRATIONS else ["votes", "voters"]
+        draft = await self._in_turn([kind for kind in kinds if kind != "votes" or self._batches], look, Turns())
+        if draft is not None:
+            self._registered = self._registered + 1 if draft.kind == "voters" else 0
+        return draft
 
     async def _in_turn(
         self,
@@ -177,6 +184,7 @@ class Drafts:
         async with self._engine.connect() as connection:
             latest = list(await connection.scalars(query))
         self._recalled = True
+        self._turns.order(KINDS, lambda kind: (kind,))  # what is in none of them has waited for longest
         for kind in reversed(latest):
             self._turns.serve((KIND_OF.get(kind, kind),))
 

@@ -15,13 +15,14 @@ MOST_KNOWN = 10_000  # paths; those that wait for nothing are forgotten from her
 
 
 class Turns:
-    """The turns of whatever paths name. A newcomer comes after all that wait already, and before what is served later.
+    """The turns of whatever paths name.
 
-    So whoever waits is served after at most as many others as waited when it came: newcomers do not overtake it.
+    A newcomer comes after all that wait already, and before what was served just now: so whoever waits is served after
+    at most as many others as waited when it came.
     """
 
     def __init__(self) -> None:
-        self._since: dict[Path, int] = {}  # when it was last served, or came; counted in servings
+        self._since: dict[Path, float] = {}  # when it was last served, or came; counted in servings
         self._now = 0
 
     def order(self, waiting: Iterable[T], path: Callable[[T], Path]) -> list[T]:
@@ -34,7 +35,7 @@ class Turns:
         if len(self._since) > MOST_KNOWN:
             self._since = {key: since for key, since in self._since.items() if key in seen}
         for key in seen:
-            self._since.setdefault(key, self._now)
+            self._since.setdefault(key, self._now - 0.5)  # before the one that was served just now
         return sorted(listed, key=lambda one: [self._since[key] for key in _levels(path(one))])
 
     def serve(self, path: Path) -> None:
@@ -42,6 +43,10 @@ class Turns:
         self._now += 1
         for key in _levels(path):
             self._since[key] = self._now
+
+    def leave(self, path: Path) -> None:
+        """Note that this path has nothing to wait for: if it comes again, it is a newcomer."""
+        self._since.pop(path, None)
 
 
 def _levels(path: Path) -> Iterator[Path]:
