@@ -116,9 +116,10 @@ def wallet_words(wallet: Wallet | None) -> str:
             "You vote with the buttons, and no wallet is linked. With `/wallet link` an account of yours signs instead."
         )
     about = short(wallet.address)
+    kept = f" ⚠️ It could not be unlinked: {wallet.reason}" if wallet.reason else ""
     return {
         "linking": f"🔗 {about} is being linked; it votes for you already, and is on the chain in a minute or so.",
-        "linked": f"🔗 {about} votes for you. `/wallet sign` shows what there is to sign.",
+        "linked": f"🔗 {about} votes for you. `/wallet sign` shows what there is to sign.{kept}",
         "unlinking": f"🔓 {about} is being unlinked; that is on the chain in a minute or so.",
         "refused": f"⚠️ {about} could not be linked: {wallet.reason or 'the ledger refused it.'} The buttons count.",
     }[wallet.state]

@@ -14,40 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from contracts import reverts
 from contracts.ledger import Ledger
 from contracts.node import ChainUnreachableError, LedgerRefusedError, NodeRefusedError
+from contracts.refusals import CHANGED_ITS_MIND, NOT_OPEN, NOT_OURS_TO_JUDGE, SENTENCES, UNEXPLAINED
 from contracts.reverts import Next, Record, Reverts
 from contracts.turns import Path, Turns
 from migrations.schema import chain_transactions, outbox, rounds, voters
 
 log = logging.getLogger(__name__)
 
-NOT_OURS_TO_JUDGE = {  # refusals that say nothing about the entry: try again later
-    "ledger: not a relayer": "This account is not a relayer of the ledger; its owner must call set_relayer.",
-    "ledger: paused": "The ledger is paused by its guardian; nothing is lost, and it goes on after unpause.",
-    "ledger: wrong sequence": "The ledger's sequence moved while a batch was drafted.",
-}
-NOT_OPEN = "ledger: round not open"
-CHANGED_ITS_MIND = "reverted: the account"  # not the ledger's words: what it was asked for beforehand it accepted
-UNEXPLAINED = "reverted: no reason known"
 ASKS_ACCOUNTS = ("link", "unlink", "ballot")  # the kinds in which a smart account's code has a say
 THEIRS = (*ASKS_ACCOUNTS, "claim")  # the kinds that somebody else may make fail
-SENTENCES = {
-    "ledger: round closed": "The round had already closed on the ledger.",
-    "ledger: bad times": "The round was already over when the ledger could be reached.",
-    "ledger: round full": "The round holds as many videos as the ledger takes.",
-    "ledger: voter linked": "This member votes with a wallet: only what that wallet signs is recorded.",
-    "ledger: seat claimed": "This member votes with a wallet: only what that wallet signs is recorded.",
-    "ledger: wallet linked": "That wallet votes for another member already.",
-    "ledger: not linked": "The wallet was not linked when this came to the ledger.",
-    "ledger: bad signature": "The ledger does not accept the signature as the wallet's.",
-    "ledger: stale nonce": "The wallet has signed something newer, which the ledger has already.",
-    "ledger: late": "It came to the ledger later than it was signed for.",
-    "ledger: seat not claimed": "The seat from before the link could not be handed over to the wallet.",
-    CHANGED_ITS_MIND: (
-        "The account said yes when it was asked, and no in the chain's blocks, twice; we do not try again. Use an "
-        "account that answers alike each time, or send what it signed to the ledger yourself."
-    ),
-    UNEXPLAINED: "The chain's blocks refused it again and again, although the ledger had agreed to it each time.",
-}
 
 
 class WaitsError(ChainUnreachableError):

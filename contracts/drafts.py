@@ -16,9 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts import calldata as calls
 from contracts import reverts
-from contracts.drafting import UNEXPLAINED, Desk, Draft, DraftSettings, Look, WaitsError, opened_in
+from contracts.drafting import Desk, Draft, DraftSettings, Look, WaitsError, opened_in
 from contracts.ledger import Ledger, from_hex
 from contracts.node import LedgerError, LedgerRefusedError
+from contracts.refusals import UNEXPLAINED
 from contracts.reverts import Next, Record
 from contracts.turns import Turns
 from contracts.vote_drafts import VoteDrafts

@@ -11,9 +11,10 @@ from sqlalchemy import Row, Select, and_, delete, func, insert, or_, select, upd
 
 from contracts import calldata as calls
 from contracts import reverts, stream
-from contracts.drafting import UNEXPLAINED, Desk, Draft, Look, NotOpenError, opened_in
+from contracts.drafting import Desk, Draft, Look, NotOpenError, opened_in
 from contracts.ledger import from_hex
 from contracts.node import ChainUnreachableError, LedgerRefusedError, WrongLedgerError
+from contracts.refusals import UNEXPLAINED
 from contracts.reverts import Record
 from migrations.database import now_ms
 from migrations.schema import chain_transactions, outbox, rounds, seats, videos, voters, wallets

@@ -19,9 +19,10 @@ from contracts import calldata as calls
 from contracts import outbox, receipts, reverts
 from contracts.attempts import call_of
 from contracts.audit import audit
-from contracts.drafting import CHANGED_ITS_MIND, SENTENCES, UNEXPLAINED, Draft
+from contracts.drafting import Draft
 from contracts.ledger import Ledger, Tally, from_hex
 from contracts.node import LedgerError, LedgerRefusedError
+from contracts.refusals import CHANGED_ITS_MIND, SENTENCES, UNEXPLAINED
 from contracts.relayer import Relayer
 from contracts.reverts import Record, Reverts, Try
 from migrations.schema import chain_transactions, voters
