@@ -153,6 +153,11 @@ class Metrics:
                     .group_by(chain_transactions.c.kind)
                 )
             ).all()
+            reverted = await counts(
+                select(chain_transactions.c.kind, func.count())
+                .where(chain_transactions.c.state == "reverted", chain_transactions.c.block_hash.is_not(None))
+                .group_by(chain_transactions.c.kind)
+            )
             seconds = render_timings.c.seconds
             within = [func.coalesce(func.sum(case((seconds <= bound, 1), else_=0)), 0) for bound in RENDER_BUCKETS]
             *buckets, rendered, total = (
@@ -189,6 +194,13 @@ class Metrics:
             _labelled("flock_batches", "Final transactions by kind.", "kind", {k: n for k, n, _ in sent}, counter=True),
             _labelled(
                 "flock_gas_used", "Gas of final transactions.", "kind", {k: int(g) for k, _, g in sent}, counter=True
+            ),
+            _labelled(
+                "flock_reverts",
+                "Transactions by kind that a block has and that did nothing: their gas is lost.",
+                "kind",
+                {str(kind): count for kind, count in reverted.items()},
+                counter=True,
             ),
             HistogramMetricFamily(
                 "flock_render_seconds",

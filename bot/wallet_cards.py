@@ -117,9 +117,10 @@ def wallet_words(wallet: Wallet | None) -> str:
         )
     about = short(wallet.address)
     reason = card_limits.shorten(wallet.reason or "the ledger refused it.", REASON)
+    kept = f" ⚠️ It could not be unlinked: {reason}" if wallet.reason else ""
     return {
         "linking": f"🔗 {about} is being linked; it votes for you already, and is on the chain in a minute or so.",
-        "linked": f"🔗 {about} votes for you. `/wallet sign` shows what there is to sign.",
+        "linked": f"🔗 {about} votes for you. `/wallet sign` shows what there is to sign.{kept}",
         "unlinking": f"🔓 {about} is being unlinked; that is on the chain in a minute or so.",
         "refused": f"⚠️ {about} could not be linked: {reason} The buttons count.",
     }[wallet.state]

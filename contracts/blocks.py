@@ -31,13 +31,14 @@ FUNDS = 10**24  # wei: a million ether of no value
 
 @dataclass(frozen=True)
 class Call:
-    """The message of an `eth_call` or `eth_estimateGas`."""
+    """The message of an `eth_call` or `eth_estimateGas`; its price in wei for a unit of gas, 0 where none is named."""
 
     sender: bytes
     to: bytes
     data: bytes
     value: int
     gas: int | None
+    price: int = 0
 
 
 class SecondsMayRepeat(PragueVM):  # type: ignore[misc]  # py-evm is untyped for us
@@ -215,9 +216,11 @@ class Blocks:
         return int(self._next_header().base_fee_per_gas)
 
     def _state(self, header: BlockHeaderAPI) -> StateAPI:
+        return self._priced_state(header.copy(base_fee_per_gas=0))
+
+    def _priced_state(self, header: BlockHeaderAPI) -> StateAPI:
         ancestors = (header.parent_hash,) if header.block_number else ()
-        free = header.copy(base_fee_per_gas=0)
-        return SecondsMayRepeat.build_state(self._chain.chaindb.db, free, ChainContext(self.chain_id), ancestors)
+        return SecondsMayRepeat.build_state(self._chain.chaindb.db, header, ChainContext(self.chain_id), ancestors)
 
     def balance(self, address: bytes, number: int) -> int:
         return int(self._state(self.header(number)).get_balance(address))
@@ -264,10 +267,11 @@ class Blocks:
         return int(enough)
 
     def _run(self, call: Call, number: int | None, gas: int) -> tuple[ComputationAPI, Any]:
-        state = self._state(self._next_header() if number is None else self.header(number))
+        header = self._next_header() if number is None else self.header(number)
+        state = self._priced_state(header) if call.price else self._state(header)
         unsigned = SecondsMayRepeat.create_unsigned_transaction(
             nonce=state.get_nonce(call.sender),
-            gas_price=0,
+            gas_price=call.price,
             gas=min(gas, GAS_LIMIT),
             to=call.to,
             value=call.value,

@@ -156,7 +156,20 @@ class Methods:
             data=_octets(data) if data else b"",
             value=_number(call["value"]) if call.get("value") else 0,
             gas=min(_number(call["gas"]), GAS_LIMIT) if call.get("gas") else None,
+            price=self._price(call),
         )
+
+    def _price(self, call: dict[str, Any]) -> int:
+        """What the call would pay for a unit of gas (EIP-1559); 0 where it names no price, as on other nodes."""
+        if call.get("gasPrice"):
+            return _number(call["gasPrice"])
+        if not call.get("maxFeePerGas"):
+            return 0
+        most, tip = _number(call["maxFeePerGas"]), _number(call.get("maxPriorityFeePerGas") or "0x0")
+        base = self._blocks.base_fee()
+        if most < base:
+            raise ChainError("max fee per gas less than block base fee")
+        return min(most, base + tip)
 
     def _call_at(self, tag: Any) -> int | None:
         # "latest" runs in the block that would come next, now: without traffic the latest block's time stands still

@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import ColumnElement, Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from contracts import reverts
 from contracts.ledger import Ledger
-from contracts.node import ChainUnreachableError, LedgerRefusedError
-from migrations.schema import chain_transactions, outbox, rounds
+from contracts.node import ChainUnreachableError, LedgerRefusedError, NodeRefusedError
+from contracts.refusals import CHANGED_ITS_MIND, NOT_OPEN, NOT_OURS_TO_JUDGE, SENTENCES, UNEXPLAINED
+from contracts.reverts import Next, Record, Reverts
+from contracts.turns import Path, Turns
+from migrations.schema import chain_transactions, outbox, rounds, voters
 
 log = logging.getLogger(__name__)
 
-NOT_OURS_TO_JUDGE = {  # refusals that say nothing about the entry: try again later
-    "ledger: not a relayer": "This account is not a relayer of the ledger; its owner must call set_relayer.",
-    "ledger: paused": "The ledger is paused by its guardian; nothing is lost, and it goes on after unpause.",
-    "ledger: wrong sequence": "The ledger's sequence moved while a batch was drafted.",
-    "ledger: round not open": "The chain's clock has not reached the round's opening yet.",
-}
-SENTENCES = {
-    "ledger: round closed": "The round had already closed on the ledger.",
-    "ledger: bad times": "The round was already over when the ledger could be reached.",
-    "ledger: round full": "The round holds as many videos as the ledger takes.",
-    "ledger: voter linked": "This member votes with a wallet: only what that wallet signs is recorded.",
-    "ledger: seat claimed": "This member votes with a wallet: only what that wallet signs is recorded.",
-    "ledger: wallet linked": "That wallet votes for another member already.",
-    "ledger: not linked": "The wallet was not linked when this came to the ledger.",
-    "ledger: bad signature": "The ledger does not accept the signature as the wallet's.",
-    "ledger: stale nonce": "The wallet has signed something newer, which the ledger has already.",
-    "ledger: late": "It came to the ledger later than it was signed for.",
-}
+ASKS_ACCOUNTS = ("link", "unlink", "ballot")  # the kinds in which a smart account's code has a say
+THEIRS = (*ASKS_ACCOUNTS, "claim")  # the kinds that somebody else may make fail
+
+
+class WaitsError(ChainUnreachableError):
+    """Entries of one kind have to wait; what is of other kinds need not."""
+
+
+class NotOpenError(WaitsError):
+    """The chain's clock has not reached the round's opening yet; what is of other rounds need not wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__("The chain's clock has not reached the round's opening yet; its votes wait for it.")
+
+
+MOST_GAS = 16_000_000  # that a transaction may be given at all (EIP-7825 has 16,777,216)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,21 @@ class Draft:
     superseded: Sequence[int] = ()
     seq: int | None = None
     digest: str | None = None
+    reverted: int = 0  # how often it was, so far
+
+    @property
+    def limit(self) -> int:
+        """The gas that it may use. What was reverted gets more each time: it may have run out of it."""
+        usual = self.gas + self.gas // 5
+        return max(usual, min(usual + self.gas * self.reverted, MOST_GAS))
+
+
+@dataclass(frozen=True)
+class Look:
+    """Which entries are looked at: what was reverted before or the others, and of which rounds (None: of all)."""
+
+    again: bool = False
+    rounds: frozenset[int] | None = None
 
 
 async def mark(connection: AsyncConnection, entries: Iterable[int], state: str, **values: Any) -> int:
@@ -89,33 +107,134 @@ class Desk:
         self.settings = settings
         self._sender = sender
         self._sure = sure
+        self.reverts = Reverts(engine)
+        self.moved = 0  # how often something was settled or refused without a transaction
+        self._turns: dict[tuple[str, bool], Turns] = defaultdict(Turns)
 
     async def estimate(self, data: bytes) -> int:
+        """The gas that calldata for the ledger needs. Raises LedgerRefusedError, or WaitsError."""
         try:
             return await self.ledger.node.estimate(self._sender, self.ledger.address, data)
         except LedgerRefusedError as refusal:
+            if refusal.reason == NOT_OPEN:
+                raise NotOpenError from refusal
             if refusal.reason in NOT_OURS_TO_JUDGE:
-                raise ChainUnreachableError(NOT_OURS_TO_JUDGE[refusal.reason]) from refusal
+                raise WaitsError(NOT_OURS_TO_JUDGE[refusal.reason]) from refusal
             raise
 
-    async def pending(self, kind: str) -> Sequence[Row[Any]]:
+    async def draft(
+        self, kind: str, data: bytes, record: Record, round_id: int | None = None, entries: Sequence[int] = ()
+    ) -> Draft:
+        """A draft of what may be sent by its record. Raises LedgerRefusedError: also for what is reverted each time.
+
+        The ledger is asked first: where it knows a reason now, that is the one to tell.
+        """
+        theirs = kind in THEIRS
+        draft = Draft(kind, data, await self.estimate(data), round_id, entries, reverted=record.times)
+        if (record.theirs() if theirs else record.ours()) is Next.NO:
+            raise LedgerRefusedError(CHANGED_ITS_MIND if theirs else UNEXPLAINED)
+        if kind in ASKS_ACCOUNTS:
+            await self._simulate(draft)
+        return draft
+
+    async def _simulate(self, draft: Draft) -> None:
+        """Asks once more, with the price and the gas that will be sent: an account's code may look at both.
+
+        Raises LedgerRefusedError. What only the node has against it, such as a price under the base fee, is told when
+        it is sent.
+        """
+        node = self.ledger.node
+        try:
+            await node.simulate(self._sender, self.ledger.address, draft.data, draft.limit, await node.fees())
+        except NodeRefusedError as refusal:
+            log.debug("The chain's node does not simulate a price (%s)", refusal.message)
+
+    # ---------------------------------------------------------------- whose turn
+
+    def turns(self, kind: str, look: Look) -> Turns:
+        """The turns of a kind; what was reverted before has turns of its own."""
+        return self._turns[kind, look.again]
+
+    def within(self, look: Look) -> list[ColumnElement[bool]]:
+        """What makes a query of entries that take a transaction each see those that are looked at."""
+        found: list[ColumnElement[bool]] = [] if look.rounds is None else [outbox.c.round_id.in_(look.rounds)]
+        reverted = self.reverts.entries
+        if look.again:
+            found.append(outbox.c.id.in_(reverted))
+        elif reverted:
+            found.append(outbox.c.id.not_in(reverted))
+        return found
+
+    async def entry(self, number: int) -> Row[Any]:
+        """An entry of the outbox, with the ledger's numbers of its round and of its voter."""
         query = (
-            select(outbox, rounds.c.chain_id.label("round_number"))
+            select(outbox, rounds.c.chain_id.label("round_number"), voters.c.voter_index)
             .outerjoin(rounds, rounds.c.id == outbox.c.round_id)
-            .where(outbox.c.kind == kind, outbox.c.state == "pending")
-            .order_by(outbox.c.id)
-            .limit(200)
+            .outerjoin(voters, voters.c.voter_id == outbox.c.voter_id)
+            .where(outbox.c.id == number)
         )
         async with self.engine.connect() as connection:
-            return (await connection.execute(query)).all()
+            return (await connection.execute(query)).one()
+
+    async def first(
+        self,
+        turns: Turns,
+        heads: Callable[[], Awaitable[Sequence[Row[Any]]]],
+        path: Callable[[Row[Any]], Path],
+        make: Callable[[Row[Any]], Awaitable[Draft | None]],
+    ) -> Draft | None:
+        """The first draft that `make` gives of the entries of `heads`, in their turns.
+
+        What is settled or refused on the way makes room for what is behind it. Raises NotOpenError where nothing else
+        is left to do.
+        """
+        while True:
+            before, waits = self.moved, None
+            for head in turns.order(await heads(), path):
+                try:
+                    draft = await make(await self.entry(head.id))
+                except NotOpenError as error:
+                    waits = error
+                    continue
+                if draft is not None:
+                    turns.serve(path(head))
+                    return draft
+            if self.moved == before:
+                if waits is not None:
+                    raise waits
+                return None
+
+    # -------------------------------------------------------------- what is over
+
+    async def settle(self, entries: Sequence[int], **values: Any) -> None:
+        """Marks what is on the ledger already: it needs no transaction."""
+        async with self.engine.begin() as connection:
+            await self.settle_within(connection, entries, **values)
+
+    async def settle_within(self, connection: AsyncConnection, entries: Sequence[int], **values: Any) -> None:
+        """The same within a transaction of the database."""
+        self.moved += 1
+        await mark(connection, entries, "final", **values)
+        await forget(connection, entries)
 
     async def reject(self, entries: Sequence[int], reason: str) -> None:
+        """Marks what the ledger refuses for good, with a sentence for the member; `reason` is the ledger's own text."""
         if self._sure is not None:
             await self._sure()
         sentence = SENTENCES.get(reason, f"The ledger refused it: {reason.removeprefix('ledger: ')}.")
-        log.warning("%d entries were refused by the ledger (%s)", len(entries), reason)
+        if reason in (CHANGED_ITS_MIND, UNEXPLAINED):
+            log.warning(
+                "Transactions of %d entries were reverted in final blocks although the ledger had agreed to each (%s); "
+                "they are rejected, and cost no more gas. `flock_reverts_total` counts such transactions.",
+                len(entries),
+                reason,
+            )
+        else:
+            log.warning("%d entries were refused by the ledger (%s)", len(entries), reason)
+        self.moved += 1
         async with self.engine.begin() as connection:
             await mark(connection, entries, "rejected", reason=sentence)
+            await forget(connection, entries)
 
     async def close_the_books(self) -> None:
         """Rejects what can never be recorded, because the round or video that it belongs to was refused."""
@@ -133,6 +252,11 @@ class Desk:
                     state="rejected", reason="The video could not be recorded on the ledger."
                 )
             )
+
+
+async def forget(connection: AsyncConnection, entries: Sequence[int]) -> None:
+    """Forgets how often entries were reverted: they are over."""
+    await reverts.forget(connection, [name(number) for number in entries for name in (reverts.entry, reverts.vote)])
 
 
 async def opened_in(engine: AsyncEngine, round_id: int) -> int:

@@ -224,6 +224,19 @@ class Node:
         with self.asking():
             return int(await self.web3.eth.estimate_gas(call))  # type: ignore[arg-type]  # a TxParams by its fields
 
+    async def simulate(self, sender: str, to: str, data: bytes, gas: int, fees: Fees) -> None:
+        """Runs a transaction with this gas and price, which changes nothing. Raises LedgerRefusedError."""
+        call: dict[str, Any] = {
+            "from": self.checksum(sender),
+            "to": self.checksum(to),
+            "data": "0x" + data.hex(),
+            "gas": hex(gas),
+            "maxFeePerGas": hex(fees.maximum),
+            "maxPriorityFeePerGas": hex(fees.tip),
+        }
+        with self.asking():
+            await self.web3.eth.call(call)  # type: ignore[arg-type]  # a TxParams by its fields
+
     async def send(self, raw: bytes) -> bool:
         """Broadcasts signed bytes. False when the node has seen this nonce before: the receipt is then the truth.
 

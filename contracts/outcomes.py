@@ -8,16 +8,23 @@ from typing import Any
 from sqlalchemy import Row, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from contracts import attempts, reorgs
+from contracts import attempts, reorgs, reverts
 from contracts.drafting import mark
 from contracts.drafts import Drafts
 from contracts.ledger import Ledger, from_hex
-from contracts.node import ChainUnreachableError, LedgerRefusedError, Receipt
+from contracts.node import ChainUnreachableError, LedgerRefusedError, NodeRefusedError, Receipt
 from contracts.stream import decode_arrivals
 from migrations.database import now_ms
 from migrations.schema import chain_transactions, outbox, rounds, seats
 
 log = logging.getLogger(__name__)
+
+
+class RevertedError(LedgerRefusedError):
+    """A block has a transaction of ours that did nothing, although the ledger had agreed to it."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"ledger: a transaction of kind {kind} was reverted, and is drafted anew")
 
 
 class Outcomes:
@@ -35,8 +42,14 @@ class Outcomes:
             )
 
     async def abandon(self, row: Row[Any], receipt: Receipt | None = None) -> None:
-        """The transaction did nothing and never will: its entries wait again, and its sequence number is free."""
+        """The transaction did nothing and never will: its entries wait again, and its sequence number is free.
+
+        With a receipt, a block has it, and it was reverted: that is noted with what it was for.
+        """
+        blamed = receipt is not None and not await self._barred(row, receipt)
         async with self._engine.begin() as connection:
+            if blamed:
+                await reverts.note(connection, row.id, await reverts.subjects_of(connection, row))
             told = {} if receipt is None else await _place(connection, row, receipt)
             await connection.execute(
                 update(chain_transactions)
@@ -55,12 +68,21 @@ class Outcomes:
             elif row.kind == "claim":
                 await self._drafts.wallets.settle_claim(connection, row, claimed=False)
 
+    async def _barred(self, row: Row[Any], receipt: Receipt) -> bool:
+        """Whether the ledger took nothing from us in that block: then no entry is to blame."""
+        try:
+            if await self._ledger.paused(receipt.block_number):
+                return True
+            return not await self._ledger.is_relayer(row.sender, receipt.block_number)
+        except (NodeRefusedError, LedgerRefusedError):  # a node that keeps no state of earlier blocks
+            return False
+
     async def included(self, row: Row[Any], receipt: Receipt) -> None:
-        """It is in a block: writes down which, and the numbers that the ledger gave."""
+        """It is in a block: writes down which, and the numbers that the ledger gave. Raises RevertedError."""
         if not receipt.ok:
             await self.abandon(row, receipt)
             # drafting it again asks the contract for the reason, and refuses the entry that is to blame
-            raise LedgerRefusedError(f"ledger: a transaction of kind {row.kind} was reverted, and is drafted anew")
+            raise RevertedError(row.kind)
         if row.kind in ("round", "video"):
             async with self._engine.connect() as connection:
                 entry = (await connection.execute(select(outbox).where(outbox.c.transaction_id == row.id))).one()
@@ -93,7 +115,9 @@ class Outcomes:
             )
 
     async def final(self, row: Row[Any], receipt: Receipt) -> None:
+        """It stands for good, and so does what it carried."""
         async with self._engine.begin() as connection:
+            await reverts.forget(connection, await reverts.subjects_of(connection, row))
             await connection.execute(
                 update(chain_transactions)
                 .where(chain_transactions.c.id == row.id)

@@ -33,6 +33,7 @@ from migrations.schema import leases, outbox
 log = logging.getLogger(__name__)
 
 LEASE = "relayer"
+SLOWEST = 4  # after so many further reverts in a row the pauses grow no more: what others wait for need not wait long
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,8 @@ class Relayer:
         self._checked = False
         if self._underway.interrupted():  # a node that fails now and then is no node that is away
             pause = self._settings.poll_s
+        if (reverted := self._underway.reverted) > 0:  # each costs gas: a longer pause after each further one
+            pause = max(pause, self._settings.poll_s * 2 ** min(reverted - 1, SLOWEST))
         return min(self._settings.longest_pause_s, pause * 2) * random.uniform(0.8, 1.2)  # noqa: S311  # spreads retries
 
     def nudge(self) -> None:
@@ -177,15 +180,17 @@ class Relayer:
                 return True
             if await self._underway.taken_back():
                 continue
+            looking = await self._underway.count_reverts()
             try:
                 draft = await self._drafts.next()
             except WrongLedgerError:
                 if await adoption.adopt(self._engine, self._ledger, self._signer.address):
                     continue
-                raise
+                if (draft := await self._drafts.next(batches=False)) is None:  # what wallets signed still goes
+                    raise
             if draft is None:
                 self._underway.pace.idle()
-                return await self._underway.count() > 0
+                return looking or await self._underway.count() > 0
             await self._underway.store(draft)
 
     async def _check(self) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts import adoption, attempts, reorgs
 from contracts.deadlines import Pace
-from contracts.drafting import Draft, mark
+from contracts.drafting import Draft, forget, mark
 from contracts.drafts import Drafts
 from contracts.finality import Finality
 from contracts.ledger import Ledger
@@ -25,7 +25,7 @@ from contracts.outcomes import Outcomes, receipt_of
 from contracts.sending import Guard, Sending
 from contracts.signer import Signer
 from migrations.database import now_ms
-from migrations.schema import chain_transactions
+from migrations.schema import chain_transactions, reverts
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ class Underway:
         self.chain_id = 0  # for which is signed; known once `check` has been content
         self.balance: int | None = None  # of the account when it was last asked for
         self._moved = False  # something was achieved since the last trouble
+        self.reverted = 0  # transactions in a row that blocks had and that did nothing
         self._sent_at: dict[int, float] = {}
         self._taken: dict[int, int] = {}
         self._rechecked = -1e9
@@ -102,7 +103,7 @@ class Underway:
     async def store(self, draft: Draft) -> None:
         """Signs a draft and writes the bytes down with the entries they carry, in one transaction. Sends nothing."""
         offer = await self.sending.offer()
-        gas = draft.gas + draft.gas // 5
+        gas = draft.limit
         self.balance = await self._node.balance(self._signer.address)
         if self.balance < gas * offer.most:
             raise LedgerError(
@@ -146,6 +147,7 @@ class Underway:
             if moved != len(draft.entries):
                 raise LedgerError("The outbox changed while a transaction was drafted; trying again.")
             await mark(connection, draft.superseded, "superseded")
+            await forget(connection, draft.superseded)
         self._moved = True
         log.info(
             "Transaction %d with %d entries is signed, and is sent next.",
@@ -202,8 +204,11 @@ class Underway:
             if not receipt.ok and await adoption.elsewhere(self._engine, self._ledger, row):
                 return True
             if row.block_hash != receipt.block_hash:
+                if not receipt.ok:  # gas was burnt, and nothing achieved
+                    self._moved, self.reverted = False, self.reverted + 1
                 await self.outcomes.included(row, receipt)
                 self.pace.moved()
+                self.reverted = 0
             if upto is None or row.block_hash is None:  # it may be newer than our last look
                 upto = await self._finality.upto()
             if receipt.block_number <= upto and (
@@ -214,6 +219,42 @@ class Underway:
                     return await self.settle()
                 await self._final(row, receipt)
         return False
+
+    async def count_reverts(self) -> bool:
+        """Counts the reverts whose blocks are final by now; True while some are not.
+
+        Each receipt is asked for anew: one that a reorganisation took back, or a node made up, counts against nobody.
+        """
+        noted = select(reverts.c.transaction_id)
+        query = (
+            select(chain_transactions)
+            .where(chain_transactions.c.state == "reverted", chain_transactions.c.id.in_(noted))
+            .where(chain_transactions.c.block_hash.is_not(None), chain_transactions.c.final_at_ms.is_(None))
+            .order_by(chain_transactions.c.nonce)
+        )
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query)).all()
+        if not rows:
+            return False
+        upto, waits = await self._finality.upto(), False
+        for row in rows:
+            receipt = await self._receipt(row)
+            known = await self._finality.block_hash(row.block_number)
+            if receipt is not None and not receipt.ok and receipt.block_hash == row.block_hash == known:
+                if row.block_number <= upto:
+                    await self.outcomes.change(row.id, final_at_ms=now_ms())
+                else:
+                    waits = True
+            elif receipt is not None and not receipt.ok and receipt.block_hash != row.block_hash:
+                place = {"block_number": receipt.block_number, "block_hash": receipt.block_hash}
+                await self.outcomes.change(row.id, **place)
+                waits = True
+            elif (receipt is not None and receipt.ok) or known not in (None, row.block_hash):
+                log.warning("Transaction %s was not reverted after all (a reorganisation)", row.hashes[-1])
+                await self.outcomes.change(row.id, block_number=None, block_hash=None, gas_used=None)
+            else:  # the node is behind
+                waits = True
+        return waits
 
     async def _standing(self, rows: Sequence[Row[Any]]) -> bool:
         """Whether all that was in a block is still there, by one question: the chain of the last nonce has all others.

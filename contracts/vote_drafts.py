@@ -5,16 +5,19 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import Row, Select, and_, delete, func, insert, or_, select, update
 
 from contracts import calldata as calls
-from contracts import stream
-from contracts.drafting import Desk, Draft, opened_in
+from contracts import reverts, stream
+from contracts.drafting import Desk, Draft, Look, NotOpenError, opened_in
 from contracts.ledger import from_hex
 from contracts.node import ChainUnreachableError, LedgerRefusedError, WrongLedgerError
+from contracts.refusals import UNEXPLAINED
+from contracts.reverts import Record
 from migrations.database import now_ms
-from migrations.schema import chain_transactions, outbox, rounds, seats, videos, voters
+from migrations.schema import chain_transactions, outbox, rounds, seats, videos, voters, wallets
 
 READ_AT_ONCE = 8_000  # pending votes that one batch is chosen from
 MOST_CHOICES = 2_000  # in one batch: each may bring an arrival
@@ -59,7 +62,11 @@ def _first_that_fit(choices: Sequence[_Choice], taken: int) -> Sequence[_Choice]
 
 
 class VoteDrafts:
-    """The next registration or batch. Votes wait until there are enough of them, or one is old, or a round closes."""
+    """The next registration or batch. Votes wait until there are enough of them, or one is old, or a round closes.
+
+    Servers take turns, and their rounds do. What was reverted before is kept apart from what was not, and is tried in
+    ever smaller parts, so that in the end the one to blame is alone.
+    """
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -88,38 +95,66 @@ class VoteDrafts:
             query = select(outbox.c.id).where(*waiting, outbox.c.round_id.in_(closing)).limit(1)
             return (await connection.execute(query)).first() is not None
 
-    async def voters(self) -> Draft | None:
+    async def voters(self, look: Look) -> Draft | None:
         """The registration of voters who are new and whose votes are due, or who link a wallet."""
-        unknown = await self._new_voters()
+        unknown = await self._new_voters(look)
         if not unknown:
             return None
         data = calls.register([from_hex(voter) for voter in unknown])
+        times = max(self._desk.reverts.of(reverts.voter(voter)).times for voter in unknown)
         try:
-            return Draft("voters", data, await self._desk.estimate(data))
+            return Draft("voters", data, await self._desk.estimate(data), reverted=times)
         except LedgerRefusedError as refusal:
             if refusal.reason != "ledger: voter exists":
                 raise
         # we once registered some of them and never wrote it down
         indices = await self._ledger.voter_indices([from_hex(voter) for voter in unknown])
         await self.settle_voters({voter: index for voter, index in zip(unknown, indices, strict=True) if index})
-        return await self.voters()
+        return await self.voters(look)
 
-    async def _new_voters(self) -> list[str]:
-        kinds = [outbox.c.kind == "link"]
+    async def _new_voters(self, look: Look) -> list[str]:
+        """As many as one registration takes, of each server as many as of any other."""
+        kinds = [] if look.rounds is not None else [outbox.c.kind == "link"]
         if await self._due():
             await self._desk.close_the_books()
-            kinds.append((outbox.c.kind == "vote") & videos.c.chain_id.is_not(None))
-        query = (
-            select(outbox.c.voter_id)
+            of_rounds = [] if look.rounds is None else [outbox.c.round_id.in_(look.rounds)]
+            kinds.append(and_(outbox.c.kind == "vote", videos.c.chain_id.is_not(None), *of_rounds))
+        if not kinds:
+            return []
+        server = func.coalesce(rounds.c.guild_id, wallets.c.guild_id)
+        unknown = (
+            select(outbox.c.voter_id, func.min(outbox.c.id).label("first"), func.min(server).label("server"))
             .outerjoin(videos, videos.c.id == outbox.c.video_id)
             .outerjoin(voters, voters.c.voter_id == outbox.c.voter_id)
+            .outerjoin(rounds, rounds.c.id == outbox.c.round_id)
+            .outerjoin(wallets, wallets.c.voter_id == outbox.c.voter_id)
             .where(outbox.c.state == "pending", or_(*kinds), voters.c.voter_index.is_(None))
             .group_by(outbox.c.voter_id)
-            .order_by(func.min(outbox.c.id))
-            .limit(calls.MAX_VOTERS)
+            .subquery()
+        )
+        place = func.row_number().over(partition_by=unknown.c.server, order_by=unknown.c.first)
+        query = select(unknown.c.voter_id).order_by(place, unknown.c.first)
+        if self._desk.reverts.none:
+            query = query.limit(calls.MAX_VOTERS)
+        async with self._engine.connect() as connection:
+            found = [str(row.voter_id) for row in await connection.execute(query)]
+        named = {reverts.voter(voter): voter for voter in found}
+        reverted = [name for name in named if self._desk.reverts.of(name).times]
+        if not look.again:
+            return [voter for name, voter in named.items() if name not in set(reverted)][: calls.MAX_VOTERS]
+        ready, over = self._desk.reverts.part(reverted, Record.ours)
+        if over:
+            await self._give_up_voters([named[name] for name in over])
+        return [named[name] for name in ready]
+
+    async def _give_up_voters(self, gone: Sequence[str]) -> None:
+        """Refuses what waits for a registration that the chain reverts each time: it cannot be recorded."""
+        query = select(outbox.c.id).where(
+            outbox.c.voter_id.in_(gone), outbox.c.state == "pending", outbox.c.kind.in_(("vote", "link"))
         )
         async with self._engine.connect() as connection:
-            return [str(row.voter_id) for row in await connection.execute(query)]
+            waiting = list(await connection.scalars(query))
+        await self._desk.reject(waiting, UNEXPLAINED)
 
     async def settle_voters(self, indices: dict[str, int]) -> None:
         """Writes down voters' indices on the ledger."""
@@ -132,20 +167,35 @@ class VoteDrafts:
             if new:
                 await connection.execute(insert(voters), new)
 
-    async def votes(self) -> Draft | None:
+    async def votes(self, look: Look) -> Draft | None:
         """The next batch, where votes are due."""
         if not await self._due():
             return None
-        round_id, number = await self._whose_turn()
-        if number is None:
+        turns, waits = self._desk.turns("votes", look), None
+        for row in turns.order(await self._rounds(look), lambda one: (one.guild_id, one.round_id)):
+            try:
+                draft = await self._batch(row.round_id, row.chain_id, look)
+            except NotOpenError as error:
+                waits = error
+                continue
+            if draft is not None:
+                turns.serve((row.guild_id, row.round_id))
+                return draft
+        if waits is not None:
+            raise waits
+        return None
+
+    async def _batch(self, round_id: int, number: int, look: Look) -> Draft | None:
+        """The next batch of a round; None where none of its votes can be sent (yet), or all of them were refused."""
+        choices = await self._choices(round_id, look)
+        if not choices:
             return None
-        choices = await self._choices(round_id)
         seq, digest = await self._position()
         taken = (await self._ledger.round_info(number)).seats
         if taken != await self._seats_known(round_id):
             # we once seated some of them and never wrote it down
             await self.learn_seats(round_id, number)
-            choices = await self._choices(round_id)
+            choices = await self._choices(round_id, look)
         choices = await self._without_own_seats(choices)
         room = MOST_CHOICES
         while choices:
@@ -160,7 +210,7 @@ class VoteDrafts:
             except LedgerRefusedError as refusal:
                 if len(choices) == 1:
                     await self._refuse_vote(round_id, choices[0], refusal.reason)
-                    choices = await self._choices(round_id)
+                    choices = await self._choices(round_id, look)
                 else:  # find the entry that is to blame
                     choices = choices[: len(choices) // 2]
                 continue
@@ -168,7 +218,8 @@ class VoteDrafts:
                 choices = choices[: len(choices) // 2]
                 room = len(choices)
                 continue
-            self.room = room
+            if not look.again:
+                self.room = room
             return Draft(
                 "votes",
                 data,
@@ -178,24 +229,23 @@ class VoteDrafts:
                 [entry for choice in choices for entry in choice.older],
                 seq,
                 "0x" + stream.next_digest(digest, number, arrivals, words).hex(),
+                max(self._record(choice).times for choice in choices),
             )
-        return await self.votes()  # all of them were refused: perhaps another round's votes wait
+        return None
 
-    async def _whose_turn(self) -> tuple[int, int | None]:
-        """The round, here and on the ledger, of the oldest vote that can be sent: a batch is about one round."""
-        query = (
-            select(outbox.c.round_id, rounds.c.chain_id)
+    async def _rounds(self, look: Look) -> Sequence[Row[Any]]:
+        """The rounds with votes that can be sent, that of the oldest vote first: a batch is about one round."""
+        query: Select[Any] = (
+            select(outbox.c.round_id, rounds.c.chain_id, rounds.c.guild_id)
             .join(rounds, rounds.c.id == outbox.c.round_id)
-            .join(videos, videos.c.id == outbox.c.video_id)
-            .join(voters, voters.c.voter_id == outbox.c.voter_id)
-            .where(outbox.c.kind == "vote", outbox.c.state == "pending")
-            .where(videos.c.chain_id.is_not(None), voters.c.voter_index.is_not(None))
-            .order_by(outbox.c.id)
-            .limit(1)
+            .where(outbox.c.kind == "vote", outbox.c.state == "pending", rounds.c.chain_id.is_not(None))
+            .group_by(outbox.c.round_id, rounds.c.chain_id, rounds.c.guild_id)
+            .order_by(func.min(outbox.c.id))
         )
+        if look.rounds is not None:
+            query = query.where(outbox.c.round_id.in_(look.rounds))
         async with self._engine.connect() as connection:
-            row = (await connection.execute(query)).first()
-        return (0, None) if row is None else (row.round_id, row.chain_id)
+            return list(await connection.execute(query))
 
     async def _seats_known(self, round_id: int) -> int:
         query = select(func.count()).where(seats.c.round_id == round_id, seats.c.seat < stream.OWN_SEATS)
@@ -239,8 +289,25 @@ class VoteDrafts:
             await self._desk.reject(entries, "ledger: seat claimed")
         return [choice for choice in choices if choice.seat is None or choice.seat < stream.OWN_SEATS]
 
-    async def _choices(self, round_id: int) -> Sequence[_Choice]:
-        """The last choice of each voter about each video among a round's votes that wait, as many as a batch takes."""
+    def _record(self, choice: _Choice) -> Record:
+        return self._desk.reverts.of(reverts.vote(choice.entry))
+
+    async def _choices(self, round_id: int, look: Look) -> Sequence[_Choice]:
+        """The last choice of each voter about each video among a round's votes that wait, as many as a batch takes.
+
+        Of those that were reverted before, or of the others.
+        """
+        listed = await self._all_choices(round_id)
+        if not look.again:
+            return [choice for choice in listed if not self._record(choice).times][:MOST_CHOICES]
+        named = {reverts.vote(choice.entry): choice for choice in listed if self._record(choice).times}
+        ready, over = self._desk.reverts.part(list(named), Record.theirs)
+        if over:
+            gone = [named[name] for name in over]
+            await self._desk.reject([entry for one in gone for entry in (*one.older, one.entry)], UNEXPLAINED)
+        return [named[name] for name in ready]
+
+    async def _all_choices(self, round_id: int) -> Sequence[_Choice]:
         query = (
             select(outbox.c.id, outbox.c.choice, videos.c.chain_id, voters.c.voter_index, seats.c.seat)
             .join(videos, videos.c.id == outbox.c.video_id)
@@ -255,9 +322,7 @@ class VoteDrafts:
         async with self._engine.connect() as connection:
             for row in await connection.execute(query):
                 pair = (row.chain_id, row.voter_index)
-                before = last.get(pair)
-                if before is None and len(last) == MOST_CHOICES:
-                    continue  # full; but a later choice of somebody who is in still replaces the earlier
+                before = last.get(pair)  # a later choice of somebody replaces the earlier, also one that was reverted
                 older = [] if before is None else [*before.older, before.entry]
                 last[pair] = _Choice(*pair, row.seat, row.choice, row.id, older)
         return list(last.values())

@@ -1,93 +1,116 @@
 """What members' wallets signed: links, ballots and unlinks, each voter's in their order, and the seats to hand over.
 
-Signed ballots have no grace after the close, so all of this goes before batches. Anyone may send what a wallet signed:
-what the ledger has already is final, whoever brought it there.
+Signed ballots have no grace after the close: they have a turn of their own beside batches, and go before them where a
+round closes soon. Anyone may send what a wallet signed: what the ledger has already is final, whoever brought it there.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from contracts import attempts, stream
+from contracts import attempts, reverts, stream
 from contracts import calldata as calls
-from contracts.drafting import Desk, Draft, mark, opened_in
+from contracts.drafting import Desk, Draft, Look, opened_in
 from contracts.ledger import from_hex
 from contracts.node import LedgerRefusedError
+from contracts.reverts import Next, Record
 from contracts.vote_drafts import VoteDrafts
-from migrations.schema import outbox, rounds, seats, voters
+from migrations.schema import outbox, rounds, seats, voters, wallets
 
 log = logging.getLogger(__name__)
 
 KINDS = ("link", "ballot", "unlink")
-READ_AT_ONCE = 500
 GONE = "ledger: stale nonce"
+_SERVER = func.coalesce(rounds.c.guild_id, wallets.c.guild_id)  # links and unlinks are of no round
 
 
 class WalletDrafts:
-    """The next thing that a wallet signed, or the next claim that follows from a link."""
+    """The next link, ballot or unlink that a wallet signed, or the next claim that follows from a link.
+
+    Servers take turns, and their members do. An account whose answer in a block is another than it was when it was
+    asked is tried twice, and holds up nobody but itself meanwhile.
+    """
 
     def __init__(self, desk: Desk, votes: VoteDrafts) -> None:
         self._desk = desk
         self._engine = desk.engine
         self._ledger = desk.ledger
         self._votes = votes
-        self._moved = False
         self._hopeless: set[tuple[int, str]] = set()  # claims that the ledger refused, by round and voter
 
-    async def next(self) -> Draft | None:
-        """The earliest entry of some voter that can go; claims follow links, and come before ballots of their round."""
-        self._moved = True
-        while self._moved:  # what was settled or refused makes room for its voter's next
-            self._moved = False
-            for row in await self._earliest():
-                draft = await {"link": self._link, "ballot": self._ballot, "unlink": self._unlink}[row.kind](row)
-                if draft is not None:
-                    return draft
-        return await self._claim()
+    async def link(self, look: Look) -> Draft | None:
+        """The next link of a voter who is registered, and whose votes from before are on their way."""
+        return await self._first("link", look, self._link, voters.c.voter_index.is_not(None))
 
-    async def _earliest(self) -> Sequence[Row[Any]]:
-        """Each voter's earliest entry that waits: what came later is about what it leaves behind."""
-        query = (
-            select(outbox, voters.c.voter_index, rounds.c.chain_id.label("round_number"))
+    async def ballot(self, look: Look) -> Draft | None:
+        """The next signed ballot, or the claim that has to come before it."""
+        numbered = (rounds.c.chain_id.is_not(None), voters.c.voter_index.is_not(None))
+        return await self._first("ballot", look, self._ballot, *numbered)
+
+    async def unlink(self, look: Look) -> Draft | None:
+        """The next unlink."""
+        return await self._first("unlink", look, self._unlink)
+
+    async def _first(
+        self,
+        kind: str,
+        look: Look,
+        make: Callable[[Row[Any]], Awaitable[Draft | None]],
+        *ready: ColumnElement[bool],
+    ) -> Draft | None:
+        """Of each voter's earliest entry that waits: what came later is about what it leaves behind."""
+        earliest = (
+            select(func.min(outbox.c.id))
+            .where(outbox.c.kind.in_(KINDS), outbox.c.state == "pending")
+            .group_by(outbox.c.voter_id)
+        )
+        query: Select[Any] = (
+            select(outbox.c.id, outbox.c.voter_id, _SERVER.label("guild_id"))
             .outerjoin(voters, voters.c.voter_id == outbox.c.voter_id)
             .outerjoin(rounds, rounds.c.id == outbox.c.round_id)
-            .where(outbox.c.kind.in_(KINDS), outbox.c.state == "pending")
+            .outerjoin(wallets, wallets.c.voter_id == outbox.c.voter_id)
+            .where(outbox.c.id.in_(earliest), outbox.c.kind == kind, *ready, *self._desk.within(look))
             .order_by(outbox.c.id)
-            .limit(READ_AT_ONCE)
         )
-        async with self._engine.connect() as connection:
-            rows = (await connection.execute(query)).all()
-        first: dict[str, Row[Any]] = {}
-        for row in rows:
-            first.setdefault(row.voter_id, row)
-        return list(first.values())
 
-    async def _refuse(self, entries: Sequence[int], reason: str) -> None:
-        await self._desk.reject(entries, reason)
-        self._moved = True
+        async def heads() -> Sequence[Row[Any]]:
+            async with self._engine.connect() as connection:
+                return list(await connection.execute(query))
 
-    async def _settle(self, entries: Sequence[int], **values: Any) -> None:
-        self._moved = True
-        async with self._engine.begin() as connection:
-            await mark(connection, entries, "final", **values)
+        return await self._desk.first(
+            self._desk.turns(kind, look), heads, lambda head: (head.guild_id, head.voter_id), make
+        )
+
+    async def _drafted(
+        self, kind: str, data: bytes, row: Row[Any], entries: Sequence[int], round_id: int | None = None
+    ) -> Draft | None:
+        record = self._record(row)
+        try:
+            return await self._desk.draft(kind, data, record, round_id, entries)
+        except LedgerRefusedError as refusal:
+            await self._desk.reject(entries, refusal.reason)
+            return None
+
+    def _record(self, row: Row[Any]) -> Record:
+        return self._desk.reverts.of(reverts.entry(row.id))
 
     # ------------------------------------------------------------------ links
 
     async def _link(self, row: Row[Any]) -> Draft | None:
-        if row.voter_index is None or await self._votes_wait(row):
+        if self._record(row).theirs() is Next.WAIT or await self._votes_wait(row):
             return None  # registration and votes are drafted for its sake
         signed = row.payload
         if await self._ledger.wallet_of(row.voter_index) == signed["wallet"]:
-            await self._settle([row.id])
+            await self._desk.settle([row.id])
             return None
         signature = bytes.fromhex(signed["signature"])
         data = calls.link(from_hex(row.voter_id), signed["wallet"], signed["nonce"], signed["deadline"], signature)
-        return await self._drafted("link", data, [row.id])
+        return await self._drafted("link", data, row, [row.id])
 
     async def _votes_wait(self, row: Row[Any]) -> bool:
         """Whether votes that this voter cast before the link still wait: after it the ledger would refuse them."""
@@ -101,33 +124,24 @@ class WalletDrafts:
             return (await connection.execute(query.limit(1))).first() is not None
 
     async def _unlink(self, row: Row[Any]) -> Draft | None:
+        if self._record(row).theirs() is Next.WAIT:
+            return None
         signed = row.payload
         linked = None if row.voter_index is None else await self._ledger.wallet_of(row.voter_index)
         if linked != signed["wallet"]:
-            await self._settle([row.id])
+            await self._desk.settle([row.id])
             return None
         signature = bytes.fromhex(signed["signature"])
         data = calls.unlink(from_hex(row.voter_id), signed["nonce"], signed["deadline"], signature)
-        return await self._drafted("unlink", data, [row.id])
-
-    async def _drafted(self, kind: str, data: bytes, entries: list[int], round_id: int | None = None) -> Draft | None:
-        try:
-            return Draft(kind, data, await self._desk.estimate(data), round_id, entries)
-        except LedgerRefusedError as refusal:
-            await self._refuse(entries, refusal.reason)
-            return None
+        return await self._drafted("unlink", data, row, [row.id])
 
     # ------------------------------------------------------------------ ballots
 
     async def _ballot(self, row: Row[Any]) -> Draft | None:
-        if row.round_number is None or row.voter_index is None:
+        if self._record(row).theirs() is Next.WAIT:
             return None
+        seat = await self._seat(row)
         async with self._engine.connect() as connection:
-            seat = (
-                await connection.execute(
-                    select(seats).where(seats.c.round_id == row.round_id, seats.c.voter_id == row.voter_id)
-                )
-            ).first()
             parts = await connection.execute(
                 select(outbox.c.id, outbox.c.payload).where(
                     outbox.c.kind == "signed",
@@ -137,25 +151,38 @@ class WalletDrafts:
                 )
             )
             entries = [row.id, *(part.id for part in parts if part.payload.get("ballot") == row.id)]
-        if seat is not None and not seat.claimed and (claim := await self._claim_of(row, seat.seat)) is not None:
-            return claim
+        if seat is not None and not seat.claimed:
+            claim = self._claimed(row)
+            if claim.theirs() is Next.WAIT:
+                return None
+            if (draft := await self._claim_of(row, seat.seat)) is not None:
+                return draft
+            if claim.theirs() is Next.NO:
+                await self._desk.reject(entries, "ledger: seat not claimed")
+                return None
         signed = row.payload
         listed = [(number, choice) for number, choice in signed["choices"]]
         signature = bytes.fromhex(signed["signature"])
         about = (signed["wallet"], row.round_number, listed, signed["nonce"], signed["deadline"])
         data = calls.cast_signed(*about, signature)
         try:
-            return Draft("ballot", data, await self._desk.estimate(data), row.round_id, entries)
+            return await self._desk.draft("ballot", data, self._record(row), row.round_id, entries)
         except LedgerRefusedError as refusal:
             if refusal.reason == "ledger: seat not claimed":  # it has a seat that we never wrote down
                 await self._votes.learn_seats(row.round_id, row.round_number)
+                self._desk.moved += seat is None and await self._seat(row) is not None
                 return None
             if refusal.reason == GONE and (tx := await self._sent_past_us(row)) is not None:
-                await self._settle([row.id], payload={**signed, "tx": tx})
-                await self._settle(entries[1:])
+                await self._desk.settle([row.id], payload={**signed, "tx": tx})
+                await self._desk.settle(entries[1:])
                 return None
-            await self._refuse(entries, refusal.reason)
+            await self._desk.reject(entries, refusal.reason)
             return None
+
+    async def _seat(self, row: Row[Any]) -> Row[Any] | None:
+        query = select(seats).where(seats.c.round_id == row.round_id, seats.c.voter_id == row.voter_id)
+        async with self._engine.connect() as connection:
+            return (await connection.execute(query)).first()
 
     async def _sent_past_us(self, row: Row[Any]) -> str | None:
         first = await opened_in(self._engine, row.round_id)
@@ -185,7 +212,7 @@ class WalletDrafts:
 
     # ------------------------------------------------------------------ claims
 
-    async def _claim(self) -> Draft | None:
+    async def claim(self, look: Look) -> Draft | None:
         """Hands over the next seat that a linked voter got from a batch, in a round that is not over."""
         gone = outbox.alias()
         linked = select(outbox.c.voter_id).where(
@@ -197,20 +224,29 @@ class WalletDrafts:
             .exists(),
         )
         query = (
-            select(seats, voters.c.voter_index, rounds.c.chain_id.label("round_number"))
+            select(seats, voters.c.voter_index, rounds.c.chain_id.label("round_number"), rounds.c.guild_id)
             .join(voters, voters.c.voter_id == seats.c.voter_id)
             .join(rounds, rounds.c.id == seats.c.round_id)
             .where(~seats.c.claimed, seats.c.voter_id.in_(linked), rounds.c.status != "closed")
-            .limit(READ_AT_ONCE)
         )
+        if look.rounds is not None:
+            query = query.where(seats.c.round_id.in_(look.rounds))
         async with self._engine.connect() as connection:
             rows = (await connection.execute(query)).all()
-        for row in rows:
+        turns = self._desk.turns("claim", look)
+        for row in turns.order(rows, lambda one: (one.guild_id, one.voter_id)):
+            record = self._claimed(row)
+            if look.again != bool(record.times) or record.theirs() is Next.WAIT:
+                continue
             if (row.round_id, row.voter_id) not in self._hopeless:
                 draft = await self._claim_of(row, row.seat)
                 if draft is not None:
+                    turns.serve((row.guild_id, row.voter_id))
                     return draft
         return None
+
+    def _claimed(self, row: Row[Any]) -> Record:
+        return self._desk.reverts.of(reverts.seat(row.round_id, row.voter_id))
 
     async def _claim_of(self, row: Row[Any], seat: int) -> Draft | None:
         """`row` tells round and voter. None where there is nothing to claim, which is then written down."""
@@ -227,7 +263,7 @@ class WalletDrafts:
         if roll is not None:
             data = calls.claim(row.round_number, seat, *roll)
             try:
-                return Draft("claim", data, await self._desk.estimate(data), row.round_id)
+                return await self._desk.draft("claim", data, self._claimed(row), row.round_id)
             except LedgerRefusedError as refusal:
                 log.warning("A seat in round %d could not be claimed (%s)", row.round_number, refusal.reason)
         self._hopeless.add((row.round_id, row.voter_id))

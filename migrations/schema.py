@@ -401,3 +401,13 @@ chain_attempts = Table(
     Column("created_at_ms", BigInteger, nullable=False),
     Index(None, "transaction_id"),
 )
+
+# Whom a transaction that was mined and did nothing was for (`contracts.reverts`): an entry, a voter, a seat, a close.
+reverts = Table(
+    "reverts",
+    metadata,
+    Column("transaction_id", RowId, primary_key=True, autoincrement=False),
+    Column("subject", Text, primary_key=True),
+    Column("shared", Integer, nullable=False),  # how many subjects the transaction had
+    Index(None, "subject"),
+)

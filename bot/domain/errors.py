@@ -37,6 +37,8 @@ MemberError                     always ephemeral: what happened, what to do next
 ├── NotOnChainYetError
 ├── TooLateToSignError
 ├── TooManyBallotsError
+├── TooManyChangesError
+├── AccountChangesError
 ├── SigningOverError
 ├── SignatureError
 ├── ChainAwayError
@@ -208,6 +210,14 @@ class TooLateToSignError(MemberError):
 
 class TooManyBallotsError(MemberError):
     """You have signed {limit} ballots in round {number}, the most that we send for you. Your last choices stand."""
+
+
+class TooManyChangesError(MemberError):
+    """You have linked or unlinked a wallet here {limit} times in a day, the most that we send. Try in {hours} hours."""
+
+
+class AccountChangesError(MemberError):
+    """`{address}` said yes when asked and no in the chain's blocks. Nothing more of it is sent today; take another."""
 
 
 class SigningOverError(MemberError):

@@ -22,7 +22,7 @@ _ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141  # o
 
 @dataclass(frozen=True)
 class Wallet:
-    """A member's wallet in a guild; `reason` says why the ledger refused it."""
+    """A member's wallet in a guild; `reason` says why the ledger refused its link, or the unlink of one that stands."""
 
     guild_id: int
     member_id: int

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from bot.domain.errors import (
+    AccountChangesError,
     ChainAwayError,
     NoRoundError,
     NothingToSignError,
@@ -12,6 +15,7 @@ from bot.domain.errors import (
     SignatureError,
     TooLateToSignError,
     TooManyBallotsError,
+    TooManyChangesError,
     WalletLinkedError,
     WalletMissingError,
     WalletTakenError,
@@ -32,6 +36,9 @@ if TYPE_CHECKING:
 CHANGE_S = 24 * 3600  # how long a signed link or unlink may take to reach the chain
 MOST_CHOICES = 64  # in one signed ballot, as the ledger has it
 MOST_BALLOTS = 20  # of a member in a round: we pay for sending them
+MOST_CHANGES = 6  # links and unlinks of a member in a day: likewise
+MOST_TURNED_DOWN = 2  # in a day, of what an account agreed to and then denied in a block: we paid for that in vain
+DAY_MS = 24 * 3600 * 1000
 LAST_S = 24.0  # before its round closes, a ballot is too late for two blocks of a slow chain
 
 
@@ -73,8 +80,8 @@ class Signing:
         if not chosen or not round_.accepts_votes(now_ms()):
             raise NothingToSignError
         self._check_time(round_)
-        if await wallets.ballots(self.app.database, round_.id, linked.voter_id) >= MOST_BALLOTS:
-            raise TooManyBallotsError(limit=MOST_BALLOTS, number=round_.number)
+        async with self.app.database.connect() as connection:
+            await self._check_ballots(connection, round_, linked.voter_id, linked.address)
         ready = [SignedChoice(video, place, Choice(choice)) for video, place, choice in chosen if place is not None]
         if round_.chain_id is None or not ready:
             raise NotOnChainYetError
@@ -108,14 +115,17 @@ class Signing:
         if signature is None or not await self._signed(request, signature):
             raise SignatureError(address=request.wallet)
         async with self.app.database.begin() as connection:
+            await wallets.hold_member(connection, request)
             await wallets.begin_signing(connection, token)
-            if request.kind == "link":
-                await wallets.link(connection, request, signature)
-            elif request.kind == "unlink":
-                await wallets.unlink(connection, request, signature)
-            else:
-                self._check_time(await rounds.held(connection, request.round_id or 0))
+            if request.kind == "ballot":  # what was allowed when it was asked for may be used up by now
+                round_ = await rounds.held(connection, request.round_id or 0)
+                self._check_time(round_)
+                await self._check_ballots(connection, round_, request.voter_id, request.wallet)
                 await wallets.cast(connection, request, signature)
+            else:
+                await self._check_changes(connection, request.voter_id, request.wallet)
+                change = wallets.link if request.kind == "link" else wallets.unlink
+                await change(connection, request, signature)
         self.app.relayer.nudge()
         return request
 
@@ -124,6 +134,23 @@ class Signing:
     def _check_time(self, round_: Round) -> None:
         if not round_.accepts_votes(now_ms() + round(LAST_S * 1000)):
             raise TooLateToSignError(number=round_.number)
+
+    async def _check_ballots(self, connection: AsyncConnection, round_: Round, voter: str, address: str) -> None:
+        if await wallets.ballots(connection, round_.id, voter) >= MOST_BALLOTS:
+            raise TooManyBallotsError(limit=MOST_BALLOTS, number=round_.number)
+        await self._check_account(connection, voter, address)
+
+    async def _check_changes(self, connection: AsyncConnection, voter: str, address: str) -> None:
+        now = now_ms()
+        recent = await wallets.changes(connection, voter, now - DAY_MS)
+        if len(recent) >= MOST_CHANGES:
+            free = recent[-MOST_CHANGES] + DAY_MS - now
+            raise TooManyChangesError(limit=MOST_CHANGES, hours=max(1, -(-free // 3_600_000)))
+        await self._check_account(connection, voter, address)
+
+    async def _check_account(self, connection: AsyncConnection, voter: str, address: str) -> None:
+        if await wallets.turned_down(connection, voter, address, now_ms() - DAY_MS) >= MOST_TURNED_DOWN:
+            raise AccountChangesError(address=address)
 
     async def _linked(self, guild_id: int, member_id: int) -> Wallet:
         found = await wallets.of_member(self.app.database, guild_id, member_id)
@@ -142,6 +169,8 @@ class Signing:
         return voter, max(last + 1, now_ms())
 
     async def _ask_change(self, about: Wallet, kind: RequestKind, nonce: int) -> SigningRequest:
+        async with self.app.database.connect() as connection:
+            await self._check_changes(connection, about.voter_id, about.address)
         deadline = now_ms() // 1000 + CHANGE_S
         return await wallets.ask(self.app.database, about, kind, nonce=nonce, deadline=deadline)
 

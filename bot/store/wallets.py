@@ -13,6 +13,7 @@ from bot.domain.errors import SigningOverError, WalletLinkedError
 from bot.domain.votes import Choice, Source
 from bot.domain.wallets import RequestKind, SignedChoice, SigningRequest, Wallet, wallet_state
 from contracts import outbox as entries
+from contracts.refusals import CHANGED_ITS_MIND, SENTENCES
 from migrations.database import now_ms, upsert_into
 from migrations.schema import outbox, seats, signing_requests, unsigned_choices, videos, votes, wallets
 
@@ -22,7 +23,12 @@ _LINK, _UNLINK = outbox.alias("link"), outbox.alias("unlink")
 
 def _selected() -> Select[Any]:
     return (
-        select(wallets, _LINK.c.state.label("link"), _LINK.c.reason, _UNLINK.c.state.label("unlink"))
+        select(
+            wallets,
+            _LINK.c.state.label("link"),
+            func.coalesce(_LINK.c.reason, _UNLINK.c.reason).label("reason"),
+            _UNLINK.c.state.label("unlink"),
+        )
         .join(_LINK, _LINK.c.id == wallets.c.link_entry)
         .outerjoin(_UNLINK, _UNLINK.c.id == wallets.c.unlink_entry)
     )
@@ -170,6 +176,13 @@ async def begin_signing(connection: AsyncConnection, token: str) -> None:
         raise SigningOverError
 
 
+async def hold_member(connection: AsyncConnection, asked: SigningRequest) -> None:
+    """Lets nobody else sign for this member until the transaction ends: what is counted in it then still holds."""
+    mine = (signing_requests.c.guild_id == asked.guild_id, signing_requests.c.member_id == asked.member_id)
+    query = select(signing_requests.c.token).where(*mine).order_by(signing_requests.c.token)
+    await connection.execute(query.with_for_update())  # SQLite has one writer at a time anyway
+
+
 async def _signed(connection: AsyncConnection, asked: SigningRequest, entry: int) -> None:
     await connection.execute(
         update(signing_requests).where(signing_requests.c.token == asked.token).values(entry=entry)
@@ -290,13 +303,33 @@ async def unsigned(database: AsyncEngine, round_id: int, member_id: int) -> list
         return [(row.video_id, row.chain_id, Choice(row.choice)) for row in await connection.execute(query)]
 
 
-async def ballots(database: AsyncEngine, round_id: int, voter_id: str) -> int:
+async def ballots(connection: AsyncConnection, round_id: int, voter_id: str) -> int:
     """How many signed ballots of a voter we have taken in a round."""
     query = select(func.count()).where(
         outbox.c.kind == "ballot", outbox.c.round_id == round_id, outbox.c.voter_id == voter_id
     )
-    async with database.connect() as connection:
-        return int(await connection.scalar(query) or 0)
+    return int(await connection.scalar(query) or 0)
+
+
+async def changes(connection: AsyncConnection, voter_id: str, since_ms: int) -> list[int]:
+    """When a voter's links and unlinks since then were entered, in order; without those that we do not send."""
+    query = (
+        select(outbox.c.created_at_ms, outbox.c.payload)
+        .where(outbox.c.voter_id == voter_id, outbox.c.video_id.is_(None))
+        .where(outbox.c.kind.in_(("link", "unlink")), outbox.c.created_at_ms > since_ms)
+        .order_by(outbox.c.created_at_ms)
+    )
+    return [int(row.created_at_ms) for row in await connection.execute(query) if not row.payload.get("tx")]
+
+
+async def turned_down(connection: AsyncConnection, voter_id: str, address: str, since_ms: int) -> int:
+    """How many entries since then an account of a voter denied in the chain's blocks after it had agreed to them."""
+    query = (
+        select(outbox.c.payload)
+        .where(outbox.c.voter_id == voter_id, outbox.c.video_id.is_(None), outbox.c.created_at_ms > since_ms)
+        .where(outbox.c.state == "rejected", outbox.c.reason == SENTENCES[CHANGED_ITS_MIND])
+    )
+    return sum(payload.get("wallet") == address for payload in await connection.scalars(query))
 
 
 # --------------------------------------------------------------------------- what the ledger said

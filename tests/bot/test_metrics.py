@@ -9,10 +9,12 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import insert
 
 from bot.domain.errors import OperatorError
 from bot.metrics import Health, Metrics, Watch, database_watch, serving
 from migrations.database import open_database, upgrade_database
+from migrations.schema import chain_transactions
 from tests.bot.conftest import Told, free_port, open_watched
 
 
@@ -81,6 +83,22 @@ async def until(port: int, path: str, status: int, what: str) -> None:
             if found == status and what in told["wrong"]:
                 return
             await asyncio.sleep(0.2)
+
+
+async def test_reverted_transactions_are_counted_by_kind(tmp_path: Path) -> None:
+    """Those that a block has: their gas is lost. What was given up before it was mined cost nothing."""
+    url = f"sqlite:///{tmp_path}/flock.db"
+    await upgrade_database(url)
+    database = open_database(url)
+    row = {"sender": "0x", "raw": b"", "hashes": [], "created_at_ms": 1, "kind": "link", "state": "reverted"}
+    async with database.begin() as connection:
+        for nonce, kind, block_hash in ((1, "link", "0x1"), (2, "link", "0x2"), (3, "votes", "0x3"), (4, "link", None)):
+            values = {**row, "nonce": nonce, "kind": kind, "block_hash": block_hash}
+            await connection.execute(insert(chain_transactions).values(**values))
+    text = await Metrics(database, "bot").text()
+    assert b'flock_reverts_total{kind="link"} 2.0' in text
+    assert b'flock_reverts_total{kind="votes"} 1.0' in text
+    await database.dispose()
 
 
 async def test_a_database_that_is_gone(tmp_path: Path) -> None:

@@ -46,3 +46,23 @@ def one_message(message: dict[str, Any]) -> bytes:
     typed = signable(message)
     wanted = keccak(b"\x19" + typed.version + typed.header + typed.body)
     return b"\x7f" + wanted + bytes.fromhex("60043514" + "631626ba7e60e01b" + "02" + "60005260206000f3")
+
+
+def changing() -> bytes:
+    """Code of an account whose owner decides what it says: one byte that anybody sends it is kept.
+
+    0 it says yes, 1 no, 2 it burns all the gas that it is given.
+    """
+    keep, burn = 0x28, 0x32
+    answer = f"60005480600214{_jump(burn)}15631626ba7e60e01b0260005260206000f3"
+    head = bytes.fromhex(f"36600114{_jump(keep)}{answer}")
+    assert len(head) <= keep
+    made = head.ljust(keep, b"\x00") + bytes.fromhex("5b60003560f81c60005500")
+    return made.ljust(burn, b"\x00") + bytes.fromhex(f"5b60{burn:02x}56")
+
+
+def _jump(place: int) -> str:
+    return f"60{place:02x}57"
+
+
+CHEAP_ONLY = bytes.fromhex("3a15" + "631626ba7e60e01b" + "02" + "60005260206000f3")  # yes where the gas costs nothing

@@ -263,3 +263,19 @@ def test_the_process_needs_no_compiler_and_no_client(chain: Any) -> None:
     code = "import sys, contracts.chain_port; print(sorted({'vyper', 'web3', 'eth_account'} & set(sys.modules)))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert told.stdout.strip() == "[]"
+
+
+async def test_a_call_that_names_a_price_is_run_at_that_price(start_chain: Callable[[], Any]) -> None:
+    """As a block would run it: GASPRICE and BASEFEE are what they will be. Without a price both are 0, as elsewhere."""
+    chain = start_chain()
+    for opcode, priced in (("3a", 1_000_000), ("48", 0)):  # GASPRICE, BASEFEE
+        code = bytes.fromhex(f"{opcode}60005260206000f3")
+        tx = await send(chain, "", b"\x60" + bytes([len(code)]) + bytes.fromhex("80600b6000396000f3") + code)
+        account = (await ask(chain.url, "eth_getTransactionReceipt", tx))["contractAddress"]
+        call = {"from": chain.signer.address, "to": account, "gas": "0x186a0"}
+        assert int(await ask(chain.url, "eth_call", call, "latest"), 16) == 0
+        base = int((await ask(chain.url, "eth_feeHistory", 1, "latest"))["baseFeePerGas"][-1], 16)
+        dear = {**call, "maxFeePerGas": hex(2 * base + 10**9), "maxPriorityFeePerGas": hex(10**6)}
+        assert int(await ask(chain.url, "eth_call", dear, "latest"), 16) == base + priced
+    cheap = {**call, "maxFeePerGas": "0x1"}
+    assert "less than block base fee" in (await ask(chain.url, "eth_call", cheap, "latest"))["message"]

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contracts import calldata as calls
 from contracts.attempts import call_of
 from contracts.audit import audit
 from contracts.deploy import deploy
@@ -20,6 +21,7 @@ from contracts.drafting import DraftSettings
 from contracts.ledger import Ledger
 from contracts.node import ChainUnreachableError, LedgerError
 from contracts.relayer import Relayer, RelayerSettings
+from contracts.reverts import Reverts
 from migrations.schema import chain_attempts
 from tests.contracts.anvil import ETHER, Anvil, needs_anvil
 from tests.contracts.proxy import FaultProxy
@@ -581,3 +583,36 @@ async def test_a_node_that_was_restarted(community: Community, tmp_path: Path) -
             await check(community, ledger, node, [2, 1, 2])
     finally:
         await asyncio.to_thread(node.stop)
+
+
+@pytest.mark.parametrize("taken_back", [True, False])
+async def test_a_revert_that_a_reorganisation_takes_back_counts_against_nobody(
+    community: Community, ledger: Ledger, anvil: Anvil, monkeypatch: pytest.MonkeyPatch, taken_back: bool
+) -> None:
+    """It is forgotten with its block; one whose block stays counts once that is final. What it was for is recorded."""
+    relayer, _ = await begin(community, ledger, anvil, replace(PATIENT, confirmations=4))
+    real = ledger.node.estimate
+    monkeypatch.setattr(ledger.node, "estimate", lambda *_: _agreed())
+    monkeypatch.setattr(calls, "open_round", lambda *_: calls._calldata("close_round", 77))
+    await community.round(2)
+    with pytest.raises(LedgerError, match="round was reverted"):
+        await settle(relayer)
+    monkeypatch.setattr(ledger.node, "estimate", real)
+    known = Reverts(community.engine)
+    await known.read()
+    assert [(record.times, record.final) for record in known._records.values()] == [(1, 0)]
+    if taken_back:
+        await anvil.rpc("anvil_reorg", 1, [])
+    await anvil.mine(4)
+    assert await relayer._underway.count_reverts() is False
+    await known.read()
+    assert [(record.times, record.final) for record in known._records.values()] == ([] if taken_back else [(1, 1)])
+    monkeypatch.undo()
+    await finish(relayer, anvil)
+    assert await community.states("round") == {"final": 2}
+    await known.read()
+    assert known.none
+
+
+async def _agreed() -> int:
+    return 200_000

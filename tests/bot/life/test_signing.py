@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.app import App
 from bot.domain.errors import (
+    AccountChangesError,
     ChainAwayError,
     MemberError,
     NoRoundError,
@@ -21,6 +24,7 @@ from bot.domain.errors import (
     SignatureError,
     TooLateToSignError,
     TooManyBallotsError,
+    TooManyChangesError,
     WalletLinkedError,
     WalletMissingError,
     WalletTakenError,
@@ -31,10 +35,12 @@ from bot.life import signing
 from bot.life.signing import Signing
 from bot.store import wallets
 from bot.store.votes import VoteWriter, votes_of_member
+from bot.wallet_cards import wallet_words
 from contracts import calldata as calls
 from contracts.deploy import deploy
 from contracts.ledger import Ledger
 from contracts.outbox import voter_id
+from contracts.refusals import CHANGED_ITS_MIND, SENTENCES
 from contracts.wallet import Domain, link_message, unlink_message
 from migrations.database import now_ms
 from migrations.schema import outbox, rounds, videos
@@ -166,6 +172,95 @@ async def test_we_do_not_pay_for_any_number_of_ballots(app: App, signing_: Signi
     async with app.database.begin() as connection:
         await connection.execute(insert(outbox), [row])
     assert str(signing.MOST_BALLOTS) in await refused(signing_.ballot(GUILD, MEMBER), TooManyBallotsError)
+
+
+async def test_requests_that_were_kept_do_not_pass_the_limit_of_ballots(app: App, signing_: Signing) -> None:
+    """What counts is what was signed when a ballot is entered: two requests for the last place are one ballot."""
+    await link(signing_)
+    await choose(app, "10", Choice.UP)
+    mine = voter_id(PEPPER, GUILD, MEMBER)
+    row = {"kind": "ballot", "round_id": 1, "voter_id": mine, "payload": {}, "state": "final", "created_at_ms": 1}
+    async with app.database.begin() as connection:
+        await connection.execute(insert(outbox), [row] * (signing.MOST_BALLOTS - 1))
+    asked = [await signing_.ballot(GUILD, MEMBER) for _ in range(4)]
+    signatures = [sign(ANA, await signing_.message(one)).hex() for one in asked]
+    told = await asyncio.gather(
+        *(signing_.sign(one.token, signature) for one, signature in zip(asked, signatures, strict=True)),
+        return_exceptions=True,
+    )
+    assert sorted(type(one).__name__ for one in told) == ["SigningRequest"] + ["TooManyBallotsError"] * 3
+    async with app.database.connect() as connection:
+        assert await wallets.ballots(connection, 1, mine) == signing.MOST_BALLOTS
+    assert await votes_of_member(app.database, 1, MEMBER) == {"10": Choice.UP}
+
+
+async def changed(app: App, count: int, *, created_at_ms: int, payload: dict[str, Any] | None = None) -> None:
+    """The member has linked or unlinked so often."""
+    mine = voter_id(PEPPER, GUILD, MEMBER)
+    row = {"kind": "unlink", "voter_id": mine, "payload": payload or {}, "state": "final"}
+    async with app.database.begin() as connection:
+        await connection.execute(insert(outbox), [{**row, "created_at_ms": created_at_ms}] * count)
+
+
+async def test_a_member_changes_wallets_only_so_often_in_a_day(app: App, signing_: Signing) -> None:
+    """At the limit neither a link nor an unlink is asked for or taken; the sentence says when there is room again."""
+    await link(signing_)
+    asked = await signing_.unlink(GUILD, MEMBER)
+    await changed(app, signing.MOST_CHANGES - 1, created_at_ms=now_ms() - 23 * 3_600_000)
+    said = await refused(signing_.unlink(GUILD, MEMBER), TooManyChangesError)
+    assert f"{signing.MOST_CHANGES} times in a day" in said
+    assert "in 1 hours" in said
+    signature = sign(ANA, await signing_.message(asked)).hex()
+    await refused(signing_.sign(asked.token, signature), TooManyChangesError)
+    linked = await wallets.of_member(app.database, GUILD, MEMBER)
+    assert linked is not None
+    assert linked.state == "linking", "the unlink was not taken"
+    assert (await signing_.link(GUILD, MEMBER + 1, BEN.address)).wallet == BEN.address, "others are not concerned"
+
+
+async def test_what_is_long_past_or_cost_us_nothing_leaves_room_to_change(app: App, signing_: Signing) -> None:
+    """The twin: yesterday's changes, and unlinks that a wallet sent itself, count for nothing."""
+    await link(signing_)
+    await changed(app, signing.MOST_CHANGES, created_at_ms=now_ms() - signing.DAY_MS - 1000)
+    await changed(app, signing.MOST_CHANGES, created_at_ms=now_ms(), payload={"tx": "0x1"})
+    asked = await signing_.unlink(GUILD, MEMBER)
+    assert await signing_.sign(asked.token, sign(ANA, await signing_.message(asked)).hex())
+
+
+async def test_an_account_that_denied_in_blocks_what_it_had_agreed_to_is_not_asked_again_today(
+    app: App, signing_: Signing
+) -> None:
+    """We paid for each of them in vain. Another account of the member is welcome, and so is this one once."""
+    mine = voter_id(PEPPER, GUILD, MEMBER)
+    row = {
+        "kind": "link", "voter_id": mine, "payload": {"wallet": ANA.address}, "state": "rejected",
+        "reason": SENTENCES[CHANGED_ITS_MIND], "created_at_ms": now_ms(),
+    }  # fmt: skip
+    async with app.database.begin() as connection:
+        await connection.execute(insert(outbox).values(**row))
+    await signing_.link(GUILD, MEMBER, ANA.address)
+    async with app.database.begin() as connection:
+        await connection.execute(insert(outbox).values(**row))
+    assert ANA.address in await refused(signing_.link(GUILD, MEMBER, ANA.address), AccountChangesError)
+    await link(signing_, BEN)
+    await choose(app, "10", Choice.UP)
+    await signing_.ballot(GUILD, MEMBER)
+
+
+async def test_an_unlink_that_was_refused_is_told_where_the_wallet_is_shown(app: App, signing_: Signing) -> None:
+    """The wallet votes on, and `/wallet show` says why it was not unlinked."""
+    await link(signing_)
+    asked = await signing_.unlink(GUILD, MEMBER)
+    await signing_.sign(asked.token, sign(ANA, await signing_.message(asked)).hex())
+    async with app.database.begin() as connection:
+        await connection.execute(update(outbox).where(outbox.c.kind == "link").values(state="final"))
+        refusal = {"state": "rejected", "reason": SENTENCES[CHANGED_ITS_MIND]}
+        await connection.execute(update(outbox).where(outbox.c.kind == "unlink").values(**refusal))
+    found = await wallets.of_member(app.database, GUILD, MEMBER)
+    assert found is not None
+    assert found.state == "linked"
+    assert f"It could not be unlinked: {SENTENCES[CHANGED_ITS_MIND]}" in wallet_words(found)
+    assert "unlinked" not in wallet_words(replace(found, reason=None))
 
 
 async def test_the_ledger_is_asked_who_has_a_wallet_already(

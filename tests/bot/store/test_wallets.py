@@ -133,7 +133,8 @@ async def test_what_was_signed_counts_and_what_was_chosen_since_waits(
     assert await votes_of_member(database, 1, MEMBER) == {"10": Choice.UP, "11": Choice.UP}
     assert await wallets.unsigned(database, 1, MEMBER) == [("11", None, Choice.DOWN)]
     assert await kinds(database) == ["link", "ballot", "signed", "signed"]
-    assert await wallets.ballots(database, 1, wallet_of().voter_id) == 1
+    async with database.connect() as connection:
+        assert await wallets.ballots(connection, 1, wallet_of().voter_id) == 1
 
 
 async def test_a_request_is_signed_once(writer: VoteWriter, database: AsyncEngine) -> None:
