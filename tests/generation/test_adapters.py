@@ -306,7 +306,7 @@ def test_an_adapter_of_single_pictures_brings_its_text_encoder_along(wan: Path, 
     halves = {}
     for stem, part in stems.items():
         for name, layer in part.named_modules():
-            if re.search(r"attentions.*to_[qv]$|self_attn.[qv]_proj$", name):
+            if re.search(r"attentions.*to_[qv]$|self_attn\.\w+_proj$", name):
                 owner = f"{stem}{name.removeprefix('text_model.').replace('.', '_')}"
                 halves[f"{owner}.lora_down.weight"] = torch.randn(2, layer.in_features)
                 halves[f"{owner}.lora_up.weight"] = torch.randn(layer.out_features, 2)
