@@ -87,7 +87,7 @@ class _Adapter:
             halves = sorted(key for key in set(landed) - fitting if key.endswith(".weight"))
             if halves:
                 raise NoPipelineError(
-                    f"Adapter {self._file} lacks {counted(halves)} that belong to those it has. Download it again."
+                    f"Adapter {self._file} lacks {counted(halves)}: the other half is there. Download it again."
                 )
         return [*self._said, *self._unheeded(converted)]
 
