@@ -87,7 +87,7 @@ class _Adapter:
             halves = sorted(key for key in set(landed) - fitting if key.endswith(".weight"))
             if halves:
                 raise NoPipelineError(
-                    f"Adapter {self._file} lacks {counted(halves)} that belong to those it has. Download it again."
+                    f"Adapter {self._file} lacks {counted(halves)}: the other half is there. Download it again."
                 )
         return [*self._said, *self._unheeded(converted)]
 
@@ -197,7 +197,8 @@ class _Adapter:
     def _misfit(self, *, shapes: bool = False) -> NoPipelineError:
         """The file does not fit: how its keys are named, and how those of a fitting one are."""
         component, denoiser = _denoiser(self._pipeline)
-        example = next((name for name, part in denoiser.named_modules() if _is_layer(part) and "block" in name), "…")
+        layers = [name for name, part in denoiser.named_modules() if _is_layer(part) and "block" in name]
+        example = next(iter(layers), "…").replace(".base_layer", "")  # what peft calls a layer that it has wrapped
         strange = [key for key in self._tensors if not _HALF.search(key) and not key.endswith((".alpha", ".diff_b"))]
         why = "have other shapes than this model's" if shapes else "do not fit"
         return NoPipelineError(

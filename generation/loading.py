@@ -50,7 +50,8 @@ def load(model: Model) -> Loaded:
     folder = _files(model)
     configs = read_configs(folder)
     pipeline_class = pipeline_class_of(model, configs[""])
-    preset = replace(model.family(pipeline_class.__name__).preset_of(configs), **model.overrides)
+    family = model.family(str(model.pipeline or configs[""]["_class_name"]))
+    preset = replace(family.preset_of(configs), **model.overrides)
     for package in preset.needs:
         if find_spec(package) is None:
             raise NoPipelineError(f"{preset.family} needs the package {package}. Run: pip install {package}")
