@@ -346,7 +346,8 @@ class VoteDrafts:
         if found > seq or found_digest != digest:
             raise WrongLedgerError(
                 f"Somebody else writes to the ledger: it holds {found} batches where {seq} are ours. "
-                "Nothing more is sent; check who has the relayer's key, and that this database belongs to this ledger."
+                "No votes are sent any more; check who has the relayer's key, and that this database belongs to this "
+                "ledger."
             )
         return seq, digest
 

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts import outbox
+from contracts import calldata as calls
+from contracts import outbox, stream
 from contracts.drafting import Draft
 from contracts.ledger import Ledger, Tally, from_hex
-from contracts.node import ChainUnreachableError
+from contracts.node import ChainUnreachableError, WrongLedgerError
 from contracts.relayer import Relayer
 from contracts.stream import number_of
 from contracts.turns import Turns
@@ -23,7 +24,7 @@ from migrations.database import now_ms
 from migrations.schema import outbox as entries
 from migrations.schema import rounds, videos, wallets
 from tests.contracts.accounts import member
-from tests.contracts.test_relayer import FIRST, PEPPER, QUICK, Community, forget_lease, settle
+from tests.contracts.test_relayer import FIRST, PEPPER, QUICK, Community, by_hand, forget_lease, settle
 
 FLOODED, CALM, THIRD = 7, 8, 9  # servers
 BOUND = 30  # transactions within which whatever waits has been sent, whatever is poured in meanwhile
@@ -353,3 +354,26 @@ async def test_a_round_whose_time_has_not_come_holds_up_nobody(town: Town, ledge
         await settle(relayer)
     assert await ledger.tally(number_of(2, 1)) == Tally(1, 0)
     assert await town.states("vote") == {"pending": 1, "final": 1}
+
+
+async def test_a_foreign_writer_stops_batches_and_nothing_else(
+    town: Town, ledger: Ledger, relayer: Relayer, chain: Any
+) -> None:
+    """Votes wait for a person to look; what a wallet signed goes, and so do videos: none of it builds upon batches."""
+    round_id = await town.round()
+    await town.video(round_id, "a")
+    await town.vote(round_id, "a", (1, 1))
+    await settle(relayer)
+    await by_hand(ledger, chain, calls.batch(1, 1, [], stream.encode([stream.Ballot(FIRST, 0, 2)])))
+    await town.vote(round_id, "a", (2, 1))
+    await town.link(ledger, 3, member(3))
+    await town.ballot(ledger, round_id, 3, member(3), {"a": 1})
+    await town.video(round_id, "b")
+    with pytest.raises(WrongLedgerError, match="No votes are sent any more"):
+        await settle(relayer)
+    assert await town.states("vote") == {"final": 1, "pending": 1}
+    assert [await town.states(kind) for kind in ("link", "ballot", "video")] == [
+        {"final": 1},
+        {"final": 1},
+        {"final": 2},
+    ]
