@@ -33,6 +33,7 @@ from migrations.schema import leases, outbox
 log = logging.getLogger(__name__)
 
 LEASE = "relayer"
+MOST_COUNTED = 1_000  # of the entries that were ever refused
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class RelayerSettings:
 class RelayerStatus:
     """What an operator wants to know. `trouble` is a sentence, or None while all is well; the balance is in wei.
 
-    `needs_s` is how long all that waits will take at the pace of late, and `left_s` how long the ledger still takes it,
-    None where nothing can be late.
+    `refused` counts no further than a thousand. `needs_s` is how long all that waits will take at the pace of late, and
+    `left_s` how long the ledger still takes it, None where nothing can be late.
     """
 
     backlog: int
@@ -235,7 +236,8 @@ class Relayer:
             backlog, oldest = (
                 await connection.execute(select(func.count(), func.min(outbox.c.created_at_ms)).where(underway))
             ).one()
-            refused = await connection.scalar(select(func.count()).where(outbox.c.state == "rejected"))
+            rejected = select(outbox.c.id).where(outbox.c.state == "rejected").limit(MOST_COUNTED).subquery()
+            refused = await connection.scalar(select(func.count()).select_from(rejected))
         ahead = await outlook(self._engine, self._underway.pace.seconds, self._drafts.votes.room)
         wrong = [self._trouble or self._underway.notice, ahead.late if self._active else None]
         return RelayerStatus(
