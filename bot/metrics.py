@@ -17,20 +17,18 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
-from sqlalchemy import case, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.domain.errors import OperatorError
+from bot.store.totals import Counting
 from migrations.database import now_ms
 from migrations.schema import (
-    chain_transactions,
     executor_leases,
     leases,
     outbox,
-    render_timings,
     videos,
-    votes,
     workflow_attempts,
 )
 
@@ -80,6 +78,7 @@ class Metrics:
         self._database = database
         self._role = role
         self._gauges = gauges
+        self._counting = Counting(database, RENDER_BUCKETS)
         self._registry = CollectorRegistry()
         self._families: list[Metric] = []
         self._registry.register(self)
@@ -123,18 +122,15 @@ class Metrics:
     async def _from_database(self) -> list[Metric]:
         """The state of the whole house, as its database has it: every process tells the same."""
         now = now_ms()
+        totals = await self._counting.totals()
         async with self._database.connect() as connection:
-
-            async def counts(query: object) -> dict[object, int]:
-                return {key: int(count) for key, count in (await connection.execute(query)).all()}  # type: ignore[call-overload]
-
-            by_status = await counts(select(videos.c.status, func.count()).group_by(videos.c.status))
-            by_state = await counts(select(outbox.c.state, func.count()).group_by(outbox.c.state))
-            by_choice = await counts(select(votes.c.choice, func.count()).group_by(votes.c.choice))
             alive = executor_leases.c.beat_at_ms >= now - LIVE_MS
-            by_role = await counts(
-                select(executor_leases.c.role, func.count()).where(alive).group_by(executor_leases.c.role)
-            )
+            by_role = {
+                str(role): int(count)
+                for role, count in await connection.execute(
+                    select(executor_leases.c.role, func.count()).where(alive).group_by(executor_leases.c.role)
+                )
+            }
             oldest_video = await connection.scalar(
                 select(func.min(videos.c.created_at_ms)).where(videos.c.status.in_(("queued", "rendering")))
             )
@@ -142,40 +138,17 @@ class Metrics:
                 select(func.min(outbox.c.created_at_ms)).where(outbox.c.state.in_(("pending", "batched")))
             )
             take_overs = await connection.scalar(select(func.sum(workflow_attempts.c.attempts)))
-            sent = (
-                await connection.execute(
-                    select(
-                        chain_transactions.c.kind,
-                        func.count(),
-                        func.coalesce(func.sum(chain_transactions.c.gas_used), 0),
-                    )
-                    .where(chain_transactions.c.state == "final")
-                    .group_by(chain_transactions.c.kind)
-                )
-            ).all()
-            reverted = await counts(
-                select(chain_transactions.c.kind, func.count())
-                .where(chain_transactions.c.state == "reverted", chain_transactions.c.block_hash.is_not(None))
-                .group_by(chain_transactions.c.kind)
-            )
-            seconds = render_timings.c.seconds
-            within = [func.coalesce(func.sum(case((seconds <= bound, 1), else_=0)), 0) for bound in RENDER_BUCKETS]
-            *buckets, rendered, total = (
-                await connection.execute(select(*within, func.count(), func.coalesce(func.sum(seconds), 0.0)))
-            ).one()
-        renders = [*((str(bound), float(count)) for bound, count in zip(RENDER_BUCKETS, buckets, strict=True))]
+        renders = [(str(bound), float(totals.renders[bound])) for bound in RENDER_BUCKETS]
         return [
-            _labelled(
-                "flock_videos", "Videos by status.", "status", {name: by_status.get(name, 0) for name in STATUSES}
-            ),
+            _labelled("flock_videos", "Videos by status.", "status", {name: totals.videos[name] for name in STATUSES}),
             _labelled(
                 "flock_outbox_entries",
                 "Ledger entries by state.",
                 "state",
-                {s: by_state.get(s, 0) for s in OUTBOX_STATES},
+                {s: totals.entries[s] for s in OUTBOX_STATES},
             ),
             _labelled(
-                "flock_votes", "Votes as they stand.", "choice", {w: by_choice.get(c, 0) for c, w in CHOICES.items()}
+                "flock_votes", "Votes as they stand.", "choice", {w: totals.votes[c] for c, w in CHOICES.items()}
             ),
             _labelled(
                 "flock_processes", "Living processes.", "role", {r: by_role.get(r, 0) for r in ("bot", "worker")}
@@ -191,22 +164,20 @@ class Metrics:
             CounterMetricFamily(
                 "flock_take_overs", "Jobs taken over from dead processes.", value=float(take_overs or 0)
             ),
-            _labelled("flock_batches", "Final transactions by kind.", "kind", {k: n for k, n, _ in sent}, counter=True),
-            _labelled(
-                "flock_gas_used", "Gas of final transactions.", "kind", {k: int(g) for k, _, g in sent}, counter=True
-            ),
+            _labelled("flock_batches", "Final transactions by kind.", "kind", dict(totals.batches), counter=True),
+            _labelled("flock_gas_used", "Gas of final transactions.", "kind", dict(totals.gas), counter=True),
             _labelled(
                 "flock_reverts",
                 "Transactions by kind that a block has and that did nothing: their gas is lost.",
                 "kind",
-                {str(kind): count for kind, count in reverted.items()},
+                dict(totals.reverts),
                 counter=True,
             ),
             HistogramMetricFamily(
                 "flock_render_seconds",
                 "How long renders took.",
-                buckets=[*renders, ("+Inf", float(rendered))],
-                sum_value=float(total),
+                buckets=[*renders, ("+Inf", float(totals.rendered))],
+                sum_value=totals.render_seconds,
             ),
         ]
 

@@ -47,15 +47,15 @@ async def adopt(engine: AsyncEngine, ledger: Ledger, sender: str) -> bool:
     Its entries have gone back to the queue meanwhile; recording the same choices once more changes nothing. What the
     row is called says little: the nonce of a batch that was given up may be signed again for an empty transaction.
     """
-    query = (
+    query = (  # by what is rare: all transactions are of this sender, or nearly
         select(chain_transactions)
-        .where(chain_transactions.c.sender == sender, chain_transactions.c.digest.is_not(None))
         .where(or_(chain_transactions.c.state == "reverted", chain_transactions.c.kind == "noop"))
+        .where(chain_transactions.c.digest.is_not(None))
         .order_by(chain_transactions.c.id.desc())
         .limit(AT_ONCE)
     )
     async with engine.connect() as connection:
-        rows = (await connection.execute(query)).all()
+        rows = [row for row in await connection.execute(query) if row.sender == sender]
     standing = await _digest(ledger)
     for row in rows:
         for attempt in await attempts.of(engine, row):

@@ -227,9 +227,9 @@ async def record_close(connection: AsyncConnection, *, round_id: int) -> None:
 async def _enter_once(
     connection: AsyncConnection, kind: str, round_id: int, video_id: str | None, payload: dict[str, Any]
 ) -> None:
-    same = select(outbox.c.id).where(outbox.c.kind == kind, outbox.c.round_id == round_id)
-    if video_id is not None:
-        same = same.where(outbox.c.video_id == video_id)
+    # A video is of one round for ever: its own entries are few, those of its round are all votes there.
+    about = outbox.c.round_id == round_id if video_id is None else outbox.c.video_id == video_id
+    same = select(outbox.c.id).where(outbox.c.kind == kind, about)
     if (await connection.execute(same)).first() is None:
         await connection.execute(
             insert(outbox).values(

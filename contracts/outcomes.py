@@ -62,7 +62,8 @@ class Outcomes:
                 )
             )
             await mark(connection, carried, "pending", transaction_id=None)
-            await connection.execute(delete(seats).where(seats.c.transaction_id == row.id))
+            given = (seats.c.round_id == row.round_id, seats.c.transaction_id == row.id)
+            await connection.execute(delete(seats).where(*given))
             if row.kind == "voters":
                 await reorgs.forget_voters(connection, bytes(row.raw))
             elif row.kind == "claim":

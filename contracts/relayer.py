@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 LEASE = "relayer"
 SLOWEST = 4  # after so many further reverts in a row the pauses grow no more: what others wait for need not wait long
+MOST_COUNTED = 1_000  # of the entries that were ever refused
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class RelayerSettings:
 class RelayerStatus:
     """What an operator wants to know. `trouble` is a sentence, or None while all is well; the balance is in wei.
 
-    `needs_s` is how long all that waits will take at the pace of late, and `left_s` how long the ledger still takes it,
-    None where nothing can be late.
+    `refused` counts no further than a thousand. `needs_s` is how long all that waits will take at the pace of late, and
+    `left_s` how long the ledger still takes it, None where nothing can be late.
     """
 
     backlog: int
@@ -240,7 +241,8 @@ class Relayer:
             backlog, oldest = (
                 await connection.execute(select(func.count(), func.min(outbox.c.created_at_ms)).where(underway))
             ).one()
-            refused = await connection.scalar(select(func.count()).where(outbox.c.state == "rejected"))
+            rejected = select(outbox.c.id).where(outbox.c.state == "rejected").limit(MOST_COUNTED).subquery()
+            refused = await connection.scalar(select(func.count()).select_from(rejected))
         ahead = await outlook(self._engine, self._underway.pace.seconds, self._drafts.votes.room)
         wrong = [self._trouble or self._underway.notice, ahead.late if self._active else None]
         return RelayerStatus(

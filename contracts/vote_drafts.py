@@ -331,7 +331,7 @@ class VoteDrafts:
         """Where the ledger's batches stand, after making sure that all of them are ours."""
         query = (
             select(chain_transactions.c.seq, chain_transactions.c.digest)
-            .where(chain_transactions.c.kind == "votes", chain_transactions.c.seq.is_not(None))
+            .where(chain_transactions.c.seq.is_not(None))  # of batches alone
             .order_by(chain_transactions.c.seq.desc())
             .limit(1)
         )

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, case, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts import attempts, reverts, stream
@@ -25,6 +25,7 @@ from migrations.schema import outbox, rounds, seats, voters, wallets
 log = logging.getLogger(__name__)
 
 KINDS = ("link", "ballot", "unlink")
+NOT_CLOSED = ("opening", "open", "closing")  # of rounds: in these seats can still be claimed
 GONE = "ledger: stale nonce"
 _SERVER = func.coalesce(rounds.c.guild_id, wallets.c.guild_id)  # links and unlinks are of no round
 
@@ -214,20 +215,19 @@ class WalletDrafts:
 
     async def claim(self, look: Look) -> Draft | None:
         """Hands over the next seat that a linked voter got from a batch, in a round that is not over."""
-        gone = outbox.alias()
-        linked = select(outbox.c.voter_id).where(
-            outbox.c.kind == "link",
-            outbox.c.state.in_(("batched", "final")),
-            ~select(gone.c.id)
-            .where(gone.c.kind == "unlink", gone.c.voter_id == outbox.c.voter_id, gone.c.id > outbox.c.id)
-            .where(gone.c.state.in_(("batched", "final")))
-            .exists(),
+        last = {kind: func.max(case((outbox.c.kind == kind, outbox.c.id), else_=0)) for kind in ("link", "unlink")}
+        linked = (  # who ever linked a wallet, and has not let it go since
+            select(outbox.c.voter_id)
+            .where(outbox.c.kind.in_(("link", "unlink")), outbox.c.state.in_(("batched", "final")))
+            .group_by(outbox.c.voter_id)
+            .having(last["link"] > last["unlink"])
         )
+        running = select(rounds.c.id).where(rounds.c.status.in_(NOT_CLOSED))
         query = (
             select(seats, voters.c.voter_index, rounds.c.chain_id.label("round_number"), rounds.c.guild_id)
             .join(voters, voters.c.voter_id == seats.c.voter_id)
             .join(rounds, rounds.c.id == seats.c.round_id)
-            .where(~seats.c.claimed, seats.c.voter_id.in_(linked), rounds.c.status != "closed")
+            .where(~seats.c.claimed, seats.c.round_id.in_(running), seats.c.voter_id.in_(linked))
         )
         if look.rounds is not None:
             query = query.where(seats.c.round_id.in_(look.rounds))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,22 @@ from alembic import command
 from alembic.config import Config
 from alembic.script.revision import ResolutionError
 from alembic.util.exc import CommandError
-from sqlalchemy import URL, ColumnElement, Table, cast, event, extract, func, make_url
+from sqlalchemy import (
+    URL,
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    and_,
+    cast,
+    event,
+    extract,
+    false,
+    func,
+    make_url,
+    or_,
+)
 from sqlalchemy import BigInteger as SqlBigInteger
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -67,15 +85,41 @@ def sync_url(url: str) -> str:
     return parsed.set(drivername=driver).render_as_string(hide_password=False)
 
 
-def open_database(url: str) -> AsyncEngine:
-    """An async engine. SQLite transactions begin IMMEDIATE, so that two writers wait and never deadlock."""
+READS = "flock_reads"  # the execution option of connections that only read
+
+
+class Database(AsyncEngine):
+    """An engine whose `connect()` reads and whose `begin()` writes; a write through `connect()` is refused.
+
+    On SQLite a reader waits for nobody and nobody waits for it, however long it reads. A writer begins IMMEDIATE:
+    two of them wait for each other and never deadlock, and what one reads before it writes stays true. On PostgreSQL
+    readers are READ ONLY transactions, which costs no round trip.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._reader = AsyncEngine(engine.execution_options(**{READS: True, "postgresql_readonly": True}))
+
+    def connect(self) -> AsyncConnection:
+        """A connection that sees what was committed when its first statement began, and cannot write."""
+        return self._reader.connect()
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that may write: committed at the end of the block, rolled back where it raises."""
+        async with super().connect() as connection, connection.begin():
+            yield connection
+
+
+def open_database(url: str) -> Database:
+    """The database, for reading by `connect()` and for writing by `begin()`. Raises ValueError like `parse_url`."""
     parsed = parse_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_async_engine(parsed, pool_pre_ping=True)
-    engine = create_async_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S})
-    event.listen(engine.sync_engine, "connect", _on_sqlite_connect)
-    event.listen(engine.sync_engine, "begin", _on_sqlite_begin)
-    return engine
+        return Database(create_async_engine(parsed, pool_pre_ping=True).sync_engine)
+    engine = create_async_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S}).sync_engine
+    event.listen(engine, "connect", _on_sqlite_connect)
+    event.listen(engine, "begin", _on_sqlite_begin)
+    return Database(engine)
 
 
 def _on_sqlite_connect(connection: Any, _record: Any) -> None:
@@ -86,8 +130,13 @@ def _on_sqlite_connect(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def _on_sqlite_begin(connection: Any) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _on_sqlite_begin(connection: Connection) -> None:
+    reads = bool(connection.get_execution_options().get(READS))
+    if connection.info.get(READS, False) != reads:  # the pool hands the same connections to readers and writers
+        connection.exec_driver_sql(f"PRAGMA query_only={'ON' if reads else 'OFF'}")
+        connection.info[READS] = reads
+    # A transaction that reads first and writes then would fail where somebody else has written between the two.
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def database_now_ms(engine: AsyncEngine) -> ColumnElement[int]:
@@ -100,6 +149,18 @@ def database_now_ms(engine: AsyncEngine) -> ColumnElement[int]:
 def upsert_into(bind: AsyncEngine | AsyncConnection, table: Table) -> sqlite.Insert | postgresql.Insert:
     """An INSERT that knows `on_conflict_do_update`, in the dialect of the database."""
     return sqlite.insert(table) if bind.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def one_of(pairs: Iterable[tuple[Any, Any]], first: Column[Any], second: Column[Any]) -> ColumnElement[bool]:
+    """Whether two columns are one of the pairs, in a form for which both databases use an index that begins with them.
+
+    `tuple_(first, second).in_(pairs)` is not: from two pairs on, SQLite reads the whole table for it. For at most some
+    hundreds of different firsts: SQLite takes a thousand terms.
+    """
+    seconds = defaultdict(list)
+    for one, other in pairs:
+        seconds[one].append(other)
+    return or_(false(), *(and_(first == one, second.in_(others)) for one, others in seconds.items()))
 
 
 def _alembic_config(url: str) -> Config:

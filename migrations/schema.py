@@ -74,6 +74,11 @@ rounds = Table(
     Column("finalized_tx", Text),
     UniqueConstraint("guild_id", "number"),
     Index(None, "guild_id", "status"),
+    Index(None, "status"),
+    Index(None, "status", "closes_at_ms"),
+    Index(None, "closes_at_ms"),
+    Index(None, "chain_id"),
+    Index(None, "finalized_tx"),
 )
 
 videos = Table(
@@ -120,6 +125,9 @@ videos = Table(
     Index(None, "round_id", "status"),
     Index(None, "member_id", "status"),
     Index(None, "message_id"),
+    Index(None, "status"),
+    Index(None, "guild_id", "created_at_ms"),
+    Index(None, "guild_id", "member_id", "created_at_ms"),
 )
 
 votes = Table(
@@ -189,6 +197,7 @@ reviews = Table(
     Column("reason", Text),
     UniqueConstraint("kind", "video_id"),
     Index(None, "guild_id", "state"),
+    Index(None, "guild_id", "member_id", "state"),
 )
 
 # --------------------------------------------------------------------------- generation
@@ -289,6 +298,7 @@ voters = Table(
     metadata,
     Column("voter_id", Text, primary_key=True),  # HMAC of guild and member under the pepper, 32 bytes, hex
     Column("voter_index", BigInteger),  # the ledger's number, once registered
+    Index(None, "voter_index"),
 )
 
 seats = Table(
@@ -313,6 +323,7 @@ wallets = Table(
     Column("link_entry", RowId, nullable=False),  # of the outbox
     Column("unlink_entry", RowId),
     Index(None, "voter_id"),
+    Index(None, "address"),
 )
 
 # What a member was asked to sign. The token is the only secret of the page on which they do.
@@ -366,6 +377,10 @@ outbox = Table(
     Index(None, "state", "kind"),
     Index(None, "video_id", "voter_id"),
     Index(None, "round_id", "state"),
+    Index(None, "transaction_id"),
+    # The oldest that waits, of a kind: PostgreSQL would walk the key of the table over all that is final. SQLite's
+    # index of state and kind is in the order of the id anyway.
+    Index(None, "state", "kind", "id", info={"only": "postgresql"}).ddl_if(dialect="postgresql"),
 )
 
 chain_transactions = Table(
@@ -390,6 +405,7 @@ chain_transactions = Table(
     UniqueConstraint("sender", "nonce"),
     UniqueConstraint("seq"),
     Index(None, "state"),
+    Index(None, "kind", "round_id"),
 )
 
 chain_attempts = Table(

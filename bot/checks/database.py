@@ -123,10 +123,12 @@ async def pepper(settings: Settings) -> Sequence[Check]:
         return []
 
     def last_vote(connection: Connection) -> tuple[int, int, list[str]] | None:
+        # The newest entries are votes, nearly all: found from the end, where all votes by their time would be read.
+        entered = select(outbox.c.video_id).where(outbox.c.kind == "vote").order_by(outbox.c.id.desc()).limit(1)
         query = (
             select(videos.c.guild_id, votes.c.member_id, votes.c.video_id)
             .join(videos, videos.c.id == votes.c.video_id)
-            .where(votes.c.video_id.in_(select(outbox.c.video_id).where(outbox.c.kind == "vote")))
+            .where(votes.c.video_id == entered.scalar_subquery(), votes.c.source != "wallet")
             .order_by(votes.c.cast_at_ms.desc())
             .limit(1)
         )

@@ -53,7 +53,7 @@ class CatchingUp:
 
     async def look_at_round(self, round_id: int, seconds: float) -> bool:
         """Whether all cards of a round were looked at in this session; waits for that, but no longer than `seconds`."""
-        cards = [video.id for video in await videos.open_for_votes(self._app.database) if video.round_id == round_id]
+        cards = [video.id for video in await videos.open_for_votes(self._app.database, round_id)]
         if not cards:
             return True
         _, waiting = await asyncio.wait({self.begin_to_look_at(video_id) for video_id in cards}, timeout=seconds)

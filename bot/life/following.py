@@ -58,9 +58,9 @@ class Following:
                 log.warning("What wallets sent to the ledger themselves cannot be read: %s", error)
 
     async def _take_back(self) -> None:
-        async with self.app.database.begin() as connection:
-            refused = await wallets.take_back_refused(connection)
-        if refused:
+        if await wallets.any_refused(self.app.database):  # every few seconds: only then is it worth the votes' lock
+            async with self.app.database.begin() as connection:
+                refused = await wallets.take_back_refused(connection)
             log.warning("The ledger refused %d signed ballots; their votes are what they were before", refused)
         for wallet, video_id, choice, source in await wallets.left_unsigned(self.app.database):
             try:  # the link was refused: what was chosen meanwhile counts by the button that was pressed

@@ -15,10 +15,9 @@ from migrations.schema import chain_transactions, outbox, rounds, videos, voters
 
 async def first_block(database: AsyncEngine, latest: int) -> int:
     """The block from which there may be something to hear: that of the first round that is not final; or the latest."""
-    query = (
-        select(func.min(chain_transactions.c.block_number))
-        .join(rounds, rounds.c.id == chain_transactions.c.round_id)
-        .where(chain_transactions.c.kind == "round", rounds.c.finalized_tx.is_(None))
+    query = select(func.min(chain_transactions.c.block_number)).where(
+        chain_transactions.c.kind == "round",
+        chain_transactions.c.round_id.in_(select(rounds.c.id).where(rounds.c.finalized_tx.is_(None))),
     )
     async with database.connect() as connection:
         found = await connection.scalar(query)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.receipts import CHOICES
@@ -26,13 +26,15 @@ class Refused:
 
 async def untold(database: AsyncEngine, guild_id: int, voter: str) -> Sequence[Refused]:
     """A voter's latest choices that were refused and that they have not been told of, by round."""
-    newest = select(func.max(rounds.c.number)).where(rounds.c.guild_id == guild_id).scalar_subquery()
+    newest = (  # by a limit, from which PostgreSQL knows how few they are
+        select(rounds.c.id).where(rounds.c.guild_id == guild_id).order_by(rounds.c.number.desc()).limit(ROUNDS_BACK)
+    )
     query = (
         select(outbox.c.id, outbox.c.video_id, outbox.c.state, outbox.c.reason, outbox.c.payload, rounds.c.number)
         .select_from(rounds)
         .join(videos, videos.c.round_id == rounds.c.id)
         .join(outbox, outbox.c.video_id == videos.c.id)
-        .where(rounds.c.guild_id == guild_id, rounds.c.number > newest - ROUNDS_BACK, outbox.c.voter_id == voter)
+        .where(rounds.c.id.in_(newest), outbox.c.voter_id == voter)
         .where(outbox.c.kind.in_(CHOICES), outbox.c.state != "superseded")
         .order_by(rounds.c.number, outbox.c.id)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.reviews import Kind, Review, State
@@ -96,12 +96,12 @@ async def waiting_before(database: AsyncEngine, guild_id: int, review_id: int) -
 
 async def prompts_of_member(database: AsyncEngine, guild_id: int, member_id: int, most: int) -> Sequence[Review]:
     """A member's prompts that were held and became no video, the newest first; those that they left at that are not."""
-    query = select(reviews).where(
-        reviews.c.guild_id == guild_id,
-        reviews.c.member_id == member_id,
-        reviews.c.kind == "prompt",
-        reviews.c.state.in_(("waiting", "rejected", "over")),
-    )
+    mine = (reviews.c.guild_id == guild_id, reviews.c.member_id == member_id, reviews.c.kind == "prompt")
+    newest = [  # of each state by itself, in the order of an index
+        select(reviews.c.id).where(*mine, reviews.c.state == state).order_by(reviews.c.id.desc()).limit(most).subquery()
+        for state in ("waiting", "rejected", "over")
+    ]
+    query = select(reviews).where(reviews.c.id.in_(union_all(*(select(each.c.id) for each in newest))))
     async with database.connect() as connection:
         rows = await connection.execute(query.order_by(reviews.c.id.desc()).limit(most))
         return [Review.from_row(row) for row in rows]

@@ -21,6 +21,7 @@ from generation.provenance import MOST_BYTES
 from migrations.database import now_ms
 from migrations.schema import render_progress, render_timings, rounds, videos, votes
 
+LOOKED_THROUGH = 1_000  # how many of a guild's newest videos are looked through for a word of their prompts
 GUESS_S = 60.0  # how long a render takes, before the first one of a model has been timed
 
 
@@ -56,10 +57,9 @@ async def ask(
     asked = await connection.scalar(
         select(func.count()).where(mine, videos.c.round_id == round_id, videos.c.status.notin_(("failed", "cancelled")))
     )
-    waiting = await connection.scalar(
-        select(func.count()).where(mine, videos.c.guild_id == guild_id, videos.c.status.in_(UNDER_WAY))
-    )
-    quota.check(asked=int(asked or 0), waiting=int(waiting or 0))
+    # Compared here: with the guild in its words, SQLite would go through all that the member ever asked for there.
+    waiting = await connection.scalars(select(videos.c.guild_id).where(mine, videos.c.status.in_(UNDER_WAY)))
+    quota.check(asked=int(asked or 0), waiting=sum(guild == guild_id for guild in waiting))
     await connection.execute(
         insert(videos).values(
             id=video_id,
@@ -247,23 +247,35 @@ async def by_message(database: AsyncEngine, message_id: int) -> Video | None:
 
 async def latest(database: AsyncEngine, guild_id: int, typed: str, most: int) -> Sequence[Video]:
     """A guild's videos that a moderator may want to take away, the newest first, by a part of their prompts."""
-    wanted = videos.c.status.in_((*UNDER_WAY, "published"))
-    query = select(videos).where(videos.c.guild_id == guild_id, wanted)
-    if typed:
-        query = query.where(videos.c.prompt.icontains(typed, autoescape=True))
-    async with database.connect() as connection:
-        rows = await connection.execute(query.order_by(videos.c.created_at_ms.desc()).limit(most))
-        return [Video.from_row(row) for row in rows]
+    return await _newest(database, guild_id, (*UNDER_WAY, "published"), typed, most)
 
 
 async def posted(database: AsyncEngine, guild_id: int, typed: str, most: int) -> Sequence[Video]:
     """A guild's posted videos, the newest first, by a part of their prompts."""
-    query = select(videos).where(videos.c.guild_id == guild_id, videos.c.status == "published")
+    return await _newest(database, guild_id, ("published",), typed, most)
+
+
+async def _newest(
+    database: AsyncEngine, guild_id: int, statuses: Sequence[str], typed: str, most: int
+) -> Sequence[Video]:
+    """The newest videos of a guild with one of these statuses and a part of their prompts.
+
+    No index knows parts of prompts: of all videos ever only the newest are looked through, since a member waits.
+    """
+    here = select(videos).where(videos.c.guild_id == guild_id).order_by(videos.c.created_at_ms.desc())
+    query = here.where(videos.c.status.in_(statuses)).limit(most)
     if typed:
-        query = query.where(videos.c.prompt.icontains(typed, autoescape=True))
+        newest = here.with_only_columns(videos.c.id, videos.c.status, videos.c.prompt, videos.c.created_at_ms)
+        looked_through = newest.limit(LOOKED_THROUGH).subquery("looked_through").c
+        wanted = (
+            select(looked_through.id)
+            .where(looked_through.status.in_(statuses), looked_through.prompt.icontains(typed, autoescape=True))
+            .order_by(looked_through.created_at_ms.desc())
+            .limit(most)
+        )
+        query = select(videos).where(videos.c.id.in_(wanted)).order_by(videos.c.created_at_ms.desc())
     async with database.connect() as connection:
-        rows = await connection.execute(query.order_by(videos.c.created_at_ms.desc()).limit(most))
-        return [Video.from_row(row) for row in rows]
+        return [Video.from_row(row) for row in await connection.execute(query)]
 
 
 async def of_member(database: AsyncEngine, guild_id: int, member_id: int, most: int) -> Sequence[Video]:
@@ -301,26 +313,29 @@ async def entries(database: AsyncEngine, round_id: int, *, removed: bool = False
     statuses = ("published", "removed") if removed else ("published",)
     up = func.coalesce(func.sum(case((votes.c.choice == Choice.UP, 1), else_=0)), 0)
     down = func.coalesce(func.sum(case((votes.c.choice == Choice.DOWN, 1), else_=0)), 0)
-    counted = (
-        select(votes.c.video_id, up.label("up"), down.label("down")).group_by(votes.c.video_id).subquery("counted")
+    wanted = (videos.c.round_id == round_id, videos.c.status.in_(statuses))
+    counted = (  # of this round alone: neither database would find that out by itself
+        select(votes.c.video_id, up.label("up"), down.label("down"))
+        .where(votes.c.video_id.in_(select(videos.c.id).where(*wanted)))
+        .group_by(votes.c.video_id)
+        .subquery("counted")
     )
     query = (
         select(videos, counted.c.up, counted.c.down)
         .outerjoin(counted, counted.c.video_id == videos.c.id)
-        .where(videos.c.round_id == round_id, videos.c.status.in_(statuses))
+        .where(*wanted)
     )
     async with database.connect() as connection:
         rows = await connection.execute(query)
         return [Entry(Video.from_row(row), Tally(up=int(row.up or 0), down=int(row.down or 0))) for row in rows]
 
 
-async def open_for_votes(database: AsyncEngine) -> Sequence[Video]:
-    """All published videos of rounds that are open."""
-    query = (
-        select(videos)
-        .join(rounds, rounds.c.id == videos.c.round_id)
-        .where(videos.c.status == "published", rounds.c.status == "open", rounds.c.closes_at_ms > now_ms())
-    )
+async def open_for_votes(database: AsyncEngine, round_id: int | None = None) -> Sequence[Video]:
+    """The published videos of rounds that are open, of one of them or of all."""
+    takes_votes = select(rounds.c.id).where(rounds.c.status == "open", rounds.c.closes_at_ms > now_ms())
+    if round_id is not None:
+        takes_votes = takes_votes.where(rounds.c.id == round_id)
+    query = select(videos).where(videos.c.round_id.in_(takes_votes), videos.c.status == "published")
     async with database.connect() as connection:
         return [Video.from_row(row) for row in await connection.execute(query)]
 

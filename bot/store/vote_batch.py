@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, or_, select, tuple_
+from sqlalchemy import bindparam, delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.errors import (
@@ -20,7 +20,7 @@ from bot.domain.votes import Choice, Reaction, Source, Standing, Vote
 from bot.domain.wallets import Wallet
 from bot.store import wallets
 from contracts import outbox
-from migrations.database import now_ms, upsert_into
+from migrations.database import now_ms, one_of, upsert_into
 from migrations.schema import reactions, rounds, unsigned_choices, videos, votes
 
 
@@ -63,7 +63,7 @@ class VoteBatch:
         batch.by_message = {video.message_id: video.id for video in found}
         batch.now = now_ms()  # after the locks: waiting for them may have taken us over the deadline
         keys = {(batch.video_id(action), action.member_id) for action in actions}
-        standing = await connection.execute(select(votes).where(tuple_(votes.c.video_id, votes.c.member_id).in_(keys)))
+        standing = await connection.execute(select(votes).where(one_of(keys, votes.c.video_id, votes.c.member_id)))
         batch.ballots = {(row.video_id, row.member_id): _Ballot(Choice(row.choice), row.source) for row in standing}
         await batch._load_wallets(connection, actions)
         return batch
@@ -177,8 +177,13 @@ class VoteBatch:
                 ],
             )
         if nothing:
-            columns = tuple_(unsigned_choices.c.video_id, unsigned_choices.c.member_id)
-            await connection.execute(delete(unsigned_choices).where(columns.in_(nothing)))
+            await connection.execute(
+                delete(unsigned_choices).where(
+                    unsigned_choices.c.video_id == bindparam("video"),
+                    unsigned_choices.c.member_id == bindparam("member"),
+                ),
+                [{"video": video_id, "member": member_id} for video_id, member_id in nothing],
+            )
 
     async def save(self, connection: AsyncConnection) -> None:
         if self.chosen:
@@ -211,8 +216,14 @@ class VoteBatch:
                 [{"video_id": v, "member_id": m, "choice": c} for v, m, c in added],
             )
         if removed:
-            columns = tuple_(reactions.c.video_id, reactions.c.member_id, reactions.c.choice)
-            await connection.execute(delete(reactions).where(columns.in_(removed)))
+            await connection.execute(
+                delete(reactions).where(
+                    reactions.c.video_id == bindparam("video"),
+                    reactions.c.member_id == bindparam("member"),
+                    reactions.c.choice == bindparam("taken"),
+                ),
+                [{"video": v, "member": m, "taken": c} for v, m, c in removed],
+            )
 
 
 def _next(before: _Ballot, action: Vote | Reaction) -> _Ballot:

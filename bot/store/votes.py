@@ -198,8 +198,9 @@ async def votes_of_member(database: AsyncEngine, round_id: int, member_id: int) 
     """A member's votes on the videos of a round."""
     async with database.connect() as connection:
         rows = await connection.execute(
-            select(votes.c.video_id, votes.c.choice)
-            .join(videos, videos.c.id == votes.c.video_id)
-            .where(videos.c.round_id == round_id, votes.c.member_id == member_id)
+            select(votes.c.video_id, votes.c.choice).where(
+                votes.c.video_id.in_(select(videos.c.id).where(videos.c.round_id == round_id)),
+                votes.c.member_id == member_id,
+            )
         )
         return {row.video_id: Choice(row.choice) for row in rows}

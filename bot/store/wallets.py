@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import Row, Select, and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.errors import SigningOverError, WalletLinkedError
@@ -14,7 +14,7 @@ from bot.domain.votes import Choice, Source
 from bot.domain.wallets import RequestKind, SignedChoice, SigningRequest, Wallet, wallet_state
 from contracts import outbox as entries
 from contracts.refusals import CHANGED_ITS_MIND, SENTENCES
-from migrations.database import now_ms, upsert_into
+from migrations.database import now_ms, one_of, upsert_into
 from migrations.schema import outbox, seats, signing_requests, unsigned_choices, videos, votes, wallets
 
 REQUEST_S = 15 * 60  # for which a request can be signed
@@ -43,10 +43,10 @@ async def of_members(
     connection: AsyncConnection, members: Collection[tuple[int, int]]
 ) -> dict[tuple[int, int], Wallet]:
     """The wallets of those among (guild, member) who ever linked one."""
-    some = {member for _, member in members}
-    rows = await connection.execute(_selected().where(wallets.c.member_id.in_(some)))
-    found = [_wallet(row) for row in rows]
-    return {(one.guild_id, one.member_id): one for one in found if (one.guild_id, one.member_id) in members}
+    if not members:
+        return {}
+    rows = await connection.execute(_selected().where(one_of(members, wallets.c.guild_id, wallets.c.member_id)))
+    return {(row.guild_id, row.member_id): _wallet(row) for row in rows}
 
 
 async def of_member(database: AsyncEngine, guild_id: int, member_id: int) -> Wallet | None:
@@ -60,15 +60,16 @@ async def seated(connection: AsyncConnection, pairs: Collection[tuple[int, str]]
     if not pairs:
         return set()
     claimed = select(seats.c.round_id, seats.c.voter_id).where(
-        seats.c.claimed, tuple_(seats.c.round_id, seats.c.voter_id).in_(pairs)
+        seats.c.claimed, one_of(pairs, seats.c.round_id, seats.c.voter_id)
     )
     signed = select(outbox.c.round_id, outbox.c.voter_id).where(
         outbox.c.kind == "ballot",
         outbox.c.state != "rejected",
-        tuple_(outbox.c.round_id, outbox.c.voter_id).in_(pairs),
+        outbox.c.round_id.in_({round_id for round_id, _ in pairs}),
+        outbox.c.voter_id.in_({voter_id for _, voter_id in pairs}),
     )
     rows = (await connection.execute(claimed.union(signed))).all()
-    return {(row.round_id, row.voter_id) for row in rows}
+    return {(row.round_id, row.voter_id) for row in rows} & set(pairs)
 
 
 async def taken(database: AsyncEngine, address: str) -> bool:
@@ -234,11 +235,11 @@ async def unlink(connection: AsyncConnection, asked: SigningRequest, signature: 
     )
     mine = (wallets.c.guild_id == asked.guild_id, wallets.c.member_id == asked.member_id)
     await connection.execute(update(wallets).where(*mine).values(unlink_entry=entry))
-    here = select(videos.c.id).where(videos.c.guild_id == asked.guild_id)
+    here = select(videos.c.id).where(
+        videos.c.id == unsigned_choices.c.video_id, videos.c.guild_id == asked.guild_id
+    )  # asked of each choice: the guild has many more videos than a member has choices to sign
     await connection.execute(
-        delete(unsigned_choices).where(
-            unsigned_choices.c.member_id == asked.member_id, unsigned_choices.c.video_id.in_(here)
-        )
+        delete(unsigned_choices).where(unsigned_choices.c.member_id == asked.member_id, here.exists())
     )
     await _signed(connection, asked, entry)
 
@@ -344,7 +345,11 @@ async def anybody(database: AsyncEngine) -> bool:
 async def left_unsigned(database: AsyncEngine) -> list[tuple[Wallet, str, Choice, Source]]:
     """What members chose whose link the ledger then refused: video, choice and how it was made."""
     async with database.connect() as connection:
-        refused = [_wallet(row) for row in await connection.execute(_selected().where(_LINK.c.state == "rejected"))]
+        # Entries of votes may have been refused by thousands; those of links are looked for by their kind.
+        links = _selected().where(
+            _LINK.c.state == "rejected", _LINK.c.kind == "link", _LINK.c.voter_id == wallets.c.voter_id
+        )
+        refused = [_wallet(row) for row in await connection.execute(links)]
         found = []
         for wallet in refused:
             query = (
@@ -365,14 +370,24 @@ async def forget_unsigned(database: AsyncEngine, video_id: str, member_id: int) 
         await connection.execute(delete(unsigned_choices).where(*mine))
 
 
-async def take_back_refused(connection: AsyncConnection) -> int:
-    """Votes whose ballot the ledger refused are again what they were before it; gives how many ballots."""
-    query = (
+def _refused_ballots() -> Select[Any]:
+    """The requests of signed ballots that the ledger refused and that were not taken back yet."""
+    return (
         select(signing_requests)
         .join(outbox, outbox.c.id == signing_requests.c.entry)
         .where(outbox.c.kind == "ballot", outbox.c.state == "rejected")
     )
-    refused = (await connection.execute(query)).all()
+
+
+async def any_refused(database: AsyncEngine) -> bool:
+    """Whether the ledger refused a ballot whose votes still count here."""
+    async with database.connect() as connection:
+        return (await connection.execute(_refused_ballots().limit(1))).first() is not None
+
+
+async def take_back_refused(connection: AsyncConnection) -> int:
+    """Votes whose ballot the ledger refused are again what they were before it; gives how many ballots."""
+    refused = (await connection.execute(_refused_ballots())).all()
     for row in refused:
         for video_id, _, choice in row.content["choices"]:
             standing = await connection.scalar(

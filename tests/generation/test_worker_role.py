@@ -155,6 +155,6 @@ async def test_the_role_can_touch_nothing_that_counts(role_url: str, database: A
     for statement in FORBIDDEN:
         if statement.startswith("INSERT INTO votes"):
             continue  # there is no such video
-        async with database.connect() as connection:
+        async with database.begin() as connection:
             await connection.execute(text(statement))
             await connection.rollback()

@@ -152,7 +152,7 @@ async def test_it_is_posted_while_its_host_is_away(trouble: Trouble, tmp_path: P
 async def test_death_on_the_way_loses_nothing_and_posts_once(trouble: Trouble, tmp_path: Path) -> None:
     """Both are killed while the file is on its way, the host being away."""
     await trouble.switch("host", **AWAY)
-    async with trouble.database.connect() as locking:
+    async with trouble.database.begin() as locking:
         await locking.execute(text("LOCK TABLE original_parts IN EXCLUSIVE MODE"))  # nobody can write a part
         video_id = await asked(trouble, "a storm")
 
@@ -160,7 +160,6 @@ async def test_death_on_the_way_loses_nothing_and_posts_once(trouble: Trouble, t
         await asyncio.sleep(1)
         for name in ("worker", "bot"):
             trouble.house.supervisor.kill(name)
-        await locking.rollback()
     video = await trouble.published(video_id)
     await is_the_original(trouble, await trouble.card_of(video), video, tmp_path)
     texts = await trouble.cards(str(video.thread_id))
@@ -170,14 +169,13 @@ async def test_death_on_the_way_loses_nothing_and_posts_once(trouble: Trouble, t
 
 async def test_other_bytes_are_refused(trouble: Trouble) -> None:
     """What comes under the file's name and is not it is never posted: the card shows what the host has."""
-    async with trouble.database.connect() as locking:
+    async with trouble.database.begin() as locking:
         await locking.execute(text("LOCK TABLE original_parts IN EXCLUSIVE MODE"))
         video_id = await asked(trouble, "a forgery")
 
         sha256 = await wished(trouble, video_id)
         forged = b"\0\0\0\x20ftypisom and other bytes"
         await locking.execute(insert(original_parts).values(video_id=video_id, sha256=sha256, part=0, data=forged))
-        await locking.commit()
     video = await trouble.published(video_id)
     [url] = (await trouble.card_of(video)).attachments
     data = (await trouble.community.fetch(url)).content
