@@ -23,6 +23,7 @@ MOST_URL = 512  # of a button
 MOST_CLUSTER = 32  # characters that are taken for one: marks can be piled up without end
 
 _ZWJ, _ELLIPSIS, _ISOLATE, _ISOLATE_END = "\u200d", "…", "\u2068", "\u2069"
+_CONTROLS = f"\n{_ISOLATE}{_ISOLATE_END}"  # marks join nothing of these
 # What is cut before or after, and never within.
 _PIECE = re.compile(
     r"```.*?```"  # a block of code
@@ -50,6 +51,7 @@ def clusters(text: str) -> Iterator[str]:
         joined = (
             bool(begun)
             and len(begun) < MOST_CLUSTER
+            and begun[-1] not in _CONTROLS
             and (
                 begun[-1] == _ZWJ
                 or character == _ZWJ

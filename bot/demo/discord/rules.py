@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from simcord.backend.errors import BackendError
@@ -13,6 +14,14 @@ MOST_FILES = 10
 MOST_REQUEST_BYTES = 25 * 1024 * 1024  # of a whole request
 MOST_THREADS = 1000  # active at once, in a guild
 MOST_NONCE = 25
+MOST_TEXT = 4000  # of all texts of a message
+MOST_COMPONENTS = 40  # of a message, nested ones included
+MOST_CHOICES = 25
+MOST_DESCRIPTION = 1024
+MOST_EMOJI = 32
+MOST_TITLE = 45  # of a modal
+_LONGEST = {"custom_id": 100, "label": 80, "url": 512, "placeholder": 150}
+_BUTTON, _TEXT, _CONTAINER = 2, 10, 17
 ARCHIVE_MINUTES = (60, 1440, 4320, 10080)
 _SCHEMES = ("https://", "http://", "attachment://", "discord://")
 _THREADS = re.compile(r"/channels/(\d+)/(?:messages/(\d+)/)?threads")
@@ -66,6 +75,52 @@ def check_thread_edit(body: Any) -> dict[str, Any]:
     return body
 
 
+def check_components(components: Any) -> None:
+    """Raises BackendError for components that are beyond a limit of Discord's OpenAPI file and that simcord lets pass.
+
+    It counts characters; which unit Discord counts is not written anywhere, so this is the larger one, UTF-16.
+    """
+    parts = list(_parts(components))
+    if len(parts) > MOST_COMPONENTS:
+        raise invalid(f"components: at most {MOST_COMPONENTS} in total.")
+    if sum(_units(part.get("content")) for part in parts if part.get("type") == _TEXT) > MOST_TEXT:
+        raise invalid(f"components: the text of all of them must be {MOST_TEXT} or fewer in length.")
+    for part in parts:
+        for key, most in _LONGEST.items():
+            if _units(part.get(key)) > most:
+                raise invalid(f"components: {key} must be {most} or fewer in length.")
+        if part.get("type") == _CONTAINER and not part.get("components"):
+            raise invalid("components: a container holds between 1 and 40 of them.")
+        if part.get("type") == _BUTTON and not (part.get("label") or part.get("emoji") or part.get("sku_id")):
+            raise invalid("components: a button has a label or an emoji.")
+        if isinstance(emoji := part.get("emoji"), dict) and _units(emoji.get("name")) > MOST_EMOJI:
+            raise invalid(f"components: an emoji's name must be {MOST_EMOJI} or fewer in length.")
+        for item in [part, *(part.get("items") or [])]:
+            if _units(item.get("description")) > MOST_DESCRIPTION:
+                raise invalid(f"components: description must be {MOST_DESCRIPTION} or fewer in length.")
+
+
+def _parts(tree: Any) -> Iterator[dict[str, Any]]:
+    for node in tree if isinstance(tree, list) else [tree]:
+        if isinstance(node, dict):
+            yield node
+            for key in ("components", "accessory", "component"):
+                yield from _parts(node.get(key))
+
+
+def _units(text: Any) -> int:
+    return len(text) + sum(character > "\uffff" for character in text) if isinstance(text, str) else 0
+
+
+def _check_choices(choices: Any) -> None:
+    """What an option suggests."""
+    if not isinstance(choices, list) or len(choices) > MOST_CHOICES:
+        raise invalid(f"choices must be {MOST_CHOICES} or fewer in length.")
+    for choice in choices:
+        if not 1 <= _units(choice.get("name")) <= 100 or _units(choice.get("value")) > 100:
+            raise invalid("choices: name and value must be between 1 and 100 in length.")
+
+
 def _check_files(files: list[Any]) -> None:
     if len(files) > MOST_FILES:
         raise invalid(f"attachments must be {MOST_FILES} or fewer in length.")
@@ -78,6 +133,11 @@ def _check_body(body: dict[str, Any]) -> None:
         raise invalid(f"nonce must be {MOST_NONCE} or fewer in length.")
     inner = body.get("data")
     shown = inner if isinstance(inner, dict) else body
+    check_components(shown.get("components") or [])
+    if "choices" in shown:
+        _check_choices(shown["choices"])
+    if _units(shown.get("title")) > MOST_TITLE:
+        raise invalid(f"title must be {MOST_TITLE} or fewer in length.")
     for part in ("components", "embeds", "embed"):
         for url in _urls(shown.get(part)):
             if not url.lower().startswith(_SCHEMES):
@@ -96,7 +156,7 @@ def _check_new_thread(backend: Any, channel_id: int, message_id: str | None, bod
 
 
 def _check_thread_name(name: Any) -> None:
-    if not isinstance(name, str) or not 1 <= len(name) <= 100:
+    if not isinstance(name, str) or not 1 <= _units(name) <= 100:
         raise invalid("name must be between 1 and 100 in length.")
 
 

@@ -52,6 +52,8 @@ async def done(town: Town) -> dict[str, int]:
         ({"fault": "error", "count": 0}, "count: Input should be greater than or equal to 1"),
         ({"fault": "error", "count": "3"}, "count: Input should be a valid integer"),
         ({"fault": "error", "status": 418}, "status: Input should be 500, 502, 503 or 504"),
+        ({"fault": "refuse", "status": 500}, "status: Input should be less than or equal to 429"),
+        ({"fault": "garble", "seconds": 1.0}, "seconds: Extra inputs are not permitted"),
         ({"fault": "slow", "seconds": float("1e9")}, "seconds: Input should be less than or equal to 60"),
         ({"fault": "cut", "event": "READY"}, "event: Extra inputs are not permitted"),
         ({"fault": "drop", "path": "*"}, "path: Extra inputs are not permitted"),
@@ -353,3 +355,47 @@ async def test_a_clock_that_jumps_over_a_nonce(town: Town) -> None:
             async with session.post(url, json=body) as answer:
                 ids.append((await answer.json())["id"])
     assert ids[0] == ids[1] != ids[2]
+
+
+# ------------------------------------------------------------------ answers that a client would not have got
+
+
+async def test_a_request_is_refused_with_discords_words_or_a_page(town: Town) -> None:
+    """JSON with a code, or the page of an edge that knows none; and once it is over, what it would have got."""
+    await town.community.faults(
+        fault="refuse", status=403, code=50013, message="Missing Permissions", path="/users/@me"
+    )
+    await town.community.faults(fault="refuse", status=403, page=True, path="/users/@me")
+    await town.community.faults(fault="garble", body="[]", path="/users/@me")
+    async with wire(town) as client:
+        refused, page, garbled, well = [await client.get("/users/@me") for _ in range(4)]
+    assert (refused.status_code, refused.json()) == (403, {"message": "Missing Permissions", "code": 50013})
+    assert (page.status_code, page.headers["content-type"].split(";")[0]) == (403, "text/html")
+    assert (garbled.status_code, garbled.json()) == (200, [])
+    assert well.json()["id"]
+
+
+async def test_what_is_refused_may_have_been_done(town: Town) -> None:
+    """With `after`; without it nothing is posted."""
+    channel = await town.community.channel("general")
+    before = len(await town.ben.messages(channel))
+    async with wire(town) as client:
+        for after, count in ((False, 0), (True, 1)):
+            await town.community.faults(fault="refuse", after=after, method="POST", path="/channels/*/messages")
+            answer = await client.post(f"/channels/{channel}/messages", json={"content": "hm"})
+            assert answer.status_code == 400
+            assert len(await town.ben.messages(channel)) == before + count
+
+
+async def test_moderators_deny_the_bot_permissions_and_delete_channels(town: Town) -> None:
+    """It is refused what they deny, and no more; and a channel that is deleted is unknown."""
+    channel = await town.community.channel("videos")
+    async with wire(town) as client:
+        for permissions, status in ((["send_messages"], 403), ([], 200)):
+            await town.community.fault("deny", channel_id=channel, permissions=permissions)
+            assert (await client.post(f"/channels/{channel}/messages", json={"content": "hm"})).status_code == status
+        await town.community.fault("delete_channel", channel_id=channel)
+        gone = await client.post(f"/channels/{channel}/messages", json={"content": "hm"})
+    assert (gone.status_code, gone.json()["code"]) == (404, 10003)
+    with pytest.raises(CannotDoError):
+        await town.community.fault("deny", channel_id=channel, permissions=["no such permission"])
