@@ -177,6 +177,7 @@ def _round(connection: Connection, past: Past, round_id: int) -> None:
         made.append(
             {
                 **made[0],
+                "created_at_ms": day + number,
                 "id": video_of(round_id, number),
                 "status": status,
                 "message_id": None,

@@ -10,12 +10,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import clicks, commits, encode, gas, relay, render, tiny, uploads
+from tests.benchmarks import clicks, commits, encode, gas, growth, relay, render, tiny, uploads
 from tests.benchmarks.figures import Figure, show, write
 
 Measure = Callable[..., Awaitable[list[Figure]]]
 PARTS: dict[str, Measure] = {
     "commits": commits.measure,
+    "growth": growth.measure,
     "gas": gas.measure,
     "relay": relay.measure,
     "clicks": clicks.measure,
@@ -27,6 +28,7 @@ PARTS: dict[str, Measure] = {
 # Numbers too small to say anything: they only show that everything can be measured.
 SMALL: dict[str, dict[str, Any]] = {
     "commits": {"waiting": 20, "grouped": 200, "alone": 20},
+    "growth": {"short": (2, 20), "long": (4, 40), "open_votes": 400, "repeats": 1},
     "gas": {"votes": 20, "videos": 3, "registry": 300},
     "relay": {
         "votes": 40,

@@ -13,6 +13,11 @@ from tests.benchmarks.figures import Figure, write
 
 NAMES = {
     "votes_vs_commit_each",
+    "growth_vote_burst",
+    "growth_vote_burst_sqlite",
+    "growth_vote_burst_postgresql",
+    "growth_standings",
+    "growth_worst",
     "gas_per_vote_baseline",
     "gas_vs_baseline_dense",
     "relay_votes_per_s_embedded",

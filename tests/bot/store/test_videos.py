@@ -12,6 +12,7 @@ from generation.jobs import RenderResult
 from migrations.database import now_ms
 from migrations.schema import executor_leases, render_timings, rounds
 from migrations.schema import videos as table
+from tests.history import GUILD, Past, fill, video_of
 
 ANA, BEN, CHLOE = 1, 2, 3
 
@@ -121,3 +122,31 @@ async def test_a_render_that_was_repeated_takes_the_first_ones_place(database: A
     await videos.end(database, "11", "failed", "It was too late.")
     await videos.rendered(database, "11", result("cc"))
     assert await recorded() == ("bb", {"sha256": "bb"}, "failed", 2)
+
+
+async def test_words_are_looked_for_among_the_newest_videos(database: AsyncEngine, database_url: str) -> None:
+    """A word of a prompt finds the newest thousand of a server, newest first; older ones have their id."""
+    past = Past(rounds=12, votes=100, videos=100, open_votes=100, waiting=0)
+    fill(database_url, past)
+    found = await videos.posted(database, GUILD, "of round 7", 25)
+    assert [video.id for video in found] == sorted((video.id for video in found), reverse=True)
+    assert {video.round_id for video in found} == {7}
+    assert len(found) == 25
+    [one] = await videos.latest(database, GUILD, "OF 33 WORDS, of round 7", 25)
+    assert one.id == video_of(7, 33)
+    assert await videos.latest(database, GUILD, "100%", 25) == await videos.posted(database, GUILD, "of_7", 25) == []
+    assert await videos.posted(database, GUILD, "of round 2", 25) == []
+    assert (await videos.known(database, video_of(2, 33))).prompt.endswith("of round 2")
+    newest = await videos.latest(database, GUILD, "", 3)
+    assert [video.status for video in newest] == ["posting", "uploading", "rendering"]
+    assert await videos.posted(database, GUILD + 1, "", 25) == []
+
+
+async def test_open_cards_are_those_of_open_rounds(database: AsyncEngine, database_url: str) -> None:
+    """Of one round or of all; a round that is over has none, nor has a video that is still being made."""
+    past = Past(rounds=2, votes=100, open_votes=100, waiting=0)
+    fill(database_url, past)
+    ids = {video.id for video in await videos.open_for_votes(database)}
+    assert ids == {*past.of_the_open_round}
+    assert {video.id for video in await videos.open_for_votes(database, past.open_round)} == ids
+    assert await videos.open_for_votes(database, 1) == []
