@@ -28,6 +28,9 @@ async def test_a_reaction_from_while_the_bot_was_away_counts_though_the_round_cl
         # Each look at a card takes a while: without waiting for it, the round would be closed before.
         await trouble.switch("discord", fault="slow", method="GET", path="/channels/*/reactions/*", seconds=3, count=2)
         await wait_for("the bot to come back", back, seconds=SETTLED_S)
+        # The thread stays open to reactions: its lock is refused.
+        lock = f"/channels/{videos[0].thread_id}"
+        await trouble.switch("discord", fault="refuse", status=403, code=50013, method="PATCH", path=lock)
         closed = await trouble.insist(trouble.mira, "round close")
         assert "is closed for votes" in closed.text
         for card in cards:

@@ -165,3 +165,40 @@ async def test_what_nobody_decides_ends_with_the_round(trouble: Trouble) -> None
     assert "decided already" in (await trouble.mira.press(listed.message, "Approve")).text
     assert "Nothing waits" in (await trouble.mira.command("review list")).text
     assert "president" not in await public(trouble)
+
+
+async def test_two_members_do_not_jam_the_list(trouble: Trouble) -> None:
+    """Five prompts of asterisks are more than a message holds: page by page each can be read, and decided."""
+    await trouble.open_round()
+    for name in ("ana", "ben", "ana", "ben", "ana"):
+        assert (await trouble.community.person(name).command("prompt", text="president " + "*" * 490)).ephemeral
+    await trouble.community.person("chloé").command("prompt", text="a president like any other")
+    listed = await trouble.mira.command("review list")
+    assert "6 waiting for a moderator" in listed.text
+    seen = approvals(listed)
+    assert len(seen) >= 2
+    foreign = await trouble.ben.press_id(
+        (await trouble.ben.command("videos")).message, listed.message.button("Next").custom_id, forged=True
+    )
+    assert "Only moderators" in foreign.text
+    page = listed
+    while any(button.label == "Next" for button in page.message.buttons):
+        page = await trouble.mira.press(page.message, "Next")
+        assert page.ephemeral
+        seen += approvals(page)
+    assert len(seen) == len(set(seen)) == 6
+    assert "like any other" in page.text
+    again = await trouble.mira.press(page.message, "From the beginning")
+    assert approvals(again) == seen[: len(approvals(again))]
+
+    assert "Rejected" in (await decide(trouble, page, seen[-1].replace("approve", "reject"), "Enough.")).text
+    for left in range(5, 0, -1):
+        listed = await trouble.mira.command("review list")
+        assert f"{left} waiting for a moderator" in listed.text
+        assert "Rejected" in (await decide(trouble, listed, "Reject", "Enough.")).text
+    assert "Nothing waits" in (await trouble.mira.command("review list")).text
+    await trouble.close_round()
+
+
+def approvals(shown: Answer) -> list[str]:
+    return [button.custom_id for button in shown.message.buttons if button.custom_id.startswith("r1:approve:")]

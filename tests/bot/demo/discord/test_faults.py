@@ -395,7 +395,7 @@ async def test_moderators_deny_the_bot_permissions_and_delete_channels(town: Tow
             await town.community.fault("deny", channel_id=channel, permissions=permissions)
             assert (await client.post(f"/channels/{channel}/messages", json={"content": "hm"})).status_code == status
         await town.community.fault("delete_channel", channel_id=channel)
-        gone = await client.post(f"/channels/{channel}/messages", json={"content": "hm"})
+        gone = await client.get(f"/channels/{channel}")
     assert (gone.status_code, gone.json()["code"]) == (404, 10003)
     with pytest.raises(CannotDoError):
         await town.community.fault("deny", channel_id=channel, permissions=["no such permission"])
