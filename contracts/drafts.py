@@ -97,7 +97,8 @@ class Drafts:
             await self._desk.reverts.read()
             waiting = await self._waiting()
             kinds = [kind for kind, of in KINDS.items() if not of or waiting & set(of)]
-            if (draft := await self._in_a_hurry(kinds) or await self._calmly(kinds)) is not None:
+            draft = await self._in_a_hurry(kinds) if waiting else None
+            if draft is not None or (draft := await self._calmly(kinds)) is not None:
                 return draft
             if self._desk.moved == moved:  # else what was refused may have made room for what was asked before
                 break
