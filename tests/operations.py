@@ -116,7 +116,7 @@ class Operations:
             "an earlier round": lambda: rounds.numbered(database, GUILD, 2),
             "prompt": self.prompt,
             "place in the queue": self.place,
-            "videos of a member": lambda: videos.of_member(database, GUILD, 2, 25),
+            "videos of a member": lambda: videos.of_member(database, GUILD, 2, 5),  # there may be no more
             "videos of a member without any": lambda: videos.of_member(database, GUILD, 9_999, 25),
             "prompts that wait": lambda: reviews.prompts_of_member(database, GUILD, 2, 5),
             "prompt held": self.hold,

@@ -21,7 +21,7 @@ from generation.provenance import MOST_BYTES
 from migrations.database import now_ms
 from migrations.schema import render_progress, render_timings, rounds, videos, votes
 
-LOOKED_THROUGH = 1_000  # how many of a guild's newest videos are looked through for a word of their prompts
+LOOKED_THROUGH = 500  # how many of a guild's newest videos are looked through for a word of their prompts
 GUESS_S = 60.0  # how long a render takes, before the first one of a model has been timed
 
 

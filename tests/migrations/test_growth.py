@@ -17,7 +17,7 @@ from tests.operations import Operations
 from tests.plans import Watch, scanned, watched
 
 FEW = {"open_votes": 400, "waiting": 100, "members": 2_000}
-# Long enough for what is bounded by a number, such as the newest thousand videos, to have reached it in both.
+# Long enough for what is bounded by a number, such as the newest five hundred videos, to have reached it in both.
 SHORT = {"sqlite": Past(rounds=30, votes=100, **FEW), "postgresql": Past(rounds=40, votes=1_000, **FEW)}
 LONG = {"sqlite": Past(rounds=120, votes=100, **FEW), "postgresql": Past(rounds=160, votes=1_000, **FEW)}
 # What is over is four times as much. A tree of an index may have one more level, and PostgreSQL another plan.

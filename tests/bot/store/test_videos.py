@@ -125,8 +125,8 @@ async def test_a_render_that_was_repeated_takes_the_first_ones_place(database: A
 
 
 async def test_words_are_looked_for_among_the_newest_videos(database: AsyncEngine, database_url: str) -> None:
-    """A word of a prompt finds the newest thousand of a server, newest first; older ones have their id."""
-    past = Past(rounds=12, votes=100, videos=100, open_votes=100, waiting=0)
+    """A word of a prompt finds the newest five hundred of a server, newest first; older ones have their id."""
+    past = Past(rounds=8, votes=100, videos=100, open_votes=100, waiting=0)
     fill(database_url, past)
     found = await videos.posted(database, GUILD, "of round 7", 25)
     assert [video.id for video in found] == sorted((video.id for video in found), reverse=True)
