@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from generation.memory import NoPipelineError
-from generation.modelfile import is_folder
+from generation.modelfile import is_folder, named
 from generation.models import Model
 from generation.weights import WeightsError, counted, tensors_of
 
@@ -63,12 +63,12 @@ class _Adapter:
         try:
             self._tensors = tensors_of(self._path)
         except OSError as error:
-            reason = f"{self._file} of {entry['source']} cannot be read ({error.strerror})."
+            reason = f"{self._file} of {named(entry['source'])} cannot be read ({error.strerror})."
             raise NoPipelineError(f"Adapter {reason} Check `source` and `weight_name` in the models file.") from error
         except WeightsError as error:
-            raise NoPipelineError(f"Adapter {error} It is of {entry['source']}.") from error
+            raise NoPipelineError(f"Adapter {error} It is of {named(entry['source'])}.") from error
         if not self._tensors:
-            raise NoPipelineError(f"Adapter {self._file} of {entry['source']} is empty. Download it again.")
+            raise NoPipelineError(f"Adapter {self._file} of {named(entry['source'])} is empty. Download it again.")
 
     def load(self) -> list[str]:
         """What is to be said of it. Raises NoPipelineError."""

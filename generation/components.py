@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from generation.memory import NoPipelineError
-from generation.modelfile import is_folder
+from generation.modelfile import is_folder, named
 from generation.models import Model
 from generation.weights import NAMED, counted, faults, scaled, scales_among
 
@@ -58,13 +58,13 @@ def load_components(
         kind = _class_at(place)
         if name not in wanted or name in model.components or not _has_weights(kind) or not part.is_dir():
             continue
-        where = str(part) if is_folder(model.source) else f"{model.source}/{name}"
-        load = _Loading(name, where, dtypes.get(name, dtypes["default"]), quantised.get(name))
+        load = _Loading(name, named(model.source, name), dtypes.get(name, dtypes["default"]), quantised.get(name))
         loaded[name] = load.of(kind, part, {}, files=part)
         said += load.said
     for name, entry in model.components.items():
-        where = "/".join(filter(None, (entry["source"], entry["subfolder"])))
-        load = _Loading(name, where, dtypes.get(name, dtypes["default"]), quantised.get(name))
+        load = _Loading(
+            name, named(entry["source"], entry["subfolder"]), dtypes.get(name, dtypes["default"]), quantised.get(name)
+        )
         loaded[name] = _of_another_source(load, entry, index.get(name))
         said += load.said
     return loaded, said

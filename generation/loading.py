@@ -58,7 +58,8 @@ def load(model: Model) -> Loaded:
     try:
         revision = full_revision(model)
     except OSError as error:
-        raise NoPipelineError(f"{error.filename} cannot be read ({error.strerror}). Check the models file.") from error
+        name = Path(str(error.filename)).name
+        raise NoPipelineError(f"{name} cannot be read ({error.strerror}). Check the models file.") from error
     gpu = torch.cuda.is_available()
     model, settling = settled(
         model,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from generation.presets import CACHES, DTYPES, FLAGS, OFFLOADS, WHOLE, Family, checked, read_families
@@ -122,6 +123,11 @@ def read_family_tables(tables: Any, where: str) -> Mapping[str, Family]:
 def is_folder(source: str) -> bool:
     """Whether a source is a folder on this machine."""
     return os.path.isdir(source)  # noqa: PTH112  # Path raises for a name that is too long
+
+
+def named(source: str, part: str | None = None) -> str:
+    """A source, or a part of it, as sentences name it: without the path of a folder on this machine."""
+    return "/".join(filter(None, (Path(source).name if is_folder(source) else source, part)))
 
 
 def _pinned(where: str, source: str, revision: Any) -> str | None:

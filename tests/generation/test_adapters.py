@@ -260,7 +260,7 @@ def test_a_file_that_is_no_adapter_is_said(wan: Path, tmp_path: Path) -> None:
     (tmp_path / "f.safetensors").write_bytes(b"\x10")
     assert "is no safetensors file, or is cut off" in misfit(model(wan, entry))
     (tmp_path / "f.safetensors").unlink()
-    text = f"{tmp_path}/f.safetensors cannot be read (No such file or directory). Check the models file."
+    text = "f.safetensors cannot be read (No such file or directory). Check the models file."
     assert misfit(model(wan, entry)) == text
 
 

@@ -106,7 +106,8 @@ def test_a_tensor_that_is_missing_ends_the_load_of_any_component(name: str, buil
         text = str(caught.value)
         assert text.startswith(f"{part}: ")
         assert "missing from" in text
-        assert f"{folder}/{part}" in text
+        assert f"from {part}/{part}; " in text
+        assert str(tmp_path) not in text
         assert ".".join(gone[0].split(".")[-2:]) in text  # the first names of some are others in the files
         shutil.rmtree(folder)
 
@@ -124,7 +125,7 @@ def test_the_sentence_says_what_is_missing_and_what_to_do(wan: Path) -> None:
     with pytest.raises(NoPipelineError) as caught:
         load(model(wan))
     assert str(caught.value) == (
-        f"transformer: 1 tensor ({LOST}) is missing from {wan}/transformer; its numbers would be drawn anew at each "
+        f"transformer: 1 tensor ({LOST}) is missing from wan/transformer; its numbers would be drawn anew at each "
         "start. Download the model again, or take a repository that is complete."
     )
     rewrite(weights(wan, "transformer"), lambda tensors: [tensors.pop(name) for name in sorted(tensors)[:5]])
@@ -298,7 +299,7 @@ def test_components_of_other_sources_are_compared_too(wan: Path, built: Path, tm
     load(model(wan, components=whole))
     rewrite(weights(other, "transformer"), lambda tensors: tensors.pop(LOST))
     for place in (entry(other, "transformer"), entry(other / "transformer")):
-        with pytest.raises(NoPipelineError, match=rf"transformer: 1 tensor .* is missing from {other}/transformer"):
+        with pytest.raises(NoPipelineError, match=r"transformer: 1 tensor .* is missing from (other/)?transformer;"):
             load(model(wan, components={"transformer": place}))
     load(model(wan))  # its own is complete
     assert not describe(model(wan, components={"vae": entry(other / "nowhere")}))["unusable"]
@@ -322,7 +323,7 @@ def test_a_component_that_a_pipeline_lacks_ends_the_load(wan: Path, built: Path)
 
 def test_a_source_that_holds_no_component_is_said(wan: Path, tmp_path: Path) -> None:
     """In a sentence that names it."""
-    with pytest.raises(NoPipelineError, match=rf"vae: {tmp_path}/empty holds no component: it has no config.json."):
+    with pytest.raises(NoPipelineError, match=r"vae: empty holds no component: it has no config.json."):
         (tmp_path / "empty").mkdir()
         load(model(wan, components={"vae": entry(tmp_path / "empty")}))
 
