@@ -98,7 +98,9 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
         why = round_.trouble or "It was closed before Discord had taken it."
         return f"⚠️ Round {round_.number} could **not** be opened. {why} {AGAIN}"
 
-    async def _until(self, round_id: int, told: Callable[[Round], str | None], seconds: float) -> str | None:
+    async def _until(
+        self, round_id: int, told: Callable[[Round], str | None], seconds: float, every: float = 0.2
+    ) -> str | None:
         """What there is to tell of a round, once there is something; None when there is nothing in that time."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + seconds
@@ -106,7 +108,7 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
             said = told(await rounds.get(self.app.database, round_id))
             if said is not None or clock() >= deadline:
                 return said
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(every)
 
     async def _follow(
         self, interaction: discord.Interaction[Any], begun: list[int], told: Callable[[Round], str | None]
@@ -114,7 +116,7 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
         """Tells the moderator the outcome that was not known when they were answered. `/round status` has it too."""
         for round_id in begun:
             try:
-                said = await self._until(round_id, told, FOLLOW_S)
+                said = await self._until(round_id, told, FOLLOW_S, every=1.0)
                 if said is not None:
                     await insist(partial(interaction.followup.send, view=cards.note(said), ephemeral=True))
             except (discord.HTTPException, aiohttp.ClientError, OSError, SQLAlchemyError) as error:

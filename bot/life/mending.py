@@ -45,6 +45,7 @@ class Mending:
         self._next: dict[int, tuple[float, float]] = {}  # round -> when it is tried next, and the pause after that
         self._tries: dict[int, asyncio.Task[None]] = {}
         self._waiting: dict[int, set[int]] = {}  # rounds with something to post, by guild
+        self._closed = False
         self._telling: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -66,9 +67,13 @@ class Mending:
             await self._rounds()
         except (SQLAlchemyError, OSError) as error:
             log.warning("Rounds could not be looked at (%s).", type(error).__name__)
+        except Exception:
+            if not self._closed:  # else the engine was closed under it
+                log.exception("Rounds could not be looked at.")
 
     async def close(self) -> None:
         """Tries nothing more; the next start goes on."""
+        self._closed = True
         tries = [*self._tries.values(), *self._telling]
         for task in tries:
             task.cancel()
@@ -93,19 +98,27 @@ class Mending:
         open_rounds = await rounds.not_closed(self.app.database)
         closed = await rounds.lately_closed(self.app.database, now_ms() - DAYS * DAY_MS)
         states = await self.app.engine.states([round_life.workflow_id(one.id) for one in [*open_rounds, *closed]])
-        for round_ in open_rounds:
-            await self._see_to(round_, states.get(round_life.workflow_id(round_.id)))
         self._waiting = {}
-        for round_ in closed:
-            state = states.get(round_life.workflow_id(round_.id))
-            if state != "alive" and round_.finalized_tx is None:
-                state = await self._see_to(round_, state)
-            left = round_.result_message_id is None or round_.trouble is not None
-            on_discord = round_.opened or round_.announcement_id is not None
-            if left and on_discord and (round_.trouble is not None or state != "alive"):
-                self._waiting.setdefault(round_.guild_id, set()).add(round_.id)
-                self._try(round_)
+        for round_ in [*open_rounds, *closed]:
+            try:
+                await self._look_at(round_, states.get(round_life.workflow_id(round_.id)))
+            except (SQLAlchemyError, OSError):
+                raise  # it is the same for all of them
+            except Exception:
+                if not self._closed:
+                    log.exception("Round %s could not be seen to.", round_.id)
         self._next = {id_: due for id_, due in self._next.items() if id_ in {one.id for one in closed}}
+
+    async def _look_at(self, round_: Round, state: LifeState | None) -> None:
+        if round_.status != "closed" or round_.finalized_tx is None:
+            state = await self._see_to(round_, state)
+        if round_.status != "closed":
+            return
+        left = round_.result_message_id is None or (round_.opened and round_.trouble is not None)
+        on_discord = round_.opened or round_.announcement_id is not None
+        if left and on_discord and (round_.trouble is not None or state != "alive"):
+            self._waiting.setdefault(round_.guild_id, set()).add(round_.id)
+            self._try(round_)
 
     async def _see_to(self, round_: Round, state: LifeState | None) -> LifeState | None:
         """Has a life go on where the round's has died, and wakes one that has missed its deadline."""
@@ -113,7 +126,7 @@ class Mending:
             return state
         life, state, after = await self._latest(round_life.workflow_id(round_.id))
         if state == "alive":
-            if round_.status != "closed" and round_.closes_at_ms <= now_ms():
+            if round_.status == "open" and round_.closes_at_ms <= now_ms():
                 await self.app.engine.wake(life)
         elif state != "done" or round_.status != "closed":
             await self._begin_round(round_.id, after)
@@ -148,7 +161,7 @@ class Mending:
         """Tries to post what is left of a round, ever more seldom, beside everything else."""
         now = asyncio.get_running_loop().time()
         due, pause = self._next.get(round_.id, (now, FIRST_S))
-        if round_.id in self._tries or now < due:
+        if round_.id in self._tries or now < due or self._closed:
             return
         self._next[round_.id] = (now + pause, min(pause * 2, MOST_S))
         task = asyncio.create_task(self._end(round_.id), name=f"the result of round {round_.id}")

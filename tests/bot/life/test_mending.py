@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import insert, update
+from sqlalchemy import insert, text, update
 
 from bot.domain.rounds import Round
 from bot.life import mending
@@ -235,6 +235,25 @@ async def test_a_result_that_an_earlier_version_never_posted_is_posted_at_the_st
     after = await town.until("its result", lambda one: one.result_message_id is not None, round_.id)
     assert str(after.result_message_id) != messages[0].id
     assert (await rounds.get(town.database, old.id)).result_message_id is None
+
+
+async def test_a_life_has_the_steps_of_earlier_versions_in_their_order(town: Town) -> None:
+    """So that one that an earlier version has begun goes on: a recorded step must be found under its name."""
+    assert "is open" in (await town.open()).text
+    await town.close()
+    await town.in_order()
+    life = {"id": f"round-{(await town.latest()).id}"}
+
+    async def done() -> bool | None:
+        return True if (await town.lives())[life["id"]] == "SUCCESS" else None
+
+    await town.community.wait_for("the end of the life", done, seconds=60)
+    query = text("SELECT function_name FROM operation_outputs WHERE workflow_uuid = :id ORDER BY function_id")
+    async with town.database.connect() as connection:
+        steps = [str(name) for name in await connection.scalars(query, life) if not str(name).startswith("DBOS.")]
+    assert steps[:2] == ["announce", "open the thread"]
+    assert set(steps[2:-5]) == {"time left"}
+    assert steps[-5:] == ["close", "post the result", "lock the thread", "wait for the ledger", "add the receipt"]
 
 
 async def test_a_members_words_are_taken_for_no_post_of_ours(town: Town) -> None:
