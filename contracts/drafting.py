@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contracts import reverts
 from contracts.ledger import Ledger
-from contracts.node import ChainUnreachableError, LedgerRefusedError, NodeRefusedError
+from contracts.node import ChainUnreachableError, LedgerError, LedgerRefusedError, NodeRefusedError
 from contracts.refusals import CHANGED_ITS_MIND, NOT_OPEN, NOT_OURS_TO_JUDGE, SENTENCES, UNEXPLAINED
 from contracts.reverts import Next, Record, Reverts
 from contracts.turns import Path, Turns
@@ -185,16 +185,17 @@ class Desk:
     ) -> Draft | None:
         """The first draft that `make` gives of the entries of `heads`, in their turns.
 
-        What is settled or refused on the way makes room for what is behind it. Raises NotOpenError where nothing else
-        is left to do.
+        What is settled or refused on the way makes room for what is behind it. What one of them has to wait for, or
+        what a node or the ledger says of it alone, holds up no other: it is raised where nothing else is left to do.
         """
         while True:
-            before, waits = self.moved, None
+            before = self.moved
+            waits: LedgerError | None = None
             for head in turns.order(await heads(), path):
                 try:
                     draft = await make(await self.entry(head.id))
-                except NotOpenError as error:
-                    waits = error
+                except (NotOpenError, NodeRefusedError, LedgerRefusedError) as error:
+                    waits = waits or error
                     continue
                 if draft is not None:
                     turns.serve(path(head))

@@ -18,7 +18,7 @@ from contracts import calldata as calls
 from contracts import reverts
 from contracts.drafting import Desk, Draft, DraftSettings, Look, WaitsError, opened_in
 from contracts.ledger import Ledger, from_hex
-from contracts.node import LedgerError, LedgerRefusedError
+from contracts.node import ChainUnreachableError, LedgerError, LedgerRefusedError, NodeRefusedError
 from contracts.refusals import UNEXPLAINED
 from contracts.reverts import Next, Record
 from contracts.turns import Turns
@@ -87,8 +87,8 @@ class Drafts:
     async def next(self, *, batches: bool = True) -> Draft | None:
         """The next transaction worth sending, or None when there is nothing (yet); batches of votes may be left out.
 
-        Raises LedgerError with a sentence for what no entry is to blame for, once nothing else is left to send; it is
-        a WrongLedgerError, at once, when somebody else writes to the ledger.
+        Raises LedgerError with a sentence for what no entry is to blame for, once nothing else is left to send; but
+        at once a WrongLedgerError, when somebody else writes to the ledger, and a ChainUnreachableError.
         """
         await self._recall()
         self._batches = batches
@@ -147,9 +147,12 @@ class Drafts:
         for kind in turns.order(kinds, lambda one: (one,)):
             try:
                 draft = await drafters[kind](look)
-            except (WaitsError, LedgerRefusedError) as error:
+            except (WaitsError, LedgerRefusedError, NodeRefusedError) as error:
                 self._waits = self._waits or error
                 continue
+            except ChainUnreachableError:
+                turns.serve((kind,))  # where only this kind asks for something that no node answers, the others go on
+                raise
             if draft is not None:
                 turns.serve((kind,))
                 return draft
@@ -168,7 +171,8 @@ class Drafts:
         query = (
             select(rounds.c.id, outbox.c.payload)
             .join(outbox, (outbox.c.round_id == rounds.c.id) & (outbox.c.kind == "round"))
-            .where(rounds.c.closes_at_ms.between(*window), outbox.c.state != "rejected")
+            .where(rounds.c.closes_at_ms.between(*window), rounds.c.finalized_tx.is_(None))
+            .where(outbox.c.state != "rejected")
         )
         async with self._engine.connect() as connection:
             found = [(row.id, row.payload) for row in await connection.execute(query)]
@@ -182,6 +186,7 @@ class Drafts:
         """Learns from the latest transactions whose turn it is: a relayer that is often restarted starves nobody."""
         if self._recalled:
             return
+        await self._desk.reverts.tidy()
         query = select(chain_transactions.c.kind).order_by(chain_transactions.c.id.desc()).limit(RECALLED)
         async with self._engine.connect() as connection:
             latest = list(await connection.scalars(query))

@@ -6,18 +6,18 @@ may be taken back. What follows from a count is decided here; what was refused w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import ColumnElement, Row, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contracts import attempts
 from contracts import calldata as calls
 from migrations.database import now_ms
-from migrations.schema import chain_transactions, outbox, reverts, seats
+from migrations.schema import chain_transactions, outbox, reverts, rounds, seats
 
 ENOUGH = 2  # a single revert may be a race, or a pause of the ledger; a second one after it was asked anew is not
 MOST = 10  # of what is ours alone, and so nobody's fault but the chain's
@@ -115,6 +115,26 @@ class Reverts:
         self._engine = engine
         self._records: dict[str, Record] = {}
 
+    async def tidy(self) -> None:
+        """Forget what is over by another way: refused with its round or video, or left behind by a claim."""
+        async with self._engine.begin() as connection:
+            named: dict[str, list[list[str]]] = {}
+            for subject in await connection.scalars(select(reverts.c.subject).distinct()):
+                kind, *rest = str(subject).split(" ")
+                named.setdefault(kind, []).append(rest)
+            entries = {int(number) for kind in ("entry", "vote") for (number,) in named.get(kind, [])}
+            voters = {voter_id for (voter_id,) in named.get("voter", [])}
+            rounds_of_seats = {int(round_id) for round_id, _ in named.get("seat", [])}
+            waits = await _among(connection, outbox.c.id, entries, outbox.c.state.in_(("pending", "batched")))
+            unregistered = await _among(
+                connection, outbox.c.voter_id, voters, outbox.c.state.in_(("pending", "batched"))
+            )
+            running = await _among(connection, rounds.c.id, rounds_of_seats, rounds.c.finalized_tx.is_(None))
+            over = [name(number) for number in entries - waits for name in (entry, vote)]
+            over += [voter(voter_id) for voter_id in voters - unregistered]
+            over += [seat(int(number), one) for number, one in named.get("seat", []) if int(number) not in running]
+            await forget(connection, over)
+
     async def read(self) -> None:
         """Read all of it anew; there is little, as what is final or rejected is forgotten."""
         query = (
@@ -167,6 +187,18 @@ class Reverts:
         lead = self.of(ready[0])
         size = lead.shared if lead.times < ENOUGH else max(1, lead.shared // 2)
         return [subject for subject in ready if self.of(subject).shared == lead.shared][:size], over
+
+
+async def _among(
+    connection: AsyncConnection, column: ColumnElement[Any], values: Collection[Any], condition: ColumnElement[bool]
+) -> set[Any]:
+    """Return those of the values for which the condition holds of some row."""
+    found: set[Any] = set()
+    listed = list(values)
+    for start in range(0, len(listed), AT_ONCE):
+        query = select(column).where(column.in_(listed[start : start + AT_ONCE]), condition)
+        found.update(await connection.scalars(query.distinct()))
+    return found
 
 
 async def note(connection: AsyncConnection, transaction: int, subjects: Sequence[str]) -> None:

@@ -252,6 +252,9 @@ class Underway:
             elif (receipt is not None and receipt.ok) or known not in (None, row.block_hash):
                 log.warning("Transaction %s was not reverted after all (a reorganisation)", row.hashes[-1])
                 await self.outcomes.change(row.id, block_number=None, block_hash=None, gas_used=None)
+            elif receipt is None and known == row.block_hash and row.block_number <= upto:
+                # The node no longer tells the receipt. We have seen it, and its block stands for good.
+                await self.outcomes.change(row.id, final_at_ms=now_ms())
             else:  # the node is behind
                 waits = True
         return waits

@@ -155,6 +155,8 @@ class VoteDrafts:
         async with self._engine.connect() as connection:
             waiting = list(await connection.scalars(query))
         await self._desk.reject(waiting, UNEXPLAINED)
+        async with self._engine.begin() as connection:  # what they do from now on is tried anew
+            await reverts.forget(connection, [reverts.voter(voter) for voter in gone])
 
     async def settle_voters(self, indices: dict[str, int]) -> None:
         """Writes down voters' indices on the ledger."""

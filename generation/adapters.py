@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from generation.acceleration import DENOISERS
 from generation.memory import NoPipelineError
 from generation.modelfile import is_folder, named
 from generation.models import Model
@@ -29,6 +30,7 @@ _UNHEEDED = ("diff", "diff_m", "dora_scale")
 _HEEDED = "head.head.diff"  # but for this one: diffusers takes it for a half (see lightx2v/Wan2.2-Distill-Loras)
 REMEDY = "Take one that was made for this very model, its size included."
 CONFIG = "adapter_config.json"  # peft's, beside its weights
+METADATA = "lora_adapter_metadata"  # diffusers' own, in the file's header
 
 
 def add_adapters(pipeline: Any, model: Model) -> list[str]:
@@ -89,7 +91,7 @@ class _Adapter:
                 raise NoPipelineError(
                     f"Adapter {self._file} lacks {counted(halves)}: the other half is there. Download it again."
                 )
-        return [*self._said, *self._unheeded(converted)]
+        return [*self._said, *self._unheeded(converted), *self._one_of_two(set(landed))]
 
     def _hand_over(self) -> dict[str, Any]:
         """Loads the adapter; the tensors as diffusers has named them, some of which it may have left out."""
@@ -145,30 +147,45 @@ class _Adapter:
         return {key: name if name.partition(".")[0] in known else f"{prefix}{name}" for key, name in bare.items()}
 
     def _scales(self) -> dict[str, float]:
-        """What the upper halves of peft's own adapters are to be multiplied by: alpha / rank, as its config has them.
+        """What the upper halves are to be multiplied by, where the names are a trainer's own: alpha / rank.
 
-        Without that config each half counts as it is, as diffusers has it with files of its own.
+        The file's header says it (diffusers), or the config beside it (peft), or tensors named alpha, which diffusers
+        heeds by itself. Else each half counts as it is, as diffusers has it with files of its own.
         """
-        if not any(key.startswith(_OUTER[0]) for key in self._tensors):
+        config = self._config()
+        if config is None:
+            if not any(key.endswith("alpha") for key in self._tensors):
+                self._said.append(
+                    f"Adapter {self._file}: nothing in it says how strong it is, and no {CONFIG} beside it does: its "
+                    "lora_alpha is taken for its rank."
+                )
             return {}
-        try:
-            config = json.loads(_path_of(self._entry, str(Path(self._file).with_name(CONFIG))).read_text())
-            usual, patterns = float(config["lora_alpha"]), dict(config.get("alpha_pattern") or {})
-        except (OSError, ValueError, KeyError, TypeError):
-            self._said.append(
-                f"Adapter {self._file} is as peft writes it, and no {CONFIG} beside it says how strong it is: its "
-                "lora_alpha is taken for its rank."
-            )
-            return {}
+        usual, patterns = float(config["lora_alpha"]), dict(config.get("alpha_pattern") or {})
         scales = {}
         for key, tensor in self._tensors.items():
             if "lora_B" in key and len(tensor.shape) > 1:
-                module = key.removeprefix(_OUTER[0]).partition(".lora_B")[0]
+                module = key.partition(".lora_B")[0]
+                for prefix in _OUTER:
+                    module = module.removeprefix(prefix)
                 pattern = next((each for each in patterns if re.match(rf"(.*\.)?({each})$", module)), None)
                 alpha = usual if pattern is None else float(patterns[pattern])
                 rank = tensor.shape[1]
                 scales[key] = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
         return scales
+
+    def _config(self) -> Mapping[str, Any] | None:
+        """The settings with which it was trained, as peft has them; None where they are nowhere."""
+        from safetensors import safe_open
+
+        with safe_open(self._path, "pt") as file:
+            header = (file.metadata() or {}).get(METADATA)
+        try:
+            beside = _path_of(self._entry, str(Path(self._file).with_name(CONFIG)))
+            config = json.loads(header if header is not None else beside.read_text())
+            float(config["lora_alpha"]), dict(config.get("alpha_pattern") or {})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return dict(config)
 
     def _landed(self) -> dict[str, Any]:
         """The tensors of this adapter in the pipeline, named as in diffusers' files."""
@@ -193,6 +210,15 @@ class _Adapter:
         if biases > heeded:
             said.append(_no_effect(self._file, biases - heeded, "diff_b"))
         return said
+
+    def _one_of_two(self, landed: set[str]) -> list[str]:
+        """A sentence where a second denoiser, which renders a part of the steps, goes without the adapter."""
+        denoisers = [name for name in DENOISERS if self._pipeline.components.get(name) is not None]
+        taken = [name for name in denoisers if any(key.startswith(f"{name}.") for key in landed)]
+        without = [name for name in denoisers if name not in taken]
+        if not taken or not without:
+            return []
+        return [f"Adapter {self._file} changes {taken[0]} alone: {without[0]} renders its steps without it."]
 
     def _misfit(self, *, shapes: bool = False) -> NoPipelineError:
         """The file does not fit: how its keys are named, and how those of a fitting one are."""

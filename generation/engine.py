@@ -235,7 +235,7 @@ class Engine:
             name=workflow, status=list(_DEAD), start_time=since, load_output=False
         ):
             given: Any = status.input
-            with contextlib.suppress(TypeError, LookupError):  # no argument of ours
+            with contextlib.suppress(TypeError, LookupError, ValueError):  # no argument of ours
                 found[status.workflow_id] = dict(given["args"][0])
         return found
 
@@ -308,7 +308,7 @@ class Engine:
             await DBOS.recv_async(WAKE, timeout_seconds=max(0.0, seconds))
         except NotPortableError as error:  # somebody's forged wake-up call keeps ours from being heard
             log.error("A wake-up call was refused: %s", error)
-            await DBOS.sleep_async(min(max(0.0, seconds), UNHEARD_S))
+            await asyncio.sleep(min(max(0.0, seconds), UNHEARD_S))  # not recorded: next time it may be heard
 
 
 def _options(workflow: str, workflow_id: str, queue: str, member_id: int | None, priority: int) -> EnqueueOptions:

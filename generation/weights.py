@@ -141,7 +141,9 @@ def _is_weight(name: str, tensor: Tensor) -> bool:
 
 def _weight_map(part: Path) -> Mapping[str, str]:
     """Which file holds which tensor, as a component's index says; empty where it has none."""
-    for index in sorted(part.glob("*.safetensors.index.json")):
+    found = sorted(part.glob("*.safetensors.index.json"))
+    usual = [index for index in found if index.name.removesuffix(".index.json") in USUAL]
+    for index in usual or found:  # that of another precision may lie beside it
         try:
             return {str(name): str(file) for name, file in _read(index)["weight_map"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -101,7 +101,7 @@ class Database(AsyncEngine):
         self._reader = AsyncEngine(engine.execution_options(**{READS: True, "postgresql_readonly": True}))
 
     def connect(self) -> AsyncConnection:
-        """A connection that sees what was committed when its first statement began, and cannot write."""
+        """A connection that cannot write. On SQLite all that it reads is of one moment, that of its first statement."""
         return self._reader.connect()
 
     @asynccontextmanager

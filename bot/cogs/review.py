@@ -92,6 +92,10 @@ async def _watch(app: App, interaction: discord.Interaction[Any], review_id: int
         data = await asyncio.to_thread(read_here, video, app.settings.data_dir)
         limit = interaction.guild.filesize_limit if interaction.guild else 0
         if data is None or len(data) > limit:
+            log.warning(
+                "A held video cannot be shown: %s.",
+                "its file is not on this machine" if data is None else f"{len(data)} bytes, where {limit} are allowed",
+            )
             await insist(lambda: interaction.followup.send(view=cards.note(ELSEWHERE), ephemeral=True))
             return
         name = attachment_name(video)

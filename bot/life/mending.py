@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from bot.domain.reviews import Review
 from bot.domain.rounds import Round
 from bot.life import hosting_life, removal_life, review_life, round_life
+from bot.life.obstacles import UNFORESEEN
 from bot.store import reviews, rounds, videos
 from generation.engine import LifeState
 from generation.jobs import BOT_QUEUE
@@ -124,22 +125,29 @@ class Mending:
         """Has a life go on where the round's has died, and wakes one that has missed its deadline."""
         if state == "alive" and (round_.status == "closed" or round_.closes_at_ms > now_ms()):
             return state
+        if state == "done" and round_.status == "closed":  # the ledger has refused it: there is nothing to wait for
+            return state
         life, state, after = await self._latest(round_life.workflow_id(round_.id))
         if state == "alive":
             if round_.status == "open" and round_.closes_at_ms <= now_ms():
                 await self.app.engine.wake(life)
         elif state != "done" or round_.status != "closed":
-            await self._begin_round(round_.id, after)
-            return "alive"
+            if await self._begin_round(round_.id, after):
+                return "alive"
+            if round_.status == "opening" or round_.closes_at_ms <= now_ms():  # no life of it will ever close it
+                await rounds.close(self.app.database, round_.id, "The round closed.", trouble=UNFORESEEN)
+            return "dead"
         return state
 
-    async def _begin_round(self, round_id: int, life: str) -> None:
+    async def _begin_round(self, round_id: int, life: str) -> bool:
+        """Begins another life; False where too many have died."""
         if self._begun[round_id] >= MOST_AGAIN:
-            return
+            return False
         self._begun[round_id] += 1
         log.error("The life of round %s had ended by an error; %s goes on with it.", round_id, life)
         async with self.app.database.begin() as connection:
             await self.app.round_life.begin(connection, round_id, life)
+        return True
 
     async def _latest(self, first: str) -> tuple[str, LifeState | None, str]:
         """The latest of a thing's lives, how it is (None: there was none), and the id of the one to come after it.
@@ -204,11 +212,13 @@ class Mending:
 
     async def _removals(self) -> None:
         for argument in (await self.app.engine.dead(removal_life.WORKFLOW, now_ms() - DAYS * DAY_MS)).values():
-            await self._again(removal_life.WORKFLOW, f"removal-{argument['video_id']}", argument)
+            if isinstance(argument.get("video_id"), str):  # else it is no argument of ours
+                await self._again(removal_life.WORKFLOW, f"removal-{argument['video_id']}", argument)
 
     async def _reviews(self) -> None:
         for argument in (await self.app.engine.dead(review_life.WORKFLOW, now_ms() - DAYS * DAY_MS)).values():
-            review = await reviews.get(self.app.database, int(argument["review_id"]))
+            number = argument.get("review_id")
+            review = await reviews.get(self.app.database, number) if isinstance(number, int) else None
             if review is not None and _is_wanted(review):
                 await self._again(review_life.WORKFLOW, f"review-{review.id}", argument)
 

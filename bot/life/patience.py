@@ -12,7 +12,8 @@ from typing import ParamSpec, TypeVar
 import aiohttp
 import discord
 import httpx
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from contracts.node import ChainUnreachableError
 from generation.engine import Engine
@@ -60,6 +61,8 @@ def passes(error: BaseException) -> bool:
         if error.status == 401:  # with a bad token the gateway ends the process; a lone one is a mishap of Discord's
             return error.code in {0, 40001}
         return is_page(error)
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
     return isinstance(
         error,
         HostUnreachable
@@ -71,6 +74,8 @@ def passes(error: BaseException) -> bool:
         | aiohttp.ClientError
         | httpx.TransportError
         | OperationalError
+        | InterfaceError
+        | PoolTimeoutError
         | OSError
         | TimeoutError,
     )

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.rounds import Round
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 WORKFLOW = "round_life"
 LEDGER_POLL_S = 1.0
+UNKNOWN_S = 30.0  # until the time is asked for again, where an error kept it from being told
 TOO_LATE = "Its time was over before Discord had taken it."
 NOT_OPENED = "Round {number} could not be opened, so no video is made for it."
 
@@ -67,7 +69,10 @@ class RoundLife:
     async def close_now(self, round_: Round) -> None:
         """Closes a round at once, whatever its life does or does not do, and has what is left of that done."""
         await self._close(round_.id)
-        await self.app.mending.wake(round_.id)
+        try:
+            await self.app.mending.wake(round_.id)
+        except (SQLAlchemyError, OSError) as error:  # it is closed all the same, and `mending` looks again by itself
+            log.warning("The life of round %s could not be woken (%s).", round_.id, type(error).__name__)
 
     # ------------------------------------------------------------------ the workflow
 
@@ -78,8 +83,8 @@ class RoundLife:
         """
         await self._step("announce", self._announce, round_id)
         await self._step("open the thread", self._open_thread, round_id)
-        while (left := await self._step("time left", self._seconds_left, round_id) or 0.0) > 0:
-            await Engine.sleep_or_wake(left)
+        while (left := await self._step("time left", self._seconds_left, round_id)) is None or left > 0:
+            await Engine.sleep_or_wake(UNKNOWN_S if left is None else left)  # an error ends no round's time
         await self._step("close", self._close, round_id)
         await self._step("post the result", self._post_result, round_id)
         await self._step("lock the thread", self._lock, round_id)
@@ -191,8 +196,13 @@ class RoundLife:
 
     async def _add_receipt(self, round_id: int) -> None:
         """The ledger has the last word: it may have refused votes, or taken a wallet's ballot meanwhile."""
-        await self.app.following.look()
-        await self.posts.show_result(round_id, patient=True)
+        try:
+            await self.app.following.look()
+            await self.posts.show_result(round_id, patient=True)
+        except Exception as error:
+            if not passes(error):  # then `mending` brings the result up to date
+                await rounds.change(self.app.database, round_id, trouble=UNFORESEEN)
+            raise
 
     async def show_result(self, round_id: int) -> None:
         """Brings the posted result up to date, if there is one."""

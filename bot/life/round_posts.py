@@ -19,6 +19,7 @@ from bot.life.patience import passes, patiently
 from bot.life.posting import find_ours, post_once
 from bot.result_cards import result_card
 from bot.store import rounds
+from contracts.receipts import round_progress
 
 if TYPE_CHECKING:
     from bot.app import App
@@ -119,7 +120,9 @@ class RoundPosts:
         return [round_.channel_id] if now is None or now == round_.channel_id else [round_.channel_id, now]
 
     async def _chain(self, round_: Round) -> str:
-        return _UNDER_WAY if round_.finalized_tx is None else await self.app.chain_sentence(round_)
+        progress = await round_progress(self.app.database, round_.id)
+        under_way = progress.finalized_tx is None and progress.refused is None
+        return _UNDER_WAY if under_way else await self.app.chain_sentence(round_)
 
     async def _tidy(self, round_: Round, seconds: float) -> Obstacle | None:
         """No announcement, and no thread, goes on saying that the round is open."""

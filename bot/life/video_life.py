@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 WORKFLOW = "video_life"
 MOST_RENDERS = 3  # a rendered file can be lost with its machine: then the same seed is rendered again
 HOSTING_POLL_S = 0.5
+REFUSED_S = 3600.0  # after which a size that Discord has refused is tried again: it may have been a mishap
 ALONE_AGAIN_S = 10.0  # until it is looked again whether a video can be posted without its host
 UNFORESEEN = "Something went wrong on our side; the operator has been told."
 TOO_LARGE = "Discord does not take a file as large as your video here"
@@ -56,7 +58,8 @@ class VideoLife:
 
     def __init__(self, app: App) -> None:
         self.app = app
-        self._refused: dict[int, int] = {}  # by guild: bytes of the smallest file that Discord has refused there
+        # By guild: bytes of the smallest file that Discord has refused there, and until when that is believed.
+        self._refused: dict[int, tuple[int, float]] = {}
 
     def register(self, engine: Engine) -> None:
         """Makes the workflow known to the engine, before it is launched."""
@@ -284,7 +287,8 @@ class VideoLife:
                 if not is_too_large(error):
                     raise
                 log.warning("Discord refused a file of %d bytes (HTTP %d, %d).", size, error.status, error.code)
-                self._refused[thread.guild.id] = min(size, self._refused.get(thread.guild.id, size))
+                limit = min(size - 1, self._limit_of(thread.guild))
+                self._refused[thread.guild.id] = limit + 1, time.monotonic() + REFUSED_S
         elif not media_url and (video.size_bytes or 0) <= limit:
             raise EndedError("failed", "The file of your video was lost before it could be posted.")
         video = await self._once_hosted(video.id, hosting)
@@ -292,7 +296,9 @@ class VideoLife:
 
     def _limit_of(self, guild: discord.Guild) -> int:
         """How many bytes a file may have: as Discord says, or less where it has refused one."""
-        return min(int(guild.filesize_limit), self._refused.get(guild.id, int(guild.filesize_limit) + 1) - 1)
+        refused, until = self._refused.get(guild.id, (0, 0.0))
+        usual = int(guild.filesize_limit)
+        return min(usual, refused - 1) if time.monotonic() < until else usual
 
     async def _once_hosted(self, video_id: str, hosting: str) -> Video:
         """Waits until the host plays the video. Raises EndedError when it will not, or not before the round closes."""

@@ -64,6 +64,7 @@ async def seated(connection: AsyncConnection, pairs: Collection[tuple[int, str]]
     )
     signed = select(outbox.c.round_id, outbox.c.voter_id).where(
         outbox.c.kind == "ballot",
+        outbox.c.video_id.is_(None),  # as all ballots are; by it and the voter there is an index
         outbox.c.state != "rejected",
         outbox.c.round_id.in_({round_id for round_id, _ in pairs}),
         outbox.c.voter_id.in_({voter_id for _, voter_id in pairs}),
@@ -306,10 +307,11 @@ async def unsigned(database: AsyncEngine, round_id: int, member_id: int) -> list
 
 async def ballots(connection: AsyncConnection, round_id: int, voter_id: str) -> int:
     """How many signed ballots of a voter we have taken in a round."""
-    query = select(func.count()).where(
-        outbox.c.kind == "ballot", outbox.c.round_id == round_id, outbox.c.voter_id == voter_id
+    # By the round, the database would look through all that was ever entered of it.
+    query = select(outbox.c.round_id).where(
+        outbox.c.voter_id == voter_id, outbox.c.video_id.is_(None), outbox.c.kind == "ballot"
     )
-    return int(await connection.scalar(query) or 0)
+    return list(await connection.scalars(query)).count(round_id)
 
 
 async def changes(connection: AsyncConnection, voter_id: str, since_ms: int) -> list[int]:
@@ -387,7 +389,9 @@ async def any_refused(database: AsyncEngine) -> bool:
 
 async def take_back_refused(connection: AsyncConnection) -> int:
     """Votes whose ballot the ledger refused are again what they were before it; gives how many ballots."""
-    refused = (await connection.execute(_refused_ballots())).all()
+    # In the order in which `hold_member` locks them: a member may be signing again just now.
+    held = _refused_ballots().order_by(signing_requests.c.token).with_for_update(of=signing_requests)
+    refused = (await connection.execute(held)).all()
     for row in refused:
         for video_id, _, choice in row.content["choices"]:
             standing = await connection.scalar(

@@ -16,7 +16,7 @@ from contracts import calldata as calls
 from contracts import outbox, stream
 from contracts.drafting import Draft
 from contracts.ledger import Ledger, Tally, from_hex
-from contracts.node import ChainUnreachableError, WrongLedgerError
+from contracts.node import ChainUnreachableError, LedgerError, NodeRefusedError, WrongLedgerError
 from contracts.relayer import Relayer
 from contracts.stream import number_of
 from contracts.turns import Turns
@@ -354,6 +354,32 @@ async def test_a_round_whose_time_has_not_come_holds_up_nobody(town: Town, ledge
         await settle(relayer)
     assert await ledger.tally(number_of(2, 1)) == Tally(1, 0)
     assert await town.states("vote") == {"pending": 1, "final": 1}
+
+
+@pytest.mark.parametrize(
+    "trouble", [NodeRefusedError(-32005, "no logs of these blocks"), ChainUnreachableError("No node answers that.")]
+)
+@pytest.mark.parametrize("kind", ["claim", "end", "video"])
+async def test_what_nodes_do_not_answer_for_one_kind_holds_up_no_other(
+    town: Town, relayer: Relayer, trouble: LedgerError, kind: str
+) -> None:
+    """Such as logs that a provider does not keep: votes are sent all the same, and the trouble is told."""
+
+    async def refused(_look: Any) -> Draft | None:
+        raise trouble
+
+    here = await town.round_of(CALM, 1)
+    await town.video(here, "a")
+    await settle(relayer)
+    await town.vote(here, "a", (1, 1))
+    relayer._drafts._drafters[kind] = refused
+    await town.video(here, "b")  # so that each kind has something to do
+    for _ in range(12):
+        try:
+            await relayer.tick()
+        except type(trouble) as error:
+            assert str(error) == str(trouble)
+    assert await town.states("vote") == {"final": 1}
 
 
 async def test_a_foreign_writer_stops_batches_and_nothing_else(

@@ -104,11 +104,11 @@ FORMS: dict[str, Rename] = {
 def test_an_adapter_is_the_same_in_each_form(
     form: str, wan: Path, tensors: Tensors, adapted: str, tmp_path: Path
 ) -> None:
-    """As trainers write it: the same frames, and nothing is said but that the strength of peft's is not known."""
+    """As trainers write it: the same frames. Where names are a trainer's own, it is said that no strength is known."""
     made = model(wan, save(tmp_path, {FORMS[form](key): tensor for key, tensor in tensors.items()}))
     said = [sentence for sentence in load(made).said if sentence.startswith("Adapter")]
-    assert len(said) == form.startswith("peft")
-    assert all("no adapter_config.json beside it says how strong it is" in sentence for sentence in said)
+    assert len(said) == (form != "ComfyUI's")
+    assert all("its lora_alpha is taken for its rank" in sentence for sentence in said)
     assert rendered(made, tmp_path) == adapted
 
 
@@ -131,6 +131,38 @@ def test_the_strength_of_pefts_adapters_is_that_of_their_config(
     assert not any(sentence.startswith("Adapter") for sentence in load(made).said)
     stronger = {key: tensor * (factor if "lora_B" in key else 1.0) for key, tensor in tensors.items()}
     assert rendered(made, tmp_path) == rendered(model(wan, save(tmp_path / "strong", stronger)), tmp_path)
+
+
+def test_what_a_component_of_diffusers_saves_is_as_strong_as_it_was(wan: Path, tmp_path: Path) -> None:
+    """Its names have no prefix, and its strength stands in the file's header alone."""
+    import torch
+    from diffusers import WanTransformer3DModel
+    from peft import LoraConfig
+
+    transformer = WanTransformer3DModel.from_pretrained(wan / "transformer")
+    transformer.add_adapter(LoraConfig(r=RANK, lora_alpha=4 * RANK, target_modules=["to_q"]), "trained")
+    noise = torch.Generator().manual_seed(2)
+    for name, tensor in transformer.named_parameters():
+        if "lora_B" in name:
+            tensor.data = torch.randn(tensor.shape, generator=noise) / 4
+    transformer.save_lora_adapter(tmp_path / "saved", "trained", weight_name="f.safetensors")
+    entry = {"source": str(tmp_path / "saved"), "revision": None, "weight_name": "f.safetensors", "scale": 1.0}
+    made = model(wan, [entry])
+    assert not any(sentence.startswith("Adapter") for sentence in load(made).said)
+    from safetensors.torch import load_file
+
+    stronger = {
+        f"transformer.{key}": tensor * (4.0 if "lora_B" in key else 1.0)
+        for key, tensor in load_file(tmp_path / "saved" / "f.safetensors").items()
+    }
+    assert rendered(made, tmp_path) == rendered(model(wan, save(tmp_path / "strong", stronger)), tmp_path)
+
+
+def test_a_second_denoiser_that_goes_without_is_said(tensors: Tensors, tmp_path: Path) -> None:
+    """A part of the steps is rendered by it: whoever set the adapter must know."""
+    two = build("Wan 2.2", tmp_path)
+    [sentence] = [one for one in load(model(two, save(tmp_path / "one", tensors))).said if one.startswith("Adapter")]
+    assert "changes transformer alone: transformer_2 renders its steps without it" in sentence
 
 
 def test_what_peft_itself_saves_is_read(wan: Path, tmp_path: Path) -> None:
