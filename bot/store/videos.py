@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import case, func, insert, or_, select, update
+from sqlalchemy import ScalarSelect, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.policy import Quota
@@ -311,23 +311,25 @@ async def prompts(database: AsyncEngine, video_ids: Sequence[str]) -> dict[str, 
 async def entries(database: AsyncEngine, round_id: int, *, removed: bool = False) -> Sequence[Entry]:
     """The published videos of a round with their votes, unranked; with `removed`, also those that were taken away."""
     statuses = ("published", "removed") if removed else ("published",)
-    up = func.coalesce(func.sum(case((votes.c.choice == Choice.UP, 1), else_=0)), 0)
-    down = func.coalesce(func.sum(case((votes.c.choice == Choice.DOWN, 1), else_=0)), 0)
-    wanted = (videos.c.round_id == round_id, videos.c.status.in_(statuses))
-    counted = (  # of this round alone: neither database would find that out by itself
-        select(votes.c.video_id, up.label("up"), down.label("down"))
-        .where(votes.c.video_id.in_(select(videos.c.id).where(*wanted)))
-        .group_by(votes.c.video_id)
-        .subquery("counted")
-    )
-    query = (
-        select(videos, counted.c.up, counted.c.down)
-        .outerjoin(counted, counted.c.video_id == videos.c.id)
-        .where(*wanted)
+    query = select(videos, _counted(Choice.UP).label("up"), _counted(Choice.DOWN).label("down")).where(
+        videos.c.round_id == round_id, videos.c.status.in_(statuses)
     )
     async with database.connect() as connection:
         rows = await connection.execute(query)
-        return [Entry(Video.from_row(row), Tally(up=int(row.up or 0), down=int(row.down or 0))) for row in rows]
+        return [Entry(Video.from_row(row), Tally(up=int(row.up), down=int(row.down))) for row in rows]
+
+
+def _counted(choice: Choice) -> ScalarSelect[int]:
+    """The votes of one choice on the video of the statement around it.
+
+    Counted video by video: of a group neither database would find out that it is about the videos of one round.
+    """
+    return (
+        select(func.count())
+        .where(votes.c.video_id == videos.c.id, votes.c.choice == choice)
+        .correlate(videos)
+        .scalar_subquery()
+    )
 
 
 async def open_for_votes(database: AsyncEngine, round_id: int | None = None) -> Sequence[Video]:

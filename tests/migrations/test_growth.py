@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -14,7 +16,7 @@ from migrations.schema import outbox, videos, votes
 from tests.conftest import empty_postgresql
 from tests.history import Past, fill, member_of
 from tests.operations import Operations
-from tests.plans import Watch, scanned, watched
+from tests.plans import Statement, Watch, scanned, watched
 
 FEW = {"open_votes": 400, "waiting": 100, "members": 2_000}
 # Long enough for what is bounded by a number, such as the newest five hundred videos, to have reached it in both.
@@ -28,6 +30,7 @@ GROWING = {
     "chain_attempts", "chain_transactions", "feedback", "outbox", "reactions", "render_timings", "reports", "reviews",
     "rounds", "seats", "signing_requests", "unsigned_choices", "videos", "voters", "votes", "wallets",
 }  # fmt: skip
+FIRST_INDEXES = ["ix_outbox_round_id_state", "ix_outbox_state_kind", "ix_outbox_video_id_voter_id"]
 ALLOWED = {  # scans by the beginnings of their statements, each with its reason
     "SELECT wallets.member_id FROM wallets LIMIT": "one row is read",
     "SELECT chain_transactions.raw FROM chain_transactions ORDER BY chain_transactions.id DESC LIMIT": "so here",
@@ -50,6 +53,15 @@ async def looked_at(url: str, past: Past) -> dict[str, Watch]:
         await operations.close()
         await database.dispose()
     return found
+
+
+def grown(kind: str, short: dict[str, Watch], long: dict[str, Watch]) -> dict[str, tuple[int, int, list[Statement]]]:
+    """The operations that do more work with the long past, with what is to be known of them."""
+    return {
+        name: (short[name].work, watch.work, watch.statements)
+        for name, watch in long.items()
+        if watch.work > short[name].work * MOST[kind] + SLACK[kind]
+    }
 
 
 def forbidden(watch: Watch) -> dict[str, set[str]]:
@@ -75,16 +87,36 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return request.param, urls
 
 
+def make_anew(url: str, names: list[str]) -> None:
+    """Makes indexes of the outbox anew, in this order, before those that came later."""
+    path = url.removeprefix("sqlite:///")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'outbox' ORDER BY rowid"
+        found = dict(connection.execute(query).fetchall())
+        for name in [*names, *(name for name in found if name not in names)]:
+            connection.execute(f"DROP INDEX {name}")
+            connection.execute(found[name])
+
+
+@pytest.mark.parametrize("order", [FIRST_INDEXES, FIRST_INDEXES[::-1]])
+async def test_the_order_in_which_indexes_were_made_does_not_matter(
+    filled: tuple[str, list[str]], order: list[str]
+) -> None:
+    """An earlier upgrade made the outbox anew, with its indexes in any order, and of two SQLite takes the later one."""
+    kind, urls = filled
+    if kind != "sqlite":
+        pytest.skip("PostgreSQL chooses by what it knows of the values")
+    for url in urls:
+        make_anew(url, order)
+    short, long = await looked_at(urls[0], SHORT[kind]), await looked_at(urls[1], LONG[kind])
+    assert grown(kind, short, long) == {}
+
+
 async def test_no_operation_reads_more_the_more_is_over(filled: tuple[str, list[str]]) -> None:
     """With four times as many rounds behind them, all do the same work; and on SQLite none reads a table through."""
     kind, urls = filled
     short, long = await looked_at(urls[0], SHORT[kind]), await looked_at(urls[1], LONG[kind])
-    grown = {
-        name: (short[name].work, watch.work, [(each.work, each.plan, each.text) for each in watch.statements])
-        for name, watch in long.items()
-        if watch.work > short[name].work * MOST[kind] + SLACK[kind]
-    }
-    assert grown == {}
+    assert grown(kind, short, long) == {}
     assert len(long) > 80
     if kind == "sqlite":  # PostgreSQL reads small tables through, and rightly
         assert {name: found for name, watch in long.items() if (found := forbidden(watch))} == {}
