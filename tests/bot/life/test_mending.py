@@ -102,6 +102,7 @@ async def test_a_close_while_it_is_being_opened_ends_it(town: Town, monkeypatch:
     assert "is open:" not in opened.text
     assert "closed before it was open" in (await town.close()).text
     await town.fault(off=True)
+    monkeypatch.setattr("bot.cogs.rounds.ANSWER_S", 60.0)
     assert "is open" in (await town.open()).text
 
     async def told() -> bool | None:
