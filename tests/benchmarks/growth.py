@@ -51,8 +51,12 @@ async def measure(
     long: tuple[int, int] = (400, 12_500),
     open_votes: int = 2_500,
     repeats: int = 9,
+    again: int = 2,
 ) -> list[Figure]:
-    """`short` and `long` are the rounds that are over and the votes of each of them."""
+    """`short` and `long` are the rounds that are over and the votes of each of them.
+
+    What seems to grow is measured `again` so often, each time for twice as long.
+    """
     pasts = {
         name: Past(rounds=rounds, votes=votes, open_votes=open_votes, waiting=open_votes // 5)
         for name, (rounds, votes) in (("short", short), ("long", long))
@@ -61,13 +65,13 @@ async def measure(
     with tempfile.TemporaryDirectory(prefix="flock-growth-") as folder:
         _check_room(Path(folder), pasts["long"])
         urls = {name: f"sqlite:///{folder}/{name}.db" for name in pasts}
-        found += await _measure("SQLite", urls, pasts, repeats)
+        found += await _measure("SQLite", urls, pasts, repeats, again)
         for name in pasts:
             for file in Path(folder).glob(f"{name}.db*"):
                 file.unlink()
         with _postgresql(Path(folder)) as server:
             urls = {name: _new_database(server, name) for name in pasts}
-            found += await _measure("PostgreSQL", urls, pasts, repeats)
+            found += await _measure("PostgreSQL", urls, pasts, repeats, again)
     _tell(found)
     behind = {name: past.rounds * past.votes for name, past in pasts.items()}
     return _figures(found, f"with {behind['short']:,} votes behind it, and with {behind['long']:,}")
@@ -89,7 +93,9 @@ def _figures(found: list[Measured], behind: str) -> list[Figure]:
     return figures
 
 
-async def _measure(kind: str, urls: Mapping[str, str], pasts: Mapping[str, Past], repeats: int) -> list[Measured]:
+async def _measure(
+    kind: str, urls: Mapping[str, str], pasts: Mapping[str, Past], repeats: int, again: int
+) -> list[Measured]:
     """All operations on one kind of database, in turns on the short past and on the long one."""
     operations = {}
     for name, url in urls.items():
@@ -100,7 +106,7 @@ async def _measure(kind: str, urls: Mapping[str, str], pasts: Mapping[str, Past]
         operations[name] = Operations(open_database(url), pasts[name])
         await operations[name].warm()
     found = [
-        await _in_turns(kind, operation, operations, repeats)
+        await _in_turns(kind, operation, operations, repeats, again)
         for operation in operations["long"].all()
         if operation not in NEEDS_A_NODE
     ]
@@ -110,10 +116,12 @@ async def _measure(kind: str, urls: Mapping[str, str], pasts: Mapping[str, Past]
     return found
 
 
-async def _in_turns(kind: str, operation: str, operations: Mapping[str, Operations], repeats: int) -> Measured:
+async def _in_turns(
+    kind: str, operation: str, operations: Mapping[str, Operations], repeats: int, again: int
+) -> Measured:
     """Medians; what seems to grow is measured for longer, because of a hundred something always does by chance."""
     times: dict[str, list[float]] = {name: [] for name in operations}
-    for _ in range(3):
+    for _ in range(1 + again):
         for number in range(repeats + 1):
             for name, of_these in operations.items():
                 begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Videos as rows: where each stands in the queue."""
+"""Videos as rows: where each stands in the queue, and how they are found."""
 
 from __future__ import annotations
 
