@@ -152,7 +152,9 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
             return f"Round {round_.number} is closed before it was open. You can open another one with `/round open`."
         if round_.result_message_id is not None:
             where = f"https://discord.com/channels/{round_.guild_id}/{round_.channel_id}/{round_.result_message_id}"
-            return f"Round {round_.number} is closed for votes. Its result is posted in <#{round_.channel_id}>: {where}"
+            return (
+                f"Round {round_.number} is closed for votes. [Its result]({where}) is posted in <#{round_.channel_id}>."
+            )
         if round_.trouble is None:
             return None
         return (

@@ -65,7 +65,7 @@ async def test_a_round_whose_life_died_while_it_was_opened_is_opened_after_all(t
     await town.app.mending.start()
     lives = {id_ for id_ in await town.lives() if id_.startswith(f"round-{round_.id}")}
     assert lives == ({f"round-{round_.id}", f"round-{round_.id}-again-1"} if status else {f"round-{round_.id}"})
-    assert "Its result is posted" in (await town.close()).text
+    assert "is posted in <#" in (await town.close()).text
 
 
 async def test_a_dead_life_whose_time_is_over_is_not_opened(town: Town) -> None:

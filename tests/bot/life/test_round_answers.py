@@ -114,7 +114,7 @@ async def test_no_answer_to_an_opening_wedges_a_server(town: Town, call: str, an
             assert set(kinds) == {"round", "close"}
     else:
         await town.fault(off=True)
-        assert "Its result is posted" in (await town.close()).text
+        assert "is posted in <#" in (await town.close()).text
     await town.fault(off=True)
     assert "is open" in (await town.open("the next one")).text
     said = await announcements(town, round_.number)
@@ -137,7 +137,7 @@ async def test_no_answer_to_a_close_keeps_a_round_open_or_its_result_away(town: 
     assert f"Round {number} is closed for votes" in closed.text
     round_ = await town.latest()
     assert round_.status == "closed"
-    assert ("Its result is posted in" in closed.text) == (round_.result_message_id is not None)
+    assert ("is posted in <#" in closed.text) == (round_.result_message_id is not None)
     if round_.result_message_id is None:
         assert "could not be posted" in closed.text, closed.text
         if not (answer.startswith("nonsense") and call == "look for the result"):
@@ -155,7 +155,7 @@ async def test_no_answer_to_the_lock_or_the_receipt_ends_a_life(town: Town, answ
     assert "is open" in (await town.open()).text
     round_ = await town.latest()
     await town.fault(**faulty(town, ("PATCH", f"/channels/{round_.thread_id}"), answer))
-    assert "Its result is posted" in (await town.close()).text
+    assert "is posted in <#" in (await town.close()).text
     await town.fault(off=True)
     await town.fault(**faulty(town, ("PATCH", "/channels/{}/messages/*"), answer))
     if "HTTP" not in SAYS.get(answer, ""):  # those are waited for, without an end
