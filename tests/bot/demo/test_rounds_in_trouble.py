@@ -117,7 +117,7 @@ async def test_a_result_that_is_refused_is_posted_when_it_may_be_also_after_a_re
     round_ = await latest(trouble)
     await trouble.community.fault("deny", channel_id=str(round_.channel_id), permissions=["send_messages"])
     closed = await trouble.insist(trouble.mira, "round close")
-    assert "is posted" not in closed.text
+    assert "is posted in <#" not in closed.text
     assert "**Send Messages**" in closed.text
     await trouble.decided()
     assert (await latest(trouble)).result_message_id is None
