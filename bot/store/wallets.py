@@ -307,11 +307,10 @@ async def unsigned(database: AsyncEngine, round_id: int, member_id: int) -> list
 
 async def ballots(connection: AsyncConnection, round_id: int, voter_id: str) -> int:
     """How many signed ballots of a voter we have taken in a round."""
-    # By the round, the database would look through all that was ever entered of it.
-    query = select(outbox.c.round_id).where(
-        outbox.c.voter_id == voter_id, outbox.c.video_id.is_(None), outbox.c.kind == "ballot"
+    query = select(func.count()).where(
+        outbox.c.kind == "ballot", outbox.c.round_id == round_id, outbox.c.voter_id == voter_id
     )
-    return list(await connection.scalars(query)).count(round_id)
+    return int(await connection.scalar(query) or 0)
 
 
 async def changes(connection: AsyncConnection, voter_id: str, since_ms: int) -> list[int]:
