@@ -75,16 +75,20 @@ class Trouble:
 
     # ------------------------------------------------------------------ the round
 
-    async def open_round(self) -> int:
-        """Until the bot answers, and then a round of its own; gives its id."""
+    async def online(self) -> None:
+        """Waits until the bot answers."""
 
-        async def online() -> bool | None:
+        async def ready() -> bool | None:
             world = await self.community.world()
             return True if world["connected"] and "prompt" in {c["name"] for c in world["commands"]} else None
 
-        await wait_for("the bot to come online", online, seconds=90)
+        await wait_for("the bot to come online", ready, seconds=90)
+
+    async def open_round(self, duration: str = "1h") -> int:
+        """Until the bot answers, and then a round of its own; gives its id."""
+        await self.online()
         await self.mira.command("setup", channel=await self.community.channel("videos"))
-        opened = await self.mira.command("round open", task="storms", duration="1h")
+        opened = await self.mira.command("round open", task="storms", duration=duration)
         assert "is open" in opened.text, opened.text
         guild_id = int((await self.community.world())["guild"]["id"])
         current = await rounds.current(self.database, guild_id)
