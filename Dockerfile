@@ -30,5 +30,5 @@ CMD ["worker"]
 FROM base AS chain
 RUN pip install -c requirements.lock . "$(grep '^py-evm==' requirements.lock)"
 USER flock
-ENTRYPOINT ["python", "-m", "contracts.chain"]
+ENTRYPOINT ["python", "-m", "bot.demo.chain"]
 CMD ["--host", "0.0.0.0", "--port", "8545", "--state", "/chain"]

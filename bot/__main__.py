@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bot import logs
 from bot import settings as settings_module
 from bot.domain.errors import OperatorError, SettingsError
+from bot.monitoring import logs
 from contracts.costs import Community
 from generation.extras import MissingExtraError, require
 
@@ -236,8 +236,8 @@ def _worker(arguments: argparse.Namespace) -> int:
     settings = settings_module.load("worker")
     logs.start(settings, "worker")
     require("worker", "The worker")
-    from generation.supervise import RenderError
-    from generation.worker import WorkerConfig, check, run_worker
+    from generation.worker.render_process import RenderError
+    from generation.worker.worker import WorkerConfig, check, run_worker
 
     config = WorkerConfig(
         database_url=settings.database_url,
@@ -259,7 +259,7 @@ def _worker(arguments: argparse.Namespace) -> int:
     from sqlalchemy.exc import SQLAlchemyError
 
     from bot.database import unreachable
-    from bot.metrics import Health, Metrics, Watch, database_watch, serving
+    from bot.monitoring.metrics import Health, Metrics, Watch, database_watch, serving
     from migrations.database import open_database, upgrade_database
 
     async def work(stop: asyncio.Event, at_once: asyncio.Event) -> None:
@@ -289,7 +289,7 @@ def _worker(arguments: argparse.Namespace) -> int:
 
 
 def _workers(arguments: argparse.Namespace) -> int:
-    from bot.worker_commands import list_workers
+    from bot.cli.workers import list_workers
 
     settings = settings_module.load("migrate")
     sys.stdout.write(asyncio.run(list_workers(settings, as_json=arguments.json)))
@@ -297,7 +297,7 @@ def _workers(arguments: argparse.Namespace) -> int:
 
 
 def _models(arguments: argparse.Namespace) -> int:
-    from bot.model_commands import list_models
+    from bot.cli.models import list_models
 
     settings = settings_module.load()
     sys.stdout.write(list_models(settings, families=arguments.families, as_json=arguments.json))
@@ -307,7 +307,7 @@ def _models(arguments: argparse.Namespace) -> int:
 def _rerender(arguments: argparse.Namespace) -> int:
     settings = settings_module.load("worker")
     require("worker", "Rendering a video again")
-    from bot.model_commands import rerender_card
+    from bot.cli.models import rerender_card
 
     same, text = rerender_card(settings, arguments.card, arguments.out)
     sys.stdout.write(text)
@@ -327,21 +327,21 @@ def _migrate(_arguments: argparse.Namespace) -> int:
 
 
 def _backup(arguments: argparse.Namespace) -> int:
-    from bot.backup import backup
+    from bot.cli.backup import backup
 
     _say(backup(settings_module.load("migrate"), arguments.file, force=arguments.force))
     return 0
 
 
 def _restore(arguments: argparse.Namespace) -> int:
-    from bot.backup import restore
+    from bot.cli.backup import restore
 
     _say(restore(settings_module.load("migrate"), arguments.file, force=arguments.force))
     return 0
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from bot.doctor import examine, render
+    from bot.doctor.report import examine, render
 
     checks = asyncio.new_event_loop().run_until_complete(examine(worker=arguments.worker))
     sys.stdout.write(render(checks, as_json=arguments.json))
@@ -351,7 +351,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _deploy(arguments: argparse.Namespace) -> int:
     settings = settings_module.load("audit" if arguments.verify else "deploy")
-    from bot.ledger_commands import deploy_ledger, verify_ledger
+    from bot.cli.ledger import deploy_ledger, verify_ledger
 
     if arguments.verify:
         sys.stdout.write(asyncio.run(verify_ledger(settings)))
@@ -371,7 +371,7 @@ def _audit(arguments: argparse.Namespace) -> int:
         }
     )
     settings.check("audit")
-    from bot.ledger_commands import audit_ledger
+    from bot.cli.ledger import audit_ledger
 
     chain_only = arguments.chain_only or (bool(arguments.rpc or arguments.ledger) and not arguments.with_database)
     ok, text = asyncio.run(
@@ -390,7 +390,7 @@ def _audit(arguments: argparse.Namespace) -> int:
 
 def _costs(arguments: argparse.Namespace) -> int:
     settings = settings_module.load()
-    from bot.ledger_commands import estimate_costs
+    from bot.cli.ledger import estimate_costs
 
     voters = arguments.voters
     try:

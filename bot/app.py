@@ -14,38 +14,38 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.client import Client, point_at, run_client
 from bot.database import open_and_upgrade
 from bot.domain.errors import OperatorError, UnreachableError
+from bot.domain.ledger_links import PublicLedger, deployed_in
 from bot.domain.policy import Quota
 from bot.domain.rounds import Round
-from bot.hosts import hearing, open_host
-from bot.life.catching_up import CatchingUp
-from bot.life.following import Following
-from bot.life.hosting_life import HostingLife
-from bot.life.mending import Mending
-from bot.life.originals import Originals
-from bot.life.removal_life import RemovalLife
-from bot.life.review_life import ReviewLife
-from bot.life.round_life import RoundLife
-from bot.life.signing import Signing
-from bot.life.video_life import VideoLife
-from bot.metrics import Health, Metrics, Watch, database_watch, serving
-from bot.progress import ProgressBoard
-from bot.public_ledger import PublicLedger, deployed_in
-from bot.results import Results
-from bot.rules_file import open_rules
+from bot.files.transfer import Originals
+from bot.monitoring.metrics import Health, Metrics, Watch, database_watch, serving
+from bot.posts.progress import ProgressBoard
+from bot.prompt_filter.rules_file import open_rules
+from bot.round_results import Results
 from bot.settings import Settings
-from bot.signing_page.server import serving_signing
-from bot.store.votes import VoteWriter
-from bot.views import Views
-from contracts.coin import GWEI
-from contracts.drafting import DraftSettings
-from contracts.kms import open_kms
-from contracts.ledger import Ledger
-from contracts.receipts import round_progress
-from contracts.relayer import Relayer, RelayerSettings
-from contracts.signer import Signer, SignerError, open_key_file, open_keystore
-from generation.engine import Engine, QueueSpec
+from bot.signing.page import serving_signing
+from bot.signing.requests import Signing
+from bot.store.vote_writer import VoteWriter
+from bot.sync.reactions import CatchingUp
+from bot.sync.view_counts import Views
+from bot.sync.wallet_events import Following
+from bot.video_hosts import hearing, open_host
+from bot.workflows.hosting import HostingLife
+from bot.workflows.recovery import Mending
+from bot.workflows.removal import RemovalLife
+from bot.workflows.review import ReviewLife
+from bot.workflows.round import RoundLife
+from bot.workflows.video import VideoLife
+from contracts.ledger.client import Ledger
+from contracts.outbox.progress import round_progress
+from contracts.relayer.planning.draft import DraftSettings
+from contracts.relayer.relayer import Relayer, RelayerSettings
+from contracts.signers.keystore import Signer, SignerError, open_key_file, open_keystore
+from contracts.signers.kms import open_kms
+from contracts.units import GWEI
 from generation.jobs import BOT_QUEUE, gpu_queue
-from generation.portable_json import UnsafeEngineError
+from generation.queue.engine import Engine, QueueSpec
+from generation.queue.portable_json import UnsafeEngineError
 
 log = logging.getLogger(__name__)
 

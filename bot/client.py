@@ -12,12 +12,12 @@ from discord import app_commands
 from discord.ext import commands
 from yarl import URL
 
-from bot.cogs.answers import answer_error
 from bot.cogs.prompts import Prompts
 from bot.cogs.provenance import Provenance
 from bot.cogs.receipts import Receipts
 from bot.cogs.removal import Removal
-from bot.cogs.review import ReviewButton, Reviews
+from bot.cogs.replies import answer_error
+from bot.cogs.reviews import ReviewButton, Reviews
 from bot.cogs.rounds import Rounds, Setup
 from bot.cogs.standings import Standings
 from bot.cogs.voting import VideoButton, Voting

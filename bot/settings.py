@@ -14,7 +14,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.domain.errors import SettingsError
-from contracts.addresses import addresses, is_address
+from contracts.rpc.urls import addresses, is_address
 from migrations.database import parse_url
 
 _SIGNER = re.compile(r"keystore|(aws-kms|gcp-kms):\S+")

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from contracts.artefact import ARTEFACT, keccak_hex
+from contracts.ledger.artifact import ARTEFACT, keccak_hex
 
 SOURCE = Path(__file__).with_name("VoteLedger.vy")
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
-from contracts.coin import COIN, GWEI
+from contracts.units import COIN, GWEI
 
 ITEM_GAS = 2_500  # what finalize pays for each further video: one slot that it has not read yet
 REGISTERED_AT_ONCE = 256

@@ -13,10 +13,10 @@ from eth_abi.abi import encode
 from web3.types import Nonce
 from web3.utils.address import get_create_address
 
-from contracts.artefact import ledger_artefact
-from contracts.ledger import Ledger
-from contracts.node import LedgerError, LedgerRefusedError, Node, WrongLedgerError
-from contracts.signer import Signer
+from contracts.ledger.artifact import ledger_artefact
+from contracts.ledger.client import Ledger
+from contracts.rpc.node import LedgerError, LedgerRefusedError, Node, WrongLedgerError
+from contracts.signers.keystore import Signer
 
 
 @dataclass(frozen=True)

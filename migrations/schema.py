@@ -418,7 +418,7 @@ chain_attempts = Table(
     Index(None, "transaction_id"),
 )
 
-# Whom a transaction that was mined and did nothing was for (`contracts.reverts`): an entry, a voter, a seat, a close.
+# Whom a transaction that was mined and did nothing was for (`relayer.reverts`): an entry, a voter, a seat, a close.
 reverts = Table(
     "reverts",
     metadata,

@@ -22,8 +22,8 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from bot import logs
 from bot.__main__ import _parser, _worker
+from bot.monitoring import logs
 from bot.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -281,7 +281,7 @@ def test_a_service_runs_what_there_is(name: str) -> None:
     if command[0] == "flock":
         assert callable(_parser().parse_args(command[1:]).command)
     else:
-        assert command[:3] == ["python", "-m", "contracts.chain"]
+        assert command[:3] == ["python", "-m", "bot.demo.chain"]
 
 
 def test_an_image_has_what_its_settings_may_ask_for() -> None:

@@ -9,12 +9,13 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot import cards, review_cards
-from bot.cogs.answers import answer
-from bot.cogs.refusals import tell_refused
+from bot.cards import reviews as review_cards
+from bot.cards import videos as cards
+from bot.cogs.ledger_notices import tell_refused
+from bot.cogs.replies import answer
 from bot.domain.errors import RoundClosedError, RoundNotOpenError, VideoNotYoursError, VideoOverError, VideoUnknownError
 from bot.domain.policy import read_prompt
-from bot.life.patience import patiently
+from bot.retry import patiently
 from bot.store import reviews, rounds, videos
 from migrations.database import now_ms
 

@@ -9,8 +9,9 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot import card_limits, cards
-from bot.cogs.answers import Reply, answer
+from bot.cards import limits as card_limits
+from bot.cards import videos as cards
+from bot.cogs.replies import Reply, answer
 from bot.domain.errors import NoProvenanceError, VideoUnknownError
 from bot.store import videos
 

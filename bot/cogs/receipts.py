@@ -8,13 +8,13 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot import cards
-from bot.cogs.answers import answer
-from bot.cogs.refusals import tell_refused
+from bot.cards import videos as cards
+from bot.cogs.ledger_notices import tell_refused
+from bot.cogs.replies import answer
 from bot.domain.errors import NoRoundError, NoVoteError
 from bot.store import rounds, videos
-from contracts.outbox import voter_id
-from contracts.receipts import round_progress, voter_receipts
+from contracts.outbox.entries import voter_id
+from contracts.outbox.progress import round_progress, voter_receipts
 
 if TYPE_CHECKING:
     from bot.app import App

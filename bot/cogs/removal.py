@@ -9,8 +9,9 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot import card_limits, cards
-from bot.cogs.answers import answer
+from bot.cards import limits as card_limits
+from bot.cards import videos as cards
+from bot.cogs.replies import answer
 from bot.domain.errors import RemovalTooEarlyError, VideoUnknownError
 from bot.domain.policy import clean_text
 from bot.domain.videos import Video

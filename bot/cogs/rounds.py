@@ -14,14 +14,15 @@ from discord import app_commands, ui
 from discord.ext import commands
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot import cards
-from bot.cogs.answers import answer, insist
+from bot.cards import videos as cards
+from bot.cogs.replies import answer, insist
 from bot.domain.errors import MissingPermissionsError, RoundNotOpenError
 from bot.domain.policy import read_duration, read_task
 from bot.domain.rounds import Round
-from bot.life.obstacles import why_not_here
 from bot.permissions import in_words, missing_permissions
-from bot.store import rounds, videos, words
+from bot.posts.obstacles import why_not_here
+from bot.store import feedback as words
+from bot.store import rounds, videos
 
 if TYPE_CHECKING:
     from bot.app import App

@@ -8,9 +8,10 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot import cards, result_cards
-from bot.cogs.answers import answer
-from bot.cogs.refusals import tell_refused
+from bot.cards import results as result_cards
+from bot.cards import videos as cards
+from bot.cogs.ledger_notices import tell_refused
+from bot.cogs.replies import answer
 from bot.domain.errors import NoRoundError
 from bot.store import rounds
 

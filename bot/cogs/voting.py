@@ -12,18 +12,19 @@ import discord
 from discord import ui
 from discord.ext import commands
 
-from bot import cards
-from bot.cogs.answers import answer, answer_error, first_text, insist
+from bot.cards import videos as cards
+from bot.cogs.ledger_notices import tell_refused
 from bot.cogs.prompts import cancel_video
-from bot.cogs.refusals import tell_refused
+from bot.cogs.replies import answer, answer_error, first_text, insist
 from bot.cogs.wallet import chosen_answer
 from bot.domain.errors import ElsewhereError, FeedbackEmptyError, UnreadableButtonError, VideoUnknownError
 from bot.domain.policy import clean_text
 from bot.domain.videos import Video
 from bot.domain.votes import Choice, Reaction, Vote, choice_of_emoji
-from bot.life.catching_up import record
-from bot.life.posting import marks
-from bot.store import videos, words
+from bot.posts.once import marks
+from bot.store import feedback as words
+from bot.store import videos
+from bot.sync.reactions import record
 
 if TYPE_CHECKING:
     from bot.app import App

@@ -9,12 +9,13 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot import cards, wallet_cards
-from bot.cogs.answers import answer, answer_error, first_text, insist
+from bot.cards import videos as cards
+from bot.cards import wallets as wallet_cards
+from bot.cogs.replies import answer, answer_error, first_text, insist
 from bot.domain.errors import MemberError, SigningOverError, UnreadableButtonError
 from bot.domain.votes import Standing
 from bot.domain.wallets import TOKEN, SigningRequest
-from bot.life.posting import marks
+from bot.posts.once import marks
 from bot.store import videos, wallets
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from bot.demo.house import House
+from bot.demo.stack import House
 from bot.demo.supervisor import Supervisor
 
 PAUSE_S = (2.0, 6.0)  # between two events

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from bot.demo.discord.people import CannotDoError, Community, Message, NoAnswerError
 from bot.demo.discord.world import MEMBERS
-from bot.demo.house import House
-from bot.demo.teller import Teller, plain
-from contracts.audit import audit
-from contracts.node import LedgerError
+from bot.demo.stack import House
+from bot.demo.terminal import Teller, plain
+from contracts.audit.audit import audit
+from contracts.rpc.node import LedgerError
 from migrations.database import open_database
 
 SUBJECTS = ("a red circle", "a green square", "a yellow star", "a blue boat", "two clouds", "a paper kite", "a lion")

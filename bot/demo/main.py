@@ -17,12 +17,12 @@ from pathlib import Path
 from bot.demo.chaos import Chaos
 from bot.demo.crowd import Crowd
 from bot.demo.discord.people import Community
-from bot.demo.house import House
-from bot.demo.page.behind import Behind
+from bot.demo.page.panel import Behind
 from bot.demo.page.server import Page
+from bot.demo.stack import House
 from bot.demo.story import PROMPTS, Story
 from bot.demo.supervisor import Supervisor
-from bot.demo.teller import Teller
+from bot.demo.terminal import Teller
 from bot.domain.errors import OperatorError
 
 

@@ -12,16 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.demo.discord.people import Answer, CannotDoError, Community, Message, NoAnswerError, Person, wait_for
 from bot.demo.discord.world import MEMBERS, MODERATOR
-from bot.demo.house import House
-from bot.demo.teller import Teller, plain
+from bot.demo.stack import House
+from bot.demo.terminal import Teller, plain
 from bot.domain.errors import OperatorError
 from bot.domain.rounds import Round
 from bot.domain.videos import Video
 from bot.store import rounds, videos
-from contracts.audit import audit
-from contracts.ledger import Ledger
-from contracts.node import LedgerError
-from contracts.receipts import receipts
+from contracts.audit.audit import audit
+from contracts.ledger.client import Ledger
+from contracts.outbox.progress import receipts
+from contracts.rpc.node import LedgerError
 from migrations.database import open_database
 
 PROMPTS = (

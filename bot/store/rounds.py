@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from bot.domain.errors import RoundAlreadyOpenError, SetupMissingError
 from bot.domain.rounds import Round
 from bot.domain.videos import CANCELLABLE, chain_key
-from contracts import outbox
+from contracts.outbox import entries as outbox
 from migrations.database import now_ms, upsert_into
 from migrations.schema import guilds, rounds, videos
 

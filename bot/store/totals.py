@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Select, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.videos import UNDER_WAY
-from contracts.receipts import UNDERWAY
+from contracts.outbox.progress import UNDERWAY
 from migrations.database import now_ms
 from migrations.schema import chain_transactions, outbox, render_timings, rounds, videos, votes
 

@@ -14,10 +14,10 @@ from bot.domain.policy import Quota
 from bot.domain.standings import Entry
 from bot.domain.videos import CANCELLABLE, UNDER_WAY, Status, Video, chain_key, seed_of
 from bot.domain.votes import Choice, Tally
-from contracts import outbox
-from generation.announcing import is_served
+from contracts.outbox import entries as outbox
 from generation.jobs import Progress, RenderResult
-from generation.provenance import MOST_BYTES
+from generation.video.provenance import MOST_BYTES
+from generation.worker.registry import is_served
 from migrations.database import now_ms
 from migrations.schema import render_progress, render_timings, rounds, videos, votes
 

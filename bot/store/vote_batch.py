@@ -19,7 +19,7 @@ from bot.domain.rounds import Round
 from bot.domain.votes import Choice, Reaction, Source, Standing, Vote
 from bot.domain.wallets import Wallet
 from bot.store import wallets
-from contracts import outbox
+from contracts.outbox import entries as outbox
 from migrations.database import now_ms, one_of, upsert_into
 from migrations.schema import reactions, rounds, unsigned_choices, videos, votes
 

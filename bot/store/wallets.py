@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from bot.domain.errors import SigningOverError, WalletLinkedError
 from bot.domain.votes import Choice, Source
 from bot.domain.wallets import RequestKind, SignedChoice, SigningRequest, Wallet, wallet_state
-from contracts import outbox as entries
-from contracts.refusals import CHANGED_ITS_MIND, SENTENCES
+from contracts.outbox import entries
+from contracts.outbox.rejections import CHANGED_ITS_MIND, SENTENCES
 from migrations.database import now_ms, one_of, upsert_into
 from migrations.schema import outbox, seats, signing_requests, unsigned_choices, videos, votes, wallets
 

@@ -18,7 +18,6 @@ from urllib.parse import quote, urljoin
 
 import httpx
 
-from generation.hosting.answers import check_url, error_of, hide_addresses_in_logs, json_body, json_object, no_answer
 from generation.hosting.host import (
     PHASES,
     AssetFailed,
@@ -34,6 +33,14 @@ from generation.hosting.host import (
     Playback,
     Polling,
     UploadTicket,
+)
+from generation.hosting.http_errors import (
+    check_url,
+    error_of,
+    hide_addresses_in_logs,
+    json_body,
+    json_object,
+    no_answer,
 )
 
 log = logging.getLogger(__name__)

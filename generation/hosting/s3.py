@@ -26,7 +26,6 @@ from urllib.parse import quote
 
 import httpx
 
-from generation.hosting.answers import check_url, hide_addresses_in_logs, no_answer
 from generation.hosting.host import (
     AssetMissing,
     HostBusy,
@@ -39,6 +38,7 @@ from generation.hosting.host import (
     Polling,
     UploadTicket,
 )
+from generation.hosting.http_errors import check_url, hide_addresses_in_logs, no_answer
 
 T = TypeVar("T")
 

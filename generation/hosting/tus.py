@@ -16,9 +16,9 @@ from typing import BinaryIO
 
 import httpx
 
-from generation.hosting.answers import check_url, error_of, hide_addresses_in_logs, no_answer
 from generation.hosting.fingerprint import sha256_of
 from generation.hosting.host import AlreadyUploaded, HostBusy, HostError, HostRejected, HostUnreachable, UploadGone
+from generation.hosting.http_errors import check_url, error_of, hide_addresses_in_logs, no_answer
 
 CHUNK_BYTES = 8 * 1024 * 1024  # Livepeer stores uploads in parts of this size
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)

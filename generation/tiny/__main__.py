@@ -23,17 +23,17 @@ def main(arguments: list[str]) -> int:
     match arguments:
         case ["train", *rest] if len(rest) < 2:
             require("worker", "Training the tiny model")
-            from generation.tiny.train import train
+            from generation.tiny.training.train import train
 
             train(Path(*rest) if rest else WEIGHTS)
         case ["measure", *rest] if len(rest) < 2:
             require("worker", "Measuring a model")
-            from generation.tiny.measure import measure, show
+            from generation.tiny.training.measure import measure, show
 
             sys.stdout.write(show(measure(Path(*rest) if rest else WEIGHTS)) + "\n")
         case ["sheet", file]:
             require("worker", "The sheet")
-            from generation.tiny.measure import sheet
+            from generation.tiny.training.measure import sheet
 
             sheet(WEIGHTS, Path(file))
         case [folder] if folder not in {"train", "measure", "sheet"}:

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from generation.models import REVISION_FILE, folder_revision
+from generation.models.registry import REVISION_FILE, folder_revision
 
 WEIGHTS = Path(__file__).parent / "weights"  # in standard diffusers format; `python -m generation.tiny train` made it
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from bot.demo.discord.people import Community
-from bot.demo.house import House
+from bot.demo.stack import House
 from bot.demo.story import Story
 from bot.demo.supervisor import Supervisor
-from bot.demo.teller import Teller
+from bot.demo.terminal import Teller
 
 OpenStory = Callable[..., AbstractAsyncContextManager[Story]]
 

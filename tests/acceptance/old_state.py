@@ -26,8 +26,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bot.demo.discord.people import wait_for
-from bot.demo.house import House, Keys
-from tests.bot.demo.trouble import SETTLED_S, Trouble, open_trouble
+from bot.demo.stack import House, Keys
+from tests.builders.stack import SETTLED_S, Trouble, open_trouble
 
 FOLDER = Path(__file__).with_name("state")
 POSTED = ("a red circle rolls over a blue field", "a green square jumps at night")

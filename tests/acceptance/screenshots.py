@@ -11,7 +11,7 @@ from pathlib import Path
 from playwright.async_api import Browser, Locator, expect
 from playwright.async_api import Page as Window
 
-from bot.demo.page.behind import Behind
+from bot.demo.page.panel import Behind
 from bot.demo.page.server import Page
 from bot.demo.story import PROMPTS
 from tests.acceptance.conftest import open_story

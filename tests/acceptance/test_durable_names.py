@@ -33,8 +33,8 @@ from bot.domain.videos import Status, chain_key, seed_of
 from bot.domain.votes import Source
 from bot.domain.wallets import RequestKind, WalletState
 from bot.settings import Settings
-from contracts.outbox import voter_id
-from contracts.wallet import Domain, ballot_message, link_message, unlink_message
+from contracts.ledger.typed_data import Domain, ballot_message, link_message, unlink_message
+from contracts.outbox.entries import voter_id
 from generation.hosting.s3 import PLAYLIST, POSTER, STREAM, VIDEO
 from generation.jobs import (
     BOT_QUEUE,
@@ -48,9 +48,9 @@ from generation.jobs import (
     originals_queue,
     upload_queue,
 )
-from generation.portable_json import CANARY, PORTABLE, read_portable_json_only
+from generation.queue.portable_json import CANARY, PORTABLE, read_portable_json_only
 from migrations.schema import metadata
-from tests.bot.demo.trouble import Trouble, open_trouble
+from tests.builders.stack import Trouble, open_trouble
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = Path(__file__).with_name("durable_names.toml")

@@ -289,7 +289,7 @@ def test_what_python_starts_says_what_it_needs(base: Path, tmp_path: Path, modul
     """Each `python -m` of the house. The render child alone speaks to its worker only, which looks before it starts."""
     arguments = {"generation.tiny": ["measure"]}.get(module, ["--state", str(tmp_path)])
     said = start(base, tmp_path, "-m", module, *arguments, FLOCK_DEMO_BOT_TOKEN="b", FLOCK_DEMO_CONTROL_TOKEN="c")
-    if module == "generation.render":
+    if module == "generation.render.child":
         assert "No module named" in said.stderr
         return
     assert said.returncode in {1, 2}
@@ -300,8 +300,15 @@ def test_what_python_starts_says_what_it_needs(base: Path, tmp_path: Path, modul
 
 def test_every_module_that_runs_is_known() -> None:
     """They are found in the sources, so that a new one is tried as well."""
-    known = {"bot", "bot.demo.discord", "contracts.chain", "contracts.compile", "generation.render", "generation.tiny"}
-    assert set(modules_that_run()) == {*known, "generation.hosting.embedded"}
+    known = {
+        "bot",
+        "bot.demo.discord",
+        "bot.demo.chain",
+        "contracts.compile",
+        "generation.render.child",
+        "generation.tiny",
+    }
+    assert set(modules_that_run()) == {*known, "bot.demo.host"}
 
 
 def test_the_bots_image_has_what_its_settings_ask_for(environment: Environment, tmp_path: Path) -> None:
@@ -315,7 +322,7 @@ def test_the_bots_image_has_what_its_settings_ask_for(environment: Environment, 
         assert "Traceback" not in text
 
 
-@pytest.mark.parametrize(("image", "module"), [("bot", "bot"), ("worker", "bot"), ("chain", "contracts.chain")])
+@pytest.mark.parametrize(("image", "module"), [("bot", "bot"), ("worker", "bot"), ("chain", "bot.demo.chain")])
 def test_an_image_can_start_what_it_is_for(environment: Environment, tmp_path: Path, image: str, module: str) -> None:
     """Of each stage's packages alone, its entry begins; the worker's has all that a worker and its adapters need."""
     python = environment(*images()[image])

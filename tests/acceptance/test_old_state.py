@@ -13,12 +13,12 @@ from sqlalchemy import func, select
 
 from bot.demo.discord.people import Message, wait_for
 from bot.store import rounds, videos
-from contracts.ledger import Ledger
+from contracts.ledger.client import Ledger
 from migrations.schema import chain_transactions, outbox
 from migrations.schema import rounds as rounds_table
 from migrations.schema import videos as videos_table
 from tests.acceptance.old_state import FOLDER, HELD, POSTED, QUEUED, unpack
-from tests.bot.demo.trouble import SETTLED_S, Trouble, open_trouble
+from tests.builders.stack import SETTLED_S, Trouble, open_trouble
 
 # By prompts, with the votes of before and those that are cast below: 👍 and 👎.
 EXPECTED = {POSTED[0]: (4, 0), POSTED[1]: (1, 2), QUEUED: (1, 0), HELD: (0, 0)}

@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Browser, Dialog, Locator, expect
 from playwright.async_api import Page as Window
 
-from bot.demo.page.behind import Behind
+from bot.demo.page.panel import Behind
 from bot.demo.page.server import Page
 from bot.demo.story import Story
 from tests.acceptance.conftest import OpenStory

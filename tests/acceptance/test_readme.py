@@ -22,14 +22,14 @@ import pytest
 from eth_account import Account
 
 from bot.__main__ import _parser
-from bot.demo.house import House
+from bot.demo.stack import House
 from bot.demo.supervisor import Supervisor
-from contracts.ledger import Ledger
-from contracts.node import Node
-from contracts.signer import open_key_file
+from contracts.ledger.client import Ledger
+from contracts.rpc.node import Node
+from contracts.signers.keystore import open_key_file
 from generation.extras import install as remedy
 from tests.acceptance.installing import HERE, ROOT, Installed, clone_into, install
-from tests.generation.test_rerender import MODELS, card_of
+from tests.generation.worker.test_rerender import MODELS, card_of
 
 PATIENCE_S = 180.0
 COIN = 10**18

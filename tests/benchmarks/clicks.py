@@ -12,10 +12,10 @@ from sqlalchemy import func, select
 
 from bot.demo.discord.people import Community, Message, NoAnswerError, Person, wait_for
 from bot.demo.discord.world import CHANNELS, MEMBERS, People, World
-from bot.demo.house import House
+from bot.demo.stack import House
 from bot.demo.story import Story
 from bot.demo.supervisor import Supervisor
-from bot.demo.teller import Teller
+from bot.demo.terminal import Teller
 from bot.domain.videos import UNDER_WAY
 from migrations.database import open_database
 from migrations.schema import render_progress, videos, votes

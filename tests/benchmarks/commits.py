@@ -10,7 +10,7 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.domain.votes import Choice, Vote
-from bot.store.votes import VoteWriter
+from bot.store.vote_writer import VoteWriter
 from migrations.database import now_ms, open_database, upgrade_database
 from migrations.schema import rounds, videos
 from tests.benchmarks.figures import Figure

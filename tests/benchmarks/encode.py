@@ -14,9 +14,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from generation.finish import finish
-from generation.models import Model
-from generation.presets import Preset
+from generation.models.presets import Preset
+from generation.models.registry import Model
+from generation.video.finalize import finish
 from tests.benchmarks.figures import Figure
 
 FPS = 16

@@ -51,7 +51,7 @@ def measure(
         finally:
             torch.set_default_dtype(previous)
     if context_parallel > 1:
-        from generation.acceleration import context_parallel as shared
+        from generation.render.acceleration import context_parallel as shared
 
         denoiser.enable_parallelism(config=shared(context_parallel))
     inputs = {

@@ -18,8 +18,8 @@ from sqlalchemy import create_engine, make_url, text
 
 from migrations.database import open_database, upgrade_database
 from tests.benchmarks.figures import Figure
-from tests.history import Past, fill
-from tests.operations import Operations
+from tests.growth.history import Past, fill
+from tests.growth.operations import Operations
 
 FLOOR_MS = 2.0  # what is quicker counts as this: of less, a ratio is noise
 BYTES_A_VOTE = 1_500  # in a database with its log, at most; see docs/decisions/0018-growth.md

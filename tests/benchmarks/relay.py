@@ -20,20 +20,20 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts import outbox
-from contracts.audit import audit
+from contracts.audit.audit import audit
 from contracts.deploy import deploy
-from contracts.ledger import Ledger
-from contracts.relayer import Relayer, RelayerSettings
+from contracts.ledger.client import Ledger
+from contracts.outbox import entries as outbox
+from contracts.relayer.relayer import Relayer, RelayerSettings
 from migrations.database import now_ms, open_database, upgrade_database
 from migrations.schema import chain_transactions, votes
 from migrations.schema import outbox as entries
 from tests.benchmarks.figures import Figure
 from tests.contracts.anvil import MISSING, Anvil, anvil
 from tests.contracts.conftest import ChainProcess
+from tests.contracts.relayer.test_relayer import PEPPER, Community
 from tests.contracts.relayer_process import STEPS
 from tests.contracts.schedules import World, schedule
-from tests.contracts.test_relayer import PEPPER, Community
 
 VIDEOS = [f"video-{number}" for number in range(10)]
 PRODUCTION = RelayerSettings()  # as the bot has it, where no setting says otherwise

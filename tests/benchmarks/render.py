@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.jobs import RENDER_WORKFLOW, RenderJob, gpu_queue
-from generation.worker import Worker, WorkerConfig
+from generation.worker.worker import Worker, WorkerConfig
 from migrations.database import open_database, upgrade_database
 from tests.benchmarks.figures import Figure
 

@@ -13,10 +13,10 @@ import pytest
 import pytest_asyncio
 
 from bot.demo.discord.people import Community
-from bot.demo.house import House
+from bot.demo.stack import House
 from bot.demo.story import PROMPTS, Story
 from bot.demo.supervisor import Supervisor
-from bot.demo.teller import Teller
+from bot.demo.terminal import Teller
 
 
 def free_port() -> int:

@@ -169,6 +169,6 @@ def test_the_worker_process_loads_no_discord_and_the_bot_no_torch(tmp_path: Path
             check=True,
             cwd=tmp_path,
         ).stdout.strip()
-        for module in ("generation.worker", "bot.app")
+        for module in ("generation.worker.worker", "bot.app")
     }
-    assert found == {"generation.worker": "[]", "bot.app": "['discord', 'web3']"}
+    assert found == {"generation.worker.worker": "[]", "bot.app": "['discord', 'web3']"}

@@ -9,7 +9,7 @@ import pytest
 from bot import settings as settings_module
 from bot.domain.errors import SettingsError
 from bot.settings import Settings
-from contracts.replay import MAX_GRACE
+from contracts.audit.replay import MAX_GRACE
 
 ROOT = Path(__file__).parents[2]
 

@@ -26,7 +26,7 @@ MIDDLE_S = (0.0, 0.3)  # after it has begun something
 LONGEST_WAIT_S = 20.0  # for something to begin
 JUST_MS = 500
 SERVING = ("bot", "worker")  # these take leases
-MOST_LOSSES = 2  # a job that loses its third worker is given up as poison, by design (generation/reaper.py)
+MOST_LOSSES = 2  # a job that loses its third worker is given up as poison, by design (generation/queue/reaper.py)
 
 
 @dataclass

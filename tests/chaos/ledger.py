@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from contracts.ledger import Ledger
-from contracts.outbox import text_hash, voter_id
-from contracts.replay import Replay
+from contracts.audit.replay import Replay
+from contracts.ledger.client import Ledger
+from contracts.outbox.entries import text_hash, voter_id
 from tests.chaos.oracle import Key
 
 

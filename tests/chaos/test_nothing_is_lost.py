@@ -15,13 +15,13 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.cards import quote
+from bot.cards.videos import quote
 from bot.demo.discord.people import Message, NoAnswerError, wait_for
 from bot.demo.discord.world import MODERATOR, People, World
 from bot.demo.story import Story
 from bot.domain.videos import UNDER_WAY
 from bot.store import rounds
-from contracts.audit import audit
+from contracts.audit.audit import audit
 from migrations.database import open_database
 from migrations.schema import feedback, reactions, videos
 from tests.acceptance.conftest import open_story

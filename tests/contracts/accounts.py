@@ -8,7 +8,7 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 
-from contracts.wallet import signable
+from contracts.ledger.typed_data import signable
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141  # of secp256k1 (SEC 2)
 _ANSWER = "60e01b60005260206000f3"  # shl(224), mstore(0), return(0, 32)

@@ -19,7 +19,7 @@ import pytest
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
-from contracts.signer import KeySigner
+from contracts.signers.keystore import KeySigner
 
 ROOT = Path(__file__).parents[2]
 MISSING = "anvil is not installed: npm install --prefix build/anvil @foundry-rs/anvil@1.7.1"

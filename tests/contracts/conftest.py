@@ -23,14 +23,14 @@ from web3 import Web3
 from web3.types import Nonce
 from web3.utils.address import get_create_address
 
-from contracts.artefact import ARTEFACT, ledger_artefact
-from contracts.blocks import Blocks, Call
-from contracts.blockstore import ChainError
+from bot.demo.chain.blocks import Blocks, Call
+from bot.demo.chain.blockstore import ChainError
 from contracts.deploy import deploy
-from contracts.ledger import Ledger
-from contracts.signer import KeySigner, open_key_file
-from contracts.stream import Ballot, encode, encode_arrivals
-from contracts.wallet import Domain, link_message
+from contracts.ledger.artifact import ARTEFACT, ledger_artefact
+from contracts.ledger.batch_codec import Ballot, encode, encode_arrivals
+from contracts.ledger.client import Ledger
+from contracts.ledger.typed_data import Domain, link_message
+from contracts.signers.keystore import KeySigner, open_key_file
 from migrations.database import open_database, upgrade_database
 from tests.contracts.accounts import sign
 
@@ -241,7 +241,7 @@ class ChainProcess:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "contracts.chain", "--port", str(self.port), "--state", str(self.state)]
+        command = [sys.executable, "-m", "bot.demo.chain", "--port", str(self.port), "--state", str(self.state)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.ready = json.loads(self.process.stdout.readline())

@@ -15,8 +15,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from contracts.stream import Ballot, encode_arrivals  # found by the line above
-from contracts.wallet import ballot_message, link_message  # as above
+from contracts.ledger.batch_codec import Ballot, encode_arrivals  # found by the line above
+from contracts.ledger.typed_data import ballot_message, link_message  # as above
 from tests.contracts.accounts import member, sign  # as above
 from tests.contracts.conftest import Bench  # as above
 

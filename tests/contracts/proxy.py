@@ -13,12 +13,12 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from contracts.chain_faults import ChainFaults
-from contracts.rules import Rule, abort
+from bot.demo.chain.faults import ChainFaults
+from bot.demo.faults import Rule, abort
 
 
 class FaultProxy:
-    """`add` a fault of `contracts.chain_faults`, or set one of the fields; None and False are a node that is well.
+    """`add` a fault of `bot.demo.chain.faults`, or set one of the fields; None and False are a node that is well.
 
     `arrived` is awaited after each transaction that the real node took, before its sender may learn of it.
     """

@@ -15,11 +15,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from contracts.drafting import DraftSettings
-from contracts.ledger import Ledger
-from contracts.node import LedgerError
-from contracts.relayer import Relayer, RelayerSettings
-from contracts.signer import open_key_file
+from contracts.ledger.client import Ledger
+from contracts.relayer.planning.draft import DraftSettings
+from contracts.relayer.relayer import Relayer, RelayerSettings
+from contracts.rpc.node import LedgerError
+from contracts.signers.keystore import open_key_file
 from migrations.database import open_database
 
 ROOT = Path(__file__).parents[2]

@@ -18,20 +18,20 @@ from typing import Any
 
 from eth_account.signers.local import LocalAccount
 
-from contracts.audit import audit
+from bot.demo.faults import Rule
+from contracts.audit.audit import audit
 from contracts.deploy import deploy
-from contracts.endpoints import Patience
-from contracts.ledger import Ledger
-from contracts.node import LedgerError
-from contracts.relayer import Relayer
-from contracts.rules import Rule
+from contracts.ledger.client import Ledger
+from contracts.relayer.relayer import Relayer
+from contracts.rpc.endpoints import Patience
+from contracts.rpc.node import LedgerError
 from migrations.database import open_database
 from tests.contracts.accounts import member as account
 from tests.contracts.anvil import Anvil
 from tests.contracts.proxy import FaultProxy
+from tests.contracts.relayer.test_relayer import PEPPER, Community, ballots, forget_lease
+from tests.contracts.relayer.test_reorgs import SETTINGS, finish
 from tests.contracts.relayer_process import STEPS, end, start
-from tests.contracts.test_relayer import PEPPER, Community, ballots, forget_lease
-from tests.contracts.test_reorgs import SETTINGS, finish
 
 MEMBERS = 4
 CHAIN = 31_337

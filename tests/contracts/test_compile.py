@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 
-from contracts.artefact import ARTEFACT, ledger_artefact
 from contracts.compile import SOURCE, compile_ledger
+from contracts.ledger.artifact import ARTEFACT, ledger_artefact
 
 
 def test_recompiling_gives_the_committed_artefact() -> None:

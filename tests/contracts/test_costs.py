@@ -8,8 +8,6 @@ import zlib
 import pytest
 from eth_utils.crypto import keccak
 
-from contracts import calldata
-from contracts.coin import COIN
 from contracts.costs import (
     ARBITRUM_DATA_FEES,
     ARBITRUM_DATA_GAS_A_BYTE,
@@ -25,7 +23,9 @@ from contracts.costs import (
     measured,
     on_arbitrum,
 )
-from contracts.stream import Ballot, encode, encode_arrivals, number_of
+from contracts.ledger import calldata
+from contracts.ledger.batch_codec import Ballot, encode, encode_arrivals, number_of
+from contracts.units import COIN
 from tests.contracts.conftest import START
 from tests.contracts.measure_gas import spread
 

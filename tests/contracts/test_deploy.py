@@ -13,9 +13,9 @@ from web3.types import Nonce
 from web3.utils.address import get_create_address
 
 from contracts.deploy import deploy, read_deployment, verify
-from contracts.ledger import Ledger
-from contracts.node import ChainUnreachableError, LedgerError, Node, WrongLedgerError
-from contracts.signer import KeySigner
+from contracts.ledger.client import Ledger
+from contracts.rpc.node import ChainUnreachableError, LedgerError, Node, WrongLedgerError
+from contracts.signers.keystore import KeySigner
 
 
 async def test_a_deployment_is_made_once_and_remembered(chain: Any, tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from contracts.artefact import ARTEFACT
-from contracts.blocks import Call
-from contracts.calldata import sides_hash
+from bot.demo.chain.blocks import Call
+from contracts.audit.replay import MAX_GRACE
 from contracts.compile import SOURCE
-from contracts.replay import MAX_GRACE
-from contracts.stream import OWN_SEATS, Ballot, encode, encode_arrivals, next_digest
-from contracts.wallet import ballot_message
+from contracts.ledger.artifact import ARTEFACT
+from contracts.ledger.batch_codec import OWN_SEATS, Ballot, encode, encode_arrivals, next_digest
+from contracts.ledger.calldata import sides_hash
+from contracts.ledger.typed_data import ballot_message
 from tests.contracts.accounts import member, sign
 from tests.contracts.conftest import CODEC
 

@@ -16,11 +16,19 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from contracts.calldata import sides_hash
-from contracts.ledger import Event
-from contracts.replay import Replay
-from contracts.stream import EMPTY_DIGEST, OWN_SEATS, Ballot, encode, encode_arrivals, next_digest, number_of
-from contracts.wallet import Domain, ballot_message, link_message, next_signed_digest, unlink_message
+from contracts.audit.replay import Replay
+from contracts.ledger.batch_codec import (
+    EMPTY_DIGEST,
+    OWN_SEATS,
+    Ballot,
+    encode,
+    encode_arrivals,
+    next_digest,
+    number_of,
+)
+from contracts.ledger.calldata import sides_hash
+from contracts.ledger.client import Event
+from contracts.ledger.typed_data import Domain, ballot_message, link_message, next_signed_digest, unlink_message
 from tests.contracts.accounts import YES, member, sign
 from tests.contracts.conftest import Bench, RefusedError
 

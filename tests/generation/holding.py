@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from generation.supervise import RenderChild
+from generation.worker.render_process import RenderChild
 
 
 class Held:

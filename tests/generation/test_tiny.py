@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from generation.models import REVISION_FILE, folder_revision
+from generation.models.registry import REVISION_FILE, folder_revision
 
 MAKE = [sys.executable, "-m", "generation.tiny"]
 

@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from migrations.database import one_of, open_database, upgrade_database
 from migrations.schema import outbox, videos, votes
 from tests.conftest import empty_postgresql
-from tests.history import Past, fill, member_of
-from tests.operations import Operations
-from tests.plans import Statement, Watch, scanned, watched
+from tests.growth.history import Past, fill, member_of
+from tests.growth.operations import Operations
+from tests.growth.plans import Statement, Watch, scanned, watched
 
 FEW = {"open_votes": 400, "waiting": 100, "members": 2_000}
 # Long enough for what is bounded by a number, such as the newest five hundred videos, to have reached it in both.

@@ -19,7 +19,7 @@ from bot.demo.discord.gateway import Gateway
 from bot.demo.discord.interactions import Body, Interactions, plain
 from bot.demo.discord.rest import reply
 from bot.demo.discord.world import World
-from contracts.rules import ROUTE, FaultError
+from bot.demo.faults import ROUTE, FaultError
 
 MOST_WAIT_S = 30.0
 MOST_QUEUED = 10_000  # events for one watcher who does not read

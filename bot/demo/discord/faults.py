@@ -1,7 +1,7 @@
 """Faults that the embedded Discord can be told to have: of its REST API, of its gateway, and of its clock.
 
 What a client sees is what Discord would send it: https://discord.com/developers/docs/topics/rate-limits for 429, an
-HTML page of the edge for 413 and 502 to 504. The rules and the control route's words are those of `contracts.rules`.
+HTML page of the edge for 413 and 502 to 504. The rules and the control route's words are those of `bot.demo.faults`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from aiohttp import web
 from pydantic import Field, TypeAdapter, model_validator
 
 from bot.demo.discord.limits import Limits
-from contracts.rules import FaultError, Rule, Rules, abort, half, matches
+from bot.demo.faults import FaultError, Rule, Rules, abort, half, matches
 
 MOST_SHIFT_S = 366 * 86_400.0
 _TOO_LARGE = {40005: ("Request entity too large", 413), 50045: ("File uploaded exceeds the maximum size", 400)}

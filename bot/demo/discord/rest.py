@@ -18,7 +18,7 @@ from simcord.backend.errors import BackendError
 from simcord.http import router
 from simcord.http import routes as _routes  # noqa: F401  # registers them
 
-from bot.demo.discord import rules
+from bot.demo.discord import validation as rules
 from bot.demo.discord.attachments import MOST_BYTES, safe_name
 from bot.demo.discord.faults import Faults, FileRefusedError, refusal, suffer
 from bot.demo.discord.gateway import Gateway

@@ -18,7 +18,7 @@ from bot.demo.discord.gateway import Gateway
 from bot.demo.discord.interactions import ANSWER_S, TOKEN_S, Interactions
 from bot.demo.discord.limits import Limits
 from bot.demo.discord.rest import Rest
-from bot.demo.discord.rules import MOST_REQUEST_BYTES
+from bot.demo.discord.validation import MOST_REQUEST_BYTES
 from bot.demo.discord.world import People, World, watch
 
 

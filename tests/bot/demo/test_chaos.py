@@ -14,9 +14,9 @@ import aiohttp
 
 from bot.demo.chaos import MOST_KILLS, Chaos, Switch
 from bot.demo.discord.people import CannotDoError, NoAnswerError, wait_for
-from bot.demo.house import House
+from bot.demo.stack import House
 from bot.demo.supervisor import Supervisor
-from tests.bot.demo.trouble import SETTLED_S, Trouble, open_trouble
+from tests.builders.stack import SETTLED_S, Trouble, open_trouble
 
 SLEEPER = [sys.executable, "-c", "import sys; sys.stdin.read()"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bot.demo.discord.people import wait_for
-from tests.bot.demo.trouble import SETTLED_S, open_trouble
+from tests.builders.stack import SETTLED_S, open_trouble
 
 UP, DOWN = 1, 2
 

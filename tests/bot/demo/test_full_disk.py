@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from bot.demo.discord.people import wait_for
 from bot.store import videos
-from tests.bot.demo.trouble import SETTLED_S, Trouble, open_trouble
+from tests.builders.stack import SETTLED_S, Trouble, open_trouble
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -14,7 +14,7 @@ from bot.demo.discord.people import Message, wait_for
 from bot.domain.videos import Video
 from bot.store import videos
 from generation.jobs import ORIGINAL_WORKFLOW, UPLOAD_WORKFLOW
-from tests.bot.demo.trouble import SETTLED_S, Trouble, open_trouble
+from tests.builders.stack import SETTLED_S, Trouble, open_trouble
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

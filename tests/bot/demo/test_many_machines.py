@@ -12,15 +12,15 @@ import pytest_asyncio
 from sqlalchemy import insert, select, text
 
 from bot.demo.discord.people import Answer, Message, wait_for
-from bot.demo.house import House
+from bot.demo.stack import House
 from bot.domain.videos import Video
-from bot.life.media import brought_path
+from bot.files.attachments import brought_path
 from bot.store import videos
-from generation import manifest
+from generation.video import c2pa_manifest as manifest
 from migrations.schema import original_parts, originals
-from tests.bot.demo.trouble import QUICK_MODEL, SETTLED_S, Trouble, open_trouble
+from tests.builders.stack import QUICK_MODEL, SETTLED_S, Trouble, open_trouble
 from tests.conftest import empty_postgresql
-from tests.generation.red_guard import make
+from tests.generation.render.red_guard import make
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -13,12 +13,12 @@ from sqlalchemy import select, update
 
 from bot.demo.discord.people import Answer, Message, Person, wait_for
 from bot.store import rounds
-from contracts.audit import audit
-from contracts.calldata import close_round
-from contracts.ledger import Ledger
-from contracts.signer import open_key_file
+from contracts.audit.audit import audit
+from contracts.ledger.calldata import close_round
+from contracts.ledger.client import Ledger
+from contracts.signers.keystore import open_key_file
 from migrations.schema import outbox
-from tests.bot.demo.trouble import SETTLED_S, Trouble, open_trouble
+from tests.builders.stack import SETTLED_S, Trouble, open_trouble
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -12,8 +12,8 @@ import pytest_asyncio
 from bot.demo.discord.people import CannotDoError, Message, wait_for
 from bot.domain.videos import Video
 from bot.store import rounds, videos
-from generation.provenance import read_card
-from tests.bot.demo.trouble import SETTLED_S, Trouble, open_trouble
+from generation.video.provenance import read_card
+from tests.builders.stack import SETTLED_S, Trouble, open_trouble
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

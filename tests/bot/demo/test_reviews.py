@@ -13,8 +13,8 @@ from bot.demo.discord.people import Answer, NoAnswerError, wait_for
 from bot.domain.videos import Video
 from bot.store import videos
 from migrations.schema import reviews
-from tests.bot.demo.trouble import QUICK_MODEL, SETTLED_S, Trouble, open_trouble
-from tests.generation.red_guard import make
+from tests.builders.stack import QUICK_MODEL, SETTLED_S, Trouble, open_trouble
+from tests.generation.render.red_guard import make
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

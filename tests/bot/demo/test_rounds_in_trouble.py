@@ -12,10 +12,10 @@ from sqlalchemy import select, text, update
 from bot.demo.discord.people import Answer, wait_for
 from bot.domain.rounds import Round
 from bot.store import rounds
-from contracts.audit import audit
+from contracts.audit.audit import audit
 from migrations.schema import outbox
 from migrations.schema import rounds as table
-from tests.bot.demo.trouble import SETTLED_S, Trouble, open_trouble
+from tests.builders.stack import SETTLED_S, Trouble, open_trouble
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

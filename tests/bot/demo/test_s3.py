@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from bot.checks.services import host as look_at_host
 from bot.demo.discord.people import wait_for
+from bot.doctor.services import host as look_at_host
 from bot.domain.errors import OperatorError
-from bot.hosts import open_host
 from bot.settings import Settings
+from bot.video_hosts import open_host
 from generation.hosting.host import HostRejected
-from tests.bot.demo.trouble import SETTLED_S, Trouble, open_trouble
+from tests.builders.stack import SETTLED_S, Trouble, open_trouble
 from tests.generation.hosting.seaweed import ACCESS, BUCKET, SECRET, Seaweed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

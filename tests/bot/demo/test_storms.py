@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from bot.demo.discord.people import Answer, Message, wait_for
 from bot.domain.videos import Video
-from tests.bot.demo.trouble import SETTLED_S, Trouble, open_trouble
+from tests.builders.stack import SETTLED_S, Trouble, open_trouble
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

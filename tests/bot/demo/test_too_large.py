@@ -10,9 +10,9 @@ import pytest_asyncio
 
 from bot.demo.discord.people import Message, wait_for
 from bot.domain.videos import Video
-from bot.life.video_life import NOWHERE, UNTIL_HOSTED
 from bot.store import videos
-from tests.bot.demo.trouble import SETTLED_S, Trouble, open_trouble
+from bot.workflows.video import NOWHERE, UNTIL_HOSTED
+from tests.builders.stack import SETTLED_S, Trouble, open_trouble
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -16,11 +16,11 @@ from playwright.async_api import Page, expect
 from bot.demo.discord.people import Answer, Message, wait_for
 from bot.domain.videos import Video
 from bot.store import videos
-from contracts import calldata as calls
-from contracts import receipts
-from contracts.ledger import Ledger
-from contracts.signer import open_key_file
-from tests.bot.demo.trouble import SETTLED_S, Trouble, open_trouble
+from contracts.ledger import calldata as calls
+from contracts.ledger.client import Ledger
+from contracts.outbox import progress as receipts
+from contracts.signers.keystore import open_key_file
+from tests.builders.stack import SETTLED_S, Trouble, open_trouble
 from tests.chromium import needs_chromium, open_chromium
 from tests.contracts.accounts import member, sign
 

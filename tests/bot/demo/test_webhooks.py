@@ -12,7 +12,7 @@ import pytest_asyncio
 from bot.demo.discord.people import wait_for
 from generation.hosting.webhooks import PATH
 from tests.bot.conftest import free_port
-from tests.bot.demo.trouble import SETTLED_S, Trouble, open_trouble
+from tests.builders.stack import SETTLED_S, Trouble, open_trouble
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

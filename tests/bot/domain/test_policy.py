@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot import cards
+from bot.cards import videos as cards
 from bot.domain.errors import DurationError, MemberError, PromptEmptyError, PromptTooLongError, TaskEmptyError
 from bot.domain.policy import LONGEST_PROMPT, clean_text, read_duration, read_prompt, read_task
 

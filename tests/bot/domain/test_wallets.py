@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bot.domain.errors import AddressError
 from bot.domain.wallets import clean_address, clean_signature, wallet_state
-from contracts.wallet import Domain, link_message, signer_of
+from contracts.ledger.typed_data import Domain, link_message, signer_of
 from tests.contracts.accounts import high_s, member, sign
 
 ANA = member(1)

@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.domain.votes import Choice, Vote
 from bot.store import videos as store
 from bot.store.totals import SETTLED_MS, Counting, Totals
-from bot.store.votes import VoteWriter
+from bot.store.vote_writer import VoteWriter
 from migrations.database import now_ms
 from migrations.schema import chain_transactions, outbox, render_timings, rounds, videos, votes
-from tests.history import A_ROUND, GUILD, PEPPER, Past, fill, video_of
-from tests.plans import watched
+from tests.growth.history import A_ROUND, GUILD, PEPPER, Past, fill, video_of
+from tests.growth.plans import watched
 
 PAST = Past(rounds=4, votes=200, videos=20, members=100, open_votes=200, waiting=50)
 BOUNDS = (4, 6, 600)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot import cards
+from bot.cards import videos as cards
 from bot.store import rounds as rounds_store
 from bot.store import videos
 from generation.jobs import RenderResult
 from migrations.database import now_ms
 from migrations.schema import executor_leases, render_timings, rounds
 from migrations.schema import videos as table
-from tests.history import GUILD, Past, fill, video_of
+from tests.growth.history import GUILD, Past, fill, video_of
 
 ANA, BEN, CHLOE = 1, 2, 3
 

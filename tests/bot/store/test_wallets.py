@@ -13,11 +13,11 @@ from bot.domain.errors import SigningOverError, WalletLinkedError, WalletSeatErr
 from bot.domain.votes import Choice, Reaction, Vote
 from bot.domain.wallets import SignedChoice, SigningRequest, Wallet
 from bot.store import wallets
-from bot.store.votes import VoteWriter, votes_of_member
-from contracts import outbox as entries
+from bot.store.vote_writer import VoteWriter, votes_of_member
+from contracts.outbox import entries
 from migrations.database import now_ms
 from migrations.schema import outbox, signing_requests, unsigned_choices
-from tests.bot.store.test_votes import GUILD, MEMBER, PEPPER, add_round, add_video
+from tests.bot.store.test_vote_writer import GUILD, MEMBER, PEPPER, add_round, add_video
 
 ADDRESS = "0x" + "Ab" * 20
 OTHER = MEMBER + 1

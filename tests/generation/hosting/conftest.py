@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
-from generation.hosting.embedded import EmbeddedHost, Faults, HostConfig
+from bot.demo.host import EmbeddedHost, Faults, HostConfig
 from generation.hosting.host import Polling
 from generation.hosting.livepeer import LivepeerHost
 from generation.hosting.tus import Patience

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from generation.hosting.embedded.__main__ import KEY_VARIABLE
+from bot.demo.host.__main__ import KEY_VARIABLE
 
 
 class HostProcess:
@@ -20,7 +20,7 @@ class HostProcess:
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "generation.hosting.embedded", "--state", str(self.state)]
+        command = [sys.executable, "-m", "bot.demo.host", "--state", str(self.state)]
         self.process = subprocess.Popen(
             [*command, "--port", str(self.port), "--watch-stdin", "--haste", str(self.haste)],
             env={**os.environ, KEY_VARIABLE: self.key},

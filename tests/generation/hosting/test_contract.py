@@ -16,7 +16,7 @@ import yaml
 from aiohttp import web
 from jsonschema import Draft202012Validator, ValidationError, validators
 
-from generation.hosting.embedded import EmbeddedHost, Fault, Faults
+from bot.demo.host import EmbeddedHost, Fault, Faults
 from generation.hosting.host import HostError
 from generation.hosting.livepeer import LivepeerHost
 from generation.hosting.tus import upload

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from generation.hosting.embedded import EmbeddedHost, Fault, Faults
+from bot.demo.host import EmbeddedHost, Fault, Faults
 from generation.hosting.host import (
     AssetFailed,
     AssetMissing,

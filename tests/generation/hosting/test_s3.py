@@ -30,8 +30,8 @@ from generation.hosting.host import (
     UploadTicket,
     claim_upload,
 )
-from generation.hosting.presigned import upload
 from generation.hosting.s3 import S3Host
+from generation.hosting.s3_upload import upload
 from generation.hosting.tus import Patience
 from tests.generation.hosting.seaweed import ACCESS, BUCKET, SECRET, Seaweed
 
@@ -196,7 +196,7 @@ async def test_an_upload_that_is_complete_is_not_sent_again(s3: S3Host, http: ht
 UPLOADER = """
 import asyncio, json, os, signal, sys, httpx
 from pathlib import Path
-from generation.hosting.presigned import upload
+from generation.hosting.s3_upload import upload
 
 async def on_progress(sent, size):
     if sent >= size * float(sys.argv[2]):

@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 import pytest
 
-from generation.hosting.embedded import EmbeddedHost, Fault, Faults
-from generation.hosting.embedded.__main__ import KEY_VARIABLE
+from bot.demo.host import EmbeddedHost, Fault, Faults
+from bot.demo.host.__main__ import KEY_VARIABLE
 from generation.hosting.host import AlreadyUploaded, HostRejected, HostUnreachable, UploadGone
 from generation.hosting.livepeer import LivepeerHost
 from generation.hosting.tus import Patience, upload
@@ -395,7 +395,7 @@ async def test_a_redirect_is_followed_without_the_clients_key_and_never_down_fro
 
 def test_sigterm_ends_the_process_cleanly_and_its_state_is_one_processs_own(process: HostProcess, key: str) -> None:
     """A second process on the same state says why it will not start; SIGTERM is exit 0; the next start is fine."""
-    command = [sys.executable, "-m", "generation.hosting.embedded", "--state", str(process.state)]
+    command = [sys.executable, "-m", "bot.demo.host", "--state", str(process.state)]
     second = subprocess.run(
         command, env={**os.environ, KEY_VARIABLE: key}, capture_output=True, text=True, check=False, timeout=60
     )

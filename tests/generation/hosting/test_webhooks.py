@@ -15,7 +15,7 @@ import httpx
 import pytest
 from aiohttp import web
 
-from generation.hosting.embedded import EmbeddedHost
+from bot.demo.host import EmbeddedHost
 from generation.hosting.host import Polling
 from generation.hosting.livepeer import LivepeerHost
 from generation.hosting.tus import upload

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from bot.demo.story import PROMPTS
-from generation.models import TINY_LOOKS
-from generation.tiny import measure, world
+from generation.models.registry import TINY_LOOKS
 from generation.tiny.make import WEIGHTS
+from generation.tiny.training import measure, world
 
 HELD_OUT = 12
 FAR = ["a cat surfing", "日本の夜 🎬", "", "asdf qwerty 123", "مرحبا بالعالم"]
@@ -131,7 +131,7 @@ def test_making_needs_no_torch(tmp_path: Path) -> None:
 
 def test_an_older_pipeline_gives_way(tmp_path: Path) -> None:
     """A data folder of an earlier version gets today's weights; nothing of the older ones is left."""
-    from generation.models import REVISION_FILE, folder_revision
+    from generation.models.registry import REVISION_FILE, folder_revision
     from generation.tiny.make import make_tiny_pipeline
 
     folder = tmp_path / "models" / "tiny"

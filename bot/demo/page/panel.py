@@ -1,0 +1,189 @@
+"""What happens behind the scenes of the demo, as the page's side panel shows it: read only, from what all can read."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bot.demo.stack import House
+from bot.domain.rounds import Round
+from bot.domain.videos import UNDER_WAY
+from bot.store import videos
+from contracts.ledger.client import Ledger
+from contracts.rpc.node import LedgerError
+from migrations.database import open_database, parse_url
+from migrations.schema import chain_transactions, outbox, render_progress, rounds
+from migrations.schema import videos as video_table
+
+MOST_BATCHES = 6
+MOST_ASSETS = 6
+LOOK_S = 3.0  # for each part: what does not answer is said to be away
+
+
+class Behind:
+    """Looks at queue, worker, host and chain. A part that does not answer shows as `null`, the others stay."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._database: AsyncEngine | None = None
+        self._ledger: Ledger | None = None
+        self._http = httpx.AsyncClient(timeout=LOOK_S, headers={"Authorization": f"Bearer {house.keys.host_key}"})
+
+    async def close(self) -> None:
+        await self._http.aclose()
+        if self._ledger is not None:
+            await self._ledger.close()
+        if self._database is not None:
+            await self._database.dispose()
+
+    async def look(self) -> dict[str, Any]:
+        """Everything, as plain JSON types."""
+        queue, assets, chain, round_ = await asyncio.gather(
+            self._or_nothing(self._queue()),
+            self._or_nothing(self._assets()),
+            self._or_nothing(self._chain()),
+            self._or_nothing(self._round()),
+        )
+        return {
+            "processes": self._house.supervisor.states(),
+            "queue": queue,
+            "assets": assets,
+            "chain": chain,
+            "round": round_,
+        }
+
+    async def _or_nothing(self, part: Any) -> Any:
+        try:
+            async with asyncio.timeout(LOOK_S):
+                return await part
+        except (SQLAlchemyError, httpx.HTTPError, LedgerError, OSError, TimeoutError, ValueError, LookupError):
+            return None
+
+    @property
+    def _open(self) -> AsyncEngine:
+        if self._database is None:
+            url = parse_url(self._house.database_url)
+            if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+                raise LookupError("The bot has not made the database yet.")
+            self._database = open_database(self._house.database_url)
+        return self._database
+
+    async def _queue(self) -> list[dict[str, Any]]:
+        """The videos on their way, in their order, with what the worker reports."""
+        query = (
+            select(video_table, render_progress.c.phase, render_progress.c.step, render_progress.c.steps)
+            .outerjoin(render_progress, render_progress.c.video_id == video_table.c.id)
+            .where(video_table.c.status.in_(UNDER_WAY))
+            .order_by(video_table.c.created_at_ms, video_table.c.id)
+        )
+        async with self._open.connect() as connection:
+            rows = (await connection.execute(query)).all()
+        return [
+            {
+                "id": row.id,
+                "prompt": row.prompt,
+                "member": row.member_name,
+                "status": row.status,
+                "phase": row.phase,
+                "step": row.step,
+                "steps": row.steps,
+            }
+            for row in rows
+        ]
+
+    async def _assets(self) -> list[dict[str, Any]]:
+        """The host's newest assets and their phases."""
+        if not self._house.keys.host_port:
+            return []
+        answer = await self._http.get(f"{self._house.host_url}/api/asset")
+        answer.raise_for_status()
+        assets = sorted(answer.json(), key=lambda asset: asset.get("createdAt") or 0, reverse=True)
+        return [
+            {
+                "id": asset["id"],
+                "name": asset.get("name"),
+                "phase": asset["status"]["phase"],
+                "progress": asset["status"].get("progress"),
+                "playback_id": asset.get("playbackId"),
+            }
+            for asset in assets[:MOST_ASSETS]
+        ]
+
+    async def _chain(self) -> dict[str, Any] | None:
+        """The newest block and transactions of the relayer, and what waits for it."""
+        deployment = self._house.deployment
+        if deployment is None:
+            return None
+        if self._ledger is None:
+            self._ledger = Ledger(self._house.rpc_url, deployment.address)
+        block = await self._ledger.node.block_number()
+        transactions = chain_transactions.c
+        async with self._open.connect() as connection:
+            waiting = await connection.scalar(
+                select(func.count()).select_from(outbox).where(outbox.c.state.in_(("pending", "batched")))
+            )
+            sent = (
+                await connection.execute(
+                    select(chain_transactions).order_by(transactions.id.desc()).limit(MOST_BATCHES)
+                )
+            ).all()
+            entries = await self._entries(connection, [row.id for row in sent])
+        return {
+            "block": block,
+            "address": deployment.address,
+            "waiting": int(waiting or 0),
+            "transactions": [
+                {
+                    "kind": row.kind,
+                    "seq": row.seq,
+                    "state": row.state,
+                    "block": row.block_number,
+                    "gas": row.gas_used,
+                    "entries": entries.get(row.id, 0),
+                    "tx": row.hashes[-1] if row.hashes else None,
+                }
+                for row in sent
+            ],
+        }
+
+    async def _entries(self, connection: AsyncConnection, transaction_ids: list[int]) -> dict[int, int]:
+        query = (
+            select(outbox.c.transaction_id, func.count())
+            .where(outbox.c.transaction_id.in_(transaction_ids))
+            .group_by(outbox.c.transaction_id)
+        )
+        return {number: int(count) for number, count in await connection.execute(query)}
+
+    async def _round(self) -> dict[str, Any] | None:
+        """The newest round's tallies, here and on the chain."""
+        async with self._open.connect() as connection:
+            row = (await connection.execute(select(rounds).order_by(rounds.c.id.desc()).limit(1))).first()
+        if row is None:
+            return None
+        newest = Round.from_row(row)
+        tallies = []
+        for entry in await videos.entries(self._open, newest.id):
+            number = entry.video.chain_id
+            on_chain = await self._ledger.tally(number) if self._ledger is not None and number else None
+            tallies.append(
+                {
+                    "id": entry.video.id,
+                    "prompt": entry.video.prompt,
+                    "up": entry.tally.up,
+                    "down": entry.tally.down,
+                    "chain": {"up": on_chain.up, "down": on_chain.down} if on_chain else None,
+                }
+            )
+        return {
+            "number": newest.number,
+            "task": newest.task,
+            "status": newest.status,
+            "finalized_tx": newest.finalized_tx,
+            "tallies": tallies,
+        }

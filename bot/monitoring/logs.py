@@ -1,0 +1,188 @@
+"""How a process of FLock logs: lines of text or of JSON, with the id of the video that they are about, and no secret.
+
+The packages below use the standard `logging` alone: `extra={"video": …}` on a line, or `generation.log_context.about`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from pydantic import SecretStr
+from pythonjsonlogger.json import JsonFormatter
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from bot.settings import Settings
+from generation.log_context import now_about
+
+Role = Literal["bot", "worker", "operator"]
+
+HIDDEN = "•••"
+FACTS = ("video", "videos", "round", "tx", "kind")  # what a line may carry besides its message, in this order
+SHORT = 8  # a shorter secret is hidden only where it stands as a password does: hidden everywhere, it hides words
+
+# What these say below WARNING is noise to an operator, and some of them would quote addresses that are credentials.
+QUIET = ("httpx", "httpcore", "alembic", "web3", "urllib3", "aiosqlite", "asyncio", "aiohttp", "sqlalchemy", "PIL")
+
+# Credentials by their shape, for those that no setting holds. Each keeps its first group and hides the rest.
+_SHAPES = re.compile(
+    r"(/interactions/\d+/|/webhooks/\d+/)[^\s/?\"'<>]+"  # the token of an interaction
+    r"|(/upload/(?:tus|direct)/)[^\s\"'<>]+"  # the address of an upload
+    r"|([?&](?:token|key|api[_-]?key|secret|password|sig|signature)=)[^\s&\"'<>]+"
+    r"|(://[^\s/:@\"']*:)[^\s/@\"']+(?=@)"  # the password of an address
+    r"|(\b(?:[Bb]earer|[Bb]asic|Bot)\s+)[A-Za-z0-9._~+/=-]{16,}"
+    r"|(\b)[A-Za-z0-9_-]{23,28}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,}"  # any Discord bot's token
+)
+
+
+class Secrets:
+    """Hides what opens something: the values that it was given, and whatever has the shape of a credential."""
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        whole: set[str] = set()
+        short: set[str] = set()
+        for value in values:
+            for form in {value, quote(value, safe="")} - {""}:
+                (whole if len(form) >= SHORT else short).add(form)
+        longest_first = sorted(whole, key=len, reverse=True)
+        alternatives = [re.escape(value) for value in longest_first]
+        alternatives += [f"(?<=:){re.escape(value)}(?=@)" for value in sorted(short)]
+        self._values = re.compile("|".join(alternatives)) if alternatives else None
+
+    def __repr__(self) -> str:
+        return "Secrets(...)"
+
+    @classmethod
+    def of(cls, settings: Settings) -> Secrets:
+        """All that these settings hold of secrets."""
+        return cls(_secret_values(settings))
+
+    def hide(self, text: str) -> str:
+        """The text without them."""
+        if self._values is not None:
+            text = self._values.sub(HIDDEN, text)
+        return _SHAPES.sub(lambda match: next((g for g in match.groups() if g is not None), "") + HIDDEN, text)
+
+    def hide_in(self, value: Any) -> Any:
+        """The same for anything that JSON can say; what it cannot say becomes text first."""
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, Mapping):
+            return {str(key): self.hide_in(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self.hide_in(inner) for inner in value]
+        return self.hide(str(value))
+
+
+def _secret_values(settings: Settings) -> Iterator[str]:
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            yield value.get_secret_value()
+    with contextlib.suppress(
+        ArgumentError
+    ):  # no address at all: `Settings.check` says so, and nothing is opened with it
+        yield str(make_url(settings.database_url).password or "")
+    for setting in (settings.rpc_url, settings.livepeer_api_base, settings.discord_api_base):
+        for address in re.split(r"[\s,]+", setting or ""):  # there may be several chain nodes
+            with contextlib.suppress(ValueError):
+                yield from _in_address(address)
+
+
+def _in_address(address: str) -> Iterator[str]:
+    """Where providers put keys into addresses: the user, a long part of the path, a parameter."""
+    parts = urlsplit(address)
+    yield parts.password or ""
+    yield from (part for part in parts.path.split("/") if len(part) >= 16)
+    yield from (value for _, value in parse_qsl(parts.query) if len(value) >= SHORT)
+
+
+def facts_of(record: logging.LogRecord) -> dict[str, Any]:
+    """What a line is about: said with the line itself, or by the work in which it was logged."""
+    known: Mapping[str, Any] = {**now_about(), **vars(record)}
+    return {name: known[name] for name in FACTS if known.get(name) not in (None, "", [])}
+
+
+class TextFormatter(logging.Formatter):
+    """`2026-01-31 12:00:00,000 INFO    bot.app: Words. [video=…]`, and a traceback below where there is one."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+        self._secrets = secrets
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the standard library's name
+        # One message, one line: nobody can make a line of their own by what they name themselves.
+        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in super().formatMessage(record))
+        facts = " ".join(f"{name}={_plain(value)}" for name, value in facts_of(record).items())
+        return f"{line} [{facts}]" if facts else line
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._secrets.hide(super().format(record))
+
+
+def _plain(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+class JsonLines(JsonFormatter):
+    """One JSON object a line: ts (UTC), level, logger, message, role, and what it is about; traceback if any."""
+
+    def __init__(self, secrets: Secrets, role: str) -> None:
+        super().__init__(json_ensure_ascii=False)
+        self._secrets = secrets
+        self._role = role
+
+    def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
+        """Only what is promised: whatever else a library hangs onto a record stays out."""
+        log_data.update(
+            ts=datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            level=record.levelname,
+            logger=record.name,
+            message=record.message or str(message_dict),
+            role=self._role,
+            **facts_of(record),
+        )
+        if message_dict.get("exc_info"):
+            log_data["traceback"] = message_dict["exc_info"]
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        hidden: dict[str, Any] = self._secrets.hide_in(log_data)
+        return hidden
+
+
+def start(settings: Settings, role: Role) -> None:
+    """From here on this process logs as its settings say, on stderr. What ends it unforeseen is logged as well."""
+    secrets = Secrets.of(settings)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines(secrets, role) if settings.log_format == "json" else TextFormatter(secrets))
+    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a tick that was skipped is what ticks are for
+    logging.getLogger("discord").setLevel(max(logging.INFO, logging.getLogger().level))
+    # Without a handler of its own the durable engine would give itself one, past our format and our secrets.
+    logging.getLogger("dbos").addHandler(logging.NullHandler())
+    logging.captureWarnings(True)
+    sys.excepthook = _log_the_end
+    threading.excepthook = lambda args: _log_the_end(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def _log_the_end(kind: type[BaseException], error: BaseException | None, trace: Any) -> None:
+    if error is not None and not issubclass(kind, KeyboardInterrupt | SystemExit):
+        logging.getLogger("bot").critical("An unforeseen error", exc_info=(kind, error, trace))
+
+
+def say_last(lines: Sequence[str]) -> bool:
+    """Logs why a command ends, where this process logs in JSON; False where plain words on stderr are right."""
+    if not any(isinstance(handler.formatter, JsonLines) for handler in logging.getLogger().handlers):
+        return False
+    logging.getLogger("bot").error("%s", " ".join(line.strip() for line in lines))
+    return True

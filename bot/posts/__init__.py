@@ -1,0 +1,1 @@
+"""All that the bot posts, edits or takes back on Discord."""

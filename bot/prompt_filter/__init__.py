@@ -1,0 +1,1 @@
+"""The operator's rules for prompts. Pure, but for the file that they are read from."""

@@ -1,0 +1,95 @@
+"""What we hear of the ledger that we did not send: it is entered as final, and counts."""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bot.domain.votes import Choice
+from bot.domain.wallets import SignedChoice
+from bot.store.wallets import count
+from contracts.ledger.wallet_events import Cast, Unlinked
+from contracts.outbox import entries
+from migrations.schema import chain_transactions, outbox, rounds, videos, voters, wallets
+
+
+async def first_block(database: AsyncEngine, latest: int) -> int:
+    """The block from which there may be something to hear: that of the first round that is not final; or the latest."""
+    query = select(func.min(chain_transactions.c.block_number)).where(
+        chain_transactions.c.kind == "round",
+        chain_transactions.c.round_id.in_(select(rounds.c.id).where(rounds.c.finalized_tx.is_(None))),
+    )
+    async with database.connect() as connection:
+        found = await connection.scalar(query)
+    return latest if found is None else int(found)
+
+
+async def ballot(connection: AsyncConnection, cast: Cast) -> bool:
+    """Enters a signed ballot that we did not send, and counts it. False where it is ours, or of nobody we know.
+
+    What the same wallet signed later, and we have still to send, stays what counts.
+    """
+    query = (
+        select(rounds.c.id, voters.c.voter_id, wallets.c.member_id)
+        .join(wallets, wallets.c.guild_id == rounds.c.guild_id)
+        .join(voters, voters.c.voter_id == wallets.c.voter_id)
+        .where(rounds.c.chain_id == cast.round, voters.c.voter_index == cast.voter)
+    )
+    about = (await connection.execute(query)).first()
+    if about is None:
+        return False
+    mine = (outbox.c.round_id == about.id, outbox.c.voter_id == about.voter_id)
+    known = (
+        await connection.execute(select(outbox.c.payload, outbox.c.state).where(outbox.c.kind == "ballot", *mine))
+    ).all()
+    if any(row.payload["nonce"] == cast.nonce for row in known):
+        return False
+    named = select(videos.c.id, videos.c.chain_id).where(
+        videos.c.round_id == about.id, videos.c.chain_id.in_([number for number, _ in cast.choices])
+    )
+    by_number = {row.chain_id: row.id for row in await connection.execute(named)}
+    choices = [
+        SignedChoice(by_number[number], number, Choice(choice))
+        for number, choice in cast.choices
+        if number in by_number
+    ]
+    await entries.record_ballot(
+        connection,
+        round_id=about.id,
+        voter_id=about.voter_id,
+        wallet=cast.wallet,
+        choices=[(one.video_id, one.number, int(one.choice)) for one in choices],
+        nonce=cast.nonce,
+        deadline=cast.deadline,
+        signature=cast.signature,
+        tx=cast.tx,
+    )
+    later = {
+        number
+        for row in known
+        if row.payload["nonce"] > cast.nonce and row.state != "rejected"
+        for number, _ in row.payload["choices"]
+    }
+    counted = [one for one in choices if one.number not in later]
+    if counted:
+        await count(connection, about.member_id, counted)
+    return True
+
+
+async def unlink(connection: AsyncConnection, event: Unlinked) -> bool:
+    """Writes down that a wallet no longer votes for its member. False where we knew, or know of no link."""
+    query = (
+        select(wallets)
+        .join(voters, voters.c.voter_id == wallets.c.voter_id)
+        .where(voters.c.voter_index == event.voter, wallets.c.address == event.wallet)
+        .where(wallets.c.unlink_entry.is_(None))
+    )
+    row = (await connection.execute(query)).first()
+    if row is None:
+        return False
+    entry = await entries.record_unlink(
+        connection, voter_id=row.voter_id, wallet=row.address, nonce=event.nonce, deadline=0, signature=b"", tx=event.tx
+    )
+    mine = (wallets.c.guild_id == row.guild_id, wallets.c.member_id == row.member_id)
+    await connection.execute(update(wallets).where(*mine).values(unlink_entry=entry))
+    return True

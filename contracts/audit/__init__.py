@@ -1,0 +1,1 @@
+"""The audit: every tally computed anew from the chain's log alone."""

@@ -1,0 +1,377 @@
+"""The ledger computed anew from its log alone: every rule of the contract that a log can show, in plain Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from contracts.ledger import typed_data as wallet
+from contracts.ledger.batch_codec import (
+    EMPTY_DIGEST,
+    OWN_SEATS,
+    Ballot,
+    StreamError,
+    decode,
+    decode_arrivals,
+    next_digest,
+    round_and_place,
+)
+from contracts.ledger.calldata import sides_hash
+from contracts.ledger.client import BattleTally, Event, Tally, choice_of
+
+MAX_GRACE = 86_400  # seconds
+
+
+class Unproven(NamedTuple):
+    """A signed ballot that no key of its wallet signed: right if the wallet is a smart account, else forged."""
+
+    account: str
+    block: int
+    where: str
+
+
+@dataclass
+class ReplayedVideo:
+    """A video as the log tells it; ballots by voter index, 1 up and 2 down, withdrawn ones absent."""
+
+    round: int
+    key: bytes
+    prompt_hash: bytes
+    content_hash: bytes
+    model_hash: bytes
+    playback_id: str
+    tx: str
+    ballots: dict[int, int] = field(default_factory=dict)
+    votes_txs: list[str] = field(default_factory=list)
+
+    @property
+    def tally(self) -> Tally:
+        choices = list(self.ballots.values())
+        return Tally(choices.count(1), choices.count(2))
+
+
+@dataclass
+class ReplayedBattle:
+    """A battle as the log tells it; ballots by voter index: 1 A, 2 B, 3 tie. Models are None until revealed."""
+
+    round: int
+    key: bytes
+    sides: bytes
+    tx: str
+    ballots: dict[int, int] = field(default_factory=dict)
+    votes_txs: list[str] = field(default_factory=list)
+    models: tuple[bytes, bytes] | None = None
+    outcome: int | None = None
+
+    @property
+    def tally(self) -> BattleTally:
+        choices = list(self.ballots.values())
+        return BattleTally(choices.count(1), choices.count(2), choices.count(3))
+
+
+@dataclass
+class ReplayedRound:
+    """A round as the log tells it; times in seconds; `winner` is None until it is final, 0 for nobody."""
+
+    key: bytes
+    opens: int
+    closes: int
+    grace: int
+    meta: bytes
+    items: list[int] = field(default_factory=list)  # videos and battles
+    voters: dict[int, int] = field(default_factory=dict)  # who sits in which seat
+    seated: set[int] = field(default_factory=set)  # the same voters
+    seats: int = 0  # given by batches
+    closed_early: bool = False
+    winner: int | None = None
+    finalized_tx: str | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.closed_early or self.winner is not None
+
+
+@dataclass
+class Replay:
+    """The state that follows from the events, and a sentence for everything in them that cannot be.
+
+    With a domain, the signatures of signed ballots are checked too. Those that a log alone cannot judge are `unproven`:
+    whether a wallet is a smart account only the chain can tell.
+    """
+
+    domain: wallet.Domain | None = None
+    rounds: dict[int, ReplayedRound] = field(default_factory=dict)
+    videos: dict[int, ReplayedVideo] = field(default_factory=dict)
+    battles: dict[int, ReplayedBattle] = field(default_factory=dict)
+    voters: dict[bytes, int] = field(default_factory=dict)
+    indices: set[int] = field(default_factory=set)  # the same voters
+    wallets: dict[int, str] = field(default_factory=dict)  # of linked voters
+    linked: set[str] = field(default_factory=set)  # the same wallets
+    claimed: dict[int, set[int]] = field(default_factory=dict)  # round -> seats that batches may no longer write
+    commitments: int = 0
+    seq: int = 0
+    digest: bytes = EMPTY_DIGEST
+    votes: int = 0  # choices in all batches and signed ballots, changed and withdrawn ones included
+    unclaimed: int = 0  # of these choices: written by batches for linked voters, before their seats were claimed
+    signed: int = 0
+    signed_digest: bytes = EMPTY_DIGEST
+    unproven: list[Unproven] = field(default_factory=list)
+    nonces: dict[str, int] = field(default_factory=dict)
+    ballots: dict[tuple[int, int], set[int]] = field(default_factory=dict)  # round, voter -> nonces of signed ballots
+    problems: list[str] = field(default_factory=list)
+
+    def apply(self, events: Iterable[Event]) -> Replay:
+        """Takes events in the order of the chain."""
+        for event in events:
+            self.take(event)
+        return self
+
+    def take(self, event: Event) -> None:
+        """Takes the next event; events of roles change nothing here."""
+        handler = {
+            "RoundOpened": self._opened,
+            "VideoAdded": self._added,
+            "BattleAdded": self._battle_added,
+            "BattleRevealed": self._revealed,
+            "VotersRegistered": self._registered,
+            "VotesRecorded": self._voted,
+            "WalletLinked": self._linked,
+            "WalletUnlinked": self._unlinked,
+            "SeatClaimed": self._claimed,
+            "BallotCast": self._signed,
+            "RoundClosed": self._closed,
+            "BattleDecided": self._decided,
+            "RoundFinalized": self._finalized,
+            "Committed": self._committed,
+        }.get(event.name)
+        if handler is not None:
+            handler(event)
+
+    def videos_of(self, number: int) -> list[int]:
+        """The videos of a round, without its battles."""
+        return [item for item in self.rounds[number].items if item in self.videos]
+
+    def winner(self, number: int) -> int:
+        """Who wins a round by the ballots: best net score, then most ups, then the lower number; 0 for nobody."""
+        tallies = {video: self.videos[video].tally for video in self.videos_of(number)}
+        if not any(tally.up or tally.down for tally in tallies.values()):
+            return 0
+        return min(tallies, key=lambda video: (tallies[video].down - tallies[video].up, -tallies[video].up, video))
+
+    def by_wallet(self, number: int) -> set[int]:
+        """The voters whose seats in a round only a wallet may write."""
+        claimed = self.claimed.get(number, set())
+        return {voter for seat, voter in self.rounds[number].voters.items() if seat >= OWN_SEATS or seat in claimed}
+
+    # ------------------------------------------------------------ rounds and items
+
+    def _opened(self, event: Event) -> None:
+        args = event.args
+        if args["round"] != len(self.rounds) + 1:
+            self.problems.append(f"Round {args['round']} was opened where round {len(self.rounds) + 1} was next.")
+        if args["grace"] > MAX_GRACE:
+            self.problems.append(f"Round {args['round']} has a grace of {args['grace']} seconds, more than a day.")
+        times = (args["opens"], args["closes"], args["grace"])
+        self.rounds[args["round"]] = ReplayedRound(args["key"], *times, args["meta"])
+
+    def _added(self, event: Event) -> None:
+        args = event.args
+        hashes = (args["prompt_hash"], args["content_hash"], args["model_hash"])
+        self.videos[args["video"]] = ReplayedVideo(args["round"], args["key"], *hashes, args["playback_id"], event.tx)
+        self._enter("Video", args["video"], args["round"])
+
+    def _battle_added(self, event: Event) -> None:
+        args = event.args
+        self.battles[args["battle"]] = ReplayedBattle(args["round"], args["key"], args["sides"], event.tx)
+        self._enter("Battle", args["battle"], args["round"])
+
+    def _enter(self, what: str, number: int, into: int) -> None:
+        about = self.rounds.get(into)
+        if about is None or about.over:
+            self.problems.append(f"{what} {number} was entered into round {into}, which was not open.")
+        if about is None:
+            return
+        about.items.append(number)
+        if round_and_place(number) != (into, len(about.items)):
+            self.problems.append(f"{what} {number} was entered into round {into} out of turn.")
+
+    def _revealed(self, event: Event) -> None:
+        args = event.args
+        battle = self.battles.get(args["battle"])
+        if battle is None or sides_hash(args["model_a"], args["model_b"], args["salt"]) != battle.sides:
+            self.problems.append(f"Battle {args['battle']} was revealed with sides that were not fixed before.")
+            return
+        battle.models = (args["model_a"], args["model_b"])
+
+    # ------------------------------------------------------------ voters and batches
+
+    def _registered(self, event: Event) -> None:
+        first, named = event.args["first"], event.args["voter_ids"]
+        if first != len(self.voters) + 1:
+            self.problems.append(f"Voters were registered from {first} on where {len(self.voters) + 1} was next.")
+        for place, voter in enumerate(named):
+            if voter in self.voters:
+                self.problems.append(f"Voter {voter.hex()} was registered twice.")
+            self.voters[voter] = first + place
+            self.indices.add(first + place)
+
+    def _voted(self, event: Event) -> None:
+        args = event.args
+        seq, number = args["seq"], args["round"]
+        arrivals, words = list(args["arrivals"]), list(args["words"])
+        if seq != self.seq:
+            self.problems.append(f"Batch {seq} was recorded where batch {self.seq} was next.")
+        self.seq = seq + 1
+        self.digest = next_digest(self.digest, number, arrivals, words)
+        about = self.rounds.get(number)
+        if about is None:
+            self.problems.append(f"Batch {seq} is about round {number}, which is unknown.")
+            return
+        if about.over:
+            self.problems.append(f"Batch {seq} is about round {number}, which was closed.")
+        if not about.opens <= args["at"] < about.closes + about.grace:
+            self.problems.append(f"Batch {seq} was recorded at {args['at']}, outside of the time of round {number}.")
+        try:
+            newcomers = decode_arrivals(arrivals)
+            ballots = decode(number, words, self.battles.keys())
+        except StreamError as error:
+            self.problems.append(f"Batch {seq} cannot be read: {error}")
+            return
+        if args["first_seat"] != about.seats:
+            self.problems.append(f"Batch {seq} gives seats from {args['first_seat']} on, not from {about.seats} on.")
+        for voter in newcomers:
+            self._sit(number, voter, about.seats, f"Batch {seq}")
+            if voter in self.wallets:
+                self.problems.append(f"Batch {seq} seats voter {voter}, who has linked a wallet.")
+            about.seats += 1
+        claimed = self.claimed.get(number, set())
+        for ballot in ballots:
+            if ballot.seat in claimed:
+                self.problems.append(f"Batch {seq} writes seat {ballot.seat} of round {number}, which was claimed.")
+            elif about.voters.get(ballot.seat) in self.wallets:
+                self.unclaimed += 1
+            self._cast(ballot, f"Batch {seq}", event.tx)
+        self.votes += len(ballots)
+
+    def _sit(self, number: int, voter: int, seat: int, where: str) -> None:
+        about = self.rounds[number]
+        if not 1 <= voter <= len(self.voters):
+            self.problems.append(f"{where} seats voter {voter}, who is unknown.")
+        if voter in about.seated:
+            self.problems.append(f"{where} seats voter {voter} a second time in round {number}.")
+        about.voters[seat] = voter
+        about.seated.add(voter)
+
+    def _cast(self, ballot: Ballot, where: str, tx: str) -> None:
+        item = self.videos.get(ballot.video) or self.battles.get(ballot.video)
+        voter = None if item is None else self.rounds[item.round].voters.get(ballot.seat)
+        if item is None or voter is None:
+            self.problems.append(f"{where} holds a vote of seat {ballot.seat} on video {ballot.video}: unknown.")
+            return
+        if ballot.choice:
+            item.ballots[voter] = ballot.choice
+        else:
+            item.ballots.pop(voter, None)
+        if tx not in item.votes_txs[-1:]:
+            item.votes_txs.append(tx)
+
+    # ------------------------------------------------------------ wallets
+
+    def _linked(self, event: Event) -> None:
+        voter, account = event.args["voter"], event.args["wallet"]
+        if voter in self.wallets or account in self.linked or voter not in self.indices:
+            self.problems.append(f"Voter {voter} linked wallet {account}, but one of them was linked or unknown.")
+        self.wallets[voter] = account
+        self.linked.add(account)
+        self.nonces[account] = event.args["nonce"]
+
+    def _unlinked(self, event: Event) -> None:
+        voter, account = event.args["voter"], event.args["wallet"]
+        if self.wallets.pop(voter, None) != account:
+            self.problems.append(f"Voter {voter} unlinked wallet {account}, which was not linked.")
+        self.linked.discard(account)
+        self.nonces[account] = event.args["nonce"]
+
+    def _claimed(self, event: Event) -> None:
+        voter, number, seat = (event.args[name] for name in ("voter", "round", "seat"))
+        about = self.rounds.get(number)
+        if about is None or about.voters.get(seat) != voter or voter not in self.wallets:
+            self.problems.append(f"Seat {seat} of round {number} was claimed for voter {voter}, who has no right.")
+        self.claimed.setdefault(number, set()).add(seat)
+
+    def _signed(self, event: Event) -> None:
+        args = event.args
+        voter, number, seat, account = (args[name] for name in ("voter", "round", "seat", "wallet"))
+        choices = [choice_of(choice) for choice in args["choices"]]
+        where = f"Signed ballot {self.signed}"
+        self.signed += 1
+        about = self.rounds.get(number)
+        if about is None or self.wallets.get(voter) != account:
+            self.problems.append(f"{where} is of wallet {account}, which does not vote for voter {voter}.")
+            return
+        if about.over or not about.opens <= args["at"] < about.closes:
+            self.problems.append(f"{where} was cast at {args['at']}, outside of the time of round {number}.")
+        if args["at"] > args["deadline"] or args["nonce"] <= self.nonces.get(account, 0):
+            self.problems.append(f"{where} was late, or its nonce was used before.")
+        self.nonces[account] = args["nonce"]
+        self.ballots.setdefault((number, voter), set()).add(args["nonce"])
+        if seat >= OWN_SEATS and about.voters.get(seat) != voter:
+            self._sit(number, voter, seat, where)
+        elif about.voters.get(seat) != voter or (seat < OWN_SEATS and seat not in self.claimed.get(number, ())):
+            self.problems.append(f"{where} writes seat {seat} of round {number}, which is not the wallet's.")
+        for video, choice in choices:
+            self._cast(Ballot(video, seat, choice), where, event.tx)
+        self.votes += len(choices)
+        if self.domain is not None:
+            message = wallet.ballot_message(self.domain, account, number, choices, args["nonce"], args["deadline"])
+            self.signed_digest = wallet.next_signed_digest(self.signed_digest, account, message)
+            if wallet.signer_of(message, bytes(args["signature"])) != account:
+                self.unproven.append(Unproven(account, event.block, where))
+
+    # ------------------------------------------------------------ the end
+
+    def _closed(self, event: Event) -> None:
+        about = self.rounds.get(event.args["round"])
+        if about is None or about.closed_early:
+            self.problems.append(f"Round {event.args['round']} was closed, but it was not open.")
+            return
+        about.closed_early, about.closes, about.grace = True, event.args["closes"], event.args["grace"]
+
+    def _decided(self, event: Event) -> None:
+        args = event.args
+        battle = self.battles.get(args["battle"])
+        told = (args["outcome"], BattleTally(args["a"], args["b"], args["ties"]))
+        if battle is None or told != (outcome(battle.tally), battle.tally):
+            self.problems.append(f"Battle {args['battle']} was decided otherwise than its votes say.")
+            return
+        battle.outcome = args["outcome"]
+
+    def _finalized(self, event: Event) -> None:
+        number = event.args["round"]
+        about = self.rounds.get(number)
+        if about is None or about.winner is not None:
+            self.problems.append(f"Round {number} was finalized, but it was unknown or final already.")
+            return
+        about.winner, about.finalized_tx = event.args["winner"], event.tx
+        if self.winner(number) != about.winner:
+            self.problems.append(
+                f"Round {number} names video {about.winner} as its winner; by the votes it is {self.winner(number)}."
+            )
+        elif about.winner:
+            told = Tally(event.args["up"], event.args["down"])
+            if told != self.videos[about.winner].tally:
+                self.problems.append(f"Round {number} was finalized with {told}, which the votes do not give.")
+
+    def _committed(self, event: Event) -> None:
+        number, parent = event.args["number"], event.args["parent"]
+        if number != self.commitments + 1 or parent >= number:
+            self.problems.append(f"Commitment {number} was made out of turn, or continues one that is not there.")
+        self.commitments = number
+
+
+def outcome(tally: BattleTally) -> int:
+    """How a battle ends: 1 A, 2 B, 3 a tie, 0 when nobody holds a vote."""
+    if not any(tally):
+        return 0
+    return 3 if tally.a == tally.b else 1 if tally.a > tally.b else 2

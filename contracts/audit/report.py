@@ -1,0 +1,107 @@
+"""What an audit tells, as plain values: rounds, videos and battles by the log, each contradiction in a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from contracts.ledger.client import Tally
+
+
+@dataclass(frozen=True)
+class VideoAudit:
+    """A video by the log: its ledger number, votes, the transactions that hold it, and the database's id if known."""
+
+    number: int
+    round: int
+    up: int
+    down: int
+    content_hash: str
+    playback_id: str
+    tx: list[str]
+    video_id: str | None = None
+
+
+@dataclass(frozen=True)
+class BattleAudit:
+    """A battle by the log; `outcome` is 1 A, 2 B, 3 a tie, 0 without votes, None while the round is not final.
+
+    The models' hashes are known once they were revealed.
+    """
+
+    number: int
+    round: int
+    a: int
+    b: int
+    ties: int
+    outcome: int | None
+    model_a: str | None
+    model_b: str | None
+    tx: list[str]
+
+
+@dataclass(frozen=True)
+class RoundAudit:
+    """A round by the log; `winner` is a ledger number, 0 for nobody, None while it is not final.
+
+    `by_relayer` and `by_wallet` count the voters who have a seat, by who may write it.
+    """
+
+    number: int
+    opens: int
+    closes: int
+    grace: int
+    videos: list[int]
+    by_relayer: int
+    by_wallet: int
+    winner: int | None
+    finalized_tx: str | None
+
+
+@dataclass
+class AuditReport:
+    """What was found. `problems` are sentences; without any, `ok` is true.
+
+    `votes` counts the choices in all batches and signed ballots; `ballots` those that stand. `pending` votes are not on
+    chain yet and `refused` ones never will be: neither is a contradiction. With one round audited, only its videos are
+    listed. `linked` voters vote by wallet; of the `signed` ballots, `smart` have signatures that only the chain can
+    check. `unclaimed` of the choices were written by the relayer for voters who had linked a wallet, into seats from
+    before that nobody had claimed. The log was read from block `since` to `block`. `notes` are sentences that are no
+    contradictions.
+    """
+
+    chain_id: int
+    address: str
+    since: int
+    block: int
+    digest: str
+    batches: int
+    votes: int
+    ballots: int
+    voters: int
+    linked: int = 0
+    signed: int = 0
+    smart: int = 0
+    unclaimed: int = 0
+    rounds: list[RoundAudit] = field(default_factory=list)
+    videos: list[VideoAudit] = field(default_factory=list)
+    battles: list[BattleAudit] = field(default_factory=list)
+    pending: int = 0
+    refused: int = 0
+    database_checked: bool = False
+    members_checked: bool = False
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain values for `json.dumps`."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+def tally_words(tally: Tally) -> str:
+    """A video's votes as a sentence has them."""
+    return f"{tally.up} up and {tally.down} down"

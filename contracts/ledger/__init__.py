@@ -1,0 +1,1 @@
+"""The VoteLedger contract as Python sees it: calls, bytes and signatures."""

@@ -1,0 +1,1 @@
+"""The rows that wait for the ledger, and how far they are."""

@@ -1,0 +1,117 @@
+"""Whether what waits comes to the ledger in time: the backlog times the pace, against what is left of its round there.
+
+Only reads. The alarm is a sentence for the operator and the moderator; nothing is refused or hurried because of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contracts.ledger.calldata import MAX_VOTERS
+from migrations.database import now_ms
+from migrations.schema import chain_transactions, outbox, rounds, voters
+
+ONE_EACH = ("round", "video", "link", "unlink", "ballot")  # kinds whose entries take a transaction each
+NO_GRACE = ("round", "ballot")  # kinds that the ledger takes until a round's close only; the others in its grace too
+LATEST = 0.3  # how much the latest transaction counts in the pace
+
+
+class Pace:
+    """How long a transaction takes, in seconds, from the moment it is its turn until it is in a block.
+
+    While nothing moves although something waits, the pace is at least as slow as that has lasted.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._usual = 0.0  # 0 before the first
+        self._since = clock()
+
+    def idle(self) -> None:
+        """Nothing waits for us just now."""
+        self._since = self.clock()
+
+    def moved(self) -> None:
+        """A transaction came into a block."""
+        took = self.clock() - self._since
+        self._usual = self._usual * (1 - LATEST) + took * LATEST if self._usual else took
+        self._since = self.clock()
+
+    @property
+    def seconds(self) -> float:
+        return max(self._usual, self.clock() - self._since)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """How long all that waits will take, and how long the ledger still takes it; the round is the one most in a hurry.
+
+    Without a round nothing that waits can be late.
+    """
+
+    needs_s: float
+    left_s: float | None = None
+    round_number: int | None = None
+
+    @property
+    def late(self) -> str | None:
+        """A sentence where something will be late, or is."""
+        if self.left_s is None or self.needs_s <= self.left_s:
+            return None
+        over = f"is over there in {_told(self.left_s)}" if self.left_s > 0 else "is over there"
+        return (
+            f"What waits for the ledger takes about {_told(self.needs_s)} more, and round {self.round_number} {over}: "
+            "what comes later is refused. See that the chain's node answers and that its fee can be paid "
+            "(FLOCK_RPC_URL, FLOCK_MAX_FEE_GWEI)."
+        )
+
+
+async def outlook(engine: AsyncEngine, seconds_each: float, room: int) -> Outlook:
+    """The outlook at a pace of so many seconds for a transaction, of which one takes `room` votes."""
+    waits = outbox.c.state == "pending"
+    unknown = (
+        select(func.count(outbox.c.voter_id.distinct()))
+        .outerjoin(voters, voters.c.voter_id == outbox.c.voter_id)
+        .where(waits, outbox.c.kind.in_(("vote", "link")), voters.c.voter_index.is_(None))
+    )
+    underway = select(chain_transactions.c.id).where(
+        chain_transactions.c.state.in_(("signed", "sent")), chain_transactions.c.block_number.is_(None)
+    )
+    hurried = (  # what is batched and in no block yet may be late as well
+        select(outbox.c.round_id, outbox.c.kind)
+        .where(waits | ((outbox.c.state == "batched") & outbox.c.transaction_id.in_(underway)))
+        .where(outbox.c.kind.in_(("round", "video", "vote", "ballot")))
+        .distinct()
+    )
+    async with engine.connect() as connection:
+        counted = await connection.execute(select(outbox.c.kind, func.count()).where(waits).group_by(outbox.c.kind))
+        counts = {str(kind): int(count) for kind, count in counted}
+        new = int(await connection.scalar(unknown) or 0)
+        transactions = len((await connection.execute(underway)).all())
+        in_a_hurry = (await connection.execute(hurried)).all()
+        about = select(outbox.c.round_id, outbox.c.payload, rounds.c.number).join(
+            rounds, rounds.c.id == outbox.c.round_id
+        )
+        listed = about.where(outbox.c.kind == "round", outbox.c.round_id.in_({row.round_id for row in in_a_hurry}))
+        opened = {row.round_id: row for row in await connection.execute(listed)}
+    transactions += sum(counts.get(kind, 0) for kind in ONE_EACH)
+    transactions += -(-new // MAX_VOTERS) + -(-counts.get("vote", 0) // room)
+    needs = transactions * seconds_each
+    ends = []
+    for row in in_a_hurry:
+        if (its := opened.get(row.round_id)) is not None:
+            grace = 0 if row.kind in NO_GRACE else its.payload.get("grace", 0)
+            ends.append((its.payload["closes"] + grace, its.number))
+    if not ends:
+        return Outlook(needs)
+    end, number = min(ends)
+    return Outlook(needs, max(0.0, end - now_ms() / 1000), number)
+
+
+def _told(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -1,0 +1,46 @@
+"""What a transaction offers for gas (EIP-1559), first and when it is stuck: arithmetic in wei for a unit of gas."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from contracts.rpc.node import Fees
+from contracts.units import GWEI
+
+OVER_MARKET = 5  # without a limit of the operator's, never more than so many times what the chain asks
+# Chains whose sequencer takes transactions in the order of their arrival, and keeps none that it cannot include: a
+# higher fee buys nothing there, and the same bytes are sent again (Arbitrum One, Nova, Sepolia).
+WITHOUT_MEMPOOL = {42_161, 42_170, 421_614}
+
+
+class Offer(NamedTuple):
+    """maxFeePerGas and maxPriorityFeePerGas."""
+
+    most: int
+    tip: int
+
+
+def first_offer(fees: Fees, limit: int | None) -> Offer | None:
+    """The offer of a new transaction; None while the base fee alone is over the limit."""
+    most = fees.maximum if limit is None else min(fees.maximum, limit)
+    return None if most < fees.base else Offer(most, min(fees.tip, most))
+
+
+def higher_offer(before: Offer, fees: Fees, limit: int | None) -> Offer | None:
+    """The offer that replaces one: each field at least an eighth higher, and what the chain asks now.
+
+    Nodes refuse less than a tenth more. None where that would be over the limit: what was offered stands.
+    """
+    most = max(_an_eighth_more(before.most), fees.maximum if limit is None else min(fees.maximum, limit))
+    tip = max(_an_eighth_more(before.tip), min(fees.tip, most))
+    ceiling = OVER_MARKET * fees.maximum if limit is None else limit
+    return Offer(most, min(tip, most)) if most <= ceiling and _an_eighth_more(before.tip) <= most else None
+
+
+def _an_eighth_more(wei: int) -> int:
+    return max(wei + 1, -(-wei * 9 // 8))
+
+
+def gwei(wei: int) -> str:
+    """An amount for a sentence."""
+    return f"{wei / GWEI:.9f}".rstrip("0").rstrip(".")

@@ -1,0 +1,1 @@
+"""The choice of the next transaction: entries that wait become one draft."""

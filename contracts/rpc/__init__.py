@@ -1,0 +1,1 @@
+"""JSON-RPC to one or several chain nodes."""

@@ -1,0 +1,1 @@
+"""The durable queue (DBOS Transact) that bot and workers share."""

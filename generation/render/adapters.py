@@ -1,0 +1,273 @@
+"""Adapters (LoRA): each file's keys are read first, and what came to lie in the pipeline is compared with them.
+
+diffusers leaves out what does not fit, with a warning: half an adapter at full strength is a wrong video.
+With torch; runs in the render child.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from generation.models.config import is_folder, named
+from generation.models.registry import Model
+from generation.models.weights import WeightsError, counted, tensors_of
+from generation.render.acceleration import DENOISERS
+from generation.render.memory import NoPipelineError
+
+# Prefixes of trainers, which say nothing of the model: peft alone, DiffSynth, and the original code around its model.
+_OUTER = ("base_model.model.", "pipe.dit.", "model.diffusion_model.")
+_ORIGINAL = "diffusion_model."  # names of the original code, as ComfyUI has them: diffusers translates those
+_NAMED_HALF = re.compile(r"\.lora_([AB])\.[^.]+\.(weight|bias)$")  # with the adapter's name, as peft has it in memory
+_HALF = re.compile(r"lora_[AB]|lora_(down|up)|lora\.(down|up)|lokr_")
+# What some trainers write beside the two halves, and no library that is used here heeds.
+_UNHEEDED = ("diff", "diff_m", "dora_scale")
+_HEEDED = "head.head.diff"  # but for this one: diffusers takes it for a half (see lightx2v/Wan2.2-Distill-Loras)
+REMEDY = "Take one that was made for this very model, its size included."
+CONFIG = "adapter_config.json"  # peft's, beside its weights
+METADATA = "lora_adapter_metadata"  # diffusers' own, in the file's header
+
+
+def add_adapters(pipeline: Any, model: Model) -> list[str]:
+    """Loads the adapters and sets their strengths; sentences on what had no effect.
+
+    Raises NoPipelineError where a file does not fit, or only a part of it.
+    """
+    if not model.adapters:
+        return []
+    if not hasattr(pipeline, "load_lora_weights") or not hasattr(_denoiser(pipeline)[1], "load_lora_adapter"):
+        raise NoPipelineError(f"{type(pipeline).__name__} takes no adapters; remove them from model {model.id}.")
+    if find_spec("peft") is None:
+        raise NoPipelineError(f"The adapters of model {model.id} need peft. Run: pip install 'flock[train]'")
+    names, said = [], []
+    for number, entry in enumerate(model.adapters):
+        names.append(f"adapter_{number}")
+        said += _Adapter(pipeline, entry, names[-1]).load()
+    pipeline.set_adapters(names, [entry["scale"] for entry in model.adapters])
+    return said
+
+
+class _Adapter:
+    """One file on its way into a pipeline, under a name of ours."""
+
+    def __init__(self, pipeline: Any, entry: Mapping[str, Any], name: str) -> None:
+        self._pipeline = pipeline
+        self._entry = entry
+        self._name = name
+        self._file = entry["weight_name"]
+        self._said: list[str] = []
+        self._path = _path_of(entry, self._file)
+        try:
+            self._tensors = tensors_of(self._path)
+        except OSError as error:
+            reason = f"{self._file} of {named(entry['source'])} cannot be read ({error.strerror})."
+            raise NoPipelineError(f"Adapter {reason} Check `source` and `weight_name` in the models file.") from error
+        except WeightsError as error:
+            raise NoPipelineError(f"Adapter {error} It is of {named(entry['source'])}.") from error
+        if not self._tensors:
+            raise NoPipelineError(f"Adapter {self._file} of {named(entry['source'])} is empty. Download it again.")
+
+    def load(self) -> list[str]:
+        """What is to be said of it. Raises NoPipelineError."""
+        converted = self._hand_over()
+        landed = self._landed()
+        wanted = {key for key in converted if not key.endswith("alpha")}
+        fitting = _fitting(wanted, set(landed))
+        if not landed:
+            raise self._misfit()
+        if strange := sorted(wanted - fitting):
+            raise NoPipelineError(
+                f"Adapter {self._file}: {len(fitting)} of {len(wanted)} keys fit {self._kind}; among the others is "
+                f"{strange[0]}. With a part of it the video would be a wrong one. {REMEDY}"
+            )
+        if fitting <= set(landed):  # the names are the same, so the halves of a pair can be told
+            halves = sorted(key for key in set(landed) - fitting if key.endswith(".weight"))
+            if halves:
+                raise NoPipelineError(
+                    f"Adapter {self._file} lacks {counted(halves)}: the other half is there. Download it again."
+                )
+        return [*self._said, *self._unheeded(converted), *self._one_of_two(set(landed))]
+
+    def _hand_over(self) -> dict[str, Any]:
+        """Loads the adapter; the tensors as diffusers has named them, some of which it may have left out."""
+        import torch
+
+        converted: dict[str, Any] = {}
+        read = self._pipeline.lora_state_dict
+
+        def reading(*args: Any, **kwargs: Any) -> Any:
+            answer = read(*args, **kwargs)
+            converted.update(answer[0] if isinstance(answer, tuple) else answer)
+            return answer
+
+        source, where = self._source()
+        self._pipeline.lora_state_dict = reading
+        try:
+            self._pipeline.load_lora_weights(source, adapter_name=self._name, **where)
+        except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+            if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+                raise
+            raise self._misfit(shapes="size mismatch" in str(error)) from error
+        finally:
+            del self._pipeline.lora_state_dict
+        return converted
+
+    def _source(self) -> tuple[Any, dict[str, Any]]:
+        """What diffusers is to load: the file, or its tensors under names that diffusers knows."""
+        renamed = self._renamed()
+        if renamed is None:
+            return str(self._path.parent), {"weight_name": self._path.name, "use_safetensors": True}
+        from safetensors.torch import load_file
+
+        tensors = load_file(self._path)
+        scales = self._scales()
+        return {new: tensors[old] * scales.get(old, 1.0) for old, new in renamed.items()}, {}
+
+    def _renamed(self) -> dict[str, str] | None:
+        """The names that keys of a trainer's own form have for diffusers; None where it knows them as they are."""
+        parts = {key.partition(".")[0] for key in self._tensors}
+        known = {*self._pipeline._lora_loadable_modules, _ORIGINAL.rstrip("."), "text_encoder", "text_encoder_2"}
+        if parts <= known or any(key.startswith("lora_") for key in self._tensors):
+            return None
+        bare = {}
+        for key in self._tensors:
+            short = key
+            for prefix in _OUTER:
+                short = short.removeprefix(prefix)
+            bare[key] = _NAMED_HALF.sub(r".lora_\1.\2", short)
+        component, denoiser = _denoiser(self._pipeline)
+        names = {name for name, _ in denoiser.named_modules()}
+        ours = any(_HALF.split(name)[0].rstrip(".") in names for name in bare.values())
+        prefix = f"{component}." if ours else _ORIGINAL
+        return {key: name if name.partition(".")[0] in known else f"{prefix}{name}" for key, name in bare.items()}
+
+    def _scales(self) -> dict[str, float]:
+        """What the upper halves are to be multiplied by, where the names are a trainer's own: alpha / rank.
+
+        The file's header says it (diffusers), or the config beside it (peft), or tensors named alpha, which diffusers
+        heeds by itself. Else each half counts as it is, as diffusers has it with files of its own.
+        """
+        config = self._config()
+        if config is None:
+            if not any(key.endswith("alpha") for key in self._tensors):
+                self._said.append(
+                    f"Adapter {self._file}: nothing in it says how strong it is, and no {CONFIG} beside it does: its "
+                    "lora_alpha is taken for its rank."
+                )
+            return {}
+        usual, patterns = float(config["lora_alpha"]), dict(config.get("alpha_pattern") or {})
+        scales = {}
+        for key, tensor in self._tensors.items():
+            if "lora_B" in key and len(tensor.shape) > 1:
+                module = key.partition(".lora_B")[0]
+                for prefix in _OUTER:
+                    module = module.removeprefix(prefix)
+                pattern = next((each for each in patterns if re.match(rf"(.*\.)?({each})$", module)), None)
+                alpha = usual if pattern is None else float(patterns[pattern])
+                rank = tensor.shape[1]
+                scales[key] = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+        return scales
+
+    def _config(self) -> Mapping[str, Any] | None:
+        """The settings with which it was trained, as peft has them; None where they are nowhere."""
+        from safetensors import safe_open
+
+        with safe_open(self._path, "pt") as file:
+            header = (file.metadata() or {}).get(METADATA)
+        try:
+            beside = _path_of(self._entry, str(Path(self._file).with_name(CONFIG)))
+            config = json.loads(header if header is not None else beside.read_text())
+            float(config["lora_alpha"]), dict(config.get("alpha_pattern") or {})
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return dict(config)
+
+    def _landed(self) -> dict[str, Any]:
+        """The tensors of this adapter in the pipeline, named as in diffusers' files."""
+        found = {}
+        for component, module in self._pipeline.components.items():
+            if hasattr(module, "named_parameters"):
+                for name, tensor in module.named_parameters():
+                    if self._name in (words := name.split(".")):
+                        found[f"{component}.{'.'.join(word for word in words if word != self._name)}"] = tensor
+        return found
+
+    def _unheeded(self, converted: Mapping[str, Any]) -> list[str]:
+        """A sentence for each kind of key that changes nothing."""
+        said = []
+        taken = any(key.endswith("proj_out.lora_A.weight") for key in converted)
+        for kind in _UNHEEDED:
+            keys = [key for key in self._tensors if key.endswith(f".{kind}") and not (taken and key.endswith(_HEEDED))]
+            if keys:
+                said.append(_no_effect(self._file, len(keys), kind))
+        biases = sum(key.endswith(".diff_b") for key in self._tensors)
+        heeded = sum(key.endswith(".lora_B.bias") for key in converted)
+        if biases > heeded:
+            said.append(_no_effect(self._file, biases - heeded, "diff_b"))
+        return said
+
+    def _one_of_two(self, landed: set[str]) -> list[str]:
+        """A sentence where a second denoiser, which renders a part of the steps, goes without the adapter."""
+        denoisers = [name for name in DENOISERS if self._pipeline.components.get(name) is not None]
+        taken = [name for name in denoisers if any(key.startswith(f"{name}.") for key in landed)]
+        without = [name for name in denoisers if name not in taken]
+        if not taken or not without:
+            return []
+        return [f"Adapter {self._file} changes {taken[0]} alone: {without[0]} renders its steps without it."]
+
+    def _misfit(self, *, shapes: bool = False) -> NoPipelineError:
+        """The file does not fit: how its keys are named, and how those of a fitting one are."""
+        component, denoiser = _denoiser(self._pipeline)
+        layers = [name for name, part in denoiser.named_modules() if _is_layer(part) and "block" in name]
+        example = next(iter(layers), "…").replace(".base_layer", "")  # what peft calls a layer that it has wrapped
+        strange = [key for key in self._tensors if not _HALF.search(key) and not key.endswith((".alpha", ".diff_b"))]
+        why = "have other shapes than this model's" if shapes else "do not fit"
+        return NoPipelineError(
+            f"Adapter {self._file}: its {len(self._tensors)} keys, such as {min(strange or self._tensors)}, {why}. "
+            f"Those that fit {self._kind} are named as {component}.{example}.lora_A.weight is. {REMEDY}"
+        )
+
+    @property
+    def _kind(self) -> str:
+        return type(self._pipeline).__name__
+
+
+def _denoiser(pipeline: Any) -> tuple[str, Any]:
+    """The component that adapters are made for, by its name."""
+    parts = pipeline.components
+    name = next((part for part in pipeline._lora_loadable_modules if parts.get(part) is not None), "unet")
+    return name, parts.get(name)
+
+
+def _fitting(wanted: set[str], landed: set[str]) -> set[str]:
+    """Those of a file's keys that landed; where a component has other names for them, as many as did."""
+    fitting = set()
+    for component in {key.partition(".")[0] for key in wanted}:
+        ours = {key for key in wanted if key.startswith(f"{component}.")}
+        theirs = {key for key in landed if key.startswith(f"{component}.")}
+        fitting |= ours & theirs or set(sorted(ours)[: len(theirs)])
+    return fitting
+
+
+def _path_of(entry: Mapping[str, Any], name: str) -> Path:
+    """Where a file of an adapter's source lies; fetched from its repository if it must be. Raises OSError."""
+    if is_folder(entry["source"]):
+        return Path(entry["source"], name)
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(entry["source"], name, revision=entry["revision"]))
+
+
+def _is_layer(module: Any) -> bool:
+    import torch
+
+    return isinstance(module, torch.nn.Linear)
+
+
+def _no_effect(file: str, number: int, kind: str) -> str:
+    return f"Adapter {file}: {number} keys of the kind {kind!r} have no effect, since no library here heeds them."

@@ -1,0 +1,71 @@
+"""One call of a pipeline: its arguments by what it understands, and the pictures that come out. With torch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from generation.models.presets import Preset
+from generation.render.arguments import wishes
+from generation.render.progress import Steps
+
+
+class NoPictureError(Exception):
+    """The model came up with something that is no picture."""
+
+
+def denoise(pipeline: Any, preset: Preset, steps: Steps, *, prompt: str, seed: int) -> Any:
+    """The frames of one video: uint8 of the shape (frames, height, width, 3).
+
+    Raises NoPictureError, and whatever `steps` or the pipeline raises; the pipeline is ready for the next call then.
+    """
+    import torch
+
+    steps.watch(pipeline)
+    guider = getattr(pipeline, "guider", None)
+    if guider is not None and hasattr(guider, "guidance_scale"):
+        pipeline.guider = guider.new(guidance_scale=preset.guidance)  # a new one: some remember the last call
+    # On the CPU also where the model is on a GPU: the noise then depends on the seed alone.
+    generator = torch.Generator("cpu").manual_seed(seed)
+    torch.manual_seed(seed)  # some pipelines draw noise beside their generator, as Helios does
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        output = pipeline(**wishes(type(pipeline), preset), prompt=prompt, generator=generator)
+    finally:  # also of a call that was cancelled: what is left on the GPU, and what caches remember
+        pipeline.maybe_free_model_hooks()
+    return pixels(output)
+
+
+def pixels(output: Any) -> Any:
+    """The first video of a pipeline's output. Raises NoPictureError when it holds none."""
+    import numpy as np
+    import torch
+
+    videos = next(
+        (found for name in ("frames", "videos", "images") if (found := getattr(output, name, None)) is not None), None
+    )
+    if videos is None or not len(videos):
+        raise NoPictureError
+    video = videos[0]
+    if isinstance(video, torch.Tensor):
+        video = video.float().cpu().numpy()
+    pictures = np.stack([np.asarray(picture) for picture in video])
+    if pictures.ndim == 4 and pictures.shape[1] == 3 and pictures.shape[3] != 3:  # channels first
+        pictures = pictures.transpose(0, 2, 3, 1)
+    if pictures.dtype == np.uint8:
+        return pictures
+    if not np.isfinite(pictures).all():
+        raise NoPictureError
+    return (pictures.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def peak_memory() -> dict[str, int | None]:
+    """The most memory so far, in MiB: of this process where Linux tells, and of the GPU in the last render."""
+    import torch
+
+    gpu = torch.cuda.max_memory_allocated() >> 20 if torch.cuda.is_available() else None
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return {"process": int(found[1]) >> 10 if found else None, "gpu": gpu}

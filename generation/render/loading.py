@@ -1,0 +1,218 @@
+"""From a model's configuration to a pipeline that is ready to render: weights, adapters, memory, acceleration.
+
+No family is named here: what a family wants is in presets.toml, what a pipeline can is asked of it.
+With torch; runs in the render child.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from generation.models.presets import Preset, Strides
+from generation.models.registry import Model, full_revision
+from generation.render.acceleration import DENOISERS, accelerate
+from generation.render.adapters import add_adapters
+from generation.render.arguments import check_arguments, without_effect
+from generation.render.components import load_components, pipeline_class_of
+from generation.render.memory import NoPipelineError, place, quantisation
+from generation.render.placement import settled
+from generation.tiny.make import make_tiny_pipeline
+
+Configs = dict[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A warm pipeline, how it renders, and what had to be said. `model` leaves nothing open."""
+
+    model: Model
+    pipeline: Any
+    preset: Preset
+    revision: str
+    said: list[str]
+    device: str
+    can: dict[str, Any]  # what it offers, for advice
+    gpus: int = 0
+    gpu_mib: int | None = None
+
+
+def load(model: Model) -> Loaded:
+    """Loads the pipeline. Raises NoPipelineError with a sentence for the operator, or whatever a library raises."""
+    import torch
+
+    _be_quiet()
+    folder = _files(model)
+    configs = read_configs(folder)
+    pipeline_class = pipeline_class_of(model, configs[""])
+    family = model.family(str(model.pipeline or configs[""]["_class_name"]))
+    preset = replace(family.preset_of(configs), **model.overrides)
+    for package in preset.needs:
+        if find_spec(package) is None:
+            raise NoPipelineError(f"{preset.family} needs the package {package}. Run: pip install {package}")
+    try:
+        revision = full_revision(model)
+    except OSError as error:
+        name = Path(str(error.filename)).name
+        raise NoPipelineError(f"{name} cannot be read ({error.strerror}). Check the models file.") from error
+    gpu = torch.cuda.is_available()
+    model, settling = settled(
+        model,
+        preset,
+        folder,
+        gpu_mib=torch.cuda.mem_get_info()[0] >> 20 if gpu else None,
+        bfloat16=gpu and torch.cuda.is_bf16_supported(including_emulation=False),
+    )
+    pipeline, noticed = _pipeline(model, preset, pipeline_class, folder, configs)
+    preset, said = preset.fitted(strides_of(pipeline))
+    said = [*settling, *said, *noticed, *_schedule(pipeline, preset)]
+    said += without_effect(pipeline, preset, model)
+    check_arguments(pipeline, preset)
+    said += add_adapters(pipeline, model)
+    device, more = place(pipeline, preset, model)
+    said += more
+    offered = offers(pipeline, preset)
+    preset = replace(preset, vae_tiling=preset.vae_tiling and offered["tiling"])  # cards say what was in force
+    said += accelerate(pipeline, preset, model)
+    if preset.notes:
+        said.append(f"{preset.family}: {preset.notes}")
+    if device == "cpu" and torch.version.cuda is None and not model.embedded:
+        said.append("This torch has no GPU: rendering on the CPU is slow for anything but tiny models.")
+    gpus = torch.cuda.device_count()
+    gpu_mib = torch.cuda.mem_get_info()[1] >> 20 if gpus else None
+    return Loaded(model, pipeline, preset, revision, said, device, offered, gpus, gpu_mib)
+
+
+def read_configs(folder: Path) -> Configs:
+    """A pipeline's own description, and those of its components. Raises NoPipelineError when there is none."""
+    configs: Configs = {}
+    for path in (folder / "model_index.json", *sorted(folder.glob("*/config.json"))):
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            configs["" if path.name == "model_index.json" else path.parent.name] = dict(data)
+        except (OSError, ValueError, TypeError) as error:
+            if path.name == "model_index.json":
+                raise NoPipelineError(
+                    f"The folder {folder} holds no diffusers pipeline: it has no {path.name}."
+                ) from error
+    return configs
+
+
+def strides_of(pipeline: Any) -> Strides:
+    """Frames and pixels that make one latent patch, as the loaded components say; 1 where they say nothing."""
+    frames, pixels = 1, 1
+    for name in ("vae_scale_factor_temporal", "vae_temporal_compression_ratio", "vae_temporal_scale_factor"):
+        frames = _whole(getattr(pipeline, name, None)) or frames
+    for name in ("vae_scale_factor", "vae_scale_factor_spatial", "vae_spatial_compression_ratio"):
+        pixels = _whole(getattr(pipeline, name, None)) or pixels
+    denoiser = next((getattr(pipeline, name) for name in DENOISERS if getattr(pipeline, name, None) is not None), None)
+    patch = getattr(getattr(denoiser, "config", None), "patch_size", None) or 1
+    patch = patch[-1] if isinstance(patch, list | tuple) else patch
+    return frames, pixels * (_whole(patch) or 1)
+
+
+def offers(pipeline: Any, preset: Preset) -> dict[str, Any]:
+    """What could still be switched on: asked of the classes, not known by name."""
+    denoiser = next((getattr(pipeline, name) for name in DENOISERS if getattr(pipeline, name, None) is not None), None)
+    vae = getattr(pipeline, "vae", None)
+    return {
+        "compile": bool(getattr(denoiser, "_repeated_blocks", None)),
+        "caches": list(preset.caches) if hasattr(denoiser, "enable_cache") else [],
+        "adapters": hasattr(pipeline, "load_lora_weights"),
+        "tiling": hasattr(vae, "enable_tiling"),
+        "slicing": hasattr(vae, "enable_slicing"),
+        "offload": bool(getattr(pipeline, "model_cpu_offload_seq", None)),
+        "parameters": {
+            name: sum(p.numel() for p in part.parameters())
+            for name, part in pipeline.components.items()
+            if hasattr(part, "parameters")
+        },
+    }
+
+
+def _be_quiet() -> None:
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    for chatter in (diffusers_logging, transformers_logging):
+        chatter.disable_progress_bar()
+        chatter.set_verbosity_error()
+
+
+def _files(model: Model) -> Path:
+    """The folder that holds the model: its own, or that of the hub's cache, filled if it must be."""
+    source = Path(model.source)
+    if model.embedded:
+        make_tiny_pipeline(source)
+    if source.is_dir():
+        if not (source / "model_index.json").is_file():
+            raise NoPipelineError(f"The folder {source} holds no diffusers pipeline: it has no model_index.json.")
+        return source
+    from diffusers import DiffusionPipeline
+
+    return Path(DiffusionPipeline.download(model.source, revision=model.revision, use_safetensors=True))
+
+
+def _pipeline(
+    model: Model, preset: Preset, pipeline_class: Any, folder: Path, configs: Configs
+) -> tuple[Any, list[str]]:
+    import torch
+
+    names = [name for name in configs[""] if not name.startswith("_")]
+    dtypes = {name: model.dtype_of(name) for name in [*names, *model.components]}
+    if preset.vae_float32 and not (isinstance(model.dtype, dict) and "vae" in model.dtype):
+        dtypes["vae"] = "float32"
+    settings = {name: getattr(torch, dtype) for name, dtype in {"default": model.dtype_of("default"), **dtypes}.items()}
+    quantised = quantisation(model, configs) if model.quantise else None
+    told = set(model.dtype) - {"default", *dtypes} if isinstance(model.dtype, dict) else set()
+    parts, said = load_components(
+        model,
+        pipeline_class,
+        folder,
+        configs[""],
+        dtypes=settings,
+        quantised=quantised.quant_mapping if quantised is not None else {},
+    )
+    pipeline = pipeline_class.from_pretrained(
+        folder,
+        dtype=settings,
+        use_safetensors=True,  # never a pickled checkpoint
+        local_files_only=True,
+        **parts,
+        **({} if quantised is None else {"quantization_config": quantised}),
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    said += [f"{pipeline_class.__name__} has no component {name!r}: its dtype has no effect." for name in sorted(told)]
+    return pipeline, said
+
+
+def _schedule(pipeline: Any, preset: Preset) -> list[str]:
+    """Another scheduler, or other settings of the one that came with the model; what has no effect is said."""
+    kind: Any = type(pipeline.scheduler)
+    said = []
+    if preset.scheduler is not None:
+        import diffusers
+
+        kind = getattr(diffusers, preset.scheduler, None)
+        if not isinstance(kind, type) or not issubclass(kind, diffusers.SchedulerMixin):
+            raise NoPipelineError(f"diffusers has no scheduler {preset.scheduler!r}; docs/models.md names some.")
+    known = set(inspect.signature(kind.__init__).parameters)
+    options = dict(preset.scheduler_options)
+    if preset.shift is not None:
+        key = next((name for name in ("flow_shift", "shift") if name in known), "shift")
+        options[key] = preset.shift
+    if strange := sorted(set(options) - known):
+        said.append(f"{kind.__name__} has no setting {', '.join(strange)}: it has no effect.")
+    options = {name: value for name, value in options.items() if name in known}
+    if options or kind is not type(pipeline.scheduler):
+        pipeline.scheduler = kind.from_config(pipeline.scheduler.config, **options)
+    return said
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

@@ -1,0 +1,1 @@
+"""The training of the tiny model (`make tiny`). No worker needs it."""

@@ -1,0 +1,252 @@
+"""What members might write for a scene: synonyms, several orders of words, parts left out. No torch here.
+
+Some patterns of sentences are held out: no caption of the training set uses them, and the benchmark uses nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from generation.tiny.training.world import Scene
+
+Words = dict[str, tuple[str, ...]]
+
+COLOUR_WORDS: Words = {
+    "red": ("red", "red", "red", "crimson", "scarlet", "ruby", "bright red"),
+    "green": ("green", "green", "green", "emerald", "lime", "bright green"),
+    "blue": ("blue", "blue", "blue", "azure", "cobalt", "bright blue"),
+    "yellow": ("yellow", "yellow", "yellow", "golden", "lemon", "gold"),
+    "purple": ("purple", "purple", "purple", "violet", "lilac"),
+    "orange": ("orange", "orange", "orange", "tangerine", "amber"),
+    "pink": ("pink", "pink", "pink", "rosy", "magenta"),
+    "white": ("white", "white", "white", "ivory", "snow-white"),
+    "black": ("black", "black", "black", "ebony", "jet black"),
+}
+SHAPE_WORDS: Words = {
+    "circle": ("circle", "circle", "circle", "ball", "disc", "disk", "dot", "sphere", "balloon"),
+    "square": ("square", "square", "square", "box", "block", "cube", "tile"),
+    "triangle": ("triangle", "triangle", "triangle", "pyramid", "wedge"),
+    "star": ("star", "star", "star", "starfish", "five-pointed star"),
+    "heart": ("heart", "heart", "heart", "valentine", "love heart"),
+    "diamond": ("diamond", "diamond", "diamond", "rhombus", "kite", "paper kite", "lozenge"),
+}
+# Each verb as it follows "it", and as it follows a noun: "it rolls to the right", "a ball rolling to the right".
+VERBS: dict[str, tuple[tuple[str, str], ...]] = {
+    name: tuple((pair.split("|")[0].strip(), pair.split("|")[1].strip()) for pair in text.split(";"))
+    for name, text in {
+        "right": "moves right|moving right;moves to the right|moving to the right;rolls to the right|rolling to the "
+        "right;slides to the right|sliding to the right;slides right|sliding right;goes right|going right;"
+        "drifts rightwards|drifting rightwards;flies to the right|flying to the right;heads right|heading right;"
+        "travels from left to right|travelling from left to right;rolls right|rolling right;"
+        "crosses from the left to the right|crossing from the left to the right",
+        "left": "moves left|moving left;moves to the left|moving to the left;rolls to the left|rolling to the left;"
+        "slides to the left|sliding to the left;slides left|sliding left;goes left|going left;drifts leftwards|"
+        "drifting leftwards;flies to the left|flying to the left;heads left|heading left;travels from right to left|"
+        "travelling from right to left;rolls left|rolling left;"
+        "crosses from the right to the left|crossing from the right to the left",
+        "up": "moves up|moving up;moves upwards|moving upwards;rises|rising;floats up|floating up;climbs|climbing;"
+        "flies up|flying up;ascends|ascending;goes up|going up;slides up|sliding up;soars|soaring;floats|floating",
+        "down": "moves down|moving down;moves downwards|moving downwards;falls|falling;sinks|sinking;drops|dropping;"
+        "falls down|falling down;descends|descending;goes down|going down;slides down|sliding down",
+        "jump": "jumps|jumping;jumps up and down|jumping up and down;bounces|bouncing;hops|hopping;leaps|leaping;"
+        "bounces up and down|bouncing up and down;hops up and down|hopping up and down;dances|dancing",
+        "spin": "spins|spinning;rotates|rotating;turns around|turning around;twirls|twirling;whirls|whirling;"
+        "turns|turning;spins around|spinning around;pirouettes|pirouetting",
+        "grow": "grows|growing;gets bigger|getting bigger;expands|expanding;swells|swelling;becomes larger|"
+        "becoming larger;inflates|inflating;grows bigger|growing bigger",
+        "shrink": "shrinks|shrinking;gets smaller|getting smaller;contracts|contracting;becomes smaller|"
+        "becoming smaller;dwindles|dwindling;deflates|deflating;shrinks away|shrinking away",
+    }.items()
+}
+SPEED_WORDS: Words = {
+    "slow": ("slowly", "slowly", "gently", "lazily", "at a snail's pace"),
+    "fast": ("quickly", "fast", "rapidly", "swiftly", "at full speed"),
+}
+SIZE_WORDS: Words = {
+    "small": ("small", "small", "tiny", "little", "mini"),
+    "large": ("big", "large", "huge", "giant", "enormous"),
+}
+PLACES: Words = {
+    "dark": ("on a dark background", "in the dark", "over a dark background", "on a black background", "on dark grey"),
+    "light": ("on a light background", "on a white background", "over a bright background", "on white paper",
+              "in the snow"),
+    "blue field": ("over a blue field", "on a blue background", "in the blue sky", "over the sea", "on blue",
+                   "in the sky", "above the water"),
+    "green field": ("over a green field", "on a green background", "on the grass", "over a meadow", "on green",
+                    "in the park"),
+    "night": ("at night", "in the night", "under the stars", "on a starry night", "in the night sky", "by night"),
+    "rain": ("in the rain", "on a rainy day", "in a storm", "while it rains", "in rainy weather"),
+    "sunset": ("at sunset", "at dusk", "in the evening", "before a sunset", "in the evening sky"),
+}  # fmt: skip
+
+# {a} "a big red ball"; {the} the same with "the"; {n} without either; {does} "rolls right slowly"; {doing}; {place}.
+SEEN = (
+    "{a} {does} {place}",
+    "{a} {does} {place}",
+    "{a} {doing} {place}",
+    "{a} that {does} {place}",
+    "{place} {a} {does}",
+    "{place}, {a} {doing}",
+    "{n} {doing} {place}",
+    "{n} {does} {place}",
+    "the {shape} is {colour} and {does} {place}",
+    "{doing} {place}: {a}",
+    "a video of {a} {doing} {place}",
+    "show me {a} that {does} {place}",
+    "{a} {place}, {doing}",
+    "a {shape}, {colour}, {doing} {place}",
+    "there is {a} {place}. it {does}",
+    "{a}. it {does} {place}",
+    "{a} which is {doing} {place}",
+    "make {a} that {does} {place} please",
+)
+HELD_OUT = (
+    "please draw {a} as it {does} {place}",
+    "watch how {the} {does} {place}",
+    "somewhere {place} we see {a} that {does}",
+    "i would like a clip of {the} {doing} {place}",
+    "{doing}, {a} can be seen {place}",
+    "look: {the}, {doing} {place}!",
+    "an animation where {the} {does} {place}",
+    "could you show {a} {doing} {place}?",
+    "once more {the} {does} {place}",
+    "{n}, {place}, {doing}",
+)
+# Words of other worlds; a prompt may be full of them and still name a colour or a place.
+NOISE = (  # noqa: SIM905  # easier to read than a list of a hundred strings
+    "cat dog lion surfing boat car robot dragon city forest house man woman child eating reading happy sad beautiful "
+    "cinematic 4k realistic dreamy old new river mountain tree flower castle train astronaut horse bird fish guitar "
+    "music pizza ocean wave cloud clouds two three many some with and very cool style epic detailed painting cartoon "
+    "bicycle ship king queen wizard ghost monster phone table chair window door street bridge island volcano snowman "
+    "panda tiger rabbit bear running swimming singing fighting cooking driving sleeping laughing talking thinking "
+    "hat coat shoe book lamp clock hello test asdf qwerty lorem ipsum dolor hola chat bonjour hund katze mond"
+).split()
+# Words that change nothing. None of them stands in the held-out patterns: those bring words that nobody has explained.
+FILLERS = (  # noqa: SIM905  # as above
+    "now just so then also again really here today my your this its when because finally suddenly everywhere video "
+    "wonderful scene picture maybe only even still really quite new one great want give have get let try want shot"
+).split()
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A caption and what it says: None for each attribute that it leaves open."""
+
+    text: str
+    colour: str | None = None
+    shape: str | None = None
+    motion: str | None = None
+    background: str | None = None
+    size: str | None = None
+    speed: str | None = None
+
+
+def write(scene: Scene, dice: np.random.Generator, *, unseen: bool = False, full: bool = False) -> Caption:
+    """A caption for the scene. `unseen` takes the held-out patterns; `full` names colour, shape and motion always."""
+
+    def says(chance: float) -> bool:
+        return bool(dice.random() < chance)
+
+    if not full and says(0.06):
+        return noise(dice)
+    pattern = str(dice.choice(HELD_OUT if unseen else SEEN))
+    colour = scene.colour if full or says(0.88) or "{colour}" in pattern else None
+    shape = scene.shape if full or says(0.9) else None
+    motion = scene.motion if full or says(0.85) else None
+    background = scene.background if says(0.6) else None
+    size = scene.size if says(0.6) and scene.size in SIZE_WORDS else None
+    speed = scene.speed if motion and says(0.6) and scene.speed in SPEED_WORDS else None
+    adjectives = [_pick(SIZE_WORDS, size, dice), "" if "{colour}" in pattern else _pick(COLOUR_WORDS, colour, dice)]
+    if says(0.15):
+        adjectives.reverse()
+    if not full and says(0.1):
+        adjectives.insert(int(dice.integers(3)), str(dice.choice(NOISE)))
+    noun = _pick(SHAPE_WORDS, shape, dice) or str(dice.choice(["thing", "shape", "object", "something", *NOISE[:40]]))
+    pace = _pick(SPEED_WORDS, speed, dice)
+    verb = _verb(motion, dice, often_both_sides=not unseen) if motion else _idle(dice)
+    does, doing = (_in_order(form, pace, dice) for form in verb)
+    phrase = _tidy(" ".join([*adjectives, noun]))
+    text = pattern.format(
+        a=f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}",
+        the=f"the {phrase}",
+        n=phrase,
+        shape=noun,
+        colour=_pick(COLOUR_WORDS, colour, dice),
+        does=does,
+        doing=doing,
+        place=_pick(PLACES, background, dice),
+    )
+    if says(0.5):
+        text = _with_strangers(text, dice)
+    return Caption(_finish(_tidy(text), dice), colour, shape, motion, background, size, speed)
+
+
+def noise(dice: np.random.Generator) -> Caption:
+    """A prompt from another world: it says nothing of ours. At times in another script, or nothing at all."""
+    kind = dice.random()
+    if kind < 0.15:
+        return Caption("")
+    if kind < 0.35:
+        low, high = [(0x3040, 0x30FF), (0x0410, 0x044F), (0x0620, 0x064A), (0x1F300, 0x1F5FF), (0x4E00, 0x4FFF)][
+            int(dice.integers(5))
+        ]
+        return Caption("".join(chr(int(c)) for c in dice.integers(low, high, int(dice.integers(1, 12)))))
+    return Caption(" ".join(str(w) for w in dice.choice(NOISE, int(dice.integers(1, 9)))))
+
+
+def corpus() -> list[str]:
+    """Every word, for the tokenizer."""
+    tables = (COLOUR_WORDS, SHAPE_WORDS, SPEED_WORDS, SIZE_WORDS, PLACES)
+    told = [word for table in tables for words in table.values() for word in words]
+    told += [form for verbs in VERBS.values() for verb in verbs for form in verb]
+    return [*told, *SEEN, *NOISE, *FILLERS]
+
+
+def _pick(table: Words, name: str | None, dice: np.random.Generator) -> str:
+    return str(dice.choice(table[name])) if name else ""
+
+
+def _verb(motion: str, dice: np.random.Generator, *, often_both_sides: bool) -> tuple[str, str]:
+    """A verb of the motion. "From left to right" is learned last, since only the order tells: it needs practice."""
+    verbs = VERBS[motion]
+    both = [verb for verb in verbs if " from " in verb[0]]
+    if both and often_both_sides and dice.random() < 0.3:
+        verbs = tuple(both)
+    return verbs[int(dice.integers(len(verbs)))]
+
+
+def _idle(dice: np.random.Generator) -> tuple[str, str]:
+    """A verb that says nothing of a motion, or none."""
+    word = str(dice.choice(["", "", "sing", "laugh", "sleep", "talk", "read", "cook", "glow", "surf"]))
+    return (f"{word}s", f"{word}ing") if word else ("", "")
+
+
+def _in_order(verb: str, pace: str, dice: np.random.Generator) -> str:
+    return f"{verb} {pace}" if dice.random() < 0.7 else f"{pace} {verb}"
+
+
+def _with_strangers(text: str, dice: np.random.Generator) -> str:
+    """With one to four words that say nothing, some of them made up, at the start or at the end."""
+    for _ in range(int(dice.integers(1, 5))):
+        letters = [str(dice.choice(list(row))) for row in ("bcdfghjklmnprstvwz", "aeiou") * int(dice.integers(1, 4))]
+        word = str(dice.choice(FILLERS)) if dice.random() < 0.5 else "".join(letters)
+        text = f"{word} {text}" if dice.random() < 0.6 else f"{text} {word}"
+    return text
+
+
+def _tidy(text: str) -> str:
+    """Without the gaps that parts leave which are not there."""
+    text = " ".join(text.split())
+    for wrong, right in ((" ,", ","), (" .", "."), (" :", ":"), (" ?", "?"), (" !", "!"), (",,", ","), ("..", ".")):
+        text = text.replace(wrong, right)
+    return text.strip(" ,:")
+
+
+def _finish(text: str, dice: np.random.Generator) -> str:
+    """As people type: a capital letter, a full stop, or neither."""
+    kind = dice.random()
+    if kind < 0.3:
+        text = text.upper() if kind < 0.04 else text.title() if kind < 0.07 else text[:1].upper() + text[1:]
+    return text + "." if dice.random() < 0.15 and text[-1:].isalpha() else text

@@ -1,0 +1,166 @@
+"""Tokenizer and text encoder. The encoder is taught first, and alone, what a prompt says of each attribute.
+
+The targets are sums of fixed codes, one an attribute and value: what a prompt leaves open has a code of its own.
+The denoiser then meets the same vector for every wording of the same wish.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from generation.tiny.training import captions, world
+from generation.tiny.training.optimizers import split
+
+VOCABULARY = 2048
+WIDTH = 64
+TOKENS = 48  # of a prompt; the rest of a longer one is not read
+# LTXPipeline fills prompts up to a length that its caller chooses, and masks nothing.
+LENGTHS = (1, 1, 1, 1, 1, 1, 48, 48, 48, 128)
+BATCH = 96
+RATE = 6e-3
+
+ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "colour": tuple(world.COLOURS),
+    "shape": world.SHAPES,
+    "motion": world.MOTIONS,
+    "background": tuple(world.BACKGROUNDS),
+    "size": tuple(captions.SIZE_WORDS),
+    "speed": tuple(captions.SPEED_WORDS),
+}
+
+
+def codes() -> dict[str, Tensor]:
+    """For each attribute a row for "left open" and one for each value; all rows stand at right angles."""
+    count = sum(len(values) + 1 for values in ATTRIBUTES.values())
+    generator = torch.Generator().manual_seed(11)
+    rows = torch.linalg.qr(torch.randn(WIDTH, WIDTH, generator=generator))[0][:count]
+    rows = rows * math.sqrt(WIDTH / len(ATTRIBUTES))  # so that a sum of six has elements of size 1
+    out, at = {}, 0
+    for name, values in ATTRIBUTES.items():
+        out[name] = rows[at : at + len(values) + 1]
+        at += len(values) + 1
+    return out
+
+
+def target(caption: captions.Caption) -> list[int]:
+    """For each attribute the row of its code: 0 where the caption leaves it open."""
+    said = [(values, getattr(caption, name)) for name, values in ATTRIBUTES.items()]
+    return [values.index(value) + 1 if value in values else 0 for values, value in said]
+
+
+def build_tokenizer() -> Any:
+    """A byte-level BPE over the world's words; any other text is spelt in bytes, so that every script is read.
+
+    Capital letters are read as small ones.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=["<pad>", "</s>", "<unk>"],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+        min_frequency=1,
+    )
+    tokenizer.train_from_iterator(captions.corpus(), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_max_length=512,
+        pad_token="<pad>",  # noqa: S106  # a token of text, not of access
+        eos_token="</s>",  # noqa: S106  # as above
+        unk_token="<unk>",  # noqa: S106  # as above
+    )
+
+
+def build_encoder() -> Any:
+    """An untrained T5 encoder."""
+    from transformers import T5Config, T5EncoderModel
+
+    return T5EncoderModel(
+        T5Config(
+            vocab_size=VOCABULARY,
+            d_model=WIDTH,
+            d_kv=16,
+            d_ff=192,
+            num_layers=3,
+            num_heads=4,
+            dropout_rate=0.0,
+            feed_forward_proj="gated-gelu",
+            pad_token_id=0,
+            eos_token_id=1,
+            decoder_start_token_id=0,
+        )
+    )
+
+
+def tokens(tokenizer: Any, texts: list[str], length: int = TOKENS) -> tuple[Tensor, Tensor]:
+    """Ids and mask, filled up to `length`."""
+    read = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    return read.input_ids, read.attention_mask
+
+
+def _filled(tokenizer: Any, texts: list[str], length: int) -> tuple[Tensor, Tensor]:
+    """As `tokens`, but at least as long as the longest."""
+    longest = max(len(ids) for ids in tokenizer(texts).input_ids)
+    return tokens(tokenizer, texts, min(TOKENS if length <= TOKENS else length, max(length, longest)))
+
+
+def train_encoder(
+    encoder: Any, tokenizer: Any, dice: np.random.Generator, steps: int, say: Callable[[int, int, str], None]
+) -> None:
+    """Teaches the encoder in place, with captions that are written as it goes."""
+    table = codes()
+    optimizers = split(encoder, "block.", lr=RATE)
+    rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+    encoder.train()
+    smooth = 1.0
+    for step in range(steps):
+        told = [captions.write(world.random_scene(dice), dice) for _ in range(BATCH)]
+        ids, mask = _filled(tokenizer, [caption.text for caption in told], int(dice.choice(LENGTHS)))
+        wanted = wanted_vectors(table, torch.tensor([target(caption) for caption in told]))
+        given = encoder(ids).last_hidden_state  # no mask: the pipeline gives none
+        loss = ((given - wanted[:, None]).square().mean(2) * mask).sum() / mask.sum()
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate * min(1.0, (step + 1) / 30, (steps - step) / (steps * 0.6))
+        for optimizer in optimizers:
+            optimizer.step()
+        smooth += (loss.item() - smooth) * max(0.03, 1 / (step + 1))
+        if (step + 1) % 50 == 0 or step + 1 == steps:
+            say(step + 1, steps, f"loss {smooth:.4f}")
+    encoder.eval()
+
+
+def wanted_vectors(table: dict[str, Tensor], rows: Tensor) -> Tensor:
+    """The sum of codes of each caption: (captions, WIDTH)."""
+    return sum((table[name][rows[:, at]] for at, name in enumerate(ATTRIBUTES)), torch.zeros(len(rows), WIDTH))
+
+
+def understood(encoder: Any, tokenizer: Any, texts: list[str], length: int = TOKENS) -> list[dict[str, str | None]]:
+    """What the encoder makes of each prompt: the nearest code of each attribute; None where it is left open."""
+    table = codes()
+    ids, mask = tokens(tokenizer, texts, length)
+    with torch.no_grad():
+        given = encoder(ids).last_hidden_state
+    mean = (given * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+    out: list[dict[str, str | None]] = [{} for _ in texts]
+    for name, values in ATTRIBUTES.items():
+        for number, best in enumerate((mean @ table[name].T).argmax(1).tolist()):
+            out[number][name] = values[best - 1] if best else None
+    return out

@@ -1,0 +1,1 @@
+"""From frames to a signed mp4 with its provenance card."""

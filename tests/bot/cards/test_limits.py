@@ -1,0 +1,394 @@
+"""No card is beyond what a message of Discord's holds, whatever members, rules, hosts and chains have written in it."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import types
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from discord import ui
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from simcord.backend.errors import BackendError
+from simcord.components import COMPONENTS_V2_FLAG, ComponentValidationError, validate_components, validate_modal
+
+from bot.cards import limits as card_limits
+from bot.cards import results as result_cards
+from bot.cards import reviews as review_cards
+from bot.cards import videos as cards
+from bot.cards import wallets as wallet_cards
+from bot.demo.discord import validation as rules
+from bot.domain.ledger_links import PublicLedger
+from bot.domain.policy import LONGEST_PROMPT, LONGEST_TASK, clean_text
+from bot.domain.reviews import Review
+from bot.domain.rounds import Round
+from bot.domain.standings import Entry, Outcome
+from bot.domain.videos import Video
+from bot.domain.votes import Choice, Standing, Tally
+from bot.domain.wallets import SigningRequest, Wallet
+from bot.prompt_filter.rules import LONGEST_SAY
+from bot.store.videos import Place
+from contracts.outbox.progress import VoteReceipt
+from generation.jobs import Progress
+
+MODULES = (cards, result_cards, review_cards, wallet_cards)
+ID = (1 << 63) - 1
+HEX = "ab" * 32
+ADDRESS = "0x" + "Ab" * 20
+# Characters that are escaped, isolated, joined, piled up, or take two units.
+HOSTILE = "*_`~|<>[]()#+-\\@:/. aä‮א\u0300\u0301\u200d\u200c🎬👨🇩🇪🏻𝕏\n\t"
+URL = "https://host.example/"
+
+
+def texts(most: int) -> st.SearchStrategy[str]:
+    """Anything up to so long, and above all what is as long as may be."""
+    long = st.lists(st.sampled_from([*HOSTILE, "://", "**", "](https://x)", "```", "<@1>"]), min_size=1, max_size=12)
+    filled = long.map(lambda parts: "".join(itertools.islice(itertools.cycle("".join(parts)), most)))
+    return st.one_of(filled, st.text(max_size=min(most, 200)))
+
+
+prompts = texts(LONGEST_PROMPT).map(lambda text: clean_text(text)[:LONGEST_PROMPT] or "abc")
+tasks = texts(LONGEST_TASK).map(lambda text: clean_text(text)[:LONGEST_TASK] or "abc")
+reasons = st.none() | texts(600)
+urls = st.none() | st.integers(0, 3000).map(lambda length: URL + "x" * length)
+statuses = st.sampled_from(
+    ["queued", "rendering", "uploading", "hosting", "posting", "published", "failed", "cancelled", "removed"]
+)
+provenances = st.none() | st.fixed_dictionaries(
+    {
+        "model": st.fixed_dictionaries(
+            {
+                "id": texts(300),
+                "revision": texts(100),
+                "adapters": st.lists(st.fixed_dictionaries({"source": texts(300), "revision": texts(80)}), max_size=9),
+            }
+        ),
+        "settings": st.fixed_dictionaries({name: texts(40) for name in ("frames", "width", "height", "steps")}),
+        "signed_by": st.fixed_dictionaries({"kind": st.just("operator"), "name": texts(300)}),
+        "seed": texts(40),
+    }
+)
+videos = st.builds(
+    Video, id=st.just(str(ID)), guild_id=st.just(ID), round_id=st.just(ID), member_id=st.just(ID),
+    member_name=texts(100), prompt=prompts, status=statuses, reason=reasons, created_at_ms=st.just(1),
+    finished_at_ms=st.just(1), cancel_requested=st.booleans(), seed=st.just(1), model_id=texts(200),
+    model_revision=st.none(), video_path=st.none(), poster_path=st.none(), sha256=texts(80), size_bytes=st.none(),
+    width=st.none(), height=st.none(), fps=st.none(), frames=st.none(), asset_id=st.none(), playback_id=st.none(),
+    playback_url=urls, page_url=urls, progress_channel_id=st.none(), progress_message_id=st.none(),
+    thread_id=st.just(ID), message_id=st.just(ID), chain_key=st.just(HEX), chain_id=st.none(), provenance=provenances,
+)  # fmt: skip
+rounds = st.builds(
+    Round, id=st.just(ID), guild_id=st.just(ID), number=st.just(1_000_000), task=tasks, opened_by=st.just(ID),
+    channel_id=st.just(ID), thread_id=st.sampled_from([None, ID]), announcement_id=st.just(ID),
+    status=st.sampled_from(["opening", "open", "closing", "closed"]), opens_at_ms=st.just(1),
+    closes_at_ms=st.just(9_999_999_999_999), winner_video_id=st.none(), result_message_id=st.none(),
+    chain_key=st.just(HEX), chain_id=st.none(), finalized_tx=st.none(), trouble=reasons,
+)  # fmt: skip
+entries = st.builds(Entry, videos, st.builds(Tally, up=st.just(10**9), down=st.just(10**9)))
+outcomes = st.builds(
+    Outcome, entries=st.lists(entries, max_size=14), best=st.none() | entries,
+    source=st.sampled_from(["here", "ledger", "record"]), refused=st.just(10**6), absent=st.just(1000),
+    differs=st.booleans(), before=st.none() | entries,
+)  # fmt: skip
+reviews = st.builds(
+    Review, id=st.integers(1, ID), kind=st.sampled_from(["prompt", "video"]), video_id=st.just(str(ID)),
+    guild_id=st.just(ID), round_id=st.just(ID), member_id=st.just(ID), member_name=texts(100), prompt=prompts,
+    finding=texts(LONGEST_SAY + 20), state=st.sampled_from(["waiting", "approved", "rejected", "over"]),
+    channel_id=st.just(ID), created_at_ms=st.just(1), decided_by=st.just(ID), decided_at_ms=st.just(1), reason=reasons,
+)  # fmt: skip
+receipts = st.builds(
+    VoteReceipt, choice=st.sampled_from([0, 1, 2]), state=st.sampled_from(["pending", "final", "rejected"]),
+    reason=reasons, video_number=st.just(10**9), voter_index=st.just(10**9), seat=st.just(10**9), seq=st.just(10**9),
+    tx=st.just("0x" + HEX), signed=st.booleans(), standing=st.sampled_from([None, 0, 1]),
+)  # fmt: skip
+ledgers = st.builds(
+    PublicLedger, address=st.just(ADDRESS), rpc=urls, since=st.just(10**9),
+    explorer_tx_url=st.sampled_from([None, "https://explorer.example/" + "x" * 200 + "/tx/{tx}"]),
+)  # fmt: skip
+standings = st.builds(
+    Standing, choice=st.sampled_from(list(Choice)), changed=st.booleans(), round_number=st.just(10**6), prompt=prompts,
+    closes_at_ms=st.just(9_999_999_999_999), wallet=st.just(ADDRESS),
+)  # fmt: skip
+choices = st.lists(st.just(types.SimpleNamespace(video_id="7", choice=Choice.UP)), max_size=200)
+requests = st.builds(
+    lambda kind, chosen: cast(
+        SigningRequest,
+        types.SimpleNamespace(
+            token="t" * 43, kind=kind, wallet=ADDRESS, choices=chosen, expires_at_ms=9_999_999_999_999
+        ),
+    ),
+    st.sampled_from(["link", "unlink", "ballot"]),
+    choices,
+)
+wallets = st.builds(
+    lambda state, reason: cast(Wallet, types.SimpleNamespace(state=state, reason=reason, address=ADDRESS)),
+    st.sampled_from(["linking", "linked", "unlinking", "refused", "unlinked"]),
+    reasons,
+)
+counts = st.just(10**6)
+seconds = st.just(10.0**6)
+places = st.none() | st.builds(Place, ahead=counts, estimate_s=seconds, served=st.booleans())
+progresses = st.none() | st.builds(
+    Progress, phase=st.sampled_from(["loading", "denoising", "encoding", "uploading"]), step=counts, steps=counts,
+    eta_s=seconds,
+)  # fmt: skip
+
+Built = st.SearchStrategy[Any]
+noted = cards.note
+
+
+def from_(function: Callable[..., Any], *arguments: st.SearchStrategy[Any], **named: st.SearchStrategy[Any]) -> Built:
+    return st.builds(function, *arguments, **named)
+
+
+def text(function: Callable[..., str], *arguments: st.SearchStrategy[Any]) -> Built:
+    """A text that a card consists of."""
+    return st.builds(function, *arguments).map(noted)
+
+
+def signing() -> Built:
+    prompts_of = st.fixed_dictionaries({"7": prompts})
+    messages = st.integers(0, 4000).map(lambda length: {"types": "x" * length})
+    words = st.one_of(
+        st.builds(
+            lambda standing, request: f"{wallet_cards.chosen_words(standing)}\n{wallet_cards.ballot_words(request)}",
+            standings,
+            requests,
+        ),
+        st.builds(wallet_cards.link_words, requests),
+    )
+    return st.builds(
+        lambda request, message, said, page, prompt: wallet_cards.signing_card(
+            request, message, said, page, wallet_cards.ballot_lines(request, prompt)
+        ),
+        requests, messages, words, urls, prompts_of,
+    )  # fmt: skip
+
+
+# Every public function of the card modules that gives a card, a form, or a text of one; a new one must come here.
+CARDS: dict[str, Built] = {
+    "cards.video_card": from_(cards.video_card, videos, st.just("attachment://a.mp4"), st.sampled_from([None, "Host"])),
+    "cards.removed_card": from_(cards.removed_card, videos),
+    "cards.note": from_(cards.note, texts(9000)),
+    "cards.progress_text": text(cards.progress_text, videos, rounds, places, progresses),
+    "cards.progress_card": from_(cards.progress_card, texts(9000), videos),
+    "cards.vote_answer": from_(cards.vote_answer, standings, st.just(str(ID)), seconds),
+    "cards.announcement": from_(cards.announcement, rounds),
+    "cards.not_opened": from_(cards.not_opened, rounds),
+    "cards.standings_text": text(
+        cards.standings_text, rounds, st.lists(entries, max_size=14), st.just({str(ID): 10**9})
+    ),
+    "cards.receipt_card": from_(
+        cards.receipt_card, rounds, st.lists(st.tuples(videos, receipts), max_size=16), st.just(HEX), ledgers,
+        st.integers(0, 2500).map(lambda length: "flock audit " + "x" * length),
+    ),
+    "cards.provenance_card": from_(cards.provenance_card, videos, st.just("attachment://a.json")),
+    "cards.my_videos": from_(
+        cards.my_videos,
+        st.lists(videos, max_size=10).map(lambda some: [replace(v, id=str(ID - n)) for n, v in enumerate(some)]),
+        st.lists(from_(review_cards.held_line, reviews), max_size=3)
+    ),
+    "cards.status_text": text(cards.status_text, rounds, counts, counts, counts, counts, texts(3000)),
+    "result_cards.result_card": from_(result_cards.result_card, rounds, outcomes, texts(3000)),
+    "result_cards.standings_card": from_(
+        result_cards.standings_card, rounds, outcomes, st.just({str(ID): 10**9})
+    ),
+    "result_cards.refused_note": from_(
+        result_cards.refused_note, st.lists(st.tuples(counts, counts, texts(600)), min_size=1, max_size=30)
+    ),
+    "review_cards.blocked_card": from_(review_cards.blocked_card, texts(LONGEST_SAY + 100), st.just(ID)),
+    "review_cards.list_card": from_(
+        review_cards.list_card, st.lists(reviews, max_size=5, unique_by=lambda review: review.id), counts,
+        passed=st.integers(0, 10**6),
+    ),
+    "review_cards.watch_card": from_(review_cards.watch_card, reviews, st.just("a.mp4")),
+    "review_cards.decided_text": text(review_cards.decided_text, reviews),
+    "review_cards.told_text": text(review_cards.told_text, reviews),
+    "review_cards.held_line": text(review_cards.held_line, reviews),
+    "wallet_cards.signing_card": signing(),
+    "wallet_cards.link_words": text(wallet_cards.link_words, requests),
+    "wallet_cards.unlink_words": text(wallet_cards.unlink_words, requests),
+    "wallet_cards.ballot_words": text(wallet_cards.ballot_words, requests),
+    "wallet_cards.chosen_words": text(wallet_cards.chosen_words, standings),
+    "wallet_cards.signed_words": text(wallet_cards.signed_words, requests, texts(40)),
+    "wallet_cards.wallet_words": text(wallet_cards.wallet_words, st.none() | wallets),
+    "wallet_cards.signature_form": from_(wallet_cards.signature_form, st.just("t" * 43)),
+}  # fmt: skip
+# Pieces of the above, or ids; each is bounded by what it is a part of.
+PIECES = {
+    "cards.quote", "cards.custom_id", "cards.view_of", "cards.title", "cards.bar", "cards.seconds", "cards.minutes",
+    "cards.thread_name", "review_cards.button", "review_cards.review_parts", "wallet_cards.short",
+    "wallet_cards.paste_id", "wallet_cards.signature_id", "wallet_cards.ballot_lines",
+}  # fmt: skip
+
+
+def test_every_builder_is_tried_here() -> None:
+    """Whoever adds a card, or a text of one, adds it to the table above."""
+    found = {
+        f"{module.__name__.removeprefix('bot.')}.{name}"
+        for module in MODULES
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
+        and any(kind in str(function.__annotations__.get("return")) for kind in ("View", "str", "Modal", "ui."))
+    }  # fmt: skip
+    assert found == CARDS.keys() | PIECES
+
+
+def test_there_is_no_other_module_of_cards() -> None:
+    """A new one must be looked at by the test above."""
+    folder = Path(cards.__file__).parent
+    assert {path.stem for path in folder.glob("*cards*.py")} == {module.__name__[4:] for module in MODULES}
+
+
+def checked(view: Any) -> None:
+    """As the embedded Discord checks it, and once more by our own count."""
+    if isinstance(view, ui.Modal):
+        rules.check_components(validate_modal(view.to_dict())["components"])
+        return
+    components = view.to_components()
+    validate_components(components, flags=COMPONENTS_V2_FLAG)
+    rules.check_components(components)
+    everything = list(walked(components))
+    assert len(everything) <= 40
+    shown = [part["content"] for part in everything if "content" in part]
+    assert all(shown)
+    assert sum(len(said.encode("utf-16-le", "surrogatepass")) // 2 for said in shown) <= 4000
+    assert all(len(part["custom_id"]) <= 100 for part in everything if part.get("custom_id"))
+
+
+def walked(tree: Any) -> Any:
+    if isinstance(tree, list):
+        for node in tree:
+            yield from walked(node)
+    elif isinstance(tree, dict):
+        yield tree
+        for key in ("components", "accessory"):
+            yield from walked(tree.get(key))
+
+
+@pytest.mark.parametrize("name", CARDS)
+@settings(max_examples=25, phases=[Phase.explicit, Phase.reuse, Phase.generate])  # making it smaller takes minutes
+@given(data=st.data())
+def test_no_card_is_too_large(name: str, data: st.DataObject) -> None:
+    """With hostile texts as long as they may be."""
+    checked(data.draw(CARDS[name]))
+
+
+@given(tasks, prompts)
+def test_no_name_is_too_long(task: str, prompt: str) -> None:
+    """Of a thread, and of what an option suggests: also of emoji, which count twice."""
+    round_ = cast(Round, types.SimpleNamespace(number=10**6, task=task))
+    for name in (cards.thread_name(round_), card_limits.plain(prompt, card_limits.MOST_NAME)):
+        assert 1 <= len(name.encode("utf-16-le", "surrogatepass")) // 2 <= 100
+
+
+LISTS = [*HOSTILE, "ab", "**bold**", "\\*", "<@123>", "[a](https://b.c)", "`x`", "https://a.b/c", "\u2068", "\u2069"]
+
+
+@given(st.lists(st.sampled_from(LISTS), max_size=60), st.integers(12, 120))
+def test_a_cut_is_never_within_anything(pieces: list[str], most: int) -> None:
+    """No half escape, mention or link; what is open is closed; and what fits stays as it is."""
+    whole = "".join(pieces)
+    short = card_limits.shorten(whole, most)
+    assert card_limits.length(short) <= most
+    if card_limits.length(whole) <= most:
+        assert short == whole
+        return
+    kept = short.rstrip("*\u2069").removesuffix("…")
+    assert whole.startswith(kept.rstrip())
+    assert short.count("\u2068") <= short.count("\u2069") or "\u2069" in whole
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "short"),
+    [
+        ("a\\*b\\*c\\*d", 6, "a\\*b…"),
+        ("a\\*b\\*c\\*d", 5, "a\\*b…"),
+        ("hello <@1234567> there", 12, "hello…"),
+        ("see [this](https://a.b/c) now", 14, "see…"),
+        ("**bold words here** and", 12, "**bold wo…**"),
+        ("\u2068a quoted prompt\u2069 and more of it", 12, "\u2068a quoted…\u2069"),
+        ("👨‍👩‍👧👨‍👩‍👧👨‍👩‍👧", 12, "👨‍👩‍👧…"),
+        ("e\u0301e\u0301e\u0301e\u0301", 6, "e\u0301e\u0301…"),
+        ("🇩🇪🇫🇷🇯🇵", 10, "🇩🇪🇫🇷…"),
+    ],
+)
+def test_where_a_text_is_cut(text: str, most: int, short: str) -> None:
+    assert card_limits.shorten(text, most) == short
+
+
+def test_a_quoted_prompt_is_cut_between_two_characters() -> None:
+    """An emoji of several parts stays whole or goes whole; five hundred asterisks stay themselves."""
+    assert cards.quote("👨‍👩‍👧" * 10, 12) == "\u2068👨‍👩‍👧👨‍👩‍👧…\u2069"
+    assert cards.quote("*" * 500) == "\u2068" + "\\*" * 500 + "\u2069"
+
+
+def five_asterisks() -> list[Review]:
+    return [
+        Review(n, "prompt", str(n), 1, 1, n, "ana", "*" * 500, "rule 1: It waits.", "waiting", 1, 1, None, None, None)
+        for n in range(1, 6)
+    ]
+
+
+def test_the_list_that_two_members_jammed_is_refused_as_it_was_built() -> None:
+    """The twin: five at once are refused by the validator; a page has as many as fit, and a way to the others."""
+    items: list[ui.Item[Any]] = [part for review in five_asterisks() for part in review_cards.review_parts(review)]
+    view = ui.LayoutView()
+    container: ui.Container[Any] = ui.Container()
+    for item in items:
+        container.add_item(item)
+    view.add_item(container)
+    with pytest.raises(ComponentValidationError, match="4000"):
+        validate_components(view.to_components(), flags=COMPONENTS_V2_FLAG)
+    with pytest.raises(BackendError, match="4000"):
+        rules.check_components(view.to_components())
+    checked(review_cards.list_card(five_asterisks(), 5))
+
+
+def test_every_review_is_on_a_page() -> None:
+    """Page by page, from the button of one to the next, each once."""
+    waiting, seen, after = five_asterisks(), [], 0
+    while True:
+        rest = [review for review in waiting if review.id > after]
+        card = review_cards.list_card(rest, len(waiting), passed=len(waiting) - len(rest))
+        checked(card)
+        ids = [part["custom_id"] for part in walked(card.to_components()) if part.get("custom_id")]
+        seen += [int(id_.split(":")[2]) for id_ in ids if id_.startswith("r1:approve:")]
+        turn = [int(id_.split(":")[2]) for id_ in ids if id_.startswith("r1:page:") and not id_.endswith(":0")]
+        if not turn:
+            break
+        (after,) = turn
+    assert seen == [1, 2, 3, 4, 5]
+
+
+def test_what_a_builder_forgets_is_cut_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """More parts than a message holds, more text, and none at all."""
+    checked(cards.view_of(*(ui.TextDisplay("x" * 500) for _ in range(60))))
+    checked(cards.view_of(*(ui.TextDisplay("🎬" * 500) for _ in range(30))))
+    checked(cards.view_of(ui.TextDisplay("")))
+    assert "more parts than a message holds" in caplog.text
+    assert "characters more than a message holds" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": 10, "content": "🎬" * 2001},
+        {"type": 17, "components": []},
+        {"type": 1, "components": [{"type": 2, "style": 1, "custom_id": "x"}]},
+        {"type": 1, "components": [{"type": 2, "style": 1, "custom_id": "🎬" * 51, "label": "x"}]},
+        {"type": 1, "components": [{"type": 2, "style": 1, "custom_id": "x", "label": "🎬" * 41}]},
+        {"type": 1, "components": [{"type": 2, "style": 1, "custom_id": "x", "emoji": {"name": "x" * 33}}]},
+        {"type": 12, "items": [{"media": {"url": "x"}, "description": "x" * 1025}]},
+    ],
+)
+def test_the_embedded_discord_is_as_strict(part: dict[str, Any]) -> None:
+    """Where simcord is laxer; the same of half the size passes."""
+    with pytest.raises(BackendError):
+        rules.check_components([part])
+    rules.check_components([{"type": 10, "content": "🎬" * 2000}])

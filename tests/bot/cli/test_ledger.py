@@ -1,0 +1,129 @@
+"""`flock audit` as strangers and operators type it: a stranger needs a node and an address, and leaves no trace."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.__main__ import main
+from bot.cli import ledger as ledger_commands
+from bot.cli.ledger import Scan
+from contracts.deploy import Deployment, deploy
+from tests.contracts.conftest import ChainProcess
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChainProcess]:
+    made = ChainProcess(tmp_path_factory.mktemp("chain"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def ledger(chain: ChainProcess, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """An empty ledger, which stands for any other here."""
+    return asyncio.run(deploy(chain.url, chain.signer, tmp_path_factory.mktemp("deployed") / "ledger.json"))
+
+
+def test_anyone_audits_with_a_node_and_an_address(chain: ChainProcess, ledger: Deployment, tmp_path: Path) -> None:
+    """In an empty folder, with an empty environment: `flock audit --rpc URL --ledger ADDRESS --json`."""
+    run = subprocess.run(
+        [sys.executable, "-m", "bot", "audit", "--rpc", chain.url, "--ledger", ledger.address, "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={},
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    report = json.loads(run.stdout)
+    assert (report["ok"], report["database_checked"], report["notes"]) == (True, False, [])
+    assert report["since"] == ledger.block
+    assert list(tmp_path.iterdir()) == []
+
+
+class Operator:
+    """Types commands in a folder, in this process, with no settings but those given."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.capsys, self.monkeypatch = capsys, monkeypatch
+        monkeypatch.chdir(folder)
+        for name in [name for name in os.environ if name.startswith("FLOCK_")]:
+            monkeypatch.delenv(name)
+
+    def types(self, *arguments: str) -> tuple[int, str, str]:
+        """Exit status, output and errors."""
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        told = self.capsys.readouterr()
+        return int(ended.value.code or 0), told.out, told.err
+
+    def audits(self, *arguments: str) -> dict[str, Any]:
+        status, output, errors = self.types("audit", *arguments, "--json")
+        assert status == 0, output + errors
+        report: dict[str, Any] = json.loads(output)
+        assert report["ok"]
+        return report
+
+
+@pytest.fixture
+def operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Operator:
+    return Operator(tmp_path, monkeypatch, capsys)
+
+
+def test_an_operator_compares_with_the_database(
+    chain: ChainProcess, ledger: Deployment, tmp_path: Path, operator: Operator
+) -> None:
+    """Where there is one; without --rpc and --ledger it is compared unasked, with them on request."""
+    stranger = ("--rpc", chain.url, "--ledger", ledger.address)
+    operator.monkeypatch.setenv("FLOCK_RPC_URL", chain.url)
+    operator.monkeypatch.setenv("FLOCK_LEDGER_ADDRESS", ledger.address)
+    alone = operator.audits()
+    assert not alone["database_checked"]
+    assert alone["notes"] == ["There is no database here to compare with: this is the chain's side alone."]
+    assert operator.audits(*stranger, "--since", "0", "--chain-only")["since"] == 0
+    assert list(tmp_path.iterdir()) == []
+    assert operator.types("migrate")[0] == 0
+    assert operator.audits()["database_checked"]
+    assert not operator.audits("--chain-only")["database_checked"]
+    assert not operator.audits(*stranger)["database_checked"]
+    assert operator.audits(*stranger, "--with-database")["database_checked"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--with-database",), "There is no database at FLOCK_DATABASE_URL"),
+        (("--since", "1000000000"), "The ledger is older than block 1000000000"),
+        (("--since", "-1"), "0 or more"),
+        (("--round", "1"), "holds no round 1"),
+    ],
+)
+def test_what_cannot_be_audited_is_a_sentence(
+    chain: ChainProcess, ledger: Deployment, tmp_path: Path, operator: Operator, arguments: tuple[str, ...], words: str
+) -> None:
+    """No verdict is given, no file made."""
+    status, output, errors = operator.types("audit", "--rpc", chain.url, "--ledger", ledger.address, *arguments)
+    assert (status, output) == (1, "")
+    assert words in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_scan_says_how_far_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On standard error, now and then; a short one says nothing, and the end is the report's to tell."""
+    scan = Scan()
+    scan.reached(10_000, 30_000)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(ledger_commands, "TELL_S", 0.0)
+    scan.reached(20_000, 30_000)
+    scan.reached(30_000, 30_000)
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "Read the log up to block 20,000 of 30,000.\n")

@@ -1,0 +1,175 @@
+"""What is held, asked about and decided, as it stands in the database. The whole way is in tests/bot/demo."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bot.app import App
+from bot.domain.errors import (
+    PromptBlockedError,
+    PromptWaitsError,
+    ReviewOverError,
+    ReviewTooLateError,
+    ReviewUnknownError,
+    TooManyWaitingError,
+)
+from bot.domain.policy import Quota
+from bot.domain.reviews import Review, flags
+from bot.prompt_filter.rules import Finding
+from bot.store import reviews, rounds, videos
+from bot.workflows import review as review_life
+from bot.workflows.review import ReviewLife
+from migrations.database import now_ms, open_database, upgrade_database
+from migrations.schema import rounds as rounds_table
+from tests.bot.store.test_vote_writer import GUILD, add_round, add_video
+
+ANA, MIRA = 5, 9
+BLOCK, REVIEW = Finding("block", "Not here.", 1), Finding("review", "It waits.", 2)
+
+
+@dataclass
+class Desk:
+    """Reviews over a real database; what else the bot would begin is written down."""
+
+    database: AsyncEngine
+    begun: list[str] = field(default_factory=list)
+    asked: int = 100
+
+    def __post_init__(self) -> None:
+        app = SimpleNamespace(
+            database=self.database,
+            quota=Quota(prompts_a_round=5, waiting=2),
+            settings=SimpleNamespace(model_id="tiny"),
+            engine=SimpleNamespace(submit=self._submit),
+            video_life=SimpleNamespace(begin=self._begin),
+        )
+        self.life = ReviewLife(cast(App, app))
+
+    async def _submit(self, _connection: AsyncConnection, _workflow: str, name: str, *_: Any, **__: Any) -> None:
+        self.begun.append(name)
+
+    async def _begin(self, _connection: AsyncConnection, video_id: str) -> None:
+        self.begun.append(f"video-{video_id}")
+
+    async def prompt(self, finding: Finding, text: str = "a prompt") -> Review:
+        """A member's prompt that a rule named, as it is held then."""
+        self.asked += 1
+        user = SimpleNamespace(id=ANA, display_name="ana")
+        asked = cast(Any, SimpleNamespace(id=self.asked, guild_id=GUILD, channel_id=3, user=user))
+        expected = PromptBlockedError if finding.action == "block" else PromptWaitsError
+        with pytest.raises(expected, match=finding.say):
+            await self.life.hold_prompt(finding, asked, text, await rounds.get(self.database, 1))
+        return await self.held(str(self.asked))
+
+    async def held(self, video_id: str, kind: Any = "prompt") -> Review:
+        async with self.database.connect() as connection:
+            found = await reviews.of_video(connection, kind, video_id)
+        assert found is not None
+        return found
+
+    async def decide(self, review: Review, *, approve: bool, reason: str = "", guild: int = GUILD) -> Review:
+        return await self.life.decide(review.id, guild, MIRA, approve=approve, reason=reason)
+
+
+@pytest.fixture
+async def desk(sqlite_url: str) -> AsyncIterator[Desk]:
+    await upgrade_database(sqlite_url)
+    database = open_database(sqlite_url)
+    await add_round(database, 1)
+    yield Desk(database)
+    await database.dispose()
+
+
+async def test_a_blocked_prompt_is_appealed_and_approved(desk: Desk) -> None:
+    """It waits only once its member asks; approved, it is in the queue as they wrote it, once."""
+    blocked = await desk.prompt(BLOCK, "a kite")
+    assert (blocked.state, desk.begun) == ("blocked", [])
+    with pytest.raises(ReviewUnknownError):
+        await desk.decide(blocked, approve=True)
+    for stranger, guild in ((ANA + 1, GUILD), (ANA, GUILD + 1)):
+        with pytest.raises(ReviewUnknownError):
+            await desk.life.appeal(blocked.id, guild, stranger)
+    for _ in range(2):  # pressed twice
+        await desk.life.appeal(blocked.id, GUILD, ANA)
+    assert desk.begun == [f"review-{blocked.id}"]
+    with pytest.raises(ReviewUnknownError):
+        await desk.decide(blocked, approve=True, guild=GUILD + 1)
+    assert await videos.get(desk.database, blocked.video_id) is None
+
+    decided = await desk.decide(blocked, approve=True, reason="It is a toy.")
+    assert (decided.state, decided.decided_by, decided.reason) == ("approved", MIRA, "It is a toy.")
+    assert decided.decided_at_ms is not None
+    video = await videos.known(desk.database, blocked.video_id)
+    assert (video.prompt, video.member_id, video.status) == ("a kite", ANA, "queued")
+    with pytest.raises(ReviewOverError):
+        await desk.decide(blocked, approve=False)
+    with pytest.raises(ReviewOverError):
+        await desk.life.appeal(blocked.id, GUILD, ANA)
+    assert desk.begun.count(f"video-{video.id}") == 1
+
+
+async def test_a_rejected_prompt_becomes_no_video(desk: Desk) -> None:
+    held = await desk.prompt(REVIEW)
+    assert (held.state, desk.begun) == ("waiting", [f"review-{held.id}"])
+    assert [review.id for review in (await reviews.waiting(desk.database, GUILD, 5))[0]] == [held.id]
+    assert (await desk.decide(held, approve=False, reason="No.")).state == "rejected"
+    assert await videos.get(desk.database, held.video_id) is None
+    assert await reviews.waiting(desk.database, GUILD, 5) == ([], 0)
+    mine = await reviews.prompts_of_member(desk.database, GUILD, ANA, 5)
+    assert [(review.state, review.reason) for review in mine] == [("rejected", "No.")]
+
+
+async def test_a_member_may_have_so_many_waiting(desk: Desk) -> None:
+    """As many as of their videos; what is blocked and not appealed is forgotten but for the latest."""
+    for _ in range(2):
+        await desk.prompt(REVIEW)
+    late = await desk.prompt(BLOCK)
+    with pytest.raises(TooManyWaitingError):
+        await desk.life.appeal(late.id, GUILD, ANA)
+    for _ in range(review_life.KEPT):
+        latest = await desk.prompt(BLOCK)
+    assert await reviews.get(desk.database, late.id) is None
+    assert await reviews.get(desk.database, latest.id) is not None
+    assert (await reviews.waiting(desk.database, GUILD, 5))[1] == 2
+
+
+async def test_nothing_is_approved_after_the_close(desk: Desk) -> None:
+    """The moderator reads why, and the review is over; a rejection still counts as one."""
+    first, second = await desk.prompt(REVIEW), await desk.prompt(REVIEW)
+    async with desk.database.begin() as connection:
+        await connection.execute(update(rounds_table).values(closes_at_ms=now_ms() - 1))
+    with pytest.raises(ReviewTooLateError, match="Round 1 is closed"):
+        await desk.decide(first, approve=True)
+    assert (await desk.held(first.video_id)).state == "over"
+    assert await videos.get(desk.database, first.video_id) is None
+    assert (await desk.decide(second, approve=False)).state == "rejected"
+
+
+async def test_a_video_is_held_once_and_its_decision_stands(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rendered again because its machine was lost, it does not wait for a second decision."""
+    monkeypatch.setattr(review_life, "POLL_S", 0.01)
+    await add_video(desk.database, "7", 1, status="uploading")
+    video = await videos.known(desk.database, "7")
+    held = await desk.life.hold_video(video, "the classifier saw red (0.99)")
+    assert held.state == "waiting"
+    assert (await desk.life.hold_video(video, "again")).id == held.id
+    await desk.decide(held, approve=True)
+    assert (await desk.life.until_video_decided(video, "again")).state == "approved"
+    assert desk.begun == [f"review-{held.id}"]
+    assert (await videos.known(desk.database, "7")).reason is None
+
+
+def test_findings_of_a_worker_are_not_believed_blindly() -> None:
+    """Nothing found is nothing held; what cannot be read is held."""
+    assert flags(None) is None
+    assert flags({"flagged": []}) is None
+    assert flags({"flagged": [{"label": "red", "score": 0.991}]}) == "the classifier saw red (0.99)"
+    for odd in ({}, [], "x", {"flagged": 3}, {"flagged": [{}]}, {"flagged": [{"label": "red", "score": "x"}]}):
+        assert "cannot be read" in (flags(odd) or "")

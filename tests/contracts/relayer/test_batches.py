@@ -1,0 +1,152 @@
+"""What fits into one batch: as much as the contract takes, never more, and the rest goes next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from contracts.ledger import batch_codec as stream
+from contracts.ledger import calldata as calls
+from contracts.ledger.batch_codec import number_of
+from contracts.ledger.client import Ledger, Tally, from_hex, gather
+from contracts.outbox import entries as outbox
+from contracts.relayer.planning.draft import DraftSettings
+from contracts.relayer.planning.votes import _Choice, _first_that_fit, _take_seats
+from contracts.relayer.relayer import Relayer, RelayerSettings
+from migrations.schema import outbox as entries
+from migrations.schema import seats, videos, voters
+from tests.contracts.relayer.test_relayer import FIRST, PEPPER, QUICK, Community, ballots, settle
+
+ROOMY = RelayerSettings(drafts=DraftSettings(flush_age_s=0.0, max_gas=25_000_000), poll_s=0.05, rebroadcast_s=0.05)
+
+
+@pytest.fixture
+def community(store: AsyncEngine) -> Community:
+    return Community(store)
+
+
+def choice(place: int, voter: int, seat: int | None) -> _Choice:
+    return _Choice(number_of(1, place), voter, seat, 1, entry=place * 10_000 + voter)
+
+
+def written(choices: Any, taken: int = 0) -> list[int]:
+    return stream.encode(_take_seats(choices, taken)[1])
+
+
+def test_a_batch_at_the_limit_goes_whole_and_one_over_it_is_split() -> None:
+    """256 words are one batch; of 257 the last waits; neither loses anything or changes the order."""
+    full = [choice(place, 1, 0) for place in range(1, 257)]
+    assert list(_first_that_fit(full, 1)) == full
+    assert len(written(full)) == 256
+    over = [*full, choice(257, 1, 0)]
+    assert list(_first_that_fit(over, 1)) == full
+    scattered = [choice(1, voter, 112 * voter) for voter in range(300, 0, -1)]
+    assert list(_first_that_fit(scattered, 112 * 301)) == scattered[:256]
+
+
+def test_what_falls_into_words_that_are_there_needs_no_more_room() -> None:
+    """2,000 choices of dense seats go at once, of members who are new as well as of others."""
+    dense = [choice(place, voter, None if voter % 2 else voter) for place in range(1, 11) for voter in range(200)]
+    assert _first_that_fit(dense, 200) is dense
+    assert len(written(dense, 200)) < 256
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.integers(0, 60), st.booleans()), unique_by=lambda one: one[:2]),
+    st.integers(1, 12),
+)
+def test_whatever_waits_goes_in_batches_that_fit(about: list[tuple[int, int, bool]], most: int) -> None:
+    """Cut again and again, everything goes once and in order, and each cut is one that can be written."""
+    waiting = [choice(place, voter, voter * 50 if voter % 3 else None) for place, voter, _ in about]
+    went: list[_Choice] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "MAX_WORDS", most)
+        while len(went) < len(waiting):
+            batch = _first_that_fit(waiting[len(went) :], 7)
+            assert batch
+            assert 0 < len(written(batch, 7)) <= most
+            went += batch
+    assert went == waiting
+
+
+async def test_a_member_votes_on_more_videos_than_a_batch_has_words(
+    community: Community, ledger: Ledger, chain: Any
+) -> None:
+    """On 257 videos: the ledger takes a batch of 256 words, and the last vote follows in the next."""
+    round_id = await community.round()
+    relayer = Relayer(community.engine, ledger, chain.signer, ROOMY)
+    await settle(relayer)
+    names = [f"v{place:03}" for place in range(1, 258)]
+    node, signer = ledger.node, chain.signer
+    first, fees = await node.nonce(signer.address), await node.fees()
+    offer = {"maxFeePerGas": fees.maximum, "maxPriorityFeePerGas": fees.tip, "gas": 400_000, "value": 0}
+    known = {"chainId": await node.chain_id(), "to": ledger.address, **offer}
+    for place, name in enumerate(names):
+        key = from_hex(outbox.text_hash("key" + name))
+        data = calls.add_video(key, 1, bytes(32), bytes(32), bytes(32), "")
+        await node.send((await signer.sign({**known, "nonce": first + place, "data": data})).raw)
+    for name in names:
+        await community.video(round_id, name)
+    async with community.engine.begin() as connection:  # the relayer would ask for each of them by itself
+        for place, name in enumerate(names):
+            number = FIRST + place
+            await connection.execute(update(videos).where(videos.c.id == name).values(chain_id=number))
+        await connection.execute(update(entries).where(entries.c.kind == "video").values(state="final"))
+        voter = outbox.voter_id(PEPPER, 7, 1)
+        await outbox.record_votes(connection, outbox.vote_rows((round_id, name, voter, 1) for name in names))
+    await settle(relayer)
+
+    assert await community.states("vote") == {"final": 257}
+    batches = await community.sent("votes")
+    assert [(row.seq, row.state) for row in batches] == [(0, "final"), (1, "final")]
+    async with community.engine.connect() as connection:
+        last = select(entries.c.video_id).where(entries.c.transaction_id == batches[1].id)
+        assert list(await connection.scalars(last)) == names[-1:]
+    assert set(await gather(ledger.tally, range(FIRST, FIRST + 257))) == {Tally(1, 0)}
+
+
+async def test_votes_of_scattered_seats_go_in_as_many_batches_as_they_need(
+    community: Community, ledger: Ledger, chain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four slots of two videos are eight words; where a batch takes five, all votes arrive all the same, in order."""
+    monkeypatch.setattr(stream, "MAX_WORDS", 5)
+    round_id = await community.round()
+    await community.video(round_id, "a")
+    await community.video(round_id, "b")
+    members = range(1, 401)
+    await community.vote(round_id, "a", *[(member, 1) for member in members])
+    relayer = Relayer(community.engine, ledger, chain.signer, ROOMY)
+    await settle(relayer)
+    assert await ledger.seq() == 1
+    far_apart = [member for slot in range(4) for member in range(1 + 112 * slot, 5 + 112 * slot)]
+    await community.vote(round_id, "a", *[(member, 2) for member in far_apart])
+    await community.vote(round_id, "b", *[(member, 1) for member in far_apart])
+    await community.vote(round_id, "b", (337, 2))  # changed while it waits
+    await settle(relayer)
+    assert set(await community.states("vote")) == {"final", "superseded"}
+    assert await ledger.seq() == 3
+    assert (await ledger.tally(FIRST), await ledger.tally(FIRST + 1)) == (Tally(384, 16), Tally(15, 1))
+    assert (await ballots(ledger, 2, 337))[-1] == 2
+
+
+async def test_a_vote_for_a_seat_that_is_a_wallets_own_holds_up_nobody(
+    community: Community, ledger: Ledger, chain: Any
+) -> None:
+    """No batch can hold it: it is refused with a sentence, and the others go."""
+    round_id = await community.round()
+    await community.video(round_id, "a")
+    await community.vote(round_id, "a", (1, 1), (2, 2))
+    voter = outbox.voter_id(PEPPER, 7, 2)
+    async with community.engine.begin() as connection:
+        await connection.execute(insert(voters).values(voter_id=voter))
+        await connection.execute(
+            insert(seats).values(round_id=round_id, voter_id=voter, seat=stream.OWN_SEATS, claimed=True)
+        )
+    await settle(Relayer(community.engine, ledger, chain.signer, QUICK))
+    assert await community.states("vote") == {"final": 1, "rejected": 1}
+    assert await ledger.tally(FIRST) == Tally(1, 0)

@@ -1,0 +1,110 @@
+"""The tiny model's world: the same for everybody, and what is held out is nowhere in the training set."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from generation.tiny.training import captions, world
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def scene(**changes: Any) -> world.Scene:
+    return world.Scene(**{"colour": "red", "shape": "circle", "motion": "right", "background": "blue field", **changes})
+
+
+def test_the_same_seed_draws_the_same_clip() -> None:
+    """Scene, pixels and caption come from the dice alone; other dice draw something else."""
+    drawn = []
+    for seed in (5, 5, 6):
+        dice = np.random.default_rng(seed)
+        drawn.append((chosen := world.random_scene(dice), world.render(chosen, dice), captions.write(chosen, dice)))
+    assert drawn[0][0] == drawn[1][0] != drawn[2][0]
+    assert drawn[0][2] == drawn[1][2] != drawn[2][2]
+    assert np.array_equal(drawn[0][1], drawn[1][1])
+    assert drawn[0][1].shape == (world.FRAMES, world.SIZE, world.SIZE, 3)
+
+
+@given(SEEDS)
+def test_the_training_set_has_no_held_out_combination(seed: int) -> None:
+    """And whatever is held out has no other."""
+    dice = np.random.default_rng(seed)
+    seen, unseen = world.random_scene(dice), world.random_scene(dice, unseen=True)
+    assert not world.held_out(seen.colour, seen.shape, seen.motion)
+    assert world.held_out(unseen.colour, unseen.shape, unseen.motion)
+
+
+def test_about_a_fifth_is_held_out_and_every_word_of_it_is_known() -> None:
+    """Every colour, shape and motion is seen in other company."""
+    every = [(c, s, m) for c in world.COLOURS for s in world.SHAPES for m in world.MOTIONS]
+    held = [combination for combination in every if world.held_out(*combination)]
+    assert 0.15 < len(held) / len(every) < 0.25
+    seen = [set(column) for column in zip(*(set(every) - set(held)), strict=True)]
+    assert seen == [set(world.COLOURS), set(world.SHAPES), set(world.MOTIONS)]
+
+
+def test_the_choice_of_what_is_held_out_is_the_same_in_another_process() -> None:
+    """Python's own hashes differ from process to process; this one does not."""
+    script = (
+        "from generation.tiny import world as w\n"
+        "print([w.held_out(c, s, m) for c in w.COLOURS for s in w.SHAPES for m in w.MOTIONS])"
+    )
+    told = [subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout for _ in range(2)]
+    assert told[0] == told[1]
+    assert b"True" in told[0]
+
+
+@given(SEEDS)
+def test_a_scene_can_be_seen(seed: int) -> None:
+    """No colour is drawn before a background that hides it, and the shape is inside the picture from end to end."""
+    dice = np.random.default_rng(seed)
+    chosen = world.random_scene(dice, unseen=bool(seed % 2))
+    assert chosen.visible
+    for x, y, radius, _ in world.path(chosen, world.FRAMES, dice):
+        assert -radius / 2 < x < world.SIZE + radius / 2
+        assert -radius / 2 < y < world.SIZE + radius / 2
+
+
+def test_black_at_night_cannot_be_seen() -> None:
+    """The twin: the world knows which pairs hide one another, and that nobody can tell whether a circle spins."""
+    assert not scene(colour="black", background="night").visible
+    assert scene(colour="black", background="light").visible
+    assert not world.measurable("circle", "spin")
+    assert world.measurable("star", "spin")
+
+
+def test_held_out_wordings_are_in_no_caption_of_the_training_set() -> None:
+    """Their patterns begin with words, and in an order, that training never shows."""
+    assert not set(captions.SEEN) & set(captions.HELD_OUT)
+    dice = np.random.default_rng(1)
+    texts = [captions.write(world.random_scene(dice), dice).text.lower() for _ in range(3000)]
+    for words in ("please draw", "watch how", "somewhere", "i would like a clip", "can be seen", "look:", "once more"):
+        assert not [text for text in texts if words in text]
+    asked = [captions.write(world.random_scene(dice), dice, unseen=True, full=True).text.lower() for _ in range(200)]
+    assert [text for text in asked if "watch how" in text]
+
+
+@given(SEEDS)
+def test_a_full_caption_names_colour_shape_and_motion(seed: int) -> None:
+    """In one of their words each; and says so in its fields."""
+    dice = np.random.default_rng(seed)
+    chosen = world.random_scene(dice, unseen=True)
+    caption = captions.write(chosen, dice, unseen=True, full=True)
+    assert (caption.colour, caption.shape, caption.motion) == (chosen.colour, chosen.shape, chosen.motion)
+    text = caption.text.lower()
+    assert any(word in text for word in captions.COLOUR_WORDS[chosen.colour])
+    assert any(word in text for word in captions.SHAPE_WORDS[chosen.shape])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_prompt_of_another_world_asks_for_nothing(seed: int) -> None:
+    """It may be empty, or in another script."""
+    caption = captions.noise(np.random.default_rng(seed))
+    assert (caption.colour, caption.shape, caption.motion, caption.background) == (None,) * 4
