@@ -55,7 +55,8 @@ from tests.builders.stack import Trouble, open_trouble
 ROOT = Path(__file__).resolve().parents[2]
 FILE = Path(__file__).with_name("durable_names.toml")
 PINNED: dict[str, Any] = tomllib.loads(FILE.read_text())
-STEP_CALLS = {"step", "_step", "_try", "_as_workflow"}  # the functions whose first argument names a step
+# The functions whose first argument names a step. Where one is renamed, or another is written, it is named here.
+STEP_CALLS = {"step", "_step", "_try", "_as_workflow"}
 COLUMNS = {"kind", "state", "status"}  # those that hold words, which the code compares and writes
 
 
@@ -273,6 +274,14 @@ def forms_of(template: str) -> Iterator[str]:
         yield from (f"{before}{action}:" for action in actions.partition(")")[0].split("|"))
 
 
+def test_what_is_looked_for_elsewhere_keeps_its_form() -> None:
+    """An asset at the host, a file on a card and a post of a round are found again, and not made twice."""
+    anywhere = set(texts())
+    for section in ("elsewhere", "paths"):
+        pinned(section, [name for name in names_of(section) if name in anywhere])
+    pinned("nonces", {name for call in calls("_post_once") for name in argument(call, 3)})
+
+
 def test_metrics_keep_their_names() -> None:
     """An operator's dashboards and alarms go on. Labels are pinned on a house that runs, below."""
     pinned("metrics.names", texts_like(r"flock_[a-z_]+") - set(PINNED["metrics"]["not_metrics"]))
@@ -423,6 +432,7 @@ def look_at_disk(state: Path) -> None:
     pinned("files.world_json", json.loads((state / "discord" / "world.json").read_text()))
     [note] = (state / "data" / "videos").glob("*.json")
     pinned("files.rendered_json", json.loads(note.read_text()))
+    pinned("files.card_json", json.loads(note.read_text())["result"]["provenance"])
 
 
 # --------------------------------------------------------------------------- the twin: what a changed name does

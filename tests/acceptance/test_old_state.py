@@ -113,8 +113,20 @@ async def the_result_is_right(trouble: Trouble) -> None:
 # --------------------------------------------------------------------------- the twin: a name that nobody has
 
 
-async def test_a_life_under_a_name_that_nobody_has_is_not_forgotten_in_silence(old_state: Path) -> None:
-    """Were a workflow's name changed, the prompt would not be posted: so the test above can fail."""
+async def test_a_life_under_a_name_that_nobody_has_is_neither_done_nor_forgotten(old_state: Path) -> None:
+    """Were a workflow renamed, what waits under its old name would wait on, and the worker's log would say why."""
     with sqlite3.connect(old_state / "flock.db") as database:
-        renamed = database.execute("UPDATE workflow_status SET name = 'render_film' WHERE name = 'render_video'")
-    assert renamed.rowcount
+        renamed = database.execute(
+            "UPDATE workflow_status SET name = 'render_film' WHERE name = 'render_video' AND status = 'ENQUEUED'"
+        )
+    assert renamed.rowcount == 1
+    async with open_trouble(old_state) as trouble:
+
+        async def told() -> bool | None:
+            log = trouble.log("worker")
+            return True if "render_film is not a registered workflow function" in log else None
+
+        await wait_for("the worker to tell of it", told, seconds=SETTLED_S)
+        async with trouble.database.connect() as connection:
+            rows = (await connection.execute(select(videos_table.c.prompt, videos_table.c.status))).all()
+    assert {row.prompt: row.status for row in rows} == {**dict.fromkeys(POSTED, "published"), QUEUED: "queued"}
