@@ -69,7 +69,7 @@ def pinned(section: str, found: Iterable[str]) -> None:
         "stuck. Never change an old name; put it back."
     )
     assert not new, (
-        f"{new} are not in [{section}] of {FILE.name}. Add them to the list if they are new; change no old one."
+        f"{new} are not in [{section}] of {FILE.name}. Add them to the list if they are new; never change an old one."
     )
 
 
