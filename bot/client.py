@@ -1,10 +1,14 @@
-"""The discord.py client: least intents, no mentions, the command tree, and how it starts and stops."""
+"""The discord.py client: least intents, no mentions, the command tree, and its start and end.
+
+It imports no cog and no app: what it does is given to it by `attach`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias, cast
 from urllib.parse import urlsplit
 
 import discord
@@ -12,36 +16,27 @@ from discord import app_commands
 from discord.ext import commands
 from yarl import URL
 
-from bot.cogs.prompts import Prompts
-from bot.cogs.provenance import Provenance
-from bot.cogs.receipts import Receipts
-from bot.cogs.removal import Removal
-from bot.cogs.replies import answer_error
-from bot.cogs.reviews import ReviewButton, Reviews
-from bot.cogs.rounds import Rounds, Setup
-from bot.cogs.standings import Standings
-from bot.cogs.voting import VideoButton, Voting
-from bot.cogs.wallet import PasteButton, Wallets
 from bot.permissions import INTENTS
 from bot.settings import Settings
 
-if TYPE_CHECKING:
-    from bot.app import App
-
 log = logging.getLogger(__name__)
 
-discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # we never speak
+discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # the bot never speaks
+
+Interaction: TypeAlias = discord.Interaction["Client"]
+Hook = Callable[[], Awaitable[None]]
+OnError = Callable[[Interaction, Exception], Awaitable[None]]
 
 
-class Tree(app_commands.CommandTree[Any]):
-    """The command tree; its errors are answered where all errors are."""
+class Tree(app_commands.CommandTree["Client"]):
+    """The command tree. Its errors are answered in the same place as all others."""
 
-    async def on_error(self, interaction: discord.Interaction[Any], error: app_commands.AppCommandError, /) -> None:
-        await answer_error(interaction, error)
+    async def on_error(self, interaction: Interaction, error: app_commands.AppCommandError, /) -> None:
+        await self.client.answer_error(interaction, error)
 
 
 def point_at(settings: Settings) -> None:
-    """Uses another Discord than discord.com, where the settings name one: the embedded one, for the demo."""
+    """Use another Discord than discord.com, if the settings name one: the demo names the embedded one."""
     if settings.discord_api_base:
         discord.http.Route.BASE = settings.discord_api_base.rstrip("/")
     if settings.discord_gateway:
@@ -53,19 +48,32 @@ def point_at(settings: Settings) -> None:
 
 
 class Client(commands.AutoShardedBot):
-    """The bot on Discord. What it does is in the cogs; what they work with is in the app."""
+    """The bot's connection to Discord. Its cogs and hooks are attached before it starts."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self) -> None:
         super().__init__(
             command_prefix=commands.when_mentioned,
             help_command=None,
             intents=INTENTS,
             allowed_mentions=discord.AllowedMentions.none(),  # prompts are hostile
             tree_cls=Tree,
-            max_messages=None,  # we never look at a message that we did not fetch
+            max_messages=None,  # the bot reads only messages that it fetches
         )
-        self.app = app
         self.connected: set[int] = set()  # the shards whose gateway connection stands
+        self._cogs_to_add: Sequence[commands.Cog] = ()
+        self._on_open: Hook = _nothing
+        self._on_close: Hook = _nothing
+        self._on_error: OnError | None = None
+
+    def attach(self, *, cogs: Sequence[commands.Cog], on_open: Hook, on_close: Hook, on_error: OnError) -> None:
+        """Take the cogs to serve, what to do after the login and before the end, and the answer to a failed command."""
+        self._cogs_to_add = cogs
+        self._on_open, self._on_close, self._on_error = on_open, on_close, on_error
+
+    async def answer_error(self, interaction: Interaction, error: Exception) -> None:
+        """Answer an interaction whose command failed."""
+        if self._on_error is not None:
+            await self._on_error(interaction, error)
 
     async def on_shard_ready(self, shard_id: int) -> None:
         self.connected.add(shard_id)
@@ -77,27 +85,38 @@ class Client(commands.AutoShardedBot):
         self.connected.discard(shard_id)
 
     async def setup_hook(self) -> None:
-        self.add_dynamic_items(VideoButton, PasteButton, ReviewButton)
-        for cog in (Prompts, Voting, Rounds, Setup, Standings, Receipts, Provenance, Removal, Reviews, Wallets):
-            await self.add_cog(cog(self.app))
+        for cog in self._cogs_to_add:
+            await self.add_cog(cog)
         await self.tree.sync()
-        await self.app.open()
+        await self._on_open()
 
-    async def channel(self, channel_id: int) -> Any:
-        """A channel or thread, from the cache or fetched (archived threads are not in the cache).
+    async def channel(self, channel_id: int) -> discord.TextChannel:
+        """Return a text channel, from the cache or fetched.
 
         Raises discord.NotFound or discord.Forbidden.
         """
         await self.wait_until_ready()
-        return self.get_channel(channel_id) or await self.fetch_channel(channel_id)
+        return cast(discord.TextChannel, self.get_channel(channel_id) or await self.fetch_channel(channel_id))
+
+    async def thread(self, thread_id: int) -> discord.Thread:
+        """Return a thread, from the cache or fetched: archived threads are not in the cache.
+
+        Raises discord.NotFound or discord.Forbidden.
+        """
+        await self.wait_until_ready()
+        return cast(discord.Thread, self.get_channel(thread_id) or await self.fetch_channel(thread_id))
 
     async def close(self) -> None:
-        await self.app.close()
+        await self._on_close()
         await super().close()
 
 
+async def _nothing() -> None:
+    """The hook of a client to which none was attached."""
+
+
 async def run_client(client: Client, token: str, stop: asyncio.Event) -> None:
-    """Runs until `stop` is set or the connection ends for good. Raises what discord.py raises."""
+    """Run until `stop` is set or the connection ends for good. Raises what discord.py raises."""
     running = asyncio.create_task(client.start(token))
     stopping = asyncio.create_task(stop.wait())
     try:

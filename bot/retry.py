@@ -1,4 +1,4 @@
-"""Waiting out what passes by itself: an outage is no failure, and nothing is lost while it lasts."""
+"""The retries of what passes by itself: an outage is no failure, and nothing is lost while it lasts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import random
 import re
 from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 import aiohttp
 import discord
@@ -17,19 +17,17 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from contracts.rpc.node import ChainUnreachableError
 from generation.hosting.host import HostBusy, HostUnreachable
-from generation.queue.engine import Engine
 
 log = logging.getLogger(__name__)
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 FIRST_S = 0.5
 MOST_S = 30.0
 BUSY_S = 2.0  # the least after a host that has too much to do
-LONGEST_S = 600.0  # however long somebody would have us wait
-LIMIT_S = 15.0  # for a limit of a server's to be free again, while a person waits
-MOST_UNREADABLE = 6  # answers in a row that are not what Discord says: then it is taken for a fault of ours
+LONGEST_S = 600.0  # the longest wait, whatever a server asks for
+LIMIT_S = 15.0  # the longest wait for a full Discord server, while a person waits
+MOST_UNREADABLE = 6  # unreadable answers in a row: more are taken for a fault of our own
 
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
 _PASSING_CODES = frozenset(
@@ -50,15 +48,15 @@ UNREADABLE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 class GivenUpError(Exception):
-    """The caller no longer wants what was waited for."""
+    """The caller no longer wants the result."""
 
 
 def passes(error: BaseException) -> bool:
-    """True for what is likely to go away: an unreachable or overloaded Discord, host, chain or database."""
+    """Return True for what is likely to go away: an unreachable or overloaded Discord, host, chain or database."""
     if isinstance(error, discord.HTTPException):
         if error.status >= 500 or error.status in {408, 425, 429} or error.code in _PASSING_CODES:
             return True
-        if error.status == 401:  # with a bad token the gateway ends the process; a lone one is a mishap of Discord's
+        if error.status == 401:  # a bad token ends the process at the gateway; a single 401 is a mishap of Discord's
             return error.code in {0, 40001}
         return is_page(error)
     if isinstance(error, DBAPIError) and error.connection_invalidated:
@@ -82,22 +80,22 @@ def passes(error: BaseException) -> bool:
 
 
 def is_page(error: discord.HTTPException) -> bool:
-    """True for a refusal that is a page of the edge before Discord: it knows nothing of permissions or channels.
+    """Return True for a refusal that is a page of the edge before Discord, which knows no permissions or channels.
 
-    A request that is too large (413) is so for the edge as well.
+    A request that is too large (413) is too large for the edge as well.
     """
     return error.code == 0 and error.status not in {413, 414, 431} and _PAGE.match(error.text) is not None
 
 
 def is_limit(error: BaseException) -> bool:
-    """True for a full server, which has room again when threads are archived: by somebody, or by Discord in time."""
+    """Return True for a full server: it has room again when somebody, or Discord in time, archives threads."""
     return isinstance(error, discord.HTTPException) and error.code in _LIMIT_CODES
 
 
 def is_unreadable(error: BaseException) -> bool:
-    """True where discord.py failed over an answer that is not what Discord says: no JSON, or with fields missing.
+    """Return True if discord.py failed on an answer that is not what Discord specifies: no JSON, or fields missing.
 
-    It has no exception of its own for that: what it raises is known by where it was raised, below our last frame.
+    discord.py has no exception for that. The error is recognised by its origin: a frame of discord.py below our last.
     """
     if not isinstance(error, UNREADABLE):
         return False
@@ -117,10 +115,10 @@ async def patiently(
     on_trouble: Callable[[], Awaitable[None]] | None = None,
     seconds: float | None = None,
 ) -> T:
-    """Calls until it works or fails for good, ever more slowly.
+    """Call until it works or fails for good, with growing pauses.
 
-    `on_trouble` is told once, at the first failure. Raises GivenUpError when `unwanted` says so in between. With
-    `seconds`, somebody waits: then the last failure is raised after so long, and a full server is waited for as well.
+    `on_trouble` is called once, at the first failure. Raises GivenUpError when `unwanted` returns True in between.
+    With `seconds` a person waits: the last failure is raised after that time, and a full server is waited for as well.
     """
     wait = FIRST_S
     clock = asyncio.get_running_loop().time
@@ -136,7 +134,7 @@ async def patiently(
                 raise
             if seconds is not None and clock() - began + wait > (min(seconds, LIMIT_S) if limited else seconds):
                 raise
-            if isinstance(error, HostBusy):  # Livepeer says no time with its 429; other hosts do
+            if isinstance(error, HostBusy):  # Livepeer's 429 names no time; other hosts' do
                 wait = max(wait, BUSY_S if error.retry_after is None else min(error.retry_after, LONGEST_S))
             log.warning("%s: %s; trying again in %.0f s.", what, _short(error), wait)
             failure = error
@@ -150,15 +148,6 @@ async def patiently(
 
 
 def _short(error: BaseException) -> str:
-    """An error for the log, without the page that an edge may have sent."""
+    """Return an error for the log, without the page that an edge may have sent."""
     text = str(error) or type(error).__name__
     return f"{type(error).__name__}: {text[:200]}" if isinstance(error, UNREADABLE) else text[:200]
-
-
-async def step(name: str, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-    """A durable step of a life that waits out what passes. Its result must be plain JSON.
-
-    An exception that leaves a step is recorded, and comes back after a restart as another type: what a life wants
-    to decide upon, its steps return.
-    """
-    return await Engine.step(name, lambda: patiently(name, lambda: function(*args, **kwargs)))

@@ -3,111 +3,146 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
 
 import discord
 from discord import app_commands, ui
 from discord.ext import commands
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.cards import reviews as review_cards
-from bot.cards import videos as cards
-from bot.cogs.ledger_notices import tell_refused
+from bot.cards import videos as video_cards
+from bot.client import Interaction
+from bot.cogs.ledger_notices import LedgerNotices
 from bot.cogs.replies import answer
 from bot.domain.errors import RoundClosedError, RoundNotOpenError, VideoNotYoursError, VideoOverError, VideoUnknownError
-from bot.domain.policy import read_prompt
+from bot.domain.policy import Quota, read_prompt
+from bot.prompt_filter.rules import PromptRules
 from bot.retry import patiently
-from bot.store import reviews, rounds, videos
+from bot.store import reviews as review_store
+from bot.store import rounds, videos
+from bot.workflows.review import ReviewWorkflow
+from bot.workflows.video_queue import VideoQueue
 from migrations.database import now_ms
-
-if TYPE_CHECKING:
-    from bot.app import App
 
 log = logging.getLogger(__name__)
 
-SHOWN = 10
-HELD_SHOWN = 3
+MOST_VIDEOS = 10  # in `/videos`
+MOST_HELD_PROMPTS = 3  # likewise
 
 
 class Prompts(commands.Cog):
-    """Commands about one's own videos."""
+    """Commands of members about their own videos."""
 
-    def __init__(self, app: App) -> None:
-        self.app = app
+    def __init__(
+        self,
+        *,
+        database: AsyncEngine,
+        prompt_rules: PromptRules,
+        reviews: ReviewWorkflow,
+        queue: VideoQueue,
+        notices: LedgerNotices,
+        quota: Quota,
+        model_id: str,
+        model_class: str,
+    ) -> None:
+        self._database = database
+        self._prompt_rules = prompt_rules
+        self._reviews = reviews
+        self._queue = queue
+        self._notices = notices
+        self._quota = quota
+        self._model_id = model_id
+        self._model_class = model_class
 
     @app_commands.command(name="prompt", description="Have a video made from your words, for the open round.")
     @app_commands.describe(text="What should be seen, and how it moves.")
     @app_commands.guild_only()
-    async def prompt(self, interaction: discord.Interaction[Any], text: str) -> None:
+    async def prompt(self, interaction: Interaction, text: str) -> None:
         video_id = str(interaction.id)
         await answer(interaction, self._ask(interaction, text, video_id), ephemeral=False)
-        if await videos.get(self.app.database, video_id):
+        if await videos.get(self._database, video_id):
             await self._remember_progress_message(interaction, video_id)
 
-    async def _ask(self, interaction: discord.Interaction[Any], text: str, video_id: str) -> ui.LayoutView:
-        app = self.app
+    async def _ask(self, interaction: Interaction, text: str, video_id: str) -> ui.LayoutView:
         prompt = read_prompt(text)
-        guild_id = interaction.guild_id or 0
-        round_ = await rounds.current(app.database, guild_id)
+        guild_id, member_id = interaction.guild_id or 0, interaction.user.id
+        member_name = interaction.user.display_name[:100]
+        round_ = await rounds.current(self._database, guild_id)
         if round_ is None:
-            await rounds.rounds_channel(app.database, guild_id)
+            await rounds.rounds_channel(self._database, guild_id)
             raise RoundNotOpenError
         if not round_.accepts_votes(now_ms()) and round_.status != "opening":
             raise RoundClosedError(number=round_.number)
-        finding = app.prompt_rules.look_at(prompt)
+        finding = self._prompt_rules.look_at(prompt)
         if finding is not None:
-            await app.review_life.hold_prompt(finding, interaction, prompt, round_)
-        async with app.database.begin() as connection:
+            await self._reviews.hold_prompt(
+                finding,
+                interaction_id=interaction.id,
+                guild_id=guild_id,
+                member_id=member_id,
+                member_name=member_name,
+                channel_id=interaction.channel_id,
+                prompt=prompt,
+                round_id=round_.id,
+            )
+        async with self._database.begin() as connection:
             created = await videos.ask(
                 connection,
                 video_id=video_id,
                 guild_id=guild_id,
                 round_id=round_.id,
-                member_id=interaction.user.id,
-                member_name=interaction.user.display_name[:100],
+                member_id=member_id,
+                member_name=member_name,
                 prompt=prompt,
-                model_id=app.settings.model_id,
-                quota=app.quota,
+                model_id=self._model_id,
+                quota=self._quota,
             )
             if created:
-                await app.video_life.begin(connection, video_id)
-        video = await videos.get(app.database, video_id)
+                await self._queue.begin(connection, video_id)
+        video = await videos.get(self._database, video_id)
         if video is None:
             raise VideoUnknownError
-        place = await videos.place(app.database, video, app.settings.model_class)
-        return cards.progress_card(cards.progress_text(video, round_, place, None), video)
+        place = await videos.place(self._database, video, self._model_class)
+        return video_cards.progress_card(video_cards.progress_text(video, round_, place, None), video)
 
-    async def _remember_progress_message(self, interaction: discord.Interaction[Any], video_id: str) -> None:
-        """The answer is an ordinary message: it can still be edited when the interaction's 15 minutes are over."""
+    async def _remember_progress_message(self, interaction: Interaction, video_id: str) -> None:
+        """Record the answer as the video's progress message.
+
+        It is an ordinary message, so it can still be edited when the interaction's 15 minutes are over.
+        """
         try:
             message = await patiently("Discord", interaction.original_response)
         except discord.HTTPException as error:
             log.warning("Video %s has no progress message: HTTP %s.", video_id, error.status)
             return
         await videos.change(
-            self.app.database, video_id, progress_channel_id=message.channel.id, progress_message_id=message.id
+            self._database, video_id, progress_channel_id=message.channel.id, progress_message_id=message.id
         )
 
     @app_commands.command(name="videos", description="Your latest videos, and a way to cancel those on their way.")
     @app_commands.guild_only()
-    async def videos(self, interaction: discord.Interaction[Any]) -> None:
-        await answer(interaction, self._mine(interaction))
-        await tell_refused(self.app, interaction)
+    async def my_videos(self, interaction: Interaction) -> None:
+        await answer(interaction, self._my_videos(interaction))
+        await self._notices.tell_rejected(interaction)
 
-    async def _mine(self, interaction: discord.Interaction[Any]) -> ui.LayoutView:
-        mine = await videos.of_member(self.app.database, interaction.guild_id or 0, interaction.user.id, SHOWN)
-        held = await reviews.prompts_of_member(
-            self.app.database, interaction.guild_id or 0, interaction.user.id, HELD_SHOWN
+    async def _my_videos(self, interaction: Interaction) -> ui.LayoutView:
+        guild_id, member_id = interaction.guild_id or 0, interaction.user.id
+        latest = await videos.of_member(self._database, guild_id, member_id, MOST_VIDEOS)
+        held_prompts = await review_store.prompts_of_member(self._database, guild_id, member_id, MOST_HELD_PROMPTS)
+        return video_cards.my_videos(latest, [review_cards.held_line(review) for review in held_prompts])
+
+    async def cancel(self, interaction: Interaction, video_id: str) -> ui.LayoutView:
+        """Cancel a video for the member who pressed its cancel button, and return the answer.
+
+        Raises VideoUnknownError, VideoNotYoursError or VideoOverError.
+        """
+        video = await videos.get(self._database, video_id)
+        if video is None or video.guild_id != interaction.guild_id:
+            raise VideoUnknownError
+        if video.member_id != interaction.user.id:
+            raise VideoNotYoursError
+        if not await self._queue.cancel(video_id, "You cancelled this video. It does not count as a prompt."):
+            raise VideoOverError
+        return video_cards.note(
+            f"🚫 **{video_cards.quote(video.prompt, 80)}** is being cancelled. It does not count as a prompt."
         )
-        return cards.my_videos(mine, [review_cards.held_line(review) for review in held])
-
-
-async def cancel_video(app: App, interaction: discord.Interaction[Any], video_id: str) -> ui.LayoutView:
-    """The cancel button."""
-    video = await videos.get(app.database, video_id)
-    if video is None or video.guild_id != interaction.guild_id:
-        raise VideoUnknownError
-    if video.member_id != interaction.user.id:
-        raise VideoNotYoursError
-    if not await app.video_life.cancel(video_id, "You cancelled this video. It does not count as a prompt."):
-        raise VideoOverError
-    return cards.note(f"🚫 **{cards.quote(video.prompt, 80)}** is being cancelled. It does not count as a prompt.")

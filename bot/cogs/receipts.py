@@ -1,61 +1,59 @@
-"""`/receipt`: where a member's own votes stand on the chain, and how to check them without trusting us."""
+"""`/receipt`: the state of a member's own votes on the ledger, and how to check them without trusting the operator."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import discord
 from discord import app_commands, ui
 from discord.ext import commands
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.cards import videos as cards
-from bot.cogs.ledger_notices import tell_refused
+from bot.cards import videos as video_cards
+from bot.client import Interaction
+from bot.cogs.ledger_notices import LedgerNotices
 from bot.cogs.replies import answer
 from bot.domain.errors import NoRoundError, NoVoteError
+from bot.domain.ledger_links import PublicLedger
 from bot.store import rounds, videos
 from contracts.outbox.entries import voter_id
 from contracts.outbox.progress import round_progress, voter_receipts
 
-if TYPE_CHECKING:
-    from bot.app import App
-
 
 class Receipts(commands.Cog):
-    """What a member may know of their own votes, and nobody else."""
+    """The command that shows members their own votes, and those of nobody else."""
 
-    def __init__(self, app: App) -> None:
-        self.app = app
+    def __init__(self, *, database: AsyncEngine, pepper: bytes, notices: LedgerNotices, links: PublicLedger) -> None:
+        """`pepper` is the secret that makes voter ids irreversible."""
+        self._database = database
+        self._pepper = pepper
+        self._notices = notices
+        self._links = links
 
     @app_commands.command(
         name="receipt", description="Where your votes of a round stand on the chain. Only you see it."
     )
-    @app_commands.describe(round="The number of an earlier round.")
+    @app_commands.rename(number="round")
+    @app_commands.describe(number="The number of an earlier round.")
     @app_commands.guild_only()
     async def receipt(
-        self,
-        interaction: discord.Interaction[Any],
-        round: app_commands.Range[int, 1, 1_000_000] | None = None,  # noqa: A002  # the option's name for members
+        self, interaction: Interaction, number: app_commands.Range[int, 1, 1_000_000] | None = None
     ) -> None:
-        shown: list[int] = []
-        await answer(interaction, self._receipt(interaction, round, shown))
-        await tell_refused(self.app, interaction, read=shown)
+        rounds_read: list[int] = []
+        await answer(interaction, self._receipt(interaction, number, rounds_read))
+        await self._notices.tell_rejected(interaction, read=rounds_read)
 
-    async def _receipt(
-        self, interaction: discord.Interaction[Any], number: int | None, shown: list[int]
-    ) -> ui.LayoutView:
-        """`shown` gets the round's number: what stands in its receipt need not be told once more."""
+    async def _receipt(self, interaction: Interaction, number: int | None, rounds_read: list[int]) -> ui.LayoutView:
+        """Return the receipt. Add the round's number to `rounds_read`: a receipt needs no notice besides."""
         guild_id = interaction.guild_id or 0
-        found = await rounds.numbered(self.app.database, guild_id, number)
-        if found is None:
+        round_ = await rounds.numbered(self._database, guild_id, number)
+        if round_ is None:
             raise NoRoundError
-        voter = voter_id(self.app.pepper, guild_id, interaction.user.id)
-        receipts = await voter_receipts(self.app.database, found.id, voter)
+        voter = voter_id(self._pepper, guild_id, interaction.user.id)
+        receipts = await voter_receipts(self._database, round_.id, voter)
         if not receipts:
-            raise NoVoteError(number=found.number)
-        progress = await round_progress(self.app.database, found.id)
-        entries = await videos.entries(self.app.database, found.id, removed=True)
+            raise NoVoteError(number=round_.number)
+        progress = await round_progress(self._database, round_.id)
+        entries = await videos.entries(self._database, round_.id, removed=True)
         posted = {entry.video.id: entry.video for entry in entries}
         lines = [(posted[video_id], receipt) for video_id, receipt in receipts.items() if video_id in posted]
-        shown.append(found.number)
-        check = self.app.public_ledger.audit_command(progress.chain_id)
-        return cards.receipt_card(found, lines, voter, self.app.public_ledger, check)
+        rounds_read.append(round_.number)
+        audit_command = self._links.audit_command(progress.chain_id)
+        return video_cards.receipt_card(round_, lines, voter, self._links, audit_command)

@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
 
-import discord
 from discord import app_commands, ui
 from discord.ext import commands
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.cards import limits as card_limits
-from bot.cards import videos as cards
+from bot.cards import videos as video_cards
+from bot.client import Interaction
 from bot.cogs.replies import answer
 from bot.domain.errors import RemovalTooEarlyError, VideoUnknownError
 from bot.domain.policy import clean_text
 from bot.domain.videos import Video
 from bot.store import videos
-
-if TYPE_CHECKING:
-    from bot.app import App
+from bot.workflows.removal import RemovalWorkflow
+from bot.workflows.video_queue import VideoQueue
 
 LONGEST_REASON = 200
-SUGGESTED = 25  # the most that Discord shows
+MOST_SUGGESTIONS = 25  # Discord shows no more
 _LINK = re.compile(r"https://(?:\w+\.)?discord(?:app)?\.com/channels/[0-9]+/[0-9]+/(?P<message>[0-9]{1,20})")
 
 
 @app_commands.default_permissions(manage_guild=True)
 @app_commands.guild_only()
 class Removal(commands.GroupCog, group_name="video", group_description="Take videos away."):
-    """Moderators' commands about one video."""
+    """Commands of moderators about one video."""
 
-    def __init__(self, app: App) -> None:
-        self.app = app
+    def __init__(self, *, database: AsyncEngine, queue: VideoQueue, removals: RemovalWorkflow) -> None:
+        self._database = database
+        self._queue = queue
+        self._removals = removals
         super().__init__()
 
     @app_commands.command(name="remove", description="Take a video away: its card, its votes in the round, its copy.")
@@ -39,45 +40,46 @@ class Removal(commands.GroupCog, group_name="video", group_description="Take vid
         video="Choose one, or paste the link of its message.",
         reason="A sentence for the member, such as: it shows a real person.",
     )
-    async def remove(self, interaction: discord.Interaction[Any], video: str, reason: str) -> None:
-        await answer(interaction, self._remove(interaction, video, reason))
+    async def remove(self, interaction: Interaction, video: str, reason: str) -> None:
+        await answer(interaction, self._remove(interaction.guild_id or 0, video.strip(), reason))
 
     @remove.autocomplete("video")
-    async def suggest(self, interaction: discord.Interaction[Any], typed: str) -> list[app_commands.Choice[str]]:
-        latest = await videos.latest(self.app.database, interaction.guild_id or 0, typed[:100], SUGGESTED)
+    async def suggest(self, interaction: Interaction, text: str) -> list[app_commands.Choice[str]]:
+        matches = await videos.latest(self._database, interaction.guild_id or 0, text[:100], MOST_SUGGESTIONS)
         return [
             app_commands.Choice(name=card_limits.plain(video.prompt, card_limits.MOST_NAME), value=video.id)
-            for video in latest
+            for video in matches
         ]
 
-    async def _remove(self, interaction: discord.Interaction[Any], named: str, reason: str) -> ui.LayoutView:
-        app = self.app
-        video = await self._find(interaction.guild_id or 0, named.strip())
-        because = clean_text(reason)[:LONGEST_REASON] or "no reason was given"
-        if await app.video_life.cancel(video.id, f"A moderator stopped this video: {because}"):
-            return cards.note(f"🗑️ **{cards.quote(video.prompt, 80)}** will not be posted. Its member is told why.")
-        async with app.database.begin() as connection:
-            removed = await videos.remove(connection, video.id, because)
+    async def _remove(self, guild_id: int, reference: str, reason: str) -> ui.LayoutView:
+        video = await self._find(guild_id, reference)
+        clean_reason = clean_text(reason)[:LONGEST_REASON] or "no reason was given"
+        prompt = video_cards.quote(video.prompt, 80)
+        if await self._queue.cancel(video.id, f"A moderator stopped this video: {clean_reason}"):
+            return video_cards.note(f"🗑️ **{prompt}** will not be posted. Its member is told why.")
+        async with self._database.begin() as connection:
+            removed = await videos.remove(connection, video.id, clean_reason)
             if removed:
-                await app.removal_life.begin(connection, video.id)
-        status = "removed" if removed else (await videos.known(app.database, video.id)).status
+                await self._removals.begin(connection, video.id)
+        status = "removed" if removed else (await videos.known(self._database, video.id)).status
         if status == "posting":
             raise RemovalTooEarlyError
-        if status != "removed":  # it failed, or was cancelled: there is nothing to see of it
+        if status != "removed":  # it failed, or was cancelled: nothing of it can be seen
             raise VideoUnknownError
-        return cards.note(
-            f"🗑️ **{cards.quote(video.prompt, 80)}** is removed: from its thread, from the standings, and from the "
+        return video_cards.note(
+            f"🗑️ **{prompt}** is removed: from its thread, from the standings, and from the "
             "video host. Its member is told why. Its entry on the ledger stays, as everything there does; it holds "
             "hashes and votes, not the video."
         )
 
-    async def _find(self, guild_id: int, named: str) -> Video:
-        link = _LINK.fullmatch(named)
-        found = (
-            await videos.by_message(self.app.database, int(link["message"]))
+    async def _find(self, guild_id: int, reference: str) -> Video:
+        """Return a guild's video by its id or by the link of its message. Raises VideoUnknownError."""
+        link = _LINK.fullmatch(reference)
+        video = (
+            await videos.by_message(self._database, int(link["message"]))
             if link
-            else await videos.get(self.app.database, named)
+            else await videos.get(self._database, reference)
         )
-        if found is None or found.guild_id != guild_id:
+        if video is None or video.guild_id != guild_id:
             raise VideoUnknownError
-        return found
+        return video

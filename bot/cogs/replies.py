@@ -1,4 +1,7 @@
-"""Every answer to an interaction goes out here, and every error becomes a sentence here: in time, and only to them."""
+"""Replies to interactions: every answer is sent from here in time, and every error becomes a sentence for its member.
+
+Errors are always ephemeral: nobody else reads them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 import discord
@@ -17,14 +19,15 @@ from discord import app_commands, ui
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.cards import reviews as review_cards
-from bot.cards import videos as cards
+from bot.cards import videos as video_cards
+from bot.client import Interaction
 from bot.domain.errors import MemberError, PromptBlockedError
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 2.0  # Discord gives up after 3 s: by then it has at least heard that we are at work
-AGAIN_S = (0.1, 0.3, 0.6)  # pauses after a connection that broke
-ANSWERED = 40060  # Discord's code for an interaction that has its answer already
+PATIENCE_S = 2.0  # Discord gives up after 3 s: by then it must have had a first answer
+AGAIN_S = (0.1, 0.3, 0.6)  # the pauses after a connection that broke
+ANSWERED = 40060  # Discord's code for an interaction that already has its answer
 
 BUSY = (
     "The database does not answer, so nothing was recorded. Please try again in a minute; the operator has been told."
@@ -40,25 +43,24 @@ class Reply:
     data: bytes
 
     def file(self) -> discord.File:
-        """Anew for each attempt: what was sent once is read to its end."""
+        """Return the file, a new one for each attempt: sending a file reads it to its end."""
         return discord.File(io.BytesIO(self.data), filename=self.name)
 
 
 async def answer(
-    interaction: discord.Interaction[Any],
-    work: Coroutine[Any, Any, ui.LayoutView | Reply],
-    *,
-    ephemeral: bool = True,
+    interaction: Interaction, work: Coroutine[object, None, ui.LayoutView | Reply], *, ephemeral: bool = True
 ) -> None:
-    """Does the work and sends what it returns. Errors of the work are always answered ephemerally."""
+    """Do the work and send what it returns. Errors of the work are always answered ephemerally."""
     task = asyncio.create_task(work)
     try:
-        done, _ = await asyncio.wait({task}, timeout=PATIENCE_S)
-        if not done:
+        finished, _ = await asyncio.wait({task}, timeout=PATIENCE_S)
+        if not finished:
             await insist(lambda: interaction.response.defer(ephemeral=ephemeral, thinking=True))
         reply = await task
-        late = not done or interaction.response.is_done()
-        send: Callable[..., Awaitable[Any]] = interaction.followup.send if late else interaction.response.send_message
+        late = not finished or interaction.response.is_done()
+        send: Callable[..., Awaitable[object]] = (
+            interaction.followup.send if late else interaction.response.send_message
+        )
         if isinstance(reply, Reply):
             await insist(lambda: send(view=reply.view, file=reply.file(), ephemeral=ephemeral))
         else:
@@ -68,8 +70,17 @@ async def answer(
         await answer_error(interaction, error)
 
 
-async def insist(send: Callable[[], Awaitable[Any]]) -> None:
-    """Sends an answer, again where the connection broke: what Discord has taken already, it refuses to take twice."""
+async def send_form(interaction: Interaction, form: ui.Modal) -> None:
+    """Send a form. `Buttons` answers it by its custom id, also when the bot restarts in between.
+
+    A form must be the first answer to an interaction: whatever comes before it has PATIENCE_S.
+    """
+    form.stop()  # discord.py then does not wait for it
+    await insist(lambda: interaction.response.send_modal(form))
+
+
+async def insist(send: Callable[[], Awaitable[object]]) -> None:
+    """Send an answer, again if the connection broke. Discord rejects an answer that it already has."""
     for pause in (*AGAIN_S, None):
         try:
             await send()
@@ -84,8 +95,11 @@ async def insist(send: Callable[[], Awaitable[Any]]) -> None:
         return
 
 
-async def answer_error(interaction: discord.Interaction[Any], error: BaseException) -> None:
-    """Tells the member what happened and what to do next; what we did not foresee gets a reference and a trace."""
+async def answer_error(interaction: Interaction, error: BaseException) -> None:
+    """Tell the member what happened and what to do next. An unforeseen error gets a reference, and a trace in the log.
+
+    Raises nothing that Discord or the connection to it causes.
+    """
     view = _view_of(error)
     try:
         if interaction.response.is_done():
@@ -110,11 +124,11 @@ async def answer_error(interaction: discord.Interaction[Any], error: BaseExcepti
 def _view_of(error: BaseException) -> ui.LayoutView:
     if isinstance(error, PromptBlockedError):
         return review_cards.blocked_card(error.sentence, error.review_id)
-    return cards.note(sentence_of(error))
+    return video_cards.note(sentence_of(error))
 
 
 def sentence_of(error: BaseException) -> str:
-    """The sentence for a member."""
+    """Return the sentence for a member."""
     while isinstance(error, app_commands.CommandInvokeError):
         error = error.original
     if isinstance(error, MemberError):
@@ -129,15 +143,3 @@ def sentence_of(error: BaseException) -> str:
     reference = secrets.token_hex(4)
     log.error("Unforeseen error, reference %s", reference, exc_info=error)
     return f"Something went wrong on our side. Please try again; if it stays, tell the operator this: `{reference}`."
-
-
-def first_text(components: Any) -> str:
-    """The value of the first text input in a modal's nested components."""
-    for component in components if isinstance(components, list) else [components]:
-        if isinstance(component, dict):
-            if isinstance(component.get("value"), str):
-                return str(component["value"])
-            found = first_text(component.get("components", [])) or first_text(component.get("component", []))
-            if found:
-                return found
-    return ""

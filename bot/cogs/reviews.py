@@ -1,4 +1,4 @@
-"""`/review list` and its buttons: moderators decide about what was held; members ask them to."""
+"""`/review list` and its buttons: moderators decide about held prompts and videos; members ask them to."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import asyncio
 import io
 import logging
 import re
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
 import discord
 from discord import app_commands, ui
 from discord.ext import commands
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.cards import reviews as review_cards
-from bot.cards import videos as cards
-from bot.cogs.replies import answer, answer_error, first_text, insist
+from bot.cards import videos as video_cards
+from bot.client import Interaction
+from bot.cogs.replies import PATIENCE_S, answer, insist, send_form
 from bot.domain.errors import ModeratorsOnlyError, ReviewOverError, ReviewUnknownError, UnreadableButtonError
 from bot.domain.policy import clean_text
 from bot.files.attachments import attachment_name, read_here
-from bot.posts.once import is_too_large, marks
-from bot.store import reviews, videos
-
-if TYPE_CHECKING:
-    from bot.app import App
+from bot.posts.once import is_too_large
+from bot.store import reviews as review_store
+from bot.store import videos
+from bot.workflows.review import ReviewWorkflow
 
 log = logging.getLogger(__name__)
 
@@ -31,73 +32,83 @@ ELSEWHERE = (
     "That video cannot be shown here: it is too large for Discord, or could not be brought from its worker's machine. "
     "The bot's log says which."
 )
+_BUTTON_ID = re.compile(review_cards.BUTTON_ID)  # the forms have ids of the same kind
 
 
-class ReviewButton(ui.DynamicItem[ui.Button[Any]], template=review_cards.BUTTON_ID):
-    """Any button about a review. Its whole state is its custom id, so it answers after any restart."""
+@app_commands.default_permissions(manage_guild=True)
+@app_commands.guild_only()
+class Reviews(commands.GroupCog, group_name="review", group_description="Decide about what was held."):
+    """The command of moderators about held prompts and videos, and the route of its buttons and forms."""
 
-    def __init__(self, action: str, review_id: int) -> None:
-        super().__init__(ui.Button(custom_id=f"r1:{action}:{review_id}"))
-        self.action = action
-        self.review_id = review_id
+    def __init__(self, *, database: AsyncEngine, reviews: ReviewWorkflow, data_dir: Path) -> None:
+        self._database = database
+        self._reviews = reviews
+        self._data_dir = data_dir
+        super().__init__()
 
-    @classmethod
-    async def from_custom_id(
-        cls, _interaction: discord.Interaction[Any], _item: ui.Item[Any], match: re.Match[str], /
-    ) -> ReviewButton:
-        return cls(match["action"], int(match["review"]))
+    @app_commands.command(name="list", description="Prompts and videos that wait for a moderator.")
+    async def list_reviews(self, interaction: Interaction) -> None:
+        await answer(interaction, self._first_page(interaction))
 
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        await pressed(interaction.client.app, interaction, self.action, self.review_id)
+    async def _first_page(self, interaction: Interaction) -> ui.LayoutView:
+        reviews, count = await review_store.waiting(self._database, interaction.guild_id or 0, review_cards.SHOWN)
+        return review_cards.list_card(reviews, count)
 
+    # ------------------------------------------------------------------ buttons and forms
 
-async def pressed(app: App, interaction: discord.Interaction[Any], action: str, review_id: int) -> None:
-    """A button about a review was pressed."""
-    if action == "ask":
-        await answer(interaction, _appeal(app, interaction, review_id))
-    elif action == "page":
-        await answer(interaction, _page(app, interaction, review_id))
-    elif action == "watch":
-        await _watch(app, interaction, review_id)
-    else:
-        await _ask_why(app, interaction, action, review_id)
+    async def pressed(self, interaction: Interaction, custom_id: str) -> bool:
+        """Answer a press. Return False if no button about a review has such an id."""
+        match = _BUTTON_ID.fullmatch(custom_id)
+        if match is None:
+            return False
+        action, review_id = match["action"], int(match["review"])
+        if action == "ask":
+            await answer(interaction, self._appeal(interaction, review_id))
+        elif action == "page":
+            await answer(interaction, self._page(interaction, review_id))
+        elif action == "watch":
+            await self._watch(interaction, review_id)
+        else:
+            await self._ask_for_reason(interaction, action, review_id)
+        return True
 
+    async def submitted(self, interaction: Interaction, custom_id: str, text: str) -> bool:
+        """Answer a form. Return False if no form about a review has such an id."""
+        match = _BUTTON_ID.fullmatch(custom_id)
+        if match is None:
+            return False
+        await answer(interaction, self._decide(interaction, match["action"], int(match["review"]), text))
+        return True
 
-async def _appeal(app: App, interaction: discord.Interaction[Any], review_id: int) -> ui.LayoutView:
-    await app.review_life.appeal(review_id, interaction.guild_id or 0, interaction.user.id)
-    return cards.note("📨 The moderators see your prompt now. You are told here; `/videos` shows how it stands.")
+    async def _appeal(self, interaction: Interaction, review_id: int) -> ui.LayoutView:
+        await self._reviews.appeal(review_id, interaction.guild_id or 0, interaction.user.id)
+        return video_cards.note(
+            "📨 The moderators see your prompt now. You are told here; `/videos` shows how it stands."
+        )
 
+    async def _page(self, interaction: Interaction, after: int) -> ui.LayoutView:
+        _check_moderator(interaction)
+        guild_id = interaction.guild_id or 0
+        reviews, count = await review_store.waiting(self._database, guild_id, review_cards.SHOWN, after)
+        passed = await review_store.waiting_before(self._database, guild_id, after)
+        return review_cards.list_card(reviews, count, passed=passed)
 
-async def _page(app: App, interaction: discord.Interaction[Any], after: int) -> ui.LayoutView:
-    _check_moderator(interaction)
-    guild_id = interaction.guild_id or 0
-    found, count = await reviews.waiting(app.database, guild_id, review_cards.SHOWN, after)
-    passed = await reviews.waiting_before(app.database, guild_id, after)
-    return review_cards.list_card(found, count, passed=passed)
-
-
-def _check_moderator(interaction: discord.Interaction[Any]) -> None:
-    """Discord lets only moderators run the command; a press may be forged. Raises ModeratorsOnlyError."""
-    if interaction.guild_id is None or not interaction.permissions.manage_guild:
-        raise ModeratorsOnlyError
-
-
-async def _watch(app: App, interaction: discord.Interaction[Any], review_id: int) -> None:
-    try:
+    async def _watch(self, interaction: Interaction, review_id: int) -> None:
+        """Show a held video to a moderator."""
         _check_moderator(interaction)
         await insist(lambda: interaction.response.defer(ephemeral=True, thinking=True))
-        review = await reviews.get(app.database, review_id)
+        review = await review_store.get(self._database, review_id)
         if review is None or review.guild_id != interaction.guild_id or review.kind != "video":
             raise ReviewUnknownError
-        video = await videos.known(app.database, review.video_id)
-        data = await asyncio.to_thread(read_here, video, app.settings.data_dir)
+        video = await videos.known(self._database, review.video_id)
+        data = await asyncio.to_thread(read_here, video, self._data_dir)
         limit = interaction.guild.filesize_limit if interaction.guild else 0
         if data is None or len(data) > limit:
             log.warning(
                 "A held video cannot be shown: %s.",
                 "its file is not on this machine" if data is None else f"{len(data)} bytes, where {limit} are allowed",
             )
-            await insist(lambda: interaction.followup.send(view=cards.note(ELSEWHERE), ephemeral=True))
+            await insist(lambda: interaction.followup.send(view=video_cards.note(ELSEWHERE), ephemeral=True))
             return
         name = attachment_name(video)
         card = review_cards.watch_card(review, name)
@@ -111,81 +122,44 @@ async def _watch(app: App, interaction: discord.Interaction[Any], review_id: int
             if not is_too_large(error):
                 raise
             log.warning("Discord refused a file of %d bytes (HTTP %d, %d).", len(data), error.status, error.code)
-            await insist(lambda: interaction.followup.send(view=cards.note(ELSEWHERE), ephemeral=True))
-    except Exception as error:
-        await answer_error(interaction, error)
+            await insist(lambda: interaction.followup.send(view=video_cards.note(ELSEWHERE), ephemeral=True))
 
-
-async def _ask_why(app: App, interaction: discord.Interaction[Any], action: str, review_id: int) -> None:
-    try:
+    async def _ask_for_reason(self, interaction: Interaction, action: str, review_id: int) -> None:
+        """Send the form that goes with a decision."""
         _check_moderator(interaction)
-        async with asyncio.timeout(2):  # a modal must be the first answer, within Discord's 3 s
-            review = await reviews.get(app.database, review_id)
+        async with asyncio.timeout(PATIENCE_S):
+            review = await review_store.get(self._database, review_id)
         if review is None or review.guild_id != interaction.guild_id:
             raise ReviewUnknownError
         if review.state != "waiting":
             raise ReviewOverError
-        modal = ui.Modal(
+        form = ui.Modal(
             title="Approve it" if action == "approve" else "Reject it", custom_id=f"r1:{action}:{review_id}"
         )
-        why: ui.TextInput[Any] = ui.TextInput(
+        field: ui.TextInput[ui.Modal] = ui.TextInput(
             custom_id="text",
             required=False,
             max_length=LONGEST_REASON,
             placeholder="Kept with your decision." if action == "approve" else "The member reads it.",
         )
-        modal.add_item(ui.Label(text="Reason (optional)", component=why))
-        modal.stop()  # answered by Reviews.on_interaction, also when the bot was restarted in between
-        await insist(lambda: interaction.response.send_modal(modal))
-    except Exception as error:
-        await answer_error(interaction, error)
+        form.add_item(ui.Label(text="Reason (optional)", component=field))
+        await send_form(interaction, form)
 
-
-@app_commands.default_permissions(manage_guild=True)
-@app_commands.guild_only()
-class Reviews(commands.GroupCog, group_name="review", group_description="Decide about what was held."):
-    """Moderators' commands about held prompts and videos."""
-
-    def __init__(self, app: App) -> None:
-        self.app = app
-        super().__init__()
-
-    @app_commands.command(name="list", description="Prompts and videos that wait for a moderator.")
-    async def list(self, interaction: discord.Interaction[Any]) -> None:
-        await answer(interaction, self._list(interaction))
-
-    async def _list(self, interaction: discord.Interaction[Any]) -> ui.LayoutView:
-        found, count = await reviews.waiting(self.app.database, interaction.guild_id or 0, review_cards.SHOWN)
-        return review_cards.list_card(found, count)
-
-    @commands.Cog.listener()
-    async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
-        data: dict[str, Any] = dict(interaction.data or {})
-        custom_id = str(data.get("custom_id", ""))
-        if not custom_id.startswith("r1:"):
-            return
-        match = re.fullmatch(review_cards.BUTTON_ID, custom_id)
-        if interaction.type is discord.InteractionType.modal_submit and match:
-            text = first_text(data.get("components", []))
-            await answer(interaction, self._decide(interaction, match["action"], int(match["review"]), text))
-        elif interaction.type is discord.InteractionType.component and match:
-            if interaction.message is None or custom_id not in marks(interaction.message):
-                # Forged, or of a message that changed: discord.py calls no DynamicItem for it.
-                await pressed(self.app, interaction, match["action"], int(match["review"]))
-        else:
-            await answer_error(interaction, UnreadableButtonError())
-
-    async def _decide(
-        self, interaction: discord.Interaction[Any], action: str, review_id: int, text: str
-    ) -> ui.LayoutView:
+    async def _decide(self, interaction: Interaction, action: str, review_id: int, text: str) -> ui.LayoutView:
         _check_moderator(interaction)
         if action not in ("approve", "reject"):
             raise UnreadableButtonError
-        decided = await self.app.review_life.decide(
+        review = await self._reviews.decide(
             review_id,
             interaction.guild_id or 0,
             interaction.user.id,
             approve=action == "approve",
             reason=clean_text(text)[:LONGEST_REASON],
         )
-        return cards.note(review_cards.decided_text(decided))
+        return video_cards.note(review_cards.decided_text(review))
+
+
+def _check_moderator(interaction: Interaction) -> None:
+    """Raise ModeratorsOnlyError for anybody else. Discord lets only them run the command, but a press may be forged."""
+    if interaction.guild_id is None or not interaction.permissions.manage_guild:
+        raise ModeratorsOnlyError

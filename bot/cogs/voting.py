@@ -4,144 +4,130 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Literal
 
 import discord
 from discord import ui
 from discord.ext import commands
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.cards import videos as cards
-from bot.cogs.ledger_notices import tell_refused
-from bot.cogs.prompts import cancel_video
-from bot.cogs.replies import answer, answer_error, first_text, insist
-from bot.cogs.wallet import chosen_answer
-from bot.domain.errors import ElsewhereError, FeedbackEmptyError, UnreadableButtonError, VideoUnknownError
+from bot.cards import videos as video_cards
+from bot.client import Interaction
+from bot.cogs.ledger_notices import LedgerNotices
+from bot.cogs.prompts import Prompts
+from bot.cogs.replies import PATIENCE_S, answer, send_form
+from bot.cogs.wallet import Wallets
+from bot.domain.errors import ElsewhereError, FeedbackEmptyError, VideoUnknownError
 from bot.domain.policy import clean_text
 from bot.domain.videos import Video
 from bot.domain.votes import Choice, Reaction, Vote, choice_of_emoji
-from bot.posts.once import marks
-from bot.store import feedback as words
-from bot.store import videos
-from bot.sync.reactions import record
-
-if TYPE_CHECKING:
-    from bot.app import App
-
-log = logging.getLogger(__name__)
+from bot.store import feedback, videos
+from bot.store.vote_writer import VoteWriter
+from bot.sync.reactions import ReactionSync
 
 _CHOICES = {"up": Choice.UP, "down": Choice.DOWN, "withdraw": Choice.WITHDRAWN}
+_BUTTON_ID = re.compile(video_cards.BUTTON_ID)
 _MODAL_ID = re.compile(r"v1:(?P<kind>feedback|report):(?P<video>[0-9]{1,20})")
 LONGEST_TEXT = 1000
 
 
-class VideoButton(ui.DynamicItem[ui.Button[Any]], template=cards.BUTTON_ID):
-    """Any button about a video. Its whole state is its custom id, so it answers after any restart."""
+class Voting(commands.Cog):
+    """The route of all buttons and forms about a video, and the listener for reactions."""
 
-    def __init__(self, action: str, video_id: str) -> None:
-        super().__init__(ui.Button(custom_id=cards.custom_id(action, video_id)))
-        self.action = action
-        self.video_id = video_id
+    def __init__(
+        self,
+        *,
+        database: AsyncEngine,
+        votes: VoteWriter,
+        reactions: ReactionSync,
+        notices: LedgerNotices,
+        wallets: Wallets,
+        prompts: Prompts,
+        on_ledger_s: float,
+    ) -> None:
+        """`on_ledger_s` is about how many seconds a vote takes to the ledger."""
+        self._database = database
+        self._votes = votes
+        self._reactions = reactions
+        self._notices = notices
+        self._wallets = wallets
+        self._prompts = prompts
+        self._on_ledger_s = on_ledger_s
 
-    @classmethod
-    async def from_custom_id(
-        cls, _interaction: discord.Interaction[Any], _item: ui.Item[Any], match: re.Match[str], /
-    ) -> VideoButton:
-        return cls(match["action"], match["video"])
+    # ------------------------------------------------------------------ buttons and forms
 
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        await pressed(interaction.client.app, interaction, self.action, self.video_id)
+    async def pressed(self, interaction: Interaction, custom_id: str) -> bool:
+        """Answer a press. Return False if no button about a video has such an id."""
+        match = _BUTTON_ID.fullmatch(custom_id)
+        if match is None:
+            return False
+        action, video_id = match["action"], match["video"]
+        if action in _CHOICES:
+            await answer(interaction, self._vote(interaction, video_id, _CHOICES[action]))
+            await self._notices.tell_rejected(interaction)
+        elif action == "cancel":
+            await answer(interaction, self._prompts.cancel(interaction, video_id))
+        else:
+            await self._ask_for_text(interaction, action, video_id)
+        return True
 
+    async def submitted(self, interaction: Interaction, custom_id: str, text: str) -> bool:
+        """Answer a form. Return False if no form about a video has such an id."""
+        match = _MODAL_ID.fullmatch(custom_id)
+        if match is None:
+            return False
+        await answer(interaction, self._keep(interaction, match["kind"], match["video"], text))
+        return True
 
-async def pressed(app: App, interaction: discord.Interaction[Any], action: str, video_id: str) -> None:
-    """A button about a video was pressed."""
-    if action in _CHOICES:
-        await answer(interaction, _vote(app, interaction, video_id, _CHOICES[action]))
-        await tell_refused(app, interaction)
-    elif action == "cancel":
-        await answer(interaction, cancel_video(app, interaction, video_id))
-    else:
-        await _ask_for_words(app, interaction, action, video_id)
+    async def _vote(self, interaction: Interaction, video_id: str, choice: Choice) -> ui.LayoutView:
+        vote = Vote(interaction.guild_id or 0, video_id, interaction.user.id, choice, "button")
+        standing = await self._votes.cast(vote)
+        if standing.wallet is not None:
+            return await self._wallets.chosen_answer(interaction, standing)
+        return video_cards.vote_answer(standing, video_id, self._on_ledger_s)
 
-
-async def _vote(app: App, interaction: discord.Interaction[Any], video_id: str, choice: Choice) -> ui.LayoutView:
-    vote = Vote(interaction.guild_id or 0, video_id, interaction.user.id, choice, "button")
-    standing = await app.votes.cast(vote)
-    if standing.wallet is not None:
-        return await chosen_answer(app, interaction, standing)
-    return cards.vote_answer(standing, video_id, app.on_chain_s)
-
-
-async def _video_here(app: App, interaction: discord.Interaction[Any], video_id: str) -> Video:
-    video = await videos.get(app.database, video_id)
-    if video is None or video.status != "published":
-        raise VideoUnknownError
-    if video.guild_id != interaction.guild_id:
-        raise ElsewhereError
-    return video
-
-
-async def _ask_for_words(app: App, interaction: discord.Interaction[Any], kind: str, video_id: str) -> None:
-    try:
-        with contextlib.suppress(TimeoutError):  # then whether there is such a video is asked when the words come
-            async with asyncio.timeout(2):  # a modal must be the first answer, within Discord's 3 s
-                await _video_here(app, interaction, video_id)
-        feedback = kind == "feedback"
-        modal = ui.Modal(
-            title="Feedback on this video" if feedback else "Report this video", custom_id=f"v1:{kind}:{video_id}"
+    async def _ask_for_text(self, interaction: Interaction, kind: str, video_id: str) -> None:
+        """Send the form for feedback or for a report."""
+        with contextlib.suppress(TimeoutError):  # the video is then checked when the text comes
+            async with asyncio.timeout(PATIENCE_S):
+                await self._video_here(interaction, video_id)
+        is_feedback = kind == "feedback"
+        form = ui.Modal(
+            title="Feedback on this video" if is_feedback else "Report this video", custom_id=f"v1:{kind}:{video_id}"
         )
-        words_input: ui.TextInput[Any] = ui.TextInput(
+        field: ui.TextInput[ui.Modal] = ui.TextInput(
             style=discord.TextStyle.paragraph,
             custom_id="text",
             max_length=LONGEST_TEXT,
-            placeholder="What works, and what does not?" if feedback else "What is wrong with it?",
+            placeholder="What works, and what does not?" if is_feedback else "What is wrong with it?",
         )
-        modal.add_item(ui.Label(text="Your words", component=words_input))
-        modal.stop()  # answered by Voting.on_interaction, also when the bot was restarted in between
-        await insist(lambda: interaction.response.send_modal(modal))
-    except Exception as error:
-        await answer_error(interaction, error)
+        form.add_item(ui.Label(text="Your words", component=field))
+        await send_form(interaction, form)
 
-
-class Voting(commands.Cog):
-    """Listens to modals and reactions."""
-
-    def __init__(self, app: App) -> None:
-        self.app = app
-
-    @commands.Cog.listener()
-    async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
-        data: dict[str, Any] = dict(interaction.data or {})
-        if str(data.get("custom_id", "")).startswith(("w1:", "r1:")):  # wallets' and reviews'
-            return
-        if interaction.type is discord.InteractionType.modal_submit:
-            match = _MODAL_ID.fullmatch(str(data.get("custom_id", "")))
-            if match:
-                text = first_text(data.get("components", []))
-                await answer(interaction, self._keep(interaction, match["kind"], match["video"], text))
-            else:
-                await answer_error(interaction, UnreadableButtonError())
-        elif interaction.type is discord.InteractionType.component:
-            custom_id = str(data.get("custom_id", ""))
-            match = re.fullmatch(cards.BUTTON_ID, custom_id)
-            if match is None:
-                await answer_error(interaction, UnreadableButtonError())
-            elif interaction.message is None or custom_id not in marks(interaction.message):
-                # Forged, or of a card that was edited meanwhile: discord.py calls no DynamicItem for it.
-                await pressed(self.app, interaction, match["action"], match["video"])
-
-    async def _keep(self, interaction: discord.Interaction[Any], kind: str, video_id: str, text: str) -> ui.LayoutView:
+    async def _keep(self, interaction: Interaction, kind: str, video_id: str, text: str) -> ui.LayoutView:
+        """Record feedback or a report."""
         text = clean_text(text)[:LONGEST_TEXT]
         if not text:
             raise FeedbackEmptyError
-        video = await _video_here(self.app, interaction, video_id)
-        prompt = cards.quote(video.prompt, 80)
+        video = await self._video_here(interaction, video_id)
+        prompt = video_cards.quote(video.prompt, 80)
         if kind == "feedback":
-            await words.give_feedback(self.app.database, video_id, interaction.user.id, text)
-            return cards.note(f"💬 Thank you: your feedback on **{prompt}** is kept. Sending it again replaces it.")
-        await words.report(self.app.database, video_id, interaction.user.id, text)
-        return cards.note(f"🚩 Your report of **{prompt}** is kept for the moderators of this server.")
+            await feedback.give_feedback(self._database, video_id, interaction.user.id, text)
+            return video_cards.note(
+                f"💬 Thank you: your feedback on **{prompt}** is kept. Sending it again replaces it."
+            )
+        await feedback.report(self._database, video_id, interaction.user.id, text)
+        return video_cards.note(f"🚩 Your report of **{prompt}** is kept for the moderators of this server.")
+
+    async def _video_here(self, interaction: Interaction, video_id: str) -> Video:
+        """Return a posted video of the guild in which the member is. Raises VideoUnknownError or ElsewhereError."""
+        video = await videos.get(self._database, video_id)
+        if video is None or video.status != "published":
+            raise VideoUnknownError
+        if video.guild_id != interaction.guild_id:
+            raise ElsewhereError
+        return video
 
     # ------------------------------------------------------------------ reactions
 
@@ -149,22 +135,23 @@ class Voting(commands.Cog):
     async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
         if payload.member is not None and payload.member.bot:
             return
-        await self._reacted(payload, "added")
+        await self._record(payload, "added")
 
     @commands.Cog.listener()
     async def on_raw_reaction_remove(self, payload: discord.RawReactionActionEvent) -> None:
-        await self._reacted(payload, "removed")
+        await self._record(payload, "removed")
 
-    async def _reacted(self, payload: discord.RawReactionActionEvent, change: Any) -> None:
+    async def _record(self, payload: discord.RawReactionActionEvent, change: Literal["added", "removed"]) -> None:
         choice = choice_of_emoji(payload.emoji.name or "") if payload.emoji.is_unicode_emoji() else None
         if choice is None or payload.guild_id is None:
             return
-        await record(self.app, Reaction(payload.guild_id, payload.message_id, payload.user_id, choice, change))
+        reaction = Reaction(payload.guild_id, payload.message_id, payload.user_id, choice, change)
+        await self._reactions.record(reaction)
 
     @commands.Cog.listener()
     async def on_connect(self) -> None:
-        self.app.catching_up.begin_session()
+        self._reactions.begin_session()
 
     @commands.Cog.listener()
     async def on_ready(self) -> None:
-        await self.app.catching_up.all()
+        await self._reactions.look_at_all()

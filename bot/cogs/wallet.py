@@ -3,129 +3,124 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
 
-import discord
 from discord import app_commands, ui
 from discord.ext import commands
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.cards import videos as cards
+from bot.cards import videos as video_cards
 from bot.cards import wallets as wallet_cards
-from bot.cogs.replies import answer, answer_error, first_text, insist
-from bot.domain.errors import MemberError, SigningOverError, UnreadableButtonError
+from bot.client import Interaction
+from bot.cogs.replies import answer, send_form
+from bot.domain.errors import MemberError, SigningOverError
 from bot.domain.votes import Standing
 from bot.domain.wallets import TOKEN, SigningRequest
-from bot.posts.once import marks
+from bot.signing.requests import SigningRequests
 from bot.store import videos, wallets
 
-if TYPE_CHECKING:
-    from bot.app import App
-
-_PASTE = rf"w1:paste:(?P<token>{TOKEN})"
+_PASTE = re.compile(rf"w1:paste:(?P<token>{TOKEN})")
 _SIGNATURE = re.compile(rf"w1:signature:(?P<token>{TOKEN})")
 
 
-class PasteButton(ui.DynamicItem[ui.Button[Any]], template=_PASTE):
-    """Asks for a signature that was made elsewhere. Its whole state is its custom id."""
-
-    def __init__(self, token: str) -> None:
-        super().__init__(ui.Button(custom_id=wallet_cards.paste_id(token)))
-        self.token = token
-
-    @classmethod
-    async def from_custom_id(
-        cls, _interaction: discord.Interaction[Any], _item: ui.Item[Any], match: re.Match[str], /
-    ) -> PasteButton:
-        return cls(match["token"])
-
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        await _ask_for_signature(interaction, self.token)
-
-
-async def _ask_for_signature(interaction: discord.Interaction[Any], token: str) -> None:
-    try:
-        await insist(lambda: interaction.response.send_modal(wallet_cards.signature_form(token)))
-    except Exception as error:
-        await answer_error(interaction, error)
-
-
-async def chosen_answer(app: App, interaction: discord.Interaction[Any], standing: Standing) -> ui.LayoutView:
-    """The answer to a press of somebody who votes by wallet: it is kept, and this is what there is to sign."""
-    said = wallet_cards.chosen_words(standing)
-    try:
-        request = await app.signing.ballot(interaction.guild_id or 0, interaction.user.id)
-        return await _asked(app, request, f"{said}\n{wallet_cards.ballot_words(request)}")
-    except MemberError as error:  # the choice is kept all the same
-        return cards.note(f"{said}\n{error.sentence}")
-
-
-async def _asked(app: App, request: SigningRequest, said: str) -> ui.LayoutView:
-    message = await app.signing.message(request)
-    prompts = await videos.prompts(app.database, [one.video_id for one in request.choices])
-    lines = wallet_cards.ballot_lines(request, prompts)
-    return wallet_cards.signing_card(request, message, said, app.settings.signing_url, lines)
-
-
 class Wallets(commands.GroupCog, group_name="wallet", group_description="Vote with an account of your own."):
-    """The commands, and the form for pasted signatures."""
+    """The commands, and the route of the button and the form for pasted signatures."""
 
-    def __init__(self, app: App) -> None:
-        self.app = app
+    def __init__(
+        self, *, database: AsyncEngine, signing: SigningRequests, signing_url: str | None, on_ledger_s: float
+    ) -> None:
+        """`signing_url` is the address of the signing page, or None if there is none.
+
+        `on_ledger_s` is about how many seconds an entry takes to the ledger.
+        """
+        self._database = database
+        self._signing = signing
+        self._signing_url = signing_url
+        self._on_ledger_s = on_ledger_s
+        super().__init__()
 
     @app_commands.command(name="link", description="Let an account of yours sign your votes in this server.")
     @app_commands.describe(address="The account's address: 0x and 40 digits.")
     @app_commands.guild_only()
-    async def link(self, interaction: discord.Interaction[Any], address: app_commands.Range[str, 1, 100]) -> None:
-        async def ask() -> ui.LayoutView:
-            request = await self.app.signing.link(interaction.guild_id or 0, interaction.user.id, address)
-            return await _asked(self.app, request, wallet_cards.link_words(request))
-
-        await answer(interaction, ask())
+    async def link(self, interaction: Interaction, address: app_commands.Range[str, 1, 100]) -> None:
+        guild_id, member_id = interaction.guild_id or 0, interaction.user.id
+        await answer(
+            interaction,
+            self._ask(lambda: self._signing.link(guild_id, member_id, address), wallet_cards.link_words),
+        )
 
     @app_commands.command(name="unlink", description="Vote with the buttons again.")
     @app_commands.guild_only()
-    async def unlink(self, interaction: discord.Interaction[Any]) -> None:
-        async def ask() -> ui.LayoutView:
-            request = await self.app.signing.unlink(interaction.guild_id or 0, interaction.user.id)
-            return await _asked(self.app, request, wallet_cards.unlink_words(request))
-
-        await answer(interaction, ask())
+    async def unlink(self, interaction: Interaction) -> None:
+        guild_id, member_id = interaction.guild_id or 0, interaction.user.id
+        await answer(
+            interaction, self._ask(lambda: self._signing.unlink(guild_id, member_id), wallet_cards.unlink_words)
+        )
 
     @app_commands.command(name="sign", description="Sign what you chose in the open round.")
     @app_commands.guild_only()
-    async def sign(self, interaction: discord.Interaction[Any]) -> None:
-        async def ask() -> ui.LayoutView:
-            request = await self.app.signing.ballot(interaction.guild_id or 0, interaction.user.id)
-            return await _asked(self.app, request, wallet_cards.ballot_words(request))
-
-        await answer(interaction, ask())
+    async def sign(self, interaction: Interaction) -> None:
+        guild_id, member_id = interaction.guild_id or 0, interaction.user.id
+        await answer(
+            interaction, self._ask(lambda: self._signing.ballot(guild_id, member_id), wallet_cards.ballot_words)
+        )
 
     @app_commands.command(name="show", description="Which account votes for you here.")
     @app_commands.guild_only()
-    async def show(self, interaction: discord.Interaction[Any]) -> None:
-        async def tell() -> ui.LayoutView:
-            found = await wallets.of_member(self.app.database, interaction.guild_id or 0, interaction.user.id)
-            return cards.note(wallet_cards.wallet_words(found))
+    async def show(self, interaction: Interaction) -> None:
+        await answer(interaction, self._show(interaction.guild_id or 0, interaction.user.id))
 
-        await answer(interaction, tell())
+    async def _ask(
+        self, request_of: Callable[[], Awaitable[SigningRequest]], words_of: Callable[[SigningRequest], str]
+    ) -> ui.LayoutView:
+        """Make a signing request, and return the card that asks for its signature."""
+        request = await request_of()
+        return await self._signing_card(request, words_of(request))
 
-    @commands.Cog.listener()
-    async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
-        data: dict[str, Any] = dict(interaction.data or {})
-        custom_id = str(data.get("custom_id", ""))
-        if not custom_id.startswith("w1:"):
-            return
-        if interaction.type is discord.InteractionType.modal_submit and (match := _SIGNATURE.fullmatch(custom_id)):
-            await answer(interaction, self._take(interaction, match["token"], first_text(data.get("components", []))))
-        elif interaction.type is discord.InteractionType.component and (match := re.fullmatch(_PASTE, custom_id)):
-            if interaction.message is None or custom_id not in marks(interaction.message):
-                await _ask_for_signature(interaction, match["token"])  # discord.py calls no DynamicItem for it
-        else:
-            await answer_error(interaction, UnreadableButtonError())
+    async def _signing_card(self, request: SigningRequest, words: str) -> ui.LayoutView:
+        message = await self._signing.message(request)
+        prompts = await videos.prompts(self._database, [choice.video_id for choice in request.choices])
+        lines = wallet_cards.ballot_lines(request, prompts)
+        return wallet_cards.signing_card(request, message, words, self._signing_url, lines)
 
-    async def _take(self, interaction: discord.Interaction[Any], token: str, text: str) -> ui.LayoutView:
-        asked = await wallets.request(self.app.database, token)
-        if (asked.guild_id, asked.member_id) != (interaction.guild_id, interaction.user.id):
+    async def _show(self, guild_id: int, member_id: int) -> ui.LayoutView:
+        wallet = await wallets.of_member(self._database, guild_id, member_id)
+        return video_cards.note(wallet_cards.wallet_words(wallet))
+
+    async def chosen_answer(self, interaction: Interaction, standing: Standing) -> ui.LayoutView:
+        """Return the answer to a press of a member who votes by wallet.
+
+        It says that the choice is kept, and shows what there is to sign.
+        """
+        words = wallet_cards.chosen_words(standing)
+        try:
+            request = await self._signing.ballot(interaction.guild_id or 0, interaction.user.id)
+            return await self._signing_card(request, f"{words}\n{wallet_cards.ballot_words(request)}")
+        except MemberError as error:  # the choice is kept all the same
+            return video_cards.note(f"{words}\n{error.sentence}")
+
+    # ------------------------------------------------------------------ signatures that were made elsewhere
+
+    async def pressed(self, interaction: Interaction, custom_id: str) -> bool:
+        """Answer a press of the button that asks for a signature. Return False if it has no such id."""
+        match = _PASTE.fullmatch(custom_id)
+        if match is None:
+            return False
+        await send_form(interaction, wallet_cards.signature_form(match["token"]))
+        return True
+
+    async def submitted(self, interaction: Interaction, custom_id: str, text: str) -> bool:
+        """Answer the form with a signature. Return False if it has no such id."""
+        match = _SIGNATURE.fullmatch(custom_id)
+        if match is None:
+            return False
+        await answer(interaction, self._take(interaction, match["token"], text))
+        return True
+
+    async def _take(self, interaction: Interaction, token: str, text: str) -> ui.LayoutView:
+        """Take a signature for a request of this member. Raises SigningOverError for a request of anybody else."""
+        request = await wallets.request(self._database, token)
+        if (request.guild_id, request.member_id) != (interaction.guild_id, interaction.user.id):
             raise SigningOverError
-        await self.app.signing.sign(token, text)
-        return cards.note(wallet_cards.signed_words(asked, cards.minutes(self.app.on_chain_s)))
+        await self._signing.sign(token, text)
+        return video_cards.note(wallet_cards.signed_words(request, video_cards.minutes(self._on_ledger_s)))

@@ -1,4 +1,4 @@
-"""The file that is attached to a card. A worker named its path and a host its address: neither is believed."""
+"""The file that is attached to a card. Its path comes from a worker and its address from a host: both are checked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TIMEOUT_S = 60.0
 
 
 async def attachment(video: Video, data_dir: Path, limit: int) -> tuple[discord.File | None, str]:
-    """The file where it fits into `limit` bytes (it then plays inline everywhere), else only its address at the host.
+    """Return the file if it fits into `limit` bytes (it then plays inline everywhere), else only the host's address.
 
     Raises httpx.TransportError when the host does not answer.
     """
@@ -25,7 +25,7 @@ async def attachment(video: Video, data_dir: Path, limit: int) -> tuple[discord.
         return None, video.playback_url or ""
     name = attachment_name(video)
     data = await asyncio.to_thread(read_here, video, data_dir)
-    if data is None:  # it could not be brought here either; what the host has carries no manifest any more
+    if data is None:  # it could not be brought here either; the host's copy has no manifest any more
         data = await fetch_mp4(video.playback_url or "", limit)
     if data is not None:
         return discord.File(io.BytesIO(data), filename=name), f"attachment://{name}"
@@ -33,12 +33,12 @@ async def attachment(video: Video, data_dir: Path, limit: int) -> tuple[discord.
 
 
 def attachment_name(video: Video) -> str:
-    """What the file on a card is called."""
+    """Return the name of the file on a card."""
     return f"flock-{video.id}.mp4"
 
 
 def read_here(video: Video, data_dir: Path) -> bytes | None:
-    """The very bytes that were rendered and are recorded, if this machine has them: rendered or brought here."""
+    """Return the very bytes that were rendered and recorded, if this machine has them: rendered or brought here."""
     for path in (rendered_here(video.video_path, data_dir), brought_path(video.id, data_dir)):
         try:
             data = path.read_bytes() if path is not None else b""
@@ -50,14 +50,14 @@ def read_here(video: Video, data_dir: Path) -> bytes | None:
 
 
 def brought_path(video_id: str, data_dir: Path) -> Path:
-    """Where a file that was rendered on another machine lies once it was brought here: no worker names this one."""
+    """Return the path of a file that is brought here from another machine. No worker chooses it."""
     if not re.fullmatch(r"[0-9]{1,20}", video_id):
         raise ValueError("A video id is a Discord interaction id.")
     return data_dir / "originals" / f"{video_id}.mp4"
 
 
 def rendered_here(named: str | None, data_dir: Path) -> Path | None:
-    """The file that a worker named, if this machine has it among its videos: no other file of ours may be posted."""
+    """Return the path that a worker named, if it is one of this machine's videos. No other file may ever be posted."""
     if not named or "\0" in named:
         return None
     path = Path(named).resolve()
@@ -66,7 +66,7 @@ def rendered_here(named: str | None, data_dir: Path) -> Path | None:
 
 
 def delete_rendered(video: Video, data_dir: Path) -> None:
-    """Deletes a video with its poster and note, where they are on this machine."""
+    """Delete a video with its poster and note, if they are on this machine."""
     brought_path(video.id, data_dir).unlink(missing_ok=True)
     path = rendered_here(video.video_path, data_dir)
     if path is not None:
@@ -75,7 +75,7 @@ def delete_rendered(video: Video, data_dir: Path) -> None:
 
 
 async def fetch_mp4(url: str, limit: int) -> bytes | None:
-    """The mp4 at an address; None where there is none, or more than `limit` bytes, or anything else than an mp4.
+    """Return the mp4 at an address; None if there is none, or more than `limit` bytes, or anything but an mp4.
 
     Raises httpx.TransportError when nothing answers.
     """

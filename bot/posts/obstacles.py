@@ -1,20 +1,18 @@
-"""What keeps a post from Discord, as a sentence for moderators: what is in the way, and what they can do about it."""
+"""The obstacles that keep a post from Discord, as sentences for moderators: what is in the way, and what to do."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
 import aiohttp
 import discord
 
+from bot.client import Client
 from bot.permissions import in_words, missing_permissions
 from bot.retry import UNREADABLE, GivenUpError, is_limit, is_unreadable, passes, patiently
-
-if TYPE_CHECKING:
-    from bot.app import App
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +25,9 @@ _MODERATED = frozenset({200000, 200001})
 
 @dataclass(frozen=True)
 class Obstacle:
-    """Something in the way of a post, which `passes` by itself, or for which somebody must do something.
+    """Something in the way of a post. It `passes` by itself, or somebody must do something.
 
-    `gone` says that the channel or message is not there any more.
+    `gone` means that the channel or message no longer exists.
     """
 
     sentence: str
@@ -37,36 +35,36 @@ class Obstacle:
     gone: bool = False
 
 
-async def tried(
-    app: App,
+async def attempt(
+    client: Client,
     channel_id: int,
     call: Callable[[], Awaitable[T]],
     *,
     seconds: float,
     unwanted: Callable[[], Awaitable[bool]] | None = None,
 ) -> T | Obstacle:
-    """The result of something that is asked of Discord alone, or what is in its way after so many seconds.
+    """Return the result of a call to Discord, or what is in its way after so many seconds.
 
-    Whatever Discord answers, nothing is raised; what nobody foresaw is in the log with its trace.
+    Nothing is raised, whatever Discord answers. An error that nobody foresaw is logged with its trace.
     """
     try:
         return await patiently("Discord", call, seconds=seconds, unwanted=unwanted)
     except GivenUpError:
         return Obstacle("It is no longer wanted.")
     except Exception as error:
-        return await obstacle(app, channel_id, error)
+        return obstacle(client, channel_id, error)
 
 
-async def obstacle(app: App, channel_id: int, error: Exception) -> Obstacle:
-    """What a failure comes to, for moderators; the log has the rest."""
-    return Obstacle(await _sentence(app, channel_id, error), passes=passes(error), gone=_gone(error))
+def obstacle(client: Client, channel_id: int, error: Exception) -> Obstacle:
+    """Return a failure as moderators need it. The log has the rest."""
+    return Obstacle(_sentence(client, channel_id, error), passes=passes(error), gone=_gone(error))
 
 
 def _gone(error: Exception) -> bool:
     return isinstance(error, discord.NotFound) and error.code in {_UNKNOWN_CHANNEL, _UNKNOWN_MESSAGE}
 
 
-async def _sentence(app: App, channel_id: int, error: Exception) -> str:
+def _sentence(client: Client, channel_id: int, error: Exception) -> str:
     if is_limit(error):
         return (
             "This server has as many active threads as Discord allows. Archive some of them; "
@@ -84,7 +82,7 @@ async def _sentence(app: App, channel_id: int, error: Exception) -> str:
         if error.code in _MODERATED:
             return "AutoMod of this server has blocked it. Let my messages pass there, or change the round's task."
         if isinstance(error, discord.Forbidden):
-            return await _permissions(app, channel_id)
+            return _missing(client, channel_id)
         return (
             f"Discord refused it (HTTP {error.status}, code {error.code}). If that stays, tell the operator these "
             "numbers."
@@ -96,28 +94,27 @@ async def _sentence(app: App, channel_id: int, error: Exception) -> str:
     return UNFORESEEN
 
 
-async def _permissions(app: App, channel_id: int) -> str:
-    """What Discord does not say with its 403: which permissions are missing."""
+def _missing(client: Client, channel_id: int) -> str:
+    """Name the missing permissions, which Discord's 403 does not."""
     where = f"<#{channel_id}>"
-    channel = app.client.get_channel(channel_id)
-    missing = [] if channel is None else missing_permissions(channel)
+    channel = client.get_channel(channel_id)
+    missing = missing_permissions(channel) if isinstance(channel, discord.abc.GuildChannel) else []
     if missing:
         return f"I may not do that in {where}. Give me there: {in_words(missing)}."
     return f"I may not do that in {where}. Check my permissions there; `/setup` names what is missing."
 
 
-async def why_not_here(app: App, channel_id: int) -> str | None:
-    """What keeps a round from being opened in a channel, by what Discord has told us; None for nothing that we know of.
+async def why_not_here(client: Client, channel_id: int) -> str | None:
+    """Return what keeps a round from being opened in a channel, as a sentence; None if nothing is known.
 
-    A channel that we have not been told of is asked for.
+    A channel that is not in the cache is fetched.
     """
     try:
-        channel: Any = await app.client.channel(channel_id)
-        missing = missing_permissions(channel)
+        missing = missing_permissions(await client.channel(channel_id))
     except discord.HTTPException as error:
-        return await _sentence(app, channel_id, error) if _gone(error) or _denied(error) else None
+        return _sentence(client, channel_id, error) if _gone(error) or _denied(error) else None
     except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError, *UNREADABLE):
-        return None  # the round's life will see
+        return None  # the round's workflow will see
     return f"I may not post rounds in <#{channel_id}>. Give me there: {in_words(missing)}." if missing else None
 
 

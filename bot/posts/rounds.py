@@ -1,77 +1,84 @@
-"""What a round has on Discord: its announcement with its thread, and its result. Each is posted once, whatever happens.
+"""The posts of a round on Discord: its announcement with its thread, and its result. Each is posted once.
 
-Nothing here raises for an answer of Discord's: what is in the way comes back as an `Obstacle`.
+No answer of Discord raises here, except in `show_result`: what is in the way is returned as an `Obstacle`.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
 
 import discord
 from discord import ui
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.cards import videos as cards
+from bot.cards import videos as video_cards
 from bot.cards.results import result_card
+from bot.client import Client
 from bot.domain.rounds import Round
-from bot.posts.obstacles import UNFORESEEN, Obstacle, obstacle, tried
+from bot.ledger_status import LedgerStatus
+from bot.posts.obstacles import UNFORESEEN, Obstacle, attempt, obstacle
 from bot.posts.once import find_ours, post_once
-from bot.retry import passes, patiently
+from bot.retry import passes
+from bot.round_results import Results
 from bot.store import rounds
 from contracts.outbox.progress import round_progress
-
-if TYPE_CHECKING:
-    from bot.app import App
 
 log = logging.getLogger(__name__)
 
 OPENING_S = 600.0  # an outage of Discord while a moderator waits: an interaction can be answered for 15 minutes
-RESULT_S = 15.0  # then the result is left to `mending`, and the round's life goes on with the ledger
+RESULT_S = 15.0  # then the result is left to `recovery`, and the workflow goes on with the ledger
 _THREAD_EXISTS = 160004
-_UNDER_WAY = "The votes are on their way to the chain; its tally is the final one."
+_UNDER_WAY = "The votes are on their way to the ledger; its tally is the final one."
 
 
 class RoundPosts:
-    """Posts and edits, by the rounds' rows."""
+    """Posts and edits what the rows of rounds say."""
 
-    def __init__(self, app: App) -> None:
-        self.app = app
+    def __init__(self, *, database: AsyncEngine, client: Client, results: Results, ledger_status: LedgerStatus) -> None:
+        self._database = database
+        self._client = client
+        self._results = results
+        self._ledger_status = ledger_status
 
     # ------------------------------------------------------------------ the opening
 
     async def announce(self, round_: Round, unwanted: Callable[[], Awaitable[bool]]) -> int | Obstacle:
-        """The id of the announcement, or what is in its way."""
+        """Post the announcement. Return its id, or what is in its way."""
 
         async def post() -> int:
-            return await self._post_once(round_.channel_id, round_, cards.announcement(round_), "open", _mark(round_))
+            return await self._post_once(
+                round_.channel_id, round_, video_cards.announcement(round_), "open", _mark(round_)
+            )
 
-        return await tried(self.app, round_.channel_id, post, seconds=OPENING_S, unwanted=unwanted)
+        return await attempt(self._client, round_.channel_id, post, seconds=OPENING_S, unwanted=unwanted)
 
     async def open_thread(self, round_: Round, unwanted: Callable[[], Awaitable[bool]]) -> int | Obstacle:
-        """The id of the voting thread, which hangs on the announcement, or what is in its way."""
+        """Open the voting thread on the announcement. Return its id, or what is in its way."""
 
         async def open_thread() -> int:
-            channel = await self.app.client.channel(round_.channel_id)
-            announcement = await channel.fetch_message(round_.announcement_id)
+            channel = await self._client.channel(round_.channel_id)
+            announcement = await channel.fetch_message(round_.announcement_id or 0)
             if announcement.thread is not None or announcement.flags.has_thread:
                 return int(announcement.id)  # a message's thread has its message's id
             try:
-                thread = await announcement.create_thread(name=cards.thread_name(round_), auto_archive_duration=10080)
+                thread = await announcement.create_thread(
+                    name=video_cards.thread_name(round_), auto_archive_duration=10080
+                )
             except discord.HTTPException as error:
                 if error.code != _THREAD_EXISTS:
                     raise
                 return int(announcement.id)
             return int(thread.id)
 
-        return await tried(self.app, round_.channel_id, open_thread, seconds=OPENING_S, unwanted=unwanted)
+        return await attempt(self._client, round_.channel_id, open_thread, seconds=OPENING_S, unwanted=unwanted)
 
     # ------------------------------------------------------------------ the end
 
     async def end(self, round_: Round, seconds: float | None = None) -> Obstacle | None:
-        """Posts the result of a closed round, once, or has its announcement say that it could not be opened.
+        """Post the result of a closed round, once, or let its announcement say that it could not be opened.
 
-        Returns what is in the way; the row remembers it until it is done.
+        Returns what is in the way. The row keeps that until the post is done.
         """
         if round_.result_message_id is not None:
             return None
@@ -79,125 +86,127 @@ class RoundPosts:
         if not round_.opened:
             return await self._tidy(round_, seconds)
         try:
-            found = await self._post_result(round_, seconds)
+            obstacle_ = await self._post_result(round_, seconds)
         except Exception as error:
             if passes(error):
-                raise  # our database, say: it is waited for
+                raise  # the database, for example: it is waited for
             log.exception("The result of round %s could not be put together.", round_.id)
-            found = Obstacle(UNFORESEEN)
-        if found is not None:
-            await rounds.change(self.app.database, round_.id, trouble=found.sentence)
-        return found
+            obstacle_ = Obstacle(UNFORESEEN)
+        if obstacle_ is not None:
+            await rounds.change(self._database, round_.id, trouble=obstacle_.sentence)
+        return obstacle_
 
     async def _post_result(self, round_: Round, seconds: float) -> Obstacle | None:
-        outcome = await self.app.results.of(round_)
+        outcome = await self._results.of(round_)
         card = result_card(round_, outcome, await self._chain(round_))
         best = outcome.best.video.id if outcome.best else None
-        await rounds.change(self.app.database, round_.id, winner_video_id=best)
-        found: Obstacle | None = None
+        await rounds.change(self._database, round_.id, winner_video_id=best)
+        first: Obstacle | None = None
         for channel_id in await self._places(round_):
 
             async def post(place: int = channel_id) -> int:
                 return await self._post_once(place, round_, card, "result", f"## Round {round_.number} is ")
 
-            posted = await tried(self.app, channel_id, post, seconds=seconds)
+            posted = await attempt(self._client, channel_id, post, seconds=seconds)
             if not isinstance(posted, Obstacle):
                 await rounds.change(
-                    self.app.database, round_.id, result_message_id=posted, channel_id=channel_id, trouble=None
+                    self._database, round_.id, result_message_id=posted, channel_id=channel_id, trouble=None
                 )
-                if (await rounds.get(self.app.database, round_.id)).finalized_tx != round_.finalized_tx:
-                    await self.show_result(round_.id)  # it came onto the ledger while its result was on its way
+                if (await rounds.get(self._database, round_.id)).finalized_tx != round_.finalized_tx:
+                    await self.show_result(round_.id)  # it became final on the ledger while its result was being posted
                 return None
-            found = found or posted
+            first = first or posted
             if posted.passes:
-                break  # it may have got through: it is looked for where it was posted
-        log.error("The result of round %s is not posted: %s", round_.id, found.sentence if found else "")
-        return found
+                break  # it may have got through: it is looked for in that channel
+        log.error("The result of round %s is not posted: %s", round_.id, first.sentence if first else "")
+        return first
 
     async def _places(self, round_: Round) -> list[int]:
-        """The channel of the round, then that of a later `/setup`."""
-        now = await rounds.rounds_channel_or_none(self.app.database, round_.guild_id)
+        """Return the channel of the round, then that of a later `/setup`."""
+        now = await rounds.rounds_channel_or_none(self._database, round_.guild_id)
         return [round_.channel_id] if now is None or now == round_.channel_id else [round_.channel_id, now]
 
     async def _chain(self, round_: Round) -> str:
-        progress = await round_progress(self.app.database, round_.id)
+        progress = await round_progress(self._database, round_.id)
         under_way = progress.finalized_tx is None and progress.refused is None
-        return _UNDER_WAY if under_way else await self.app.chain_sentence(round_)
+        return _UNDER_WAY if under_way else await self._ledger_status.sentence(round_)
 
     async def _tidy(self, round_: Round, seconds: float) -> Obstacle | None:
-        """No announcement, and no thread, goes on saying that the round is open."""
+        """Edit the announcement and its thread, so that neither says any longer that the round is open."""
 
         async def edit() -> int | None:
-            channel = await self.app.client.channel(round_.channel_id)
+            channel = await self._client.channel(round_.channel_id)
             if round_.announcement_id is None:
                 message = await find_ours(channel, _mark(round_))
                 if message is None:
                     return None
             else:
-                message = await channel.fetch_message(round_.announcement_id)
+                message = await channel.fetch_message(round_.announcement_id or 0)
             if message.thread is not None:
                 await message.thread.edit(locked=True, archived=True)
-            await message.edit(view=cards.not_opened(round_))
+            await message.edit(view=video_cards.not_opened(round_))
             return int(message.id)
 
-        edited = await tried(self.app, round_.channel_id, edit, seconds=seconds)
+        edited = await attempt(self._client, round_.channel_id, edit, seconds=seconds)
         if isinstance(edited, Obstacle):
             if not edited.gone:
                 log.warning("The announcement of round %s still says that it is open: %s", round_.id, edited.sentence)
                 return edited
             edited = round_.announcement_id
         if edited is not None:  # it is the last word about this round
-            await rounds.change(self.app.database, round_.id, announcement_id=edited, result_message_id=edited)
+            await rounds.change(self._database, round_.id, announcement_id=edited, result_message_id=edited)
         return None
 
     async def lock(self, round_: Round) -> None:
-        """Locks and archives the thread of a closed round."""
+        """Lock and archive the thread of a closed round."""
         if round_.thread_id is None:
             return
 
         async def lock() -> None:
-            thread = await self.app.client.channel(round_.thread_id or 0)
+            thread = await self._client.thread(round_.thread_id or 0)
             await thread.edit(locked=True, archived=True)
 
-        locked = await tried(self.app, round_.thread_id, lock, seconds=RESULT_S)
+        locked = await attempt(self._client, round_.thread_id, lock, seconds=RESULT_S)
         if isinstance(locked, Obstacle):
             log.warning("The thread of round %s could not be locked: %s", round_.id, locked.sentence)
 
     async def show_result(self, round_id: int, *, patient: bool = False) -> None:
-        """Brings the posted result up to date, if there is one.
+        """Bring the posted result up to date, if there is one.
 
-        Where the ledger cannot be read, `patient` raises ChainUnreachableError; else our record of it is shown.
+        Where the ledger cannot be read, `patient` raises ChainUnreachableError; otherwise the database's record of it
+        is shown. Raises what passes by itself; the caller tries again.
         """
-        round_ = await rounds.get(self.app.database, round_id)
-        outcome = await self.app.results.of(round_, patient=patient)
-        card = result_card(round_, outcome, await self.app.chain_sentence(round_))
+        round_ = await rounds.get(self._database, round_id)
+        outcome = await self._results.of(round_, patient=patient)
+        card = result_card(round_, outcome, await self._ledger_status.sentence(round_))
         best = outcome.best.video.id if outcome.best else None
         if best != round_.winner_video_id:
-            await rounds.change(self.app.database, round_id, winner_video_id=best)
+            await rounds.change(self._database, round_id, winner_video_id=best)
         if round_.result_message_id is None or round_.result_message_id == round_.announcement_id:
             return
 
-        async def edit() -> None:
-            channel = await self.app.client.channel(round_.channel_id)
-            await channel.get_partial_message(round_.result_message_id).edit(view=card)
-
         try:
-            await patiently("Discord", edit)
+            channel = await self._client.channel(round_.channel_id)
+            await channel.get_partial_message(round_.result_message_id).edit(view=card)
         except discord.NotFound as error:
+            if passes(error):
+                raise
             log.info("The result of round %s is gone: HTTP %s.", round_id, error.status)
         except Exception as error:
-            found = await obstacle(self.app, round_.channel_id, error)
-            log.error("The result of round %s is not up to date: %s", round_id, found.sentence)
-            await rounds.change(self.app.database, round_id, trouble=found.sentence)
+            if passes(error):
+                raise
+            in_the_way = obstacle(self._client, round_.channel_id, error)
+            log.error("The result of round %s is not up to date: %s", round_id, in_the_way.sentence)
+            await rounds.change(self._database, round_id, trouble=in_the_way.sentence)
             return
-        await rounds.change(self.app.database, round_id, trouble=None)
+        await rounds.change(self._database, round_id, trouble=None)
 
     async def _post_once(self, channel_id: int, round_: Round, card: ui.LayoutView, kind: str, mark: str) -> int:
-        channel: Any = await self.app.client.channel(channel_id)
+        channel = await self._client.channel(channel_id)
         nonce = f"{kind}-{round_.id}"[:25]
         return (await post_once(channel, card, nonce=nonce, mark=mark, again=True)).id
 
 
 def _mark(round_: Round) -> str:
-    """By which an announcement is known again."""
+    """Return the text by which an announcement is found again."""
     return f"## Round {round_.number}: "

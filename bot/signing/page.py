@@ -1,26 +1,26 @@
-"""Serves the signing page: what a request asks a wallet to sign, and the border at which signatures arrive.
+"""The server of the signing page: what a request asks a wallet to sign, and the border at which signatures arrive.
 
-A request's token is all that it takes, so it stands behind # in the link, which browsers send to nobody.
+The token of a request is all that it takes, so it stands behind # in the link, which browsers send to no server.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.cards import videos as cards
+from bot.cards import videos as video_cards
 from bot.cards import wallets as wallet_cards
-from bot.domain.errors import MemberError, OperatorError, SigningOverError
+from bot.domain.errors import MemberError, SigningOverError
+from bot.monitoring.http import listening
+from bot.signing.requests import SigningRequests
 from bot.store import videos, wallets
-
-if TYPE_CHECKING:
-    from bot.app import App
 
 log = logging.getLogger(__name__)
 
@@ -37,52 +37,73 @@ _SAFE = {
 _TITLES = {"link": "Link your wallet", "unlink": "Unlink your wallet", "ballot": "Sign your votes"}
 
 
-@asynccontextmanager
-async def serving_signing(app: App) -> AsyncIterator[None]:
-    """Serves the page within this block, if it has a port. Raises OperatorError where the port is taken."""
-    settings = app.settings
-    if not settings.page_port:
-        yield
-        return
-    runner = web.AppRunner(_application(app), access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, settings.page_host, settings.page_port).start()
-        except OSError as error:
-            raise OperatorError(
-                f"Port {settings.page_port} for the signing page cannot be opened ({error.strerror}). Set another "
-                "FLOCK_PAGE_PORT."
-            ) from None
-        log.info("Members sign at %s/sign.", settings.signing_url)
-        yield
-    finally:
-        await runner.cleanup()
+class SigningPage:
+    """Answers the page's requests."""
 
+    def __init__(self, *, database: AsyncEngine, signing: SigningRequests, rpc: str | None, on_ledger_s: float) -> None:
+        """`rpc` is a public node that the page may name; `on_ledger_s` is how long a vote takes to the ledger."""
+        self._database = database
+        self._signing = signing
+        self._rpc = rpc
+        self._on_ledger_s = on_ledger_s
 
-def _application(app: App) -> web.Application:
-    async def file(request: web.Request) -> web.Response:
+    @asynccontextmanager
+    async def serving(self, host: str, port: int | None, url: str) -> AsyncIterator[None]:
+        """Serve the page within this block, if it has a port. Raises OperatorError when the port is taken."""
+        purpose = "the signing page"
+        async with listening(self._application(), host, port or 0, purpose=purpose, setting="FLOCK_PAGE_PORT"):
+            if port:
+                log.info("Members sign at %s/sign.", url)
+            yield
+
+    def _application(self) -> web.Application:
+        application = web.Application(client_max_size=MOST_REQUEST_BYTES)
+        application.router.add_routes(
+            [
+                web.get("/sign", self._file),
+                web.get("/sign/{name:[a-z]+[.](js|css)}", self._file),
+                web.get("/sign/request", self._show_request),
+                web.post("/sign/signature", self._take_signature),
+            ]
+        )
+        return application
+
+    async def _file(self, request: web.Request) -> web.Response:
         path = STATIC / request.match_info.get("name", "sign.html")
         if not path.is_file():
             raise web.HTTPNotFound(headers=_SAFE)
         return web.Response(body=path.read_bytes(), content_type=_TYPES[path.suffix], charset="utf-8", headers=_SAFE)
 
-    async def look(request: web.Request) -> web.Response:
-        return await _answered(_told(app, _token(request)))
+    async def _show_request(self, request: web.Request) -> web.Response:
+        return await _answered(self._request(_token(request)))
 
-    async def take(request: web.Request) -> web.Response:
-        return await _answered(_taken(app, _token(request), request))
+    async def _take_signature(self, request: web.Request) -> web.Response:
+        return await _answered(self._sign(_token(request), request))
 
-    served = web.Application(client_max_size=MOST_REQUEST_BYTES)
-    served.router.add_routes(
-        [
-            web.get("/sign", file),
-            web.get("/sign/{name:[a-z]+[.](js|css)}", file),
-            web.get("/sign/request", look),
-            web.post("/sign/signature", take),
-        ]
-    )
-    return served
+    async def _request(self, token: str) -> dict[str, Any]:
+        """Return what the page shows of a request, and the message that the wallet signs."""
+        asked = await wallets.request(self._database, token)
+        prompts = await videos.prompts(self._database, [each.video_id for each in asked.choices])
+        return {
+            "kind": asked.kind,
+            "title": _TITLES[asked.kind],
+            "wallet": asked.wallet,
+            "choices": [
+                {"emoji": each.choice.emoji, "prompt": prompts.get(each.video_id, "a video"), "video": each.number}
+                for each in asked.choices
+            ],
+            "rpc": self._rpc,
+            "message": await self._signing.message(asked),
+        }
+
+    async def _sign(self, token: str, request: web.Request) -> dict[str, Any]:
+        try:
+            signature = (await request.json())["signature"]
+        except (ValueError, TypeError, KeyError):
+            signature = ""
+        signed = await self._signing.sign(token, signature if isinstance(signature, str) else "")
+        words = wallet_cards.signed_words(signed, video_cards.minutes(self._on_ledger_s))
+        return {"sentence": words.replace("`", "")}
 
 
 def _token(request: web.Request) -> str:
@@ -90,8 +111,8 @@ def _token(request: web.Request) -> str:
     return token if scheme == "Bearer" else ""
 
 
-async def _answered(work: Any) -> web.Response:
-    """The answer as JSON; what went wrong is a sentence."""
+async def _answered(work: Awaitable[dict[str, Any]]) -> web.Response:
+    """Return the answer as JSON. An error is a sentence."""
     try:
         return web.json_response(await work, headers=_SAFE)
     except SigningOverError as error:
@@ -102,29 +123,3 @@ async def _answered(work: Any) -> web.Response:
         log.error("The database failed: %s", type(error).__name__)  # a trace may quote values
         sentence = "The database does not answer, so nothing was recorded. Please try again in a minute."
         return web.json_response({"sentence": sentence}, status=503, headers=_SAFE)
-
-
-async def _told(app: App, token: str) -> dict[str, Any]:
-    """What the page shows of a request, and the message that the wallet signs."""
-    asked = await wallets.request(app.database, token)
-    prompts = await videos.prompts(app.database, [one.video_id for one in asked.choices])
-    return {
-        "kind": asked.kind,
-        "title": _TITLES[asked.kind],
-        "wallet": asked.wallet,
-        "choices": [
-            {"emoji": one.choice.emoji, "prompt": prompts.get(one.video_id, "a video"), "video": one.number}
-            for one in asked.choices
-        ],
-        "rpc": app.public_ledger.rpc,
-        "message": await app.signing.message(asked),
-    }
-
-
-async def _taken(app: App, token: str, request: web.Request) -> dict[str, Any]:
-    try:
-        signature = (await request.json())["signature"]
-    except (ValueError, TypeError, KeyError):
-        signature = ""
-    signed = await app.signing.sign(token, signature if isinstance(signature, str) else "")
-    return {"sentence": wallet_cards.signed_words(signed, cards.minutes(app.on_chain_s)).replace("`", "")}

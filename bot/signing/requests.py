@@ -1,10 +1,11 @@
-"""What members' wallets sign: requests are made here, and what comes back is checked and recorded here."""
+"""The requests that members' wallets sign: made here, and their signatures checked and recorded here."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.errors import (
     AccountChangesError,
@@ -25,70 +26,71 @@ from bot.domain.rounds import Round
 from bot.domain.votes import Choice
 from bot.domain.wallets import RequestKind, SignedChoice, SigningRequest, Wallet, clean_address, clean_signature
 from bot.store import rounds, wallets
-from contracts.ledger import eip1271 as smart_accounts
-from contracts.ledger import typed_data as wallet
+from contracts.ledger import eip1271, typed_data
+from contracts.ledger.client import Ledger
 from contracts.outbox.entries import voter_id
 from contracts.rpc.node import LedgerError
 from migrations.database import now_ms
 
-if TYPE_CHECKING:
-    from bot.app import App
-
-CHANGE_S = 24 * 3600  # how long a signed link or unlink may take to reach the chain
+CHANGE_S = 24 * 3600  # the time that a signed link or unlink may take to reach the ledger
 MOST_CHOICES = 64  # in one signed ballot, as the ledger has it
-MOST_BALLOTS = 20  # of a member in a round: we pay for sending them
+MOST_BALLOTS = 20  # of a member in a round: the operator pays for sending them
 MOST_CHANGES = 6  # links and unlinks of a member in a day: likewise
-MOST_TURNED_DOWN = 2  # in a day, of what an account agreed to and then denied in a block: we paid for that in vain
+MOST_TURNED_DOWN = 2  # a day, of messages that an account agreed to and then denied in a block: paid for in vain
 DAY_MS = 24 * 3600 * 1000
 LAST_S = 24.0  # before its round closes, a ballot is too late for two blocks of a slow chain
 
 
-class Signing:
-    """Asks for signatures, and takes them. Every method raises a MemberError with what to do."""
+class SigningRequests:
+    """Asks for signatures, and takes them. Every method raises a MemberError that says what to do."""
 
-    def __init__(self, app: App) -> None:
-        self.app = app
-        self._domain: wallet.Domain | None = None
+    def __init__(self, *, database: AsyncEngine, ledger: Ledger, pepper: bytes, on_signed: Callable[[], None]) -> None:
+        """`on_signed` is called after a signature was recorded: the relayer has work."""
+        self._database = database
+        self._ledger = ledger
+        self._pepper = pepper
+        self._on_signed = on_signed
+        self._domain: typed_data.Domain | None = None
 
     async def link(self, guild_id: int, member_id: int, text: str) -> SigningRequest:
-        """Asks a wallet to take over a member's votes."""
+        """Ask a wallet to take over a member's votes."""
         address = clean_address(text)
-        before = await wallets.of_member(self.app.database, guild_id, member_id)
+        before = await wallets.of_member(self._database, guild_id, member_id)
         if before is not None and before.signs:
             raise WalletLinkedError(address=before.address)
         if before is not None and before.state == "unlinking":
             raise WalletUnlinkingError
-        voter, nonce = await self._known(address)
-        if voter or await wallets.taken(self.app.database, address):
+        voter, nonce = await self._voter_of(address)
+        if voter or await wallets.taken(self._database, address):
             raise WalletTakenError(address=address)
-        mine = voter_id(self.app.pepper, guild_id, member_id)
+        mine = voter_id(self._pepper, guild_id, member_id)
         new = Wallet(guild_id, member_id, mine, address, "linking")
         return await self._ask_change(new, "link", nonce)
 
     async def unlink(self, guild_id: int, member_id: int) -> SigningRequest:
-        """Asks a member's wallet to give the votes back."""
+        """Ask a member's wallet to give the votes back."""
         linked = await self._linked(guild_id, member_id)
-        _, nonce = await self._known(linked.address)
+        _, nonce = await self._voter_of(linked.address)
         return await self._ask_change(linked, "unlink", nonce)
 
     async def ballot(self, guild_id: int, member_id: int) -> SigningRequest:
-        """Asks a member's wallet to sign what was chosen in the open round."""
+        """Ask a member's wallet to sign what was chosen in the open round."""
         linked = await self._linked(guild_id, member_id)
-        round_ = await rounds.numbered(self.app.database, guild_id, None)
+        round_ = await rounds.numbered(self._database, guild_id, None)
         if round_ is None:
             raise NoRoundError
-        chosen = await wallets.unsigned(self.app.database, round_.id, member_id)
+        chosen = await wallets.unsigned(self._database, round_.id, member_id)
         if not chosen or not round_.accepts_votes(now_ms()):
             raise NothingToSignError
         self._check_time(round_)
-        async with self.app.database.connect() as connection:
+        async with self._database.connect() as connection:
             await self._check_ballots(connection, round_, linked.voter_id, linked.address)
         ready = [SignedChoice(video, place, Choice(choice)) for video, place, choice in chosen if place is not None]
         if round_.chain_id is None or not ready:
             raise NotOnChainYetError
-        _, nonce = await self._known(linked.address)
+        _, nonce = await self._voter_of(linked.address)
         return await wallets.ask(
-            self.app.database,
+            self._database,
             linked,
             "ballot",
             nonce=nonce,
@@ -99,26 +101,26 @@ class Signing:
         )
 
     async def message(self, request: SigningRequest) -> dict[str, Any]:
-        """What the wallet is shown and signs (EIP-712)."""
+        """Return what the wallet shows and signs (EIP-712)."""
         domain = await self._ledger_domain()
         if request.kind == "ballot":
-            listed = [(one.number, int(one.choice)) for one in request.choices]
-            return wallet.ballot_message(
+            listed = [(each.number, int(each.choice)) for each in request.choices]
+            return typed_data.ballot_message(
                 domain, request.wallet, request.round_number, listed, request.nonce, request.deadline
             )
-        about = wallet.link_message if request.kind == "link" else wallet.unlink_message
-        return about(domain, request.wallet, bytes.fromhex(request.voter_id), request.nonce, request.deadline)
+        message_of = typed_data.link_message if request.kind == "link" else typed_data.unlink_message
+        return message_of(domain, request.wallet, bytes.fromhex(request.voter_id), request.nonce, request.deadline)
 
     async def sign(self, token: str, text: str) -> SigningRequest:
-        """Takes a signature for a request, and returns the request that it settles; it counts from here on."""
-        request = await wallets.request(self.app.database, token)
+        """Record a signature for a request, and return that request. The signature counts from here on."""
+        request = await wallets.request(self._database, token)
         signature = clean_signature(text)
         if signature is None or not await self._signed(request, signature):
             raise SignatureError(address=request.wallet)
-        async with self.app.database.begin() as connection:
+        async with self._database.begin() as connection:
             await wallets.hold_member(connection, request)
             await wallets.begin_signing(connection, token)
-            if request.kind == "ballot":  # what was allowed when it was asked for may be used up by now
+            if request.kind == "ballot":  # the limit may be reached since the request was made
                 round_ = await rounds.held(connection, request.round_id or 0)
                 self._check_time(round_)
                 await self._check_ballots(connection, round_, request.voter_id, request.wallet)
@@ -127,7 +129,7 @@ class Signing:
                 await self._check_changes(connection, request.voter_id, request.wallet)
                 change = wallets.link if request.kind == "link" else wallets.unlink
                 await change(connection, request, signature)
-        self.app.relayer.nudge()
+        self._on_signed()
         return request
 
     # ------------------------------------------------------------------ pieces
@@ -154,31 +156,31 @@ class Signing:
             raise AccountChangesError(address=address)
 
     async def _linked(self, guild_id: int, member_id: int) -> Wallet:
-        found = await wallets.of_member(self.app.database, guild_id, member_id)
-        if found is None or found.state in ("refused", "unlinked"):
+        linked = await wallets.of_member(self._database, guild_id, member_id)
+        if linked is None or linked.state in ("refused", "unlinked"):
             raise WalletMissingError
-        if found.state == "unlinking":
+        if linked.state == "unlinking":
             raise WalletUnlinkingError
-        return found
+        return linked
 
-    async def _known(self, address: str) -> tuple[int, int]:
-        """The voter for whom a wallet votes on the ledger, 0 for none, and a nonce that it has not used."""
+    async def _voter_of(self, address: str) -> tuple[int, int]:
+        """Return the voter for whom a wallet votes on the ledger, 0 for none, and a nonce that it has not used."""
         try:
-            voter, last = await self.app.ledger.voter_of(address)
+            voter, last = await self._ledger.voter_of(address)
         except LedgerError as error:
             raise ChainAwayError from error
         return voter, max(last + 1, now_ms())
 
-    async def _ask_change(self, about: Wallet, kind: RequestKind, nonce: int) -> SigningRequest:
-        async with self.app.database.connect() as connection:
-            await self._check_changes(connection, about.voter_id, about.address)
+    async def _ask_change(self, changed: Wallet, kind: RequestKind, nonce: int) -> SigningRequest:
+        async with self._database.connect() as connection:
+            await self._check_changes(connection, changed.voter_id, changed.address)
         deadline = now_ms() // 1000 + CHANGE_S
-        return await wallets.ask(self.app.database, about, kind, nonce=nonce, deadline=deadline)
+        return await wallets.ask(self._database, changed, kind, nonce=nonce, deadline=deadline)
 
-    async def _ledger_domain(self) -> wallet.Domain:
+    async def _ledger_domain(self) -> typed_data.Domain:
         if self._domain is None:
             try:
-                self._domain = wallet.Domain(await self.app.ledger.node.chain_id(), self.app.ledger.address)
+                self._domain = typed_data.Domain(await self._ledger.node.chain_id(), self._ledger.address)
             except LedgerError as error:
                 raise ChainAwayError from error
         return self._domain
@@ -186,6 +188,6 @@ class Signing:
     async def _signed(self, request: SigningRequest, signature: bytes) -> bool:
         message = await self.message(request)
         try:
-            return await smart_accounts.signed(self.app.ledger.node, request.wallet, message, signature)
+            return await eip1271.signed(self._ledger.node, request.wallet, message, signature)
         except LedgerError as error:
             raise ChainAwayError from error

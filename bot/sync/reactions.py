@@ -1,24 +1,26 @@
-"""Reactions that nobody told us of: made while the bot was away, or before a card was known to take votes."""
+"""The comparison of reactions on cards with the database.
+
+Discord sends no events for reactions that were made while the bot was away, or before a card was known to take votes.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import aiohttp
 import discord
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.client import Client
 from bot.domain.errors import MemberError
 from bot.domain.videos import Video
 from bot.domain.votes import Choice, Reaction, choice_of_emoji
 from bot.retry import patiently
 from bot.store import videos
-from bot.store.vote_writer import known_reactions
-
-if TYPE_CHECKING:
-    from bot.app import App
+from bot.store.vote_writer import VoteWriter, known_reactions
 
 log = logging.getLogger(__name__)
 
@@ -27,53 +29,55 @@ MOST_LISTED = 500  # messages of a thread
 PAGE = 100  # members of a reaction, the most that Discord gives at once
 
 
-class CatchingUp:
-    """Looks at each open card once in a session; the vote writer asks for those that members act on."""
+class ReactionSync:
+    """Looks at each open card once in a session. The vote writer asks for the cards that members act on."""
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, *, database: AsyncEngine, client: Client, votes: VoteWriter) -> None:
+        self._database = database
+        self._client = client
+        self._votes = votes
         self._looks: dict[str, asyncio.Task[None]] = {}
-        self._listed: dict[int, discord.Message] = {}  # cards as they were in this session, not yet looked at
+        self._listed: dict[int, discord.Message] = {}  # cards that were fetched in this session and not yet looked at
         self._slots = asyncio.Semaphore(LOOKS_AT_ONCE)
 
     def begin_session(self) -> None:
-        """To be called at its very beginning: Discord does not tell again what it told while we were away."""
+        """Begin a session. Call it at the very beginning: Discord does not repeat events that the bot missed."""
         for look in self._looks.values():
             look.cancel()
         self._looks, self._listed = {}, {}
-        self._app.votes.begin_session()
+        self._votes.begin_session()
 
-    async def all(self) -> None:
-        """Looks at all cards that take votes, one after the other."""
-        cards = sorted(await videos.open_for_votes(self._app.database), key=lambda video: video.message_id or 0)
+    async def look_at_all(self) -> None:
+        """Look at all cards that take votes, one after the other."""
+        cards = sorted(await videos.open_for_votes(self._database), key=lambda video: video.message_id or 0)
         for thread_id in {video.thread_id or 0 for video in cards}:
             await self._list(thread_id, [video.message_id or 0 for video in cards if video.thread_id == thread_id])
         for video in cards:
             await self.look_at(video.id)
 
     async def look_at_round(self, round_id: int, seconds: float) -> bool:
-        """Whether all cards of a round were looked at in this session; waits for that, but no longer than `seconds`."""
-        cards = [video.id for video in await videos.open_for_votes(self._app.database, round_id)]
+        """Wait at most `seconds` for a look at all cards of a round. Return True if all were looked at."""
+        cards = [video.id for video in await videos.open_for_votes(self._database, round_id)]
         if not cards:
             return True
         _, waiting = await asyncio.wait({self.begin_to_look_at(video_id) for video_id in cards}, timeout=seconds)
         return not waiting
 
     async def look_at(self, video_id: str) -> None:
-        """Returns when a card was looked at in this session, or when the session is over."""
+        """Return when a card was looked at in this session, or when the session is over."""
         await asyncio.wait({self.begin_to_look_at(video_id)})
 
     def begin_to_look_at(self, video_id: str) -> asyncio.Task[None]:
-        """Looks at a card soon, unless that was done already."""
+        """Look at a card soon, unless that was done already."""
         if video_id not in self._looks:
             self._looks[video_id] = asyncio.create_task(self._look(video_id), name=f"look at video {video_id}")
         return self._looks[video_id]
 
     async def _look(self, video_id: str) -> None:
-        """Waits out an outage; a card that cannot be read holds nobody up."""
+        """Wait out an outage; a card that cannot be read holds nobody up."""
         try:
             async with self._slots:
-                video = await patiently("The database", lambda: videos.get(self._app.database, video_id))
+                video = await patiently("The database", lambda: videos.get(self._database, video_id))
                 if video is not None:
                     await patiently("Discord", lambda: self._compare(video))
         except discord.NotFound:
@@ -82,12 +86,12 @@ class CatchingUp:
             log.warning("The reactions on video %s could not be read: HTTP %s.", video_id, error.status)
         except Exception:
             log.exception("The reactions on video %s could not be read.", video_id)
-        self._app.votes.caught_up(video_id)
+        self._votes.caught_up(video_id)
 
     async def _list(self, thread_id: int, message_ids: list[int]) -> None:
-        """Reads many cards at once; what is not found here is fetched by itself."""
+        """Fetch many cards at once; a card that is missed here is fetched by itself."""
         try:
-            thread = await self._app.client.channel(thread_id)
+            thread = await self._client.thread(thread_id)
             async for message in thread.history(after=discord.Object(message_ids[0] - 1), limit=MOST_LISTED):
                 if message.id in message_ids:
                     self._listed[message.id] = message
@@ -95,14 +99,14 @@ class CatchingUp:
             log.info("The cards in thread %s could not be read at once: %s.", thread_id, type(error).__name__)
 
     async def _compare(self, video: Video) -> None:
-        """Compares what stands on a card with what we know of it, and records the difference.
+        """Compare the reactions on a card with those in the database, and record the difference.
 
-        Whatever changes from here on, we are told; the vote writer keeps it until we are done.
+        Discord sends events for all later changes; the vote writer keeps them until this is done.
         """
-        known = await known_reactions(self._app.database, video.id)
+        known = await known_reactions(self._database, video.id)
         message = self._listed.pop(video.message_id or 0, None)
         if message is None:
-            thread = await self._app.client.channel(video.thread_id or 0)
+            thread = await self._client.thread(video.thread_id or 0)
             message = await thread.fetch_message(video.message_id or 0)
         standing: set[tuple[int, Choice]] = set()
         for reaction in message.reactions:
@@ -111,38 +115,37 @@ class CatchingUp:
                 standing |= {(user_id, choice) for user_id in await self._members_who(reaction)}
         changes: list[tuple[set[tuple[int, Choice]], Literal["added", "removed"]]]
         changes = [(known - standing, "removed"), (standing - known, "added")]
-        for found, change in changes:
-            for member_id, choice in sorted(found):
-                await record(self._app, Reaction(video.guild_id, message.id, member_id, choice, change, missed=True))
+        for reactions, change in changes:
+            for member_id, choice in sorted(reactions):
+                await self.record(Reaction(video.guild_id, message.id, member_id, choice, change, missed=True))
 
     async def _members_who(self, reaction: discord.Reaction) -> set[int]:
-        """All who have put on a reaction, as normal ones and as super reactions; bots are left out.
+        """Return all members who have put on a reaction, normal or super; bots are left out.
 
         `Reaction.users` would stop at the count that the message had when it was read. The list is in the order of
-        ids: whoever reacts in between pushes somebody else out of it.
+        ids: a member who reacts in between would push another one out of it.
         """
         kinds = {discord.ReactionType.normal: reaction.count - reaction.burst_count}
         kinds[discord.ReactionType.burst] = reaction.burst_count
-        found: set[int] = set()
+        members: set[int] = set()
         for kind in [kind for kind, count in kinds.items() if count > 0]:
             last: int | None = None
             while True:
-                page = await self._app.client.http.get_reaction_users(
+                page = await self._client.http.get_reaction_users(
                     reaction.message.channel.id, reaction.message.id, str(reaction.emoji), PAGE, last, kind.value
                 )
-                found |= {int(user["id"]) for user in page if not user.get("bot")}
+                members |= {int(user["id"]) for user in page if not user.get("bot")}
                 if len(page) < PAGE:
                     break
                 last = int(page[-1]["id"])
-        return found
+        return members
 
-
-async def record(app: App, reaction: Reaction) -> None:
-    """Records what a reaction means, if it is on a card that takes votes."""
-    try:
-        await app.votes.react(reaction)
-    except MemberError:
-        pass  # no card of ours, or of a closed round: nobody can be told but by spamming the thread
-    except SQLAlchemyError as error:
-        # Not lost: what stands on the card is compared with what we know in the next session.
-        log.error("A reaction could not be recorded: %s", type(error).__name__)
+    async def record(self, reaction: Reaction) -> None:
+        """Record a reaction if it is on a card that takes votes."""
+        try:
+            await self._votes.react(reaction)
+        except MemberError:
+            pass  # not on a card, or the round is closed: the member could only be told by a post in the thread
+        except SQLAlchemyError as error:
+            # Not lost: the next session compares what stands on the card with the database.
+            log.error("A reaction could not be recorded: %s", type(error).__name__)

@@ -1,4 +1,4 @@
-"""How often videos were watched at their host: a weak signal, shown beside the votes and never counted with them."""
+"""The view counts of videos at their host: a weak signal, shown beside the votes and never counted with them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from generation.hosting.host import HostError, VideoHost
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 1.0  # the answer to a member must not wait for it
+PATIENCE_S = 1.0  # the answer to a member does not wait longer
 FRESH_S = 300.0
 MOST_KEPT = 2000
 
 
-class Views:
-    """Counts, as far as the host tells them in time; asked for again when they are five minutes old."""
+class ViewCounts:
+    """Reads counts from the host, if it answers in time. A count is read again when it is five minutes old."""
 
     def __init__(self, host: VideoHost) -> None:
         self._host = host
         self._known: dict[str, tuple[float, int | None]] = {}  # by playback id
 
     async def of(self, videos: Iterable[Video]) -> dict[str, int]:
-        """The counts that are known, by the videos' ids. Raises nothing."""
+        """Return the counts that are known, by video id. Raises nothing."""
         wanted = {video.id: video.playback_id for video in videos if video.playback_id and video.link}
         now = time.monotonic()
         stale = {each for each in wanted.values() if now - self._known.get(each, (-FRESH_S, None))[0] >= FRESH_S}

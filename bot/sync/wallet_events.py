@@ -1,84 +1,91 @@
-"""What the ledger says of wallets: what they sent to it past us counts too, and what it refused does not."""
+"""The comparison of wallets' entries with the ledger.
+
+What a wallet sent to the ledger by itself counts as well, and what the ledger rejected does not count.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.domain.errors import MemberError
 from bot.domain.votes import Vote
-from bot.store import wallet_events as heard
-from bot.store import wallets
+from bot.store import wallet_events, wallets
+from bot.store.vote_writer import VoteWriter
+from contracts.ledger.client import Ledger
 from contracts.ledger.wallet_events import Cast, happened
 from contracts.rpc.node import ChainUnreachableError, LedgerError
-
-if TYPE_CHECKING:
-    from bot.app import App
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 5.0
 
 
-class Following:
-    """`run` until cancelled. Asks the chain only where somebody has linked a wallet."""
+class WalletEvents:
+    """Reads the ledger until cancelled, but only if somebody has linked a wallet."""
 
-    def __init__(self, app: App) -> None:
-        self.app = app
-        self._upto: int | None = None  # the block up to which we have heard everything
+    def __init__(self, *, database: AsyncEngine, ledger: Ledger, votes: VoteWriter) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._votes = votes
+        self._upto: int | None = None  # the block up to which all events are entered
         self._looking = asyncio.Lock()
 
     async def run(self) -> None:
-        """Looks every few seconds; what fails is looked at again."""
+        """Look every few seconds. A look that fails is repeated."""
         while True:
             try:
                 await self.look()
             except (ChainUnreachableError, SQLAlchemyError) as error:
-                log.info("What wallets sent to the ledger is not known just now (%s)", type(error).__name__)
+                log.info(
+                    "The entries that wallets sent to the ledger cannot be read just now (%s)", type(error).__name__
+                )
             except Exception:
-                log.exception("Following the ledger failed")
+                log.exception("The look at the ledger failed")
             await asyncio.sleep(LOOK_S)
 
     async def look(self) -> None:
-        """Enters what is new on the ledger, and takes back what it refused.
+        """Enter what is new on the ledger, and take back what it rejected.
 
         Raises ChainUnreachableError or SQLAlchemyError, after which it may be called again.
         """
-        if not await wallets.anybody(self.app.database):
+        if not await wallets.anybody(self._database):
             return
         async with self._looking:
             await self._take_back()
             try:
-                await self._hear()
+                await self._enter()
             except ChainUnreachableError:
                 raise
-            except LedgerError as error:  # nothing of a round's life hangs on it
-                log.warning("What wallets sent to the ledger themselves cannot be read: %s", error)
+            except LedgerError as error:  # no round depends on it
+                log.warning("The entries that wallets sent to the ledger by themselves cannot be read: %s", error)
 
     async def _take_back(self) -> None:
-        if await wallets.any_refused(self.app.database):  # every few seconds: only then is it worth the votes' lock
-            async with self.app.database.begin() as connection:
-                refused = await wallets.take_back_refused(connection)
-            log.warning("The ledger refused %d signed ballots; their votes are what they were before", refused)
-        for wallet, video_id, choice, source in await wallets.left_unsigned(self.app.database):
-            try:  # the link was refused: what was chosen meanwhile counts by the button that was pressed
-                await self.app.votes.cast(Vote(wallet.guild_id, video_id, wallet.member_id, choice, source))
+        if await wallets.any_refused(
+            self._database
+        ):  # asked every few seconds: only then is the lock of the votes taken
+            async with self._database.begin() as connection:
+                rejected = await wallets.take_back_refused(connection)
+            log.warning("The ledger rejected %d signed ballots; their votes are what they were before", rejected)
+        for wallet, video_id, choice, source in await wallets.left_unsigned(self._database):
+            try:  # the link was rejected: what was chosen in the meantime counts by the button that was pressed
+                await self._votes.cast(Vote(wallet.guild_id, video_id, wallet.member_id, choice, source))
             except MemberError as error:
                 log.info("A choice could no longer be counted: %s", error.sentence)
-            await wallets.forget_unsigned(self.app.database, video_id, wallet.member_id)
+            await wallets.forget_unsigned(self._database, video_id, wallet.member_id)
 
-    async def _hear(self) -> None:
-        latest = await self.app.ledger.node.block_number()
+    async def _enter(self) -> None:
+        latest = await self._ledger.node.block_number()
         if self._upto is None:
-            self._upto = await heard.first_block(self.app.database, latest) - 1
-        async for event in happened(self.app.ledger, self._upto + 1, latest):
-            async with self.app.database.begin() as connection:
+            self._upto = await wallet_events.first_block(self._database, latest) - 1
+        async for event in happened(self._ledger, self._upto + 1, latest):
+            async with self._database.begin() as connection:
                 if isinstance(event, Cast):
-                    if await heard.ballot(connection, event):
+                    if await wallet_events.ballot(connection, event):
                         log.info("A wallet sent a ballot of %d choices itself (%s)", len(event.choices), event.tx)
-                elif await heard.unlink(connection, event):
+                elif await wallet_events.unlink(connection, event):
                     log.info("A wallet unlinked itself (%s)", event.tx)
         self._upto = max(self._upto, latest)

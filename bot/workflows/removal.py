@@ -1,4 +1,4 @@
-"""The removal of a posted video by a moderator, as one readable workflow: each of its steps may run twice.
+"""The workflow by which a moderator removes a posted video. Each of its steps may run twice.
 
 The ledger's entry and the votes on it stay: nothing can be taken back there, and it holds hashes only.
 """
@@ -7,88 +7,84 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
-import discord
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.cards import videos as cards
 from bot.files.attachments import delete_rendered
-from bot.retry import patiently, step
-from bot.store import rounds, videos
+from bot.posts.progress import ProgressMessages
+from bot.posts.rounds import RoundPosts
+from bot.posts.videos import VideoPosts
+from bot.store import videos
+from bot.workflows.hosting import HostingWorkflow
+from bot.workflows.steps import Json, step
 from generation.jobs import BOT_QUEUE
 from generation.log_context import about
 from generation.queue.engine import Engine
-
-if TYPE_CHECKING:
-    from bot.app import App
 
 log = logging.getLogger(__name__)
 
 WORKFLOW = "removal_life"
 
-Json = dict[str, Any]
+
+def workflow_id(video_id: str) -> str:
+    """Return the id of the workflow that removes a video."""
+    return f"removal-{video_id}"
 
 
-class RemovalLife:
-    """Begins and lives removals. From the transaction on that begins one, the video takes no votes and has no rank."""
+class RemovalWorkflow:
+    """Removes videos. From the transaction that begins a removal, the video takes no votes and has no rank."""
 
-    def __init__(self, app: App) -> None:
-        self.app = app
+    def __init__(
+        self,
+        *,
+        database: AsyncEngine,
+        engine: Engine,
+        posts: VideoPosts,
+        round_posts: RoundPosts,
+        progress: ProgressMessages,
+        hosting: HostingWorkflow,
+        data_dir: Path,
+    ) -> None:
+        self._database = database
+        self._engine = engine
+        self._posts = posts
+        self._round_posts = round_posts
+        self._progress = progress
+        self._hosting = hosting
+        self._data_dir = data_dir
 
     def register(self, engine: Engine) -> None:
-        """Makes the workflow known to the engine, before it is launched."""
+        """Register the workflow with the engine, before the engine is launched."""
 
         async def removal_life(argument: Json) -> Json:
-            with about(video=argument["video_id"]):
-                return await self.live(str(argument["video_id"]))
+            video_id = str(argument["video_id"])
+            with about(video=video_id):
+                return await self.run(video_id)
 
         engine.workflow(WORKFLOW)(removal_life)
 
     async def begin(self, connection: AsyncConnection, video_id: str) -> None:
-        """Begins a removal in the transaction that marks the video's row."""
-        await self.app.engine.submit(
-            connection, WORKFLOW, f"removal-{video_id}", {"video_id": video_id}, queue=BOT_QUEUE
-        )
+        """Begin a removal in the transaction that marks the video's row."""
+        argument = {"video_id": video_id}
+        await self._engine.submit(connection, WORKFLOW, workflow_id(video_id), argument, queue=BOT_QUEUE)
 
-    async def live(self, video_id: str) -> Json:
+    async def run(self, video_id: str) -> Json:
         """Card → member → result → files → host. The host comes last: it may be away for long."""
         log.info("A moderator has removed the video.")
-        await step("empty the card", self._empty_card, video_id)
-        await step("tell the member", self.app.video_life.tell, video_id)
+        await step("empty the card", self._posts.empty_card, video_id)
+        await step("tell the member", self._progress.finish, video_id)
         await step("show the result anew", self._show_result, video_id)
         await step("delete the files", self._delete_files, video_id)
-        await step("leave nothing at the host", self.app.hosting_life.leave_nothing, video_id)
+        await step("leave nothing at the host", self._hosting.leave_nothing, video_id)
         log.info("The video is removed everywhere but on the ledger, where nothing can be.")
         return {"video_id": video_id}
 
-    async def _empty_card(self, video_id: str) -> None:
-        """A sentence in place of video, prompt and buttons; the thread of a closed round is opened for it."""
-        video = await videos.known(self.app.database, video_id)
-        round_ = await rounds.get(self.app.database, video.round_id)
-
-        async def edit() -> None:
-            thread = await self.app.client.channel(video.thread_id or 0)
-            if thread.archived:
-                thread = await thread.edit(archived=False)
-            async with self.app.board.editing(video_id):
-                message = thread.get_partial_message(video.message_id or 0)
-                await message.edit(view=cards.removed_card(video), attachments=[])
-            if round_.status == "closed":
-                await thread.edit(archived=True, locked=True)
-
-        try:
-            await patiently("Discord", edit)
-        except discord.NotFound:
-            log.info("The card of video %s is gone already.", video_id)
-        except discord.HTTPException as error:
-            log.error("The card of video %s could not be emptied: HTTP %s. Delete it by hand.", video_id, error.status)
-
     async def _show_result(self, video_id: str) -> None:
-        video = await videos.known(self.app.database, video_id)
-        await self.app.round_life.show_result(video.round_id)
+        video = await videos.known(self._database, video_id)
+        await self._round_posts.show_result(video.round_id)
 
     async def _delete_files(self, video_id: str) -> None:
-        """Those of this machine; a worker's own are its operator's to clean up."""
-        video = await videos.known(self.app.database, video_id)
-        await asyncio.to_thread(delete_rendered, video, self.app.settings.data_dir)
+        """Delete the files on this machine. A worker's own files are its operator's to clean up."""
+        video = await videos.known(self._database, video_id)
+        await asyncio.to_thread(delete_rendered, video, self._data_dir)

@@ -1,16 +1,14 @@
-"""Reviews: what is held waits for a moderator, through any restart; then its member is told. Each its own workflow."""
+"""The workflow of a review: what is held waits for a moderator, through any restart; then its member is told."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import NoReturn, cast
 
 import discord
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.cards import reviews as review_cards
-from bot.cards import videos as cards
 from bot.domain.errors import (
     PromptBlockedError,
     PromptWaitsError,
@@ -23,75 +21,105 @@ from bot.domain.policy import Quota
 from bot.domain.reviews import Review, State
 from bot.domain.rounds import Round
 from bot.domain.videos import OVER, Video
-from bot.posts.once import post_once
+from bot.posts.progress import ProgressMessages
+from bot.posts.reviews import ReviewPosts
 from bot.prompt_filter.rules import Finding
-from bot.retry import patiently, step
+from bot.retry import passes
 from bot.store import reviews, rounds, videos
+from bot.workflows.steps import Json, step
+from bot.workflows.video_queue import VideoQueue
 from generation.jobs import BOT_QUEUE
 from generation.log_context import about
 from generation.queue.engine import Engine
 from migrations.database import now_ms
 
-if TYPE_CHECKING:
-    from bot.app import App
-
 log = logging.getLogger(__name__)
 
 WORKFLOW = "review_life"
 POLL_S = 1.0
-KEPT = 20  # of a member's blocked prompts that no moderator was asked about
+KEPT = 20  # of a member's blocked prompts about which no moderator was asked
 HELD = "A moderator looks at your video before it is posted."
 CLOSED = "The round closed before a moderator had looked at it."
-# A moderator's word goes beyond the member's quota: what waits is bounded, and so is what they can approve.
+# A moderator's approval is not limited by the member's quota: the number that waits is bounded already.
 APPROVED = Quota(prompts_a_round=1 << 30, waiting=1 << 30)
 
-Json = dict[str, Any]
+
+def workflow_id(review_id: int) -> str:
+    """Return the id of the workflow of a review."""
+    return f"review-{review_id}"
 
 
-class ReviewLife:
+class ReviewWorkflow:
     """Holds prompts and videos, takes decisions about them, and carries those out."""
 
-    def __init__(self, app: App) -> None:
-        self.app = app
+    def __init__(
+        self,
+        *,
+        database: AsyncEngine,
+        engine: Engine,
+        queue: VideoQueue,
+        posts: ReviewPosts,
+        progress: ProgressMessages,
+        quota: Quota,
+        model_id: str,
+    ) -> None:
+        """`model_id` renders the prompts that are approved."""
+        self._database = database
+        self._engine = engine
+        self._queue = queue
+        self._posts = posts
+        self._progress = progress
+        self._quota = quota
+        self._model_id = model_id
 
     def register(self, engine: Engine) -> None:
-        """Makes the workflow known to the engine, before it is launched."""
+        """Register the workflow with the engine, before the engine is launched."""
 
         async def review_life(argument: Json) -> Json:
-            with about(video=argument["video_id"]):
-                return await self.live(int(argument["review_id"]))
+            with about(video=str(argument["video_id"])):
+                return await self.run(cast(int, argument["review_id"]))
 
         engine.workflow(WORKFLOW)(review_life)
 
     async def begin(self, connection: AsyncConnection, review: Review) -> None:
-        """Begins the life of a review in the transaction that lets it wait."""
-        argument = {"review_id": review.id, "video_id": review.video_id}
-        await self.app.engine.submit(connection, WORKFLOW, f"review-{review.id}", argument, queue=BOT_QUEUE)
+        """Begin the workflow of a review in the transaction that lets it wait."""
+        argument: Json = {"review_id": review.id, "video_id": review.video_id}
+        await self._engine.submit(connection, WORKFLOW, workflow_id(review.id), argument, queue=BOT_QUEUE)
 
     # ------------------------------------------------------------------ what is held
 
-    async def hold_prompt(self, finding: Finding, interaction: discord.Interaction[Any], prompt: str, r: Round) -> None:
-        """Keeps a prompt that a rule named. Raises PromptBlockedError or PromptWaitsError, which tell the member."""
-        guild_id, member = interaction.guild_id or 0, interaction.user
-        async with self.app.database.begin() as connection:
+    async def hold_prompt(
+        self,
+        finding: Finding,
+        *,
+        interaction_id: int,
+        guild_id: int,
+        member_id: int,
+        member_name: str,
+        channel_id: int | None,
+        prompt: str,
+        round_id: int,
+    ) -> NoReturn:
+        """Hold a prompt in which a rule found something. Raises PromptBlockedError or PromptWaitsError."""
+        async with self._database.begin() as connection:
             if finding.action == "review":
-                await self._check_room(connection, guild_id, member.id)
+                await self._check_room(connection, guild_id, member_id)
             review = await reviews.hold(
                 connection,
                 "prompt",
-                str(interaction.id),
+                str(interaction_id),
                 "waiting" if finding.action == "review" else "blocked",
                 guild_id=guild_id,
-                round_id=r.id,
-                member_id=member.id,
-                member_name=member.display_name[:100],
+                round_id=round_id,
+                member_id=member_id,
+                member_name=member_name,
                 prompt=prompt,
                 finding=f"rule {finding.rule}: {finding.say}",
-                channel_id=interaction.channel_id,
+                channel_id=channel_id,
             )
             if review.state == "waiting":
                 await self.begin(connection, review)
-            await reviews.forget_blocked(connection, guild_id, member.id, keep=KEPT)
+            await reviews.forget_blocked(connection, guild_id, member_id, keep=KEPT)
         log.info("A prompt is held by rule %d (%s).", finding.rule, finding.action)
         if review.state == "blocked":
             raise PromptBlockedError(say=finding.say, review_id=review.id)
@@ -99,12 +127,12 @@ class ReviewLife:
 
     async def _check_room(self, connection: AsyncConnection, guild_id: int, member_id: int) -> None:
         waiting = await reviews.count_waiting(connection, guild_id, member_id)
-        if waiting >= self.app.quota.waiting:
+        if waiting >= self._quota.waiting:
             raise TooManyWaitingError(waiting=waiting)
 
     async def appeal(self, review_id: int, guild_id: int, member_id: int) -> None:
-        """A member asks a moderator about a prompt that was blocked. Raises MemberError."""
-        async with self.app.database.begin() as connection:
+        """Let a blocked prompt wait for a moderator, as its member asks. Raises MemberError."""
+        async with self._database.begin() as connection:
             review = await reviews.find(connection, review_id)
             if review is None or (review.guild_id, review.member_id) != (guild_id, member_id):
                 raise ReviewUnknownError
@@ -116,8 +144,8 @@ class ReviewLife:
             await self.begin(connection, review)
 
     async def hold_video(self, video: Video, finding: str) -> Review:
-        """Holds a rendered video that a classifier flagged; what was decided about it once stands."""
-        async with self.app.database.begin() as connection:
+        """Hold a rendered video that a classifier flagged. An earlier decision about it stands."""
+        async with self._database.begin() as connection:
             before = await reviews.of_video(connection, "video", video.id)
             review = before or await reviews.hold(
                 connection,
@@ -137,24 +165,24 @@ class ReviewLife:
         return review
 
     async def until_video_decided(self, video: Video, finding: str) -> Review:
-        """Holds a video and waits, through restarts, until a moderator has decided or nobody wants it any more."""
+        """Hold a video and wait, through restarts, until a moderator has decided or nobody wants it any more."""
         review = await self.hold_video(video, finding)
-        await videos.note(self.app.database, video.id, HELD)
+        await videos.note(self._database, video.id, HELD)
         while review.state == "waiting":
             await asyncio.sleep(POLL_S)
             review = await self._review(review.id)
-        await videos.note(self.app.database, video.id, None)
+        await videos.note(self._database, video.id, None)
         return review
 
     # ------------------------------------------------------------------ decisions
 
     async def decide(self, review_id: int, guild_id: int, by: int, *, approve: bool, reason: str) -> Review:
-        """A moderator decides, once; an approved prompt is in the queue with the same transaction.
+        """Take a moderator's decision, once. The same transaction puts an approved prompt into the queue.
 
         Raises ReviewUnknownError, ReviewOverError or ReviewTooLateError.
         """
         late: Round | None = None
-        async with self.app.database.begin() as connection:
+        async with self._database.begin() as connection:
             review = await reviews.find(connection, review_id)
             if review is None or review.guild_id != guild_id or review.state == "blocked":
                 raise ReviewUnknownError
@@ -184,16 +212,16 @@ class ReviewLife:
             member_id=review.member_id,
             member_name=review.member_name,
             prompt=review.prompt,
-            model_id=self.app.settings.model_id,
+            model_id=self._model_id,
             quota=APPROVED,
         )
         if created:
-            await self.app.video_life.begin(connection, review.video_id)
+            await self._queue.begin(connection, review.video_id)
 
     # ------------------------------------------------------------------ the workflow
 
-    async def live(self, review_id: int) -> Json:
-        """Waiting → approved, rejected or over → the member is told. A video's own life tells of it."""
+    async def run(self, review_id: int) -> Json:
+        """Waiting → approved, rejected or over → the member is told. A video's own workflow tells of a video."""
         await step("wait for a moderator", self._until_decided, review_id)
         await step("tell the member", self._tell, review_id)
         return {"review_id": review_id}
@@ -201,14 +229,14 @@ class ReviewLife:
     async def _until_decided(self, review_id: int) -> None:
         while (review := await self._review(review_id)).state == "waiting":
             if await self._unwanted(review):
-                async with self.app.database.begin() as connection:
+                async with self._database.begin() as connection:
                     await reviews.move(connection, review_id, "waiting", "over", reason=CLOSED)
             await asyncio.sleep(POLL_S)
 
     async def _unwanted(self, review: Review) -> bool:
         if review.kind == "prompt":
-            return not _open(await rounds.get(self.app.database, review.round_id))
-        video = await videos.known(self.app.database, review.video_id)
+            return not _open(await rounds.get(self._database, review.round_id))
+        video = await videos.known(self._database, review.video_id)
         return video.cancel_requested or video.status in OVER
 
     async def _tell(self, review_id: int) -> None:
@@ -216,30 +244,17 @@ class ReviewLife:
         if review.kind == "video" or review.channel_id is None:
             return
         try:
-            await patiently("Discord", lambda: self._post(review))
+            await self._posts.post_decision(review)
         except discord.HTTPException as error:
+            if passes(error):
+                raise
             log.warning("A member could not be told of a decision: HTTP %s. `/videos` tells them.", error.status)
-
-    async def _post(self, review: Review) -> None:
-        channel = await self.app.client.channel(review.channel_id or 0)
-        nonce = f"review-{review.id}"[:25]
-        if review.state != "approved":
-            text = f"{review_cards.told_text(review)}\n-# Review {review.id}."
-            mark = f"-# Review {review.id}."
-            await post_once(channel, cards.note(text), nonce=nonce, mark=mark, again=True)
             return
-        video = await videos.known(self.app.database, review.video_id)
-        round_ = await rounds.get(self.app.database, video.round_id)
-        place = await videos.place(self.app.database, video, self.app.settings.model_class)
-        card = cards.progress_card(cards.progress_text(video, round_, place, None), video)
-        mark = cards.custom_id("cancel", video.id)
-        message = await post_once(channel, card, nonce=nonce, mark=mark, again=True)
-        await videos.change(self.app.database, video.id, progress_channel_id=channel.id, progress_message_id=message.id)
-        if (await videos.known(self.app.database, video.id)).status in OVER:  # it was quicker than its message
-            await self.app.video_life.tell(video.id)
+        if review.state == "approved" and (await videos.known(self._database, review.video_id)).status in OVER:
+            await self._progress.finish(review.video_id)  # the video was quicker than its message
 
     async def _review(self, review_id: int) -> Review:
-        review = await reviews.get(self.app.database, review_id)
+        review = await reviews.get(self._database, review_id)
         if review is None:
             raise LookupError(f"There is no review {review_id}.")
         return review

@@ -1,7 +1,7 @@
-"""The life of a round, from its announcement to its result on the ledger, as one readable workflow.
+"""The workflow of a round, from its announcement to its result on the ledger.
 
-Nothing that Discord answers ends it: a step that cannot do its part closes the round, or leaves its result to
-`mending`, and the life goes on to the ledger.
+No answer of Discord ends it: a step that cannot do its part closes the round, or leaves its result to `recovery`, and
+the workflow goes on to the ledger.
 """
 
 from __future__ import annotations
@@ -9,83 +9,83 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import cast
 
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.rounds import Round
 from bot.posts.obstacles import UNFORESEEN, Obstacle
 from bot.posts.rounds import RoundPosts
-from bot.retry import passes, step
+from bot.retry import passes
 from bot.store import rounds, videos
+from bot.sync.wallet_events import WalletEvents
+from bot.workflows.steps import Json, step
+from bot.workflows.video_queue import VideoQueue
 from contracts.outbox.progress import round_progress
 from generation.jobs import BOT_QUEUE
 from generation.log_context import about
 from generation.queue.engine import Engine
 from migrations.database import now_ms
 
-if TYPE_CHECKING:
-    from bot.app import App
-
 log = logging.getLogger(__name__)
 
 WORKFLOW = "round_life"
 LEDGER_POLL_S = 1.0
-UNKNOWN_S = 30.0  # until the time is asked for again, where an error kept it from being told
+UNKNOWN_S = 30.0  # until the deadline is read again, if an error kept it from being read
 TOO_LATE = "Its time was over before Discord had taken it."
 NOT_OPENED = "Round {number} could not be opened, so no video is made for it."
 
-Json = dict[str, Any]
-
 
 def workflow_id(round_id: int) -> str:
-    """The id of a round's first life; `mending` begins others where it died."""
+    """Return the id of a round's first workflow; `recovery` begins others if it died."""
     return f"round-{round_id}"
 
 
-class RoundLife:
-    """Begins, closes and lives the lives of rounds."""
+class RoundWorkflow:
+    """Opens, closes and finishes rounds."""
 
-    def __init__(self, app: App) -> None:
-        self.app = app
-        self.posts = RoundPosts(app)
+    def __init__(
+        self,
+        *,
+        database: AsyncEngine,
+        engine: Engine,
+        queue: VideoQueue,
+        posts: RoundPosts,
+        wallet_events: WalletEvents,
+    ) -> None:
+        self._database = database
+        self._engine = engine
+        self._queue = queue
+        self._posts = posts
+        self._wallet_events = wallet_events
 
     def register(self, engine: Engine) -> None:
-        """Makes the workflow known to the engine, before it is launched."""
+        """Register the workflow with the engine, before the engine is launched."""
 
         async def round_life(argument: Json) -> Json:
-            with about(round=argument["round_id"]):
-                return await self.live(int(argument["round_id"]))
+            round_id = cast(int, argument["round_id"])
+            with about(round=round_id):
+                return await self.run(round_id)
 
         engine.workflow(WORKFLOW)(round_life)
 
-    async def begin(self, connection: AsyncConnection, round_id: int, life: str | None = None) -> None:
-        """Begins a life in the transaction that writes the round's row; or another one, under an id of its own."""
-        await self.app.engine.submit(
-            connection, WORKFLOW, life or workflow_id(round_id), {"round_id": round_id}, queue=BOT_QUEUE
-        )
-
-    async def close_now(self, round_: Round) -> None:
-        """Closes a round at once, whatever its life does or does not do, and has what is left of that done."""
-        await self._close(round_.id)
-        try:
-            await self.app.mending.wake(round_.id)
-        except (SQLAlchemyError, OSError) as error:  # it is closed all the same, and `mending` looks again by itself
-            log.warning("The life of round %s could not be woken (%s).", round_.id, type(error).__name__)
+    async def begin(self, connection: AsyncConnection, round_id: int, new_id: str | None = None) -> None:
+        """Begin a workflow in the transaction that writes the round's row; or another one, under an id of its own."""
+        argument: Json = {"round_id": round_id}
+        await self._engine.submit(connection, WORKFLOW, new_id or workflow_id(round_id), argument, queue=BOT_QUEUE)
 
     # ------------------------------------------------------------------ the workflow
 
-    async def live(self, round_id: int) -> Json:
+    async def run(self, round_id: int) -> Json:
         """Opening → open → (deadline) → closed, with its result on Discord and on the ledger.
 
-        Lives of earlier versions go on here: the names of the steps and their order are theirs.
+        Workflows that earlier versions began go on here: the names of the steps and their order are theirs.
         """
         await self._step("announce", self._announce, round_id)
         await self._step("open the thread", self._open_thread, round_id)
         while (left := await self._step("time left", self._seconds_left, round_id)) is None or left > 0:
-            await Engine.sleep_or_wake(UNKNOWN_S if left is None else left)  # an error ends no round's time
-        await self._step("close", self._close, round_id)
+            await Engine.sleep_or_wake(UNKNOWN_S if left is None else left)  # an error does not end a round
+        await self._step("close", self.close, round_id)
         await self._step("post the result", self._post_result, round_id)
         await self._step("lock the thread", self._lock, round_id)
         await self._step("wait for the ledger", self._wait_for_ledger, round_id)
@@ -93,7 +93,7 @@ class RoundLife:
         return {"round_id": round_id}
 
     async def _step(self, name: str, function: Callable[[int], Awaitable[float | None]], round_id: int) -> float | None:
-        """A step that ends no life: what nobody foresaw is logged, and the next steps see to what is left."""
+        """Run a step whose error does not end the workflow: it is logged, and the next steps see to what is left."""
 
         async def body() -> float | None:
             try:
@@ -106,7 +106,7 @@ class RoundLife:
 
         try:
             return await step(name, body)
-        except Exception:  # recorded by an earlier version, which let it pass
+        except Exception:  # recorded by an earlier version, whose steps raised
             log.exception("Round %s: the step %r had ended by an error.", round_id, name)
             return None
 
@@ -117,40 +117,40 @@ class RoundLife:
         if await self._unwanted(round_id):
             await self._give_up(round_, TOO_LATE)
             return
-        posted = await self.posts.announce(round_, lambda: self._unwanted(round_id))
+        posted = await self._posts.announce(round_, lambda: self._unwanted(round_id))
         if isinstance(posted, Obstacle):
             await self._give_up(round_, posted.sentence)
         else:
-            await rounds.change(self.app.database, round_id, announcement_id=posted)
+            await rounds.change(self._database, round_id, announcement_id=posted)
 
     async def _open_thread(self, round_id: int) -> None:
-        await self._announce(round_id)  # where an earlier version went on without
+        await self._announce(round_id)  # an earlier version may have gone on without an announcement
         round_ = await self._round(round_id)
         if round_.status != "opening" or round_.announcement_id is None:
             return
         if await self._unwanted(round_id):
             await self._give_up(round_, TOO_LATE)
             return
-        opened = await self.posts.open_thread(round_, lambda: self._unwanted(round_id))
+        opened = await self._posts.open_thread(round_, lambda: self._unwanted(round_id))
         if isinstance(opened, Obstacle):
             await self._give_up(round_, opened.sentence)
         else:
-            await rounds.opened(self.app.database, round_id, opened)
+            await rounds.opened(self._database, round_id, opened)
 
     async def _unwanted(self, round_id: int) -> bool:
-        """True where a moderator has closed it meanwhile, or its time is over."""
+        """Return True if a moderator has closed the round in the meantime, or its time is over."""
         round_ = await self._round(round_id)
         return round_.status != "opening" or round_.closes_at_ms <= now_ms()
 
     async def _give_up(self, round_: Round, why: str) -> None:
-        """A round that cannot be opened is closed, with the reason: the next one can be opened at once.
+        """Close a round that cannot be opened, with the reason: the next one can be opened at once.
 
-        On the ledger it is closed as well, where it was written down with its row.
+        It is closed on the ledger as well, if it was entered for the ledger together with its row.
         """
         log.error("Round %s could not be opened: %s", round_.id, why)
         late = round_.closes_at_ms <= now_ms()
         reason = NOT_OPENED.format(number=round_.number)
-        await rounds.close(self.app.database, round_.id, reason, trouble=TOO_LATE if late else why)
+        await rounds.close(self._database, round_.id, reason, trouble=TOO_LATE if late else why)
 
     async def _seconds_left(self, round_id: int) -> float:
         round_ = await self._round(round_id)
@@ -159,30 +159,31 @@ class RoundLife:
             return 0.0
         return (round_.closes_at_ms - now_ms()) / 1000 if round_.status == "open" else 0.0
 
-    async def _close(self, round_id: int) -> None:
+    async def close(self, round_id: int) -> None:
+        """Close a round in the database, and take its unfinished videos out of the queue. Safe to repeat."""
         round_ = await self._round(round_id)
         if round_.opened:
             reason = f"Round {round_.number} closed before this video was done."
         else:
             reason = NOT_OPENED.format(number=round_.number)
-        await rounds.close(self.app.database, round_id, reason)
-        for video in await videos.under_way(self.app.database, round_id):
-            await self.app.video_life.end_renders(video.id)
+        await rounds.close(self._database, round_id, reason)
+        for video in await videos.under_way(self._database, round_id):
+            await self._queue.end_renders(video.id)
 
     async def _post_result(self, round_id: int) -> None:
-        await rounds.close(self.app.database, round_id, "The round closed.")  # `closing` of an earlier version
-        await self.posts.end(await self._round(round_id))
+        await rounds.close(self._database, round_id, "The round closed.")  # `closing` of an earlier version
+        await self._posts.end(await self._round(round_id))
 
     async def _lock(self, round_id: int) -> None:
-        await self.posts.lock(await self._round(round_id))
+        await self._posts.lock(await self._round(round_id))
 
     async def _wait_for_ledger(self, round_id: int) -> None:
-        """As long as it takes: the relayer goes on by itself, also when the chain is away for a day.
+        """Wait as long as it takes: the relayer goes on by itself, also when the chain is away for a day.
 
-        Away for longer than the round and its grace, the ledger takes neither: then there is nothing to wait for.
+        If the chain is away for longer than the round and its grace, the ledger rejects the round: the wait ends.
         """
         wait = LEDGER_POLL_S
-        while (progress := await round_progress(self.app.database, round_id)).finalized_tx is None:
+        while (progress := await round_progress(self._database, round_id)).finalized_tx is None:
             if progress.refused is not None:
                 log.error(
                     "Round %s will never be on the ledger: %s Its result stands as counted here, and its post says so. "
@@ -195,18 +196,14 @@ class RoundLife:
             wait = min(wait * 1.2, 30.0)
 
     async def _add_receipt(self, round_id: int) -> None:
-        """The ledger has the last word: it may have refused votes, or taken a wallet's ballot meanwhile."""
+        """Show the result as the ledger has it: it may have rejected votes, or taken a wallet's own ballot."""
         try:
-            await self.app.following.look()
-            await self.posts.show_result(round_id, patient=True)
+            await self._wallet_events.look()
+            await self._posts.show_result(round_id, patient=True)
         except Exception as error:
-            if not passes(error):  # then `mending` brings the result up to date
-                await rounds.change(self.app.database, round_id, trouble=UNFORESEEN)
+            if not passes(error):  # then `recovery` brings the result up to date
+                await rounds.change(self._database, round_id, trouble=UNFORESEEN)
             raise
 
-    async def show_result(self, round_id: int) -> None:
-        """Brings the posted result up to date, if there is one."""
-        await self.posts.show_result(round_id)
-
     async def _round(self, round_id: int) -> Round:
-        return await rounds.get(self.app.database, round_id)
+        return await rounds.get(self._database, round_id)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 import base64
+import importlib
 import json
+import pkgutil
 import re
 import socket
 import sqlite3
@@ -19,13 +21,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
-import discord
 import httpx
 import pytest
 from eth_utils.abi import abi_to_signature
 from sqlalchemy.schema import Index, Table
 
-import bot.app  # noqa: F401  # it imports every class of buttons
+import bot.cogs
 from bot.demo.discord.people import wait_for
 from bot.domain.reviews import Kind, State
 from bot.domain.rounds import RoundStatus
@@ -255,14 +256,23 @@ def test_settings_keep_their_names() -> None:
 
 
 def test_buttons_and_forms_keep_their_ids() -> None:
-    """A card that was posted years ago still answers: discord.py knows a button by the template of its class."""
-    ours = [kind for kind in discord.ui.DynamicItem.__subclasses__() if not kind.__module__.startswith("tests.")]
-    templates = [kind.__discord_ui_compiled_template__.pattern for kind in ours]
+    """A card that was posted years ago still answers: the router's routes know a button by the form of its id."""
+    templates = [pattern.pattern for pattern in patterns_of_buttons()]
     pinned("buttons.ids", {form for template in templates for form in forms_of(template)})
     for example in PINNED["buttons"]["examples"]:
         assert sum(bool(re.fullmatch(template, example)) for template in templates) == 1, example
     for form in PINNED["buttons"]["forms"]:
         assert any(text.startswith(form) for text in texts()), f"A form that is open on Discord is known by {form!r}."
+
+
+def patterns_of_buttons() -> Iterator[re.Pattern[str]]:
+    """The regular expressions by which the routes of the router read the ids of pressed buttons."""
+    for info in pkgutil.iter_modules(bot.cogs.__path__, "bot.cogs."):
+        module = importlib.import_module(info.name)
+        for kind in vars(module).values():
+            if isinstance(kind, type) and kind.__module__ == module.__name__ and hasattr(kind, "pressed"):
+                names = kind.pressed.__code__.co_names
+                yield from (value for name in names if isinstance(value := vars(module).get(name), re.Pattern))
 
 
 def forms_of(template: str) -> Iterator[str]:

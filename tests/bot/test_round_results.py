@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot import round_results as results
-from bot.app import App
 from bot.domain.ledger_links import PublicLedger
 from bot.domain.rounds import Round
 from bot.domain.votes import Choice, Tally, Vote
+from bot.ledger_status import LedgerStatus
 from bot.round_results import Results
 from bot.store import rounds
 from bot.store.vote_writer import VoteWriter
@@ -123,25 +122,24 @@ async def test_a_member_does_not_wait_for_a_slow_node(
     assert (await read.of(round_, patient=True)).source == "ledger"
 
 
-async def test_the_sentence_about_the_chain(database: AsyncEngine, round_: Round) -> None:
+async def test_the_sentence_about_the_ledger(database: AsyncEngine, round_: Round) -> None:
     """Under way it counts, final it names transaction and audit, refused it says why: and none says two of these."""
-    trouble = SimpleNamespace(trouble="The account is empty.")
 
-    async def status() -> Any:
-        return trouble
+    async def trouble() -> str:
+        return "The account is empty."
 
     public = PublicLedger("0x" + "12" * 20, "https://node.example", "https://scan.example/tx/{tx}")
-    app = cast(App, SimpleNamespace(database=database, public_ledger=public, relayer=SimpleNamespace(status=status)))
-    final = await App.chain_sentence(app, round_)
+    status = LedgerStatus(database=database, links=public, relayer_trouble=trouble)
+    final = await status.sentence(round_)
     assert f"round 1, transaction [`{TX[:10]}…`](https://scan.example/tx/{TX})" in final
     assert "`flock audit --rpc https://node.example --ledger 0x" in final
     assert final.endswith("--round 1`")
     await rounds.change(database, 1, finalized_tx=None)
-    under_way = await App.chain_sentence(app, round_)
-    assert under_way == "On the chain: 1 entries recorded, 0 on their way, 2 refused. The account is empty."
+    under_way = await status.sentence(round_)
+    assert under_way == "On the ledger: 1 entry recorded, 0 on the way, 2 rejected. The account is empty."
     async with database.begin() as connection:
         about = {"round_id": 1, "payload": {}, "created_at_ms": 1, "kind": "round"}
         await connection.execute(outbox.insert().values(**about, state="rejected", reason="It was over."))
-    refused = await App.chain_sentence(app, round_)
-    assert refused.startswith("Not on the chain: It was over. The votes stand as they were counted here")
-    assert "on their way" not in refused
+    refused = await status.sentence(round_)
+    assert refused.startswith("Not on the ledger: It was over. The votes stand as they were counted here")
+    assert "on the way" not in refused

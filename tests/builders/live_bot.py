@@ -19,7 +19,7 @@ from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot import app as app_module
-from bot import retry as patience
+from bot import retry
 from bot.app import App
 from bot.client import point_at, run_client
 from bot.cogs import rounds as rounds_cog
@@ -32,8 +32,8 @@ from bot.permissions import PERMISSIONS
 from bot.posts import rounds as round_posts
 from bot.settings import Settings
 from bot.store import rounds
-from bot.workflows import recovery as mending
-from bot.workflows import round as round_life
+from bot.workflows import recovery
+from bot.workflows import round as round_workflow
 from contracts.signers.keystore import open_key_file
 from migrations.database import open_database, upgrade_database
 from migrations.schema import outbox
@@ -79,8 +79,8 @@ class Town:
         await self.community.fault("deny", channel_id=str(self.channel), permissions=[])
         await rounds.set_up_guild(self.database, self.guild, self.channel, 1)
         if (current := await rounds.current(self.database, self.guild)) is not None:
-            await self.app.round_life.close_now(current)
-        async with self.database.begin() as connection:  # no life waits for a chain that is not there
+            await self.app.recovery.close_now(current)
+        async with self.database.begin() as connection:  # no workflow waits for a chain that is not there
             await connection.execute(update(outbox).where(outbox.c.kind == "close").values(state="rejected"))
 
     async def latest(self) -> Round:
@@ -101,7 +101,7 @@ class Town:
         """What a member sees in a channel."""
         return await self.community.person("ben").messages(str(channel_id))
 
-    async def lives(self) -> dict[str, str]:
+    async def workflows(self) -> dict[str, str]:
         """How the engine's workflows are, by their ids."""
         async with self.database.connect() as connection:
             rows = await connection.execute(text("SELECT workflow_uuid, status FROM workflow_status"))
@@ -121,16 +121,16 @@ async def open_town(folder: Path) -> AsyncIterator[Town]:
     server = EmbeddedDiscord(DiscordConfig(folder / "discord", TOKEN, CONTROL_TOKEN))
     with pytest.MonkeyPatch.context() as patch:
         for module, name, value in (
-            (patience, "FIRST_S", 0.02),
-            (patience, "MOST_S", 0.2),
-            (patience, "LIMIT_S", 0.3),
+            (retry, "FIRST_S", 0.02),
+            (retry, "MOST_S", 0.2),
+            (retry, "LIMIT_S", 0.3),
             (round_posts, "OPENING_S", 0.5),
             (round_posts, "RESULT_S", 0.3),
             (world, "SAVE_S", 3600.0),  # nobody opens it again
-            (round_life, "LEDGER_POLL_S", 0.2),
-            (mending, "FIRST_S", 0.2),
-            (mending, "TRY_S", 0.1),
-            (app_module, "MEND_S", 0.3),
+            (round_workflow, "LEDGER_POLL_S", 0.2),
+            (recovery, "FIRST_S", 0.2),
+            (recovery, "TRY_S", 0.1),
+            (app_module, "RECOVERY_S", 0.3),
             (rounds_cog, "ANSWER_S", 5.0),
             (limits, "_RULES", []),
             (limits, "_DEFAULT", (100_000, 1.0)),
@@ -219,5 +219,5 @@ async def begin_elsewhere(town: Town) -> int:
             connection, guild_id=town.other_guild, channel_id=town.other_channel, task="elsewhere", opened_by=1,
             seconds=3600, grace_s=60,
         )  # fmt: skip
-        await town.app.round_life.begin(connection, round_.id)
+        await town.app.rounds.begin(connection, round_.id)
     return round_.id

@@ -161,7 +161,7 @@ async def test_a_round_that_never_got_onto_the_ledger_comes_to_an_end(trouble: T
     await trouble.insist(trouble.mira, "round close")
     await result(trouble, "on their way to the chain")
     await trouble.put_in_order()
-    post = (await result(trouble, "Not on the chain")).text
+    post = (await result(trouble, "Not on the ledger")).text
     assert "The round was already over when the ledger could be reached." in post
     assert "on their way" not in post
     assert re.search(r"is decided\n🏆 \*\*.*never recorded.*with 👍 1 and 👎 0", post)
@@ -169,5 +169,5 @@ async def test_a_round_that_never_got_onto_the_ledger_comes_to_an_end(trouble: T
     round_ = await rounds.get(trouble.database, trouble.number)
     assert (round_.status, round_.chain_id, round_.finalized_tx) == ("closed", None, None)
     assert f"Round {trouble.number} will never be on the ledger" in trouble.log("bot")
-    assert "Not on the chain" in (await trouble.mira.command("round status")).text
+    assert "Not on the ledger" in (await trouble.mira.command("round status")).text
     await followed(trouble.ana, await trouble.ana.command("standings"), "refused one vote of yours in round 2")

@@ -126,7 +126,7 @@ async def test_a_result_that_is_refused_is_posted_when_it_may_be_also_after_a_re
     await trouble.community.fault("deny", channel_id=str(round_.channel_id), permissions=[])
     after = await until(trouble, "the result", lambda one: one.result_message_id is not None)
     posted = await trouble.ben.message(str(after.channel_id), str(after.result_message_id))
-    assert "On the chain" in posted.text
+    assert "On the ledger" in posted.text
     assert after.trouble is None
 
 

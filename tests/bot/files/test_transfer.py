@@ -8,22 +8,21 @@ import stat
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from sqlalchemy import func, insert, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.app import App
-from bot.files import transfer as originals_life
+from bot.client import Client
+from bot.files import transfer
 from bot.files.attachments import brought_path, delete_rendered, read_here
-from bot.files.transfer import Originals
+from bot.files.transfer import FileTransfer
 from bot.store import file_transfers as store
 from bot.store import videos
 from generation.jobs import PART_BYTES
-from generation.queue.engine import WorkCancelledError
+from generation.queue.engine import Engine, WorkCancelledError
 from migrations.database import open_database, upgrade_database
 from migrations.schema import original_parts, originals
 from tests.bot.store.test_vote_writer import add_round, add_video
@@ -31,6 +30,28 @@ from tests.bot.store.test_vote_writer import add_round, add_video
 MACHINE = "0123456789ab"
 DATA = b"\0\0\0\x20ftypisom" + bytes(range(256)) * 5000  # two parts, of which the second is short
 SHA256 = hashlib.sha256(DATA).hexdigest()
+
+
+class OneGuild(Client):
+    """A client whose guilds take the files that a machine's guild takes."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__()
+        self._machine = machine
+
+    @property
+    def filesize_limit(self) -> int:
+        return self._machine.limit
+
+    def get_guild(self, _id: int, /) -> Any:
+        return self
+
+
+class MachineEngine(Engine):
+    """Hands the jobs of a machine to it, and its results back."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.submit, self.result = machine.submit, machine.result
 
 
 @dataclass
@@ -45,15 +66,11 @@ class Machine:
     end: dict[str, Any] | None = field(default_factory=lambda: {"outcome": "done"})
 
     def __post_init__(self) -> None:
-        self.app = SimpleNamespace(
-            database=self.database,
-            settings=SimpleNamespace(data_dir=self.data_dir),
-            engine=SimpleNamespace(submit=self._submit, result=self._result),
-            client=SimpleNamespace(get_guild=lambda _: SimpleNamespace(filesize_limit=self.limit)),
+        self.transfer = FileTransfer(
+            database=self.database, engine=MachineEngine(self), client=OneGuild(self), data_dir=self.data_dir
         )
-        self.life = Originals(cast(App, self.app))
 
-    async def _submit(
+    async def submit(
         self, connection: AsyncConnection, _workflow: str, name: str, argument: dict[str, Any], *, queue: str
     ) -> None:
         if any(name == each for each, _, _ in self.jobs):
@@ -63,13 +80,13 @@ class Machine:
             row = {"video_id": "7", "sha256": argument["sha256"], "part": number, "data": data}
             await connection.execute(insert(original_parts).values(row))
 
-    async def _result(self, _name: str) -> dict[str, Any] | None:
+    async def result(self, _name: str) -> dict[str, Any] | None:
         if self.end == {}:
             raise WorkCancelledError
         return self.end
 
     async def bring(self) -> bool:
-        return await self.life.bring("7", 1, MACHINE)
+        return await self.transfer.bring("7", 1, MACHINE)
 
     async def here(self) -> bytes | None:
         return read_here(await videos.known(self.database, "7"), self.data_dir)
@@ -83,7 +100,7 @@ class Machine:
 
 @pytest.fixture
 async def machine(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Machine]:
-    monkeypatch.setattr(originals_life, "POLL_S", 0.01)
+    monkeypatch.setattr(transfer, "POLL_S", 0.01)
     await upgrade_database(sqlite_url)
     database = open_database(sqlite_url)
     await add_round(database, 1)
@@ -242,7 +259,7 @@ async def test_what_nobody_needs_any_more_is_dropped(machine: Machine) -> None:
         await store.want(connection, "7", SHA256)
     video = await videos.known(machine.database, "7")
     for _ in range(2):
-        await machine.life.drop(video)
+        await machine.transfer.drop(video)
     assert [each.name for each in path.parent.iterdir()] == ["77.mp4"]
     assert (rendered.exists(), await machine.left()) == (True, (0, 0))
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.app import App
 from bot.cards.wallets import wallet_words
 from bot.domain.errors import (
     AccountChangesError,
@@ -33,7 +31,7 @@ from bot.domain.errors import (
 )
 from bot.domain.votes import Choice, Vote
 from bot.signing import requests as signing
-from bot.signing.requests import Signing
+from bot.signing.requests import SigningRequests
 from bot.store import wallets
 from bot.store.vote_writer import VoteWriter, votes_of_member
 from contracts.deploy import deploy
@@ -65,34 +63,45 @@ async def ledger(chain: ChainProcess, tmp_path: Path) -> AsyncIterator[Ledger]:
         yield ledger
 
 
+@dataclass
+class Desk:
+    """The database and the vote writer."""
+
+    database: AsyncEngine
+    votes: VoteWriter
+
+
 @pytest.fixture
-async def app(database: AsyncEngine, ledger: Ledger) -> AsyncIterator[App]:
-    """What Signing works with: a round with two videos, the first of which is on the chain."""
+async def desk(database: AsyncEngine) -> AsyncIterator[Desk]:
+    """A round with two videos, the first of which is on the chain."""
     await add_round(database, 1)
     for video in ("10", "11"):
         await add_video(database, video, 1)
     async with database.begin() as connection:
         await connection.execute(update(rounds).values(chain_id=1))
         await connection.execute(update(videos).where(videos.c.id == "10").values(chain_id=1025))
-    relayer = SimpleNamespace(nudge=lambda: None)
     votes = VoteWriter(database, PEPPER)
     votes.start()
-    yield cast(App, SimpleNamespace(database=database, ledger=ledger, pepper=PEPPER, relayer=relayer, votes=votes))
+    yield Desk(database, votes)
     await votes.close()
 
 
 @pytest.fixture
-def signing_(app: App) -> Signing:
-    return Signing(app)
+def signing_(desk: Desk, ledger: Ledger) -> SigningRequests:
+    return requests_of(desk.database, ledger)
 
 
-async def link(signing_: Signing, account: Any = ANA, member_id: int = MEMBER) -> None:
+def requests_of(database: AsyncEngine, ledger: Ledger) -> SigningRequests:
+    return SigningRequests(database=database, ledger=ledger, pepper=PEPPER, on_signed=lambda: None)
+
+
+async def link(signing_: SigningRequests, account: Any = ANA, member_id: int = MEMBER) -> None:
     asked = await signing_.link(GUILD, member_id, account.address)
     await signing_.sign(asked.token, "0x" + sign(account, await signing_.message(asked)).hex())
 
 
-async def choose(app: App, video: str, choice: Choice) -> None:
-    await app.votes.cast(Vote(GUILD, video, MEMBER, choice, "button"))
+async def choose(desk: Desk, video: str, choice: Choice) -> None:
+    await desk.votes.cast(Vote(GUILD, video, MEMBER, choice, "button"))
 
 
 async def send(chain: ChainProcess, ledger: Ledger, data: bytes) -> None:
@@ -105,18 +114,18 @@ async def send(chain: ChainProcess, ledger: Ledger, data: bytes) -> None:
     assert (await node.wait(signed.tx)).ok
 
 
-async def test_a_ballot_holds_what_can_be_signed_now(app: App, signing_: Signing) -> None:
+async def test_a_ballot_holds_what_can_be_signed_now(desk: Desk, signing_: SigningRequests) -> None:
     """A video that is not on the chain yet waits; the deadline is the round's, and each nonce above the last."""
     await link(signing_)
-    await choose(app, "10", Choice.UP)
-    await choose(app, "11", Choice.DOWN)
+    await choose(desk, "10", Choice.UP)
+    await choose(desk, "11", Choice.DOWN)
     first, second = await signing_.ballot(GUILD, MEMBER), await signing_.ballot(GUILD, MEMBER)
     assert [(one.video_id, one.number, one.choice) for one in first.choices] == [("10", 1025, Choice.UP)]
     assert first.nonce < second.nonce
     message = await signing_.message(second)
     assert message["message"]["deadline"] * 1000 >= now_ms()
     await signing_.sign(second.token, sign(ANA, message).hex())
-    assert await votes_of_member(app.database, 1, MEMBER) == {"10": Choice.UP}
+    assert await votes_of_member(desk.database, 1, MEMBER) == {"10": Choice.UP}
     with pytest.raises(NotOnChainYetError):
         await signing_.ballot(GUILD, MEMBER)
 
@@ -127,7 +136,7 @@ async def refused(work: Any, error: type[MemberError]) -> str:
     return str(told.value.sentence)
 
 
-async def test_what_there_is_nothing_to_sign_for(app: App, signing_: Signing) -> None:
+async def test_what_there_is_nothing_to_sign_for(desk: Desk, signing_: SigningRequests) -> None:
     """Each with a sentence that says what to do."""
     assert "/wallet link" in await refused(signing_.ballot(GUILD, MEMBER), WalletMissingError)
     await refused(signing_.unlink(GUILD, MEMBER), WalletMissingError)
@@ -142,45 +151,47 @@ async def test_what_there_is_nothing_to_sign_for(app: App, signing_: Signing) ->
     await refused(signing_.link(GUILD, MEMBER + 1, ANA.address), WalletTakenError)
 
 
-async def test_a_ballot_is_not_asked_for_or_taken_when_it_would_come_too_late(app: App, signing_: Signing) -> None:
+async def test_a_ballot_is_not_asked_for_or_taken_when_it_would_come_too_late(
+    desk: Desk, signing_: SigningRequests
+) -> None:
     """The ledger gives it no grace; the choice is kept. After the round there is nothing to sign."""
     await link(signing_)
-    await choose(app, "10", Choice.UP)
+    await choose(desk, "10", Choice.UP)
     asked = await signing_.ballot(GUILD, MEMBER)
     late = now_ms() + round(signing.LAST_S * 500)
-    async with app.database.begin() as connection:
+    async with desk.database.begin() as connection:
         await connection.execute(update(rounds).values(closes_at_ms=late))
     await refused(signing_.ballot(GUILD, MEMBER), TooLateToSignError)
     signature = sign(ANA, await signing_.message(asked)).hex()
     await refused(signing_.sign(asked.token, signature), TooLateToSignError)
-    assert await votes_of_member(app.database, 1, MEMBER) == {}
-    assert await wallets.unsigned(app.database, 1, MEMBER) == [("10", 1025, Choice.UP)]
-    async with app.database.begin() as connection:
+    assert await votes_of_member(desk.database, 1, MEMBER) == {}
+    assert await wallets.unsigned(desk.database, 1, MEMBER) == [("10", 1025, Choice.UP)]
+    async with desk.database.begin() as connection:
         await connection.execute(update(rounds).values(status="closed"))
     await refused(signing_.ballot(GUILD, MEMBER), NothingToSignError)
 
 
-async def test_we_do_not_pay_for_any_number_of_ballots(app: App, signing_: Signing) -> None:
+async def test_we_do_not_pay_for_any_number_of_ballots(desk: Desk, signing_: SigningRequests) -> None:
     """At the limit the last choices stand; others are not concerned."""
     await link(signing_)
-    await choose(app, "10", Choice.UP)
+    await choose(desk, "10", Choice.UP)
     mine = voter_id(PEPPER, GUILD, MEMBER)
     row = {"kind": "ballot", "round_id": 1, "voter_id": mine, "payload": {}, "state": "final", "created_at_ms": 1}
-    async with app.database.begin() as connection:
+    async with desk.database.begin() as connection:
         await connection.execute(insert(outbox), [row] * (signing.MOST_BALLOTS - 1))
     await signing_.ballot(GUILD, MEMBER)
-    async with app.database.begin() as connection:
+    async with desk.database.begin() as connection:
         await connection.execute(insert(outbox), [row])
     assert str(signing.MOST_BALLOTS) in await refused(signing_.ballot(GUILD, MEMBER), TooManyBallotsError)
 
 
-async def test_requests_that_were_kept_do_not_pass_the_limit_of_ballots(app: App, signing_: Signing) -> None:
+async def test_requests_that_were_kept_do_not_pass_the_limit_of_ballots(desk: Desk, signing_: SigningRequests) -> None:
     """What counts is what was signed when a ballot is entered: two requests for the last place are one ballot."""
     await link(signing_)
-    await choose(app, "10", Choice.UP)
+    await choose(desk, "10", Choice.UP)
     mine = voter_id(PEPPER, GUILD, MEMBER)
     row = {"kind": "ballot", "round_id": 1, "voter_id": mine, "payload": {}, "state": "final", "created_at_ms": 1}
-    async with app.database.begin() as connection:
+    async with desk.database.begin() as connection:
         await connection.execute(insert(outbox), [row] * (signing.MOST_BALLOTS - 1))
     asked = [await signing_.ballot(GUILD, MEMBER) for _ in range(4)]
     signatures = [sign(ANA, await signing_.message(one)).hex() for one in asked]
@@ -189,46 +200,48 @@ async def test_requests_that_were_kept_do_not_pass_the_limit_of_ballots(app: App
         return_exceptions=True,
     )
     assert sorted(type(one).__name__ for one in told) == ["SigningRequest"] + ["TooManyBallotsError"] * 3
-    async with app.database.connect() as connection:
+    async with desk.database.connect() as connection:
         assert await wallets.ballots(connection, 1, mine) == signing.MOST_BALLOTS
-    assert await votes_of_member(app.database, 1, MEMBER) == {"10": Choice.UP}
+    assert await votes_of_member(desk.database, 1, MEMBER) == {"10": Choice.UP}
 
 
-async def changed(app: App, count: int, *, created_at_ms: int, payload: dict[str, Any] | None = None) -> None:
+async def changed(desk: Desk, count: int, *, created_at_ms: int, payload: dict[str, Any] | None = None) -> None:
     """The member has linked or unlinked so often."""
     mine = voter_id(PEPPER, GUILD, MEMBER)
     row = {"kind": "unlink", "voter_id": mine, "payload": payload or {}, "state": "final"}
-    async with app.database.begin() as connection:
+    async with desk.database.begin() as connection:
         await connection.execute(insert(outbox), [{**row, "created_at_ms": created_at_ms}] * count)
 
 
-async def test_a_member_changes_wallets_only_so_often_in_a_day(app: App, signing_: Signing) -> None:
+async def test_a_member_changes_wallets_only_so_often_in_a_day(desk: Desk, signing_: SigningRequests) -> None:
     """At the limit neither a link nor an unlink is asked for or taken; the sentence says when there is room again."""
     await link(signing_)
     asked = await signing_.unlink(GUILD, MEMBER)
-    await changed(app, signing.MOST_CHANGES - 1, created_at_ms=now_ms() - 23 * 3_600_000)
+    await changed(desk, signing.MOST_CHANGES - 1, created_at_ms=now_ms() - 23 * 3_600_000)
     said = await refused(signing_.unlink(GUILD, MEMBER), TooManyChangesError)
     assert f"{signing.MOST_CHANGES} times in a day" in said
     assert "in 1 hours" in said
     signature = sign(ANA, await signing_.message(asked)).hex()
     await refused(signing_.sign(asked.token, signature), TooManyChangesError)
-    linked = await wallets.of_member(app.database, GUILD, MEMBER)
+    linked = await wallets.of_member(desk.database, GUILD, MEMBER)
     assert linked is not None
     assert linked.state == "linking", "the unlink was not taken"
     assert (await signing_.link(GUILD, MEMBER + 1, BEN.address)).wallet == BEN.address, "others are not concerned"
 
 
-async def test_what_is_long_past_or_cost_us_nothing_leaves_room_to_change(app: App, signing_: Signing) -> None:
+async def test_what_is_long_past_or_cost_us_nothing_leaves_room_to_change(
+    desk: Desk, signing_: SigningRequests
+) -> None:
     """The twin: yesterday's changes, and unlinks that a wallet sent itself, count for nothing."""
     await link(signing_)
-    await changed(app, signing.MOST_CHANGES, created_at_ms=now_ms() - signing.DAY_MS - 1000)
-    await changed(app, signing.MOST_CHANGES, created_at_ms=now_ms(), payload={"tx": "0x1"})
+    await changed(desk, signing.MOST_CHANGES, created_at_ms=now_ms() - signing.DAY_MS - 1000)
+    await changed(desk, signing.MOST_CHANGES, created_at_ms=now_ms(), payload={"tx": "0x1"})
     asked = await signing_.unlink(GUILD, MEMBER)
     assert await signing_.sign(asked.token, sign(ANA, await signing_.message(asked)).hex())
 
 
 async def test_an_account_that_denied_in_blocks_what_it_had_agreed_to_is_not_asked_again_today(
-    app: App, signing_: Signing
+    desk: Desk, signing_: SigningRequests
 ) -> None:
     """We paid for each of them in vain. Another account of the member is welcome, and so is this one once."""
     mine = voter_id(PEPPER, GUILD, MEMBER)
@@ -236,27 +249,29 @@ async def test_an_account_that_denied_in_blocks_what_it_had_agreed_to_is_not_ask
         "kind": "link", "voter_id": mine, "payload": {"wallet": ANA.address}, "state": "rejected",
         "reason": SENTENCES[CHANGED_ITS_MIND], "created_at_ms": now_ms(),
     }  # fmt: skip
-    async with app.database.begin() as connection:
+    async with desk.database.begin() as connection:
         await connection.execute(insert(outbox).values(**row))
     await signing_.link(GUILD, MEMBER, ANA.address)
-    async with app.database.begin() as connection:
+    async with desk.database.begin() as connection:
         await connection.execute(insert(outbox).values(**row))
     assert ANA.address in await refused(signing_.link(GUILD, MEMBER, ANA.address), AccountChangesError)
     await link(signing_, BEN)
-    await choose(app, "10", Choice.UP)
+    await choose(desk, "10", Choice.UP)
     await signing_.ballot(GUILD, MEMBER)
 
 
-async def test_an_unlink_that_was_refused_is_told_where_the_wallet_is_shown(app: App, signing_: Signing) -> None:
+async def test_an_unlink_that_was_refused_is_told_where_the_wallet_is_shown(
+    desk: Desk, signing_: SigningRequests
+) -> None:
     """The wallet votes on, and `/wallet show` says why it was not unlinked."""
     await link(signing_)
     asked = await signing_.unlink(GUILD, MEMBER)
     await signing_.sign(asked.token, sign(ANA, await signing_.message(asked)).hex())
-    async with app.database.begin() as connection:
+    async with desk.database.begin() as connection:
         await connection.execute(update(outbox).where(outbox.c.kind == "link").values(state="final"))
         refusal = {"state": "rejected", "reason": SENTENCES[CHANGED_ITS_MIND]}
         await connection.execute(update(outbox).where(outbox.c.kind == "unlink").values(**refusal))
-    found = await wallets.of_member(app.database, GUILD, MEMBER)
+    found = await wallets.of_member(desk.database, GUILD, MEMBER)
     assert found is not None
     assert found.state == "linked"
     assert f"It could not be unlinked: {SENTENCES[CHANGED_ITS_MIND]}" in wallet_words(found)
@@ -264,7 +279,7 @@ async def test_an_unlink_that_was_refused_is_told_where_the_wallet_is_shown(app:
 
 
 async def test_the_ledger_is_asked_who_has_a_wallet_already(
-    app: App, signing_: Signing, chain: ChainProcess, ledger: Ledger
+    desk: Desk, signing_: SigningRequests, chain: ChainProcess, ledger: Ledger
 ) -> None:
     """Linked by another server's bot, or before our database began: the member reads it before they sign."""
     voter, nonce, deadline = b"v" * 32, now_ms() + 10**6, now_ms() // 1000 + 600
@@ -283,7 +298,7 @@ async def unlink_by(ledger: Ledger, voter: bytes, nonce: int, deadline: int) -> 
 
 
 async def test_a_smart_account_says_itself_what_it_signed(
-    app: App, signing_: Signing, chain: ChainProcess, ledger: Ledger
+    desk: Desk, signing_: SigningRequests, chain: ChainProcess, ledger: Ledger
 ) -> None:
     """By EIP-1271; an account without code, or with code that says no, did not sign."""
     wallet = await put(chain, ledger, YES)
@@ -308,17 +323,17 @@ async def put(chain: ChainProcess, ledger: Ledger, code: bytes) -> str:
     return address
 
 
-async def test_without_the_chain_nothing_is_lost(app: App, tmp_path: Path) -> None:
+async def test_without_the_chain_nothing_is_lost(desk: Desk, ledger: Ledger) -> None:
     """A sentence; and a server without any round says so."""
-    signing_ = Signing(app)
+    signing_ = requests_of(desk.database, ledger)
     await link(signing_)
-    await choose(app, "10", Choice.UP)
-    async with Ledger("http://127.0.0.1:9", app.ledger.address, timeout_s=1) as away:
-        alone = Signing(cast(App, SimpleNamespace(**{**vars(app), "ledger": away})))
+    await choose(desk, "10", Choice.UP)
+    async with Ledger("http://127.0.0.1:9", ledger.address, timeout_s=1) as away:
+        alone = requests_of(desk.database, away)
         await refused(alone.ballot(GUILD, MEMBER), ChainAwayError)
         await refused(alone.link(GUILD, MEMBER + 1, BEN.address), ChainAwayError)
-    assert await wallets.unsigned(app.database, 1, MEMBER) == [("10", 1025, Choice.UP)]
+    assert await wallets.unsigned(desk.database, 1, MEMBER) == [("10", 1025, Choice.UP)]
     await link(signing_, BEN, MEMBER + 1)
-    async with app.database.begin() as connection:
+    async with desk.database.begin() as connection:
         await connection.execute(update(rounds).values(guild_id=GUILD + 1))
     await refused(signing_.ballot(GUILD, MEMBER), NoRoundError)

@@ -8,7 +8,10 @@ from typing import Any, cast
 import discord
 import pytest
 
-from bot.sync.reactions import PAGE, CatchingUp
+from bot.client import Client
+from bot.store.vote_writer import VoteWriter
+from bot.sync.reactions import PAGE, ReactionSync
+from migrations.database import open_database
 
 
 class Lists:
@@ -43,7 +46,10 @@ def reaction(normal: int, burst: int) -> discord.Reaction:
 async def test_everybody_is_found(normal: list[int], burst: list[int], requests: int) -> None:
     """A super reaction is a vote too: taken for absent, it would be withdrawn at the next start."""
     lists = Lists(normal, burst)
-    catching_up = CatchingUp(cast(Any, SimpleNamespace(client=SimpleNamespace(http=lists))))
-    found = await catching_up._members_who(reaction(len(normal), len(burst)))
+    client = Client()
+    client.http = lists  # type: ignore[assignment]  # all that is asked of it
+    database = open_database("sqlite:///unused.db")
+    sync = ReactionSync(database=database, client=client, votes=VoteWriter(database, b"pepper"))
+    found = await sync._members_who(reaction(len(normal), len(burst)))
     assert found == {*normal, *burst} - {1}
     assert lists.requests == requests

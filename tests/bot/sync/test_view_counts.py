@@ -40,7 +40,7 @@ class Host:
 
 
 def of(host: Host) -> views.Views:
-    return views.Views(cast(Any, host))
+    return views.ViewCounts(cast(Any, host))
 
 
 async def test_what_is_known_is_told_and_remembered() -> None:

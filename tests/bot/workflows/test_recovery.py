@@ -60,10 +60,10 @@ async def wedged(town: Town, life: str | None, *, seconds: int = 3600, **values:
 async def test_a_round_whose_life_died_while_it_was_opened_is_opened_after_all(town: Town, status: str | None) -> None:
     """A life with an id of its own goes on with it, once, and it is closed as any other."""
     round_ = await wedged(town, status)
-    await town.app.mending.start()
+    await town.app.recovery.start()
     await town.until("it to be open", lambda one: one.status == "open", round_.id)
-    await town.app.mending.start()
-    lives = {id_ for id_ in await town.lives() if id_.startswith(f"round-{round_.id}")}
+    await town.app.recovery.start()
+    lives = {id_ for id_ in await town.workflows() if id_.startswith(f"round-{round_.id}")}
     assert lives == ({f"round-{round_.id}", f"round-{round_.id}-again-1"} if status else {f"round-{round_.id}"})
     assert "is posted in <#" in (await town.close()).text
 
@@ -71,7 +71,7 @@ async def test_a_round_whose_life_died_while_it_was_opened_is_opened_after_all(t
 async def test_a_dead_life_whose_time_is_over_is_not_opened(town: Town) -> None:
     """It is closed as a round that could not be opened, on the ledger too, and its announcement says so."""
     round_ = await wedged(town, "ERROR", closes_at_ms=now_ms() - 1)
-    await town.app.mending.start()
+    await town.app.recovery.start()
     ended = await town.until("its end", lambda one: one.status == "closed", round_.id)
     assert ended.thread_id is None
     assert "time was over" in (ended.trouble or "")
@@ -148,7 +148,7 @@ async def test_an_unforeseen_error_wedges_nothing(
             patch.setattr(RoundPosts, part, broken)
             assert "is closed for votes" in (await town.close()).text
     assert "is open" in (await town.open()).text
-    lives = await town.lives()
+    lives = await town.workflows()
     assert not [
         id_ for id_, status in lives.items() if id_.startswith("round-") and "again" in id_ and status == "ERROR"
     ]
@@ -176,7 +176,7 @@ async def test_a_missing_permission_is_named_before_anything_is_opened(town: Tow
 
 
 async def _denied(town: Town, named: str | None) -> bool | None:
-    why = await why_not_here(town.app, town.channel)
+    why = await why_not_here(town.app.client, town.channel)
     return True if (named is None and why is None) or (named is not None and named in (why or "")) else None
 
 
@@ -228,11 +228,11 @@ async def test_a_result_that_an_earlier_version_never_posted_is_posted_at_the_st
     await town.community.fault("delete_message", channel_id=str(town.channel), message_id=messages[0].id)
 
     async def done() -> bool | None:
-        return True if (await town.lives())[f"round-{round_.id}"] == "SUCCESS" else None
+        return True if (await town.workflows())[f"round-{round_.id}"] == "SUCCESS" else None
 
     await town.community.wait_for("the end of its life", done, seconds=60)
     await rounds.change(town.database, round_.id, result_message_id=None)
-    await town.app.mending.start()
+    await town.app.recovery.start()
     after = await town.until("its result", lambda one: one.result_message_id is not None, round_.id)
     assert str(after.result_message_id) != messages[0].id
     assert (await rounds.get(town.database, old.id)).result_message_id is None
@@ -246,7 +246,7 @@ async def test_a_life_has_the_steps_of_earlier_versions_in_their_order(town: Tow
     life = {"id": f"round-{(await town.latest()).id}"}
 
     async def done() -> bool | None:
-        return True if (await town.lives())[life["id"]] == "SUCCESS" else None
+        return True if (await town.workflows())[life["id"]] == "SUCCESS" else None
 
     await town.community.wait_for("the end of the life", done, seconds=60)
     query = text("SELECT function_name FROM operation_outputs WHERE workflow_uuid = :id ORDER BY function_id")
@@ -287,7 +287,7 @@ async def test_a_video_whose_life_died_is_failed(town: Town) -> None:
                 connection, "video_life", f"video-{video_id}", {"video_id": video_id}, queue="nobody"
             )
     await town.mark("video-501", "ERROR")
-    await town.app.mending.start()
+    await town.app.recovery.start()
     failed, queued = await videos.known(town.database, "501"), await videos.known(town.database, "502")
     assert (failed.status, queued.status) == ("failed", "queued")
     assert "went wrong on our side" in (failed.reason or "")
@@ -322,8 +322,8 @@ async def test_removals_and_reviews_that_died_are_begun_anew(town: Town) -> None
         )
     for first in ("removal-600", *reviews_ids.values()):
         await town.mark(first, "ERROR")
-    await town.app.mending.start()
-    lives = await town.lives()
+    await town.app.recovery.start()
+    lives = await town.workflows()
     assert "removal-600-again-1" in lives
     assert f"{reviews_ids['600']}-again-1" in lives
     assert f"{reviews_ids['601']}-again-1" not in lives

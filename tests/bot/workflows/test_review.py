@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from sqlalchemy import update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.app import App
+from bot.client import Client
 from bot.domain.errors import (
     PromptBlockedError,
     PromptWaitsError,
@@ -22,13 +21,17 @@ from bot.domain.errors import (
 )
 from bot.domain.policy import Quota
 from bot.domain.reviews import Review, flags
+from bot.posts.progress import ProgressMessages
+from bot.posts.reviews import ReviewPosts
 from bot.prompt_filter.rules import Finding
-from bot.store import reviews, rounds, videos
+from bot.store import reviews, videos
 from bot.workflows import review as review_life
-from bot.workflows.review import ReviewLife
+from bot.workflows.review import ReviewWorkflow
+from bot.workflows.video_queue import VideoQueue
 from migrations.database import now_ms, open_database, upgrade_database
 from migrations.schema import rounds as rounds_table
 from tests.bot.store.test_vote_writer import GUILD, add_round, add_video
+from tests.builders.engines import RecordingEngine
 
 ANA, MIRA = 5, 9
 BLOCK, REVIEW = Finding("block", "Not here.", 1), Finding("review", "It waits.", 2)
@@ -39,33 +42,41 @@ class Desk:
     """Reviews over a real database; what else the bot would begin is written down."""
 
     database: AsyncEngine
-    begun: list[str] = field(default_factory=list)
+    engine: RecordingEngine = field(default_factory=RecordingEngine)
     asked: int = 100
 
     def __post_init__(self) -> None:
-        app = SimpleNamespace(
+        client = Client()
+        self.reviews = ReviewWorkflow(
             database=self.database,
+            engine=self.engine,
+            queue=VideoQueue(database=self.database, engine=self.engine),
+            posts=ReviewPosts(database=self.database, client=client, model_class="tiny"),
+            progress=ProgressMessages(database=self.database, client=client, progress_s=1.0, model_class="tiny"),
             quota=Quota(prompts_a_round=5, waiting=2),
-            settings=SimpleNamespace(model_id="tiny"),
-            engine=SimpleNamespace(submit=self._submit),
-            video_life=SimpleNamespace(begin=self._begin),
+            model_id="tiny",
         )
-        self.life = ReviewLife(cast(App, app))
 
-    async def _submit(self, _connection: AsyncConnection, _workflow: str, name: str, *_: Any, **__: Any) -> None:
-        self.begun.append(name)
-
-    async def _begin(self, _connection: AsyncConnection, video_id: str) -> None:
-        self.begun.append(f"video-{video_id}")
+    @property
+    def begun(self) -> list[str]:
+        """The workflows that were begun, by their ids."""
+        return self.engine.submitted
 
     async def prompt(self, finding: Finding, text: str = "a prompt") -> Review:
         """A member's prompt that a rule named, as it is held then."""
         self.asked += 1
-        user = SimpleNamespace(id=ANA, display_name="ana")
-        asked = cast(Any, SimpleNamespace(id=self.asked, guild_id=GUILD, channel_id=3, user=user))
         expected = PromptBlockedError if finding.action == "block" else PromptWaitsError
         with pytest.raises(expected, match=finding.say):
-            await self.life.hold_prompt(finding, asked, text, await rounds.get(self.database, 1))
+            await self.reviews.hold_prompt(
+                finding,
+                interaction_id=self.asked,
+                guild_id=GUILD,
+                member_id=ANA,
+                member_name="ana",
+                channel_id=3,
+                prompt=text,
+                round_id=1,
+            )
         return await self.held(str(self.asked))
 
     async def held(self, video_id: str, kind: Any = "prompt") -> Review:
@@ -75,7 +86,7 @@ class Desk:
         return found
 
     async def decide(self, review: Review, *, approve: bool, reason: str = "", guild: int = GUILD) -> Review:
-        return await self.life.decide(review.id, guild, MIRA, approve=approve, reason=reason)
+        return await self.reviews.decide(review.id, guild, MIRA, approve=approve, reason=reason)
 
 
 @pytest.fixture
@@ -95,9 +106,9 @@ async def test_a_blocked_prompt_is_appealed_and_approved(desk: Desk) -> None:
         await desk.decide(blocked, approve=True)
     for stranger, guild in ((ANA + 1, GUILD), (ANA, GUILD + 1)):
         with pytest.raises(ReviewUnknownError):
-            await desk.life.appeal(blocked.id, guild, stranger)
+            await desk.reviews.appeal(blocked.id, guild, stranger)
     for _ in range(2):  # pressed twice
-        await desk.life.appeal(blocked.id, GUILD, ANA)
+        await desk.reviews.appeal(blocked.id, GUILD, ANA)
     assert desk.begun == [f"review-{blocked.id}"]
     with pytest.raises(ReviewUnknownError):
         await desk.decide(blocked, approve=True, guild=GUILD + 1)
@@ -111,7 +122,7 @@ async def test_a_blocked_prompt_is_appealed_and_approved(desk: Desk) -> None:
     with pytest.raises(ReviewOverError):
         await desk.decide(blocked, approve=False)
     with pytest.raises(ReviewOverError):
-        await desk.life.appeal(blocked.id, GUILD, ANA)
+        await desk.reviews.appeal(blocked.id, GUILD, ANA)
     assert desk.begun.count(f"video-{video.id}") == 1
 
 
@@ -132,7 +143,7 @@ async def test_a_member_may_have_so_many_waiting(desk: Desk) -> None:
         await desk.prompt(REVIEW)
     late = await desk.prompt(BLOCK)
     with pytest.raises(TooManyWaitingError):
-        await desk.life.appeal(late.id, GUILD, ANA)
+        await desk.reviews.appeal(late.id, GUILD, ANA)
     for _ in range(review_life.KEPT):
         latest = await desk.prompt(BLOCK)
     assert await reviews.get(desk.database, late.id) is None
@@ -157,11 +168,11 @@ async def test_a_video_is_held_once_and_its_decision_stands(desk: Desk, monkeypa
     monkeypatch.setattr(review_life, "POLL_S", 0.01)
     await add_video(desk.database, "7", 1, status="uploading")
     video = await videos.known(desk.database, "7")
-    held = await desk.life.hold_video(video, "the classifier saw red (0.99)")
+    held = await desk.reviews.hold_video(video, "the classifier saw red (0.99)")
     assert held.state == "waiting"
-    assert (await desk.life.hold_video(video, "again")).id == held.id
+    assert (await desk.reviews.hold_video(video, "again")).id == held.id
     await desk.decide(held, approve=True)
-    assert (await desk.life.until_video_decided(video, "again")).state == "approved"
+    assert (await desk.reviews.until_video_decided(video, "again")).state == "approved"
     assert desk.begun == [f"review-{held.id}"]
     assert (await videos.known(desk.database, "7")).reason is None
 

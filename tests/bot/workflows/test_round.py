@@ -4,37 +4,61 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.app import App
+from bot.client import Client
+from bot.domain.ledger_links import PublicLedger
+from bot.ledger_status import LedgerStatus
+from bot.posts.rounds import RoundPosts
+from bot.round_results import Results
 from bot.store import rounds
+from bot.store.vote_writer import VoteWriter
+from bot.sync.wallet_events import WalletEvents
 from bot.workflows import round as round_life
-from bot.workflows.round import RoundLife
+from bot.workflows.round import RoundWorkflow
+from bot.workflows.video_queue import VideoQueue
+from contracts.ledger.client import Ledger
 from migrations.schema import outbox
-from tests.bot.store.test_vote_writer import add_round
+from tests.bot.store.test_vote_writer import PEPPER, add_round
+from tests.builders.engines import RecordingEngine
 
 
 @pytest.fixture
-async def life(database: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> RoundLife:
-    """A closed round with its entries under way, and a life that looks often."""
+async def workflow(database: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> RoundWorkflow:
+    """A closed round with its entries under way, and a workflow that looks often."""
     monkeypatch.setattr(round_life, "LEDGER_POLL_S", 0.01)
     await add_round(database, 1, closes_in_s=-1, status="closed")
     async with database.begin() as connection:
         for kind in ("round", "vote", "close"):
             about = {"kind": kind, "round_id": 1, "payload": {}, "state": "pending", "created_at_ms": 1}
             await connection.execute(insert(outbox).values(**about))
-    return RoundLife(cast(App, SimpleNamespace(database=database)))
+    return round_workflow(database)
 
 
-async def waits(life: RoundLife) -> bool:
-    """Whether the life still waits after a while."""
-    waiting = asyncio.create_task(life._wait_for_ledger(1))
-    done, _ = await asyncio.wait({waiting}, timeout=0.5)
+def round_workflow(database: AsyncEngine) -> RoundWorkflow:
+    """The workflow of rounds, of a bot that is not connected to anything."""
+    engine, ledger = RecordingEngine(), Ledger("http://127.0.0.1:9", "0x" + "11" * 20)
+
+    async def no_trouble() -> None:
+        return None
+
+    status = LedgerStatus(database=database, links=PublicLedger("", None, None), relayer_trouble=no_trouble)
+    return RoundWorkflow(
+        database=database,
+        engine=engine,
+        queue=VideoQueue(database=database, engine=engine),
+        posts=RoundPosts(database=database, client=Client(), results=Results(database, ledger), ledger_status=status),
+        wallet_events=WalletEvents(database=database, ledger=ledger, votes=VoteWriter(database, PEPPER)),
+    )
+
+
+async def waits(workflow: RoundWorkflow, seconds: float = 0.5) -> bool:
+    """Whether the workflow still waits after a while."""
+    waiting = asyncio.create_task(workflow._wait_for_ledger(1))
+    done, _ = await asyncio.wait({waiting}, timeout=seconds)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     return not done
@@ -47,22 +71,22 @@ async def reject(database: AsyncEngine, kind: str) -> None:
         )
 
 
-async def test_it_waits_while_the_result_is_on_its_way(database: AsyncEngine, life: RoundLife) -> None:
+async def test_it_waits_while_the_result_is_on_its_way(database: AsyncEngine, workflow: RoundWorkflow) -> None:
     """A refused vote is no reason to stop; the result is."""
     await reject(database, "vote")
-    assert await waits(life)
+    assert await waits(workflow)
     await rounds.change(database, 1, finalized_tx="0x" + "ab" * 32)
-    assert not await waits(life)
+    assert not await waits(workflow, 20)
 
 
 @pytest.mark.parametrize("kind", ["round", "close"])
 async def test_it_ends_when_the_ledger_refused_the_round_or_its_end(
-    database: AsyncEngine, life: RoundLife, caplog: pytest.LogCaptureFixture, kind: str
+    database: AsyncEngine, workflow: RoundWorkflow, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     """The operator reads which round it was, why, and what helps."""
     await reject(database, kind)
     with caplog.at_level(logging.ERROR):
-        assert not await waits(life)
+        assert not await waits(workflow, 20)
     assert "Round 1 will never be on the ledger: It was over." in caplog.text
     assert "FLOCK_CHAIN_GRACE_S" in caplog.text
     assert (await rounds.get(database, 1)).status == "closed"

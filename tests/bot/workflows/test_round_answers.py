@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import select
 
+from bot.retry import patiently
 from bot.store import rounds
 from migrations.schema import outbox
 from tests.builders.live_bot import ALWAYS, Town, begin_elsewhere, open_town
@@ -159,10 +160,10 @@ async def test_no_answer_to_the_lock_or_the_receipt_ends_a_life(town: Town, answ
     await town.fault(off=True)
     await town.fault(**faulty(town, ("PATCH", "/channels/{}/messages/*"), answer))
     if "HTTP" not in SAYS.get(answer, ""):  # those are waited for, without an end
-        await town.app.round_life.show_result(round_.id)
+        await patiently("Discord", lambda: town.app.rounds._posts.show_result(round_.id))
     await town.fault(off=True)
     await town.until("the trouble to pass", lambda one: one.trouble is None, round_.id)
-    assert (await town.lives())[f"round-{round_.id}"] not in {"ERROR", "CANCELLED"}
+    assert (await town.workflows())[f"round-{round_.id}"] not in {"ERROR", "CANCELLED"}
 
 
 async def test_one_servers_trouble_is_nobody_elses(town: Town) -> None:
@@ -171,7 +172,7 @@ async def test_one_servers_trouble_is_nobody_elses(town: Town) -> None:
     assert "could **not** be opened" in (await town.open()).text
     elsewhere = await begin_elsewhere(town)
     await town.until("the other round", lambda one: one.status == "open", elsewhere)
-    await town.app.round_life.close_now(await rounds.get(town.database, elsewhere))
+    await town.app.recovery.close_now(await rounds.get(town.database, elsewhere))
     ended = await town.until("its result", lambda one: one.result_message_id is not None, elsewhere)
     assert (ended.status, ended.trouble) == ("closed", None)
     assert ended.channel_id == town.other_channel

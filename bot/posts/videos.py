@@ -1,0 +1,167 @@
+"""The card of a video in its voting thread: posted once, given its link, taken back, or emptied.
+
+A method that Discord or the host keeps waiting raises what passes by itself; its caller, a durable step, tries again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import discord
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.cards import videos as video_cards
+from bot.client import Client
+from bot.domain.videos import Video
+from bot.files.attachments import attachment, attachment_name
+from bot.posts.once import is_too_large, post_once
+from bot.posts.progress import ProgressMessages
+from bot.retry import passes
+from bot.store import rounds, videos
+
+log = logging.getLogger(__name__)
+
+TRUST_REFUSAL_S = 3600.0  # after that, a size that Discord refused is tried again: the refusal may have been a mishap
+
+
+class PostError(Exception):
+    """A card that cannot be posted. The reason is a sentence for the member."""
+
+
+@dataclass(frozen=True)
+class PostedCard:
+    """The message that shows a video."""
+
+    thread_id: int
+    message_id: int
+    has_link: bool  # to the video at its host
+
+
+class VideoPosts:
+    """Posts the cards of videos, edits them and takes them back."""
+
+    def __init__(
+        self,
+        *,
+        database: AsyncEngine,
+        client: Client,
+        data_dir: Path,
+        host_name: str | None,
+        progress: ProgressMessages,
+    ) -> None:
+        """`host_name` is what the link of a card names; None stands for the host's own address."""
+        self._database = database
+        self._client = client
+        self._data_dir = data_dir
+        self._host_name = host_name
+        self._progress = progress
+        # By guild: the size in bytes of the smallest file that Discord refused, and until when that is believed.
+        self._refused: dict[int, tuple[int, float]] = {}
+
+    async def fits(self, video: Video) -> bool:
+        """Return True if the voting thread exists and takes a file of the video's size."""
+        round_ = await rounds.get(self._database, video.round_id)
+        try:
+            thread = await self._client.thread(round_.thread_id or 0)
+        except (discord.NotFound, discord.Forbidden):
+            return False
+        return (video.size_bytes or 0) <= self._limit_of(thread.guild)
+
+    async def post(self, video: Video, *, again: bool, until_hosted: Callable[[], Awaitable[Video]]) -> PostedCard:
+        """Post the card with its file or, where Discord does not take the file, with the host's address alone.
+
+        `again` means that an earlier attempt may have got through. `until_hosted` waits for the host and returns the
+        video with its address; what it raises is raised here. Raises PostError when the card can never be posted.
+        """
+        round_ = await rounds.get(self._database, video.round_id)
+        try:
+            thread = await self._client.thread(round_.thread_id or 0)
+            message, shown = await self._send(thread, video, again=again, until_hosted=until_hosted)
+        except (discord.NotFound, discord.Forbidden) as error:
+            if passes(error):
+                raise
+            raise PostError("The voting thread was deleted, or I may no longer post in it.") from None
+        return PostedCard(thread.id, message.id, shown.link is not None)
+
+    async def _send(
+        self, thread: discord.Thread, video: Video, *, again: bool, until_hosted: Callable[[], Awaitable[Video]]
+    ) -> tuple[discord.Message, Video]:
+        """Return the message, and the video as its card shows it."""
+        limit = self._limit_of(thread.guild)
+        file, media_url = await attachment(video, self._data_dir, limit)
+        send = partial(post_once, thread, nonce=video.id, mark=video_cards.custom_id("up", video.id), again=again)
+        if file is not None:
+            size = len(file.fp.read())
+            file.fp.seek(0)
+            try:
+                return await send(video_cards.video_card(video, media_url, self._host_name), file=file), video
+            except discord.HTTPException as error:
+                if not is_too_large(error):
+                    raise
+                log.warning("Discord refused a file of %d bytes (HTTP %d, %d).", size, error.status, error.code)
+                limit = min(size - 1, self._limit_of(thread.guild))
+                self._refused[thread.guild.id] = limit + 1, time.monotonic() + TRUST_REFUSAL_S
+        elif not media_url and (video.size_bytes or 0) <= limit:
+            raise PostError("The file of your video was lost before it could be posted.")
+        video = await until_hosted()
+        return await send(video_cards.video_card(video, video.playback_url or "", self._host_name)), video
+
+    def _limit_of(self, guild: discord.Guild) -> int:
+        """Return the largest size of a file in bytes: as Discord states it, or less if it has refused a smaller one."""
+        refused, until = self._refused.get(guild.id, (0, 0.0))
+        usual = int(guild.filesize_limit)
+        return min(usual, refused - 1) if time.monotonic() < until else usual
+
+    async def take_back(self, card: PostedCard) -> None:
+        """Delete a card that came too late."""
+        try:
+            thread = await self._client.thread(card.thread_id)
+            await thread.get_partial_message(card.message_id).delete()
+        except discord.HTTPException as error:
+            log.warning("A card that came too late could not be deleted: HTTP %s.", error.status)
+
+    async def add_link(self, video_id: str) -> None:
+        """Put the link on a card that was posted without it. Whichever comes last, card or link, calls this."""
+        try:
+            async with self._progress.editing(video_id):  # a card that is removed in the meantime stays removed
+                video = await videos.known(self._database, video_id)
+                if video.status != "published" or not video.link:
+                    return
+                thread = await self._client.thread(video.thread_id or 0)
+                if thread.archived:
+                    return  # the round is over, and `/standings` has the link
+                message = await thread.fetch_message(video.message_id or 0)
+                name = attachment_name(video)
+                attached = [each for each in message.attachments if each.filename == name]
+                media_url = f"attachment://{name}" if attached else video.playback_url or ""
+                card = video_cards.video_card(video, media_url, self._host_name)
+                await message.edit(view=card, attachments=attached)
+        except discord.HTTPException as error:
+            if passes(error):
+                raise
+            log.warning("The link could not be added to the card of video %s: HTTP %s.", video_id, error.status)
+
+    async def empty_card(self, video_id: str) -> None:
+        """Replace video, prompt and buttons of a card by a sentence. The thread of a closed round is opened for it."""
+        video = await videos.known(self._database, video_id)
+        round_ = await rounds.get(self._database, video.round_id)
+        try:
+            thread = await self._client.thread(video.thread_id or 0)
+            if thread.archived:
+                thread = await thread.edit(archived=False)
+            async with self._progress.editing(video_id):
+                message = thread.get_partial_message(video.message_id or 0)
+                await message.edit(view=video_cards.removed_card(video), attachments=[])
+            if round_.status == "closed":
+                await thread.edit(archived=True, locked=True)
+        except discord.NotFound:
+            log.info("The card of video %s is gone already.", video_id)
+        except discord.HTTPException as error:
+            if passes(error):
+                raise
+            log.error("The card of video %s could not be emptied: HTTP %s. Delete it by hand.", video_id, error.status)
