@@ -81,12 +81,21 @@ class App:
     def __init__(self, settings: Settings, database: AsyncEngine, signer: Signer) -> None:
         self._settings = settings
         self._database = database
-        pepper = secret(settings.voter_pepper).encode()
-        quota = Quota(prompts_a_round=settings.prompts_a_round, waiting=settings.prompts_waiting)
-        model_class, model_id, data_dir = settings.model_class, settings.model_id, settings.data_dir
-        on_ledger_s = settings.flush_s + BLOCK_S * (1 + settings.confirmations)  # gathered, sent, confirmed
+        self._pepper = secret(settings.voter_pepper).encode()
+        self._quota = Quota(prompts_a_round=settings.prompts_a_round, waiting=settings.prompts_waiting)
+        self._on_ledger_s = settings.flush_s + BLOCK_S * (1 + settings.confirmations)  # gathered, sent, confirmed
+        self._scheduler = AsyncIOScheduler()
+        self._ledger_tasks: list[asyncio.Task[None]] = []
+        self._open = False
+        self._build_connections(signer)
+        self._build_votes()
+        self._build_posts()
+        self._build_workflows()
+        self.client.attach(cogs=self._build_cogs(), on_open=self.open, on_close=self.close, on_error=answer_error)
 
-        # What others hold: Discord, the durable engine, the video host, the ledger.
+    def _build_connections(self, signer: Signer) -> None:
+        """Build what talks to others: Discord, the durable engine, the video host, the ledger."""
+        settings, database = self._settings, self._database
         self.client = Client()
         self.engine = Engine(
             database,
@@ -94,98 +103,127 @@ class App:
             role="bot",
             queues=[
                 QueueSpec(BOT_QUEUE, WORKFLOWS_AT_ONCE),
-                QueueSpec(gpu_queue(model_class, model_id), 1, one_per_member=True, listen=False),
+                QueueSpec(gpu_queue(settings.model_class, settings.model_id), 1, one_per_member=True, listen=False),
             ],
         )
         self.host = open_host(settings)
         self.ledger = Ledger(settings.rpc_url or "", settings.ledger_address or "")
         self.relayer = Relayer(database, self.ledger, signer, _relayer_settings(settings))
-        links = PublicLedger(
+        self._links = PublicLedger(
             settings.ledger_address or "",
             settings.public_rpc_url,
             settings.explorer_tx_url,
-            deployed_in(data_dir / "ledger.json", settings.ledger_address or ""),
+            deployed_in(settings.data_dir / "ledger.json", settings.ledger_address or ""),
         )
-        results = Results(database, self.ledger)
-        ledger_status = LedgerStatus(database=database, links=links, relayer_trouble=self._relayer_trouble)
+        self._results = Results(database, self.ledger)
+        self._ledger_status = LedgerStatus(database=database, links=self._links, relayer_trouble=self._relayer_trouble)
 
-        # Votes, and what is compared with the database. The vote writer asks for cards that it has not seen.
-        self.votes = VoteWriter(database, pepper, look_at=lambda video_id: self.reactions.begin_to_look_at(video_id))
+    def _build_votes(self) -> None:
+        """Build the vote writer, which asks for cards that it has not seen, and what is compared with the votes."""
+        database = self._database
+        self.votes = VoteWriter(
+            database, self._pepper, look_at=lambda video_id: self.reactions.begin_to_look_at(video_id)
+        )
         self.reactions = ReactionSync(database=database, client=self.client, votes=self.votes)
         self.wallet_events = WalletEvents(database=database, ledger=self.ledger, votes=self.votes)
-        signing = SigningRequests(database=database, ledger=self.ledger, pepper=pepper, on_signed=self.relayer.nudge)
-        self.signing_page = SigningPage(database=database, signing=signing, rpc=links.rpc, on_ledger_s=on_ledger_s)
+        self._signing = SigningRequests(
+            database=database, ledger=self.ledger, pepper=self._pepper, on_signed=self.relayer.nudge
+        )
+        self.signing_page = SigningPage(
+            database=database, signing=self._signing, rpc=self._links.rpc, on_ledger_s=self._on_ledger_s
+        )
 
-        # All that is posted.
+    def _build_posts(self) -> None:
+        """Build all that posts on Discord."""
+        settings, database, client = self._settings, self._database, self.client
         self.progress = ProgressMessages(
-            database=database, client=self.client, progress_s=settings.progress_s, model_class=model_class
+            database=database, client=client, progress_s=settings.progress_s, model_class=settings.model_class
         )
-        host_name = "Livepeer" if settings.video_host == "livepeer" else None
-        video_posts = VideoPosts(
-            database=database, client=self.client, data_dir=data_dir, host_name=host_name, progress=self.progress
-        )
-        round_posts = RoundPosts(database=database, client=self.client, results=results, ledger_status=ledger_status)
-
-        # The workflows.
-        queue = VideoQueue(database=database, engine=self.engine)
-        hosting = HostingWorkflow(database=database, host=self.host, posts=video_posts)
-        reviews = ReviewWorkflow(
+        self._video_posts = VideoPosts(
             database=database,
-            engine=self.engine,
-            queue=queue,
-            posts=ReviewPosts(database=database, client=self.client, model_class=model_class),
+            client=client,
+            data_dir=settings.data_dir,
+            host_name="Livepeer" if settings.video_host == "livepeer" else None,
             progress=self.progress,
-            quota=quota,
-            model_id=model_id,
         )
-        removals = RemovalWorkflow(
+        self._round_posts = RoundPosts(
+            database=database, client=client, results=self._results, ledger_status=self._ledger_status
+        )
+        self._review_posts = ReviewPosts(database=database, client=client, model_class=settings.model_class)
+
+    def _build_workflows(self) -> None:
+        """Build the workflows, and what recovers those that failed."""
+        settings, database, engine = self._settings, self._database, self.engine
+        self._queue = VideoQueue(database=database, engine=engine)
+        hosting = HostingWorkflow(database=database, host=self.host, posts=self._video_posts)
+        self._reviews = ReviewWorkflow(
             database=database,
-            engine=self.engine,
-            posts=video_posts,
-            round_posts=round_posts,
+            engine=engine,
+            queue=self._queue,
+            posts=self._review_posts,
+            progress=self.progress,
+            quota=self._quota,
+            model_id=settings.model_id,
+        )
+        self._removals = RemovalWorkflow(
+            database=database,
+            engine=engine,
+            posts=self._video_posts,
+            round_posts=self._round_posts,
             progress=self.progress,
             hosting=hosting,
-            data_dir=data_dir,
+            data_dir=settings.data_dir,
         )
         self.rounds = RoundWorkflow(
-            database=database, engine=self.engine, queue=queue, posts=round_posts, wallet_events=self.wallet_events
+            database=database,
+            engine=engine,
+            queue=self._queue,
+            posts=self._round_posts,
+            wallet_events=self.wallet_events,
         )
         videos = VideoWorkflow(
             database=database,
-            engine=self.engine,
+            engine=engine,
             client=self.client,
-            posts=video_posts,
+            posts=self._video_posts,
             progress=self.progress,
-            reviews=reviews,
-            transfer=FileTransfer(database=database, engine=self.engine, client=self.client, data_dir=data_dir),
+            reviews=self._reviews,
+            transfer=FileTransfer(database=database, engine=engine, client=self.client, data_dir=settings.data_dir),
             reactions=self.reactions,
-            data_dir=data_dir,
-            model_class=model_class,
+            data_dir=settings.data_dir,
+            model_class=settings.model_class,
             host_patience_s=settings.host_patience_s,
         )
-        for workflow in (videos, hosting, removals, reviews, self.rounds):
-            workflow.register(self.engine)
+        for workflow in (videos, hosting, self._removals, self._reviews, self.rounds):
+            workflow.register(engine)
         self.recovery = Recovery(
             database=database,
-            engine=self.engine,
-            round_workflow_=self.rounds,
-            posts=round_posts,
+            engine=engine,
+            round_workflow=self.rounds,
+            posts=self._round_posts,
             progress=self.progress,
         )
 
-        # What members and moderators meet.
-        notices = LedgerNotices(database=database, pepper=pepper)
+    def _build_cogs(self) -> list[commands.Cog]:
+        """Build what members and moderators meet."""
+        settings, database = self._settings, self._database
+        notices = LedgerNotices(database=database, pepper=self._pepper)
         prompts = Prompts(
             database=database,
             prompt_rules=open_rules(settings.prompt_rules),
-            reviews=reviews,
-            queue=queue,
+            reviews=self._reviews,
+            queue=self._queue,
             notices=notices,
-            quota=quota,
-            model_id=model_id,
-            model_class=model_class,
+            quota=self._quota,
+            model_id=settings.model_id,
+            model_class=settings.model_class,
         )
-        wallets = Wallets(database=database, signing=signing, signing_url=settings.signing_url, on_ledger_s=on_ledger_s)
+        wallets = Wallets(
+            database=database,
+            signing=self._signing,
+            signing_url=settings.signing_url,
+            on_ledger_s=self._on_ledger_s,
+        )
         voting = Voting(
             database=database,
             votes=self.votes,
@@ -193,34 +231,32 @@ class App:
             notices=notices,
             wallets=wallets,
             prompts=prompts,
-            on_ledger_s=on_ledger_s,
+            on_ledger_s=self._on_ledger_s,
         )
-        review_list = Reviews(database=database, reviews=reviews, data_dir=data_dir)
-        cogs: list[commands.Cog] = [
+        rounds = Rounds(
+            database=database,
+            client=self.client,
+            workflow=self.rounds,
+            recovery=self.recovery,
+            reactions=self.reactions,
+            ledger_status=self._ledger_status,
+            grace_s=settings.chain_grace_s,
+        )
+        reviews = Reviews(database=database, reviews=self._reviews, data_dir=settings.data_dir)
+        counts = ViewCounts(self.host)
+        return [
             prompts,
             voting,
-            Rounds(
-                database=database,
-                client=self.client,
-                workflow=self.rounds,
-                recovery=self.recovery,
-                reactions=self.reactions,
-                ledger_status=ledger_status,
-                grace_s=settings.chain_grace_s,
-            ),
+            rounds,
             Setup(database=database, recovery=self.recovery),
-            Standings(database=database, results=results, view_counts=ViewCounts(self.host), notices=notices),
-            Receipts(database=database, pepper=pepper, notices=notices, links=links),
+            Standings(database=database, results=self._results, view_counts=counts, notices=notices),
+            Receipts(database=database, pepper=self._pepper, notices=notices, links=self._links),
             Provenance(database=database),
-            Removal(database=database, queue=queue, removals=removals),
-            review_list,
+            Removal(database=database, queue=self._queue, removals=self._removals),
+            reviews,
             wallets,
-            Buttons({"v1": voting, "w1": wallets, "r1": review_list}),
+            Buttons({"v1": voting, "w1": wallets, "r1": reviews}),
         ]
-        self.client.attach(cogs=cogs, on_open=self.open, on_close=self.close, on_error=answer_error)
-        self._scheduler = AsyncIOScheduler()
-        self._ledger_tasks: list[asyncio.Task[None]] = []
-        self._open = False
 
     async def open(self) -> None:
         """Begin all work. The client calls this on its loop when it has logged in."""

@@ -23,8 +23,8 @@ from bot.posts.rounds import RoundPosts
 from bot.retry import patiently
 from bot.store import reviews, rounds, videos
 from bot.workflows import removal, review, video, video_queue
-from bot.workflows import round as round_workflow
 from bot.workflows.round import RoundWorkflow
+from bot.workflows.round import workflow_id as round_workflow_id
 from generation.jobs import BOT_QUEUE
 from generation.queue.engine import Engine, LifeState
 from migrations.database import now_ms
@@ -47,13 +47,13 @@ class Recovery:
         *,
         database: AsyncEngine,
         engine: Engine,
-        round_workflow_: RoundWorkflow,
+        round_workflow: RoundWorkflow,
         posts: RoundPosts,
         progress: ProgressMessages,
     ) -> None:
         self._database = database
         self._engine = engine
-        self._round_workflow = round_workflow_
+        self._round_workflow = round_workflow
         self._posts = posts
         self._progress = progress
         self._begun: Counter[int] = Counter()  # workflows, by round
@@ -111,7 +111,7 @@ class Recovery:
 
     async def wake(self, round_id: int) -> None:
         """Wake the workflow of a round; where it failed, begin another one."""
-        latest, state, after = await self._latest(round_workflow.workflow_id(round_id))
+        latest, state, after = await self._latest(round_workflow_id(round_id))
         if state == "alive":
             await self._engine.wake(latest)
         elif state != "done":
@@ -120,11 +120,11 @@ class Recovery:
     async def _rounds(self) -> None:
         open_rounds = await rounds.not_closed(self._database)
         closed = await rounds.lately_closed(self._database, now_ms() - DAYS * DAY_MS)
-        states = await self._engine.states([round_workflow.workflow_id(each.id) for each in [*open_rounds, *closed]])
+        states = await self._engine.states([round_workflow_id(each.id) for each in [*open_rounds, *closed]])
         self._waiting = {}
         for round_ in [*open_rounds, *closed]:
             try:
-                await self._look_at(round_, states.get(round_workflow.workflow_id(round_.id)))
+                await self._look_at(round_, states.get(round_workflow_id(round_.id)))
             except (SQLAlchemyError, OSError):
                 raise  # it is the same for all of them
             except Exception:
@@ -149,7 +149,7 @@ class Recovery:
             return state
         if state == "done" and round_.status == "closed":  # the ledger has rejected it: there is nothing to wait for
             return state
-        latest, state, after = await self._latest(round_workflow.workflow_id(round_.id))
+        latest, state, after = await self._latest(round_workflow_id(round_.id))
         if state == "alive":
             if round_.status == "open" and round_.closes_at_ms <= now_ms():
                 await self._engine.wake(latest)
