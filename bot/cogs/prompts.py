@@ -54,8 +54,8 @@ class Prompts(commands.Cog):
         self._model_id = model_id
         self._model_class = model_class
 
-    @app_commands.command(name="prompt", description="Have a video made from your words, for the open round.")
-    @app_commands.describe(text="What should be seen, and how it moves.")
+    @app_commands.command(name="prompt", description="Make a video from your prompt for the current round.")
+    @app_commands.describe(text="What the video should show, and how it moves.")
     @app_commands.guild_only()
     async def prompt(self, interaction: Interaction, text: str) -> None:
         video_id = str(interaction.id)
@@ -119,7 +119,7 @@ class Prompts(commands.Cog):
             self._database, video_id, progress_channel_id=message.channel.id, progress_message_id=message.id
         )
 
-    @app_commands.command(name="videos", description="Your latest videos, and a way to cancel those on their way.")
+    @app_commands.command(name="videos", description="Your latest videos, and buttons to cancel those in progress.")
     @app_commands.guild_only()
     async def my_videos(self, interaction: Interaction) -> None:
         await answer(interaction, self._my_videos(interaction))
@@ -141,8 +141,8 @@ class Prompts(commands.Cog):
             raise VideoUnknownError
         if video.member_id != interaction.user.id:
             raise VideoNotYoursError
-        if not await self._queue.cancel(video_id, "You cancelled this video. It does not count as a prompt."):
+        if not await self._queue.cancel(video_id, "You cancelled this video. It doesn't count towards your limit."):
             raise VideoOverError
         return video_cards.note(
-            f"🚫 **{video_cards.quote(video.prompt, 80)}** is being cancelled. It does not count as a prompt."
+            f"🚫 **{video_cards.quote(video.prompt, 80)}** is being cancelled. It doesn't count towards your limit."
         )

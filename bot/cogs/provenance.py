@@ -25,9 +25,9 @@ class Provenance(commands.Cog):
         self._database = database
 
     @app_commands.command(
-        name="provenance", description="How a video was made, and the card to render it again. Only you see it."
+        name="provenance", description="How a video was made, with the file to render it again. Only you see it."
     )
-    @app_commands.describe(video="Choose one, or write some words of its prompt.")
+    @app_commands.describe(video="Choose a video, or type some words of its prompt.")
     @app_commands.guild_only()
     async def provenance(self, interaction: Interaction, video: str) -> None:
         await answer(interaction, self._provenance(interaction.guild_id or 0, video.strip()))

@@ -28,10 +28,10 @@ class Receipts(commands.Cog):
         self._links = links
 
     @app_commands.command(
-        name="receipt", description="Where your votes of a round stand on the chain. Only you see it."
+        name="receipt", description="Where your votes in a round stand on the ledger. Only you see it."
     )
     @app_commands.rename(number="round")
-    @app_commands.describe(number="The number of an earlier round.")
+    @app_commands.describe(number="The number of an earlier round; without it, the latest one.")
     @app_commands.guild_only()
     async def receipt(
         self, interaction: Interaction, number: app_commands.Range[int, 1, 1_000_000] | None = None

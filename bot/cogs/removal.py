@@ -26,7 +26,7 @@ _LINK = re.compile(r"https://(?:\w+\.)?discord(?:app)?\.com/channels/[0-9]+/[0-9
 
 @app_commands.default_permissions(manage_guild=True)
 @app_commands.guild_only()
-class Removal(commands.GroupCog, group_name="video", group_description="Take videos away."):
+class Removal(commands.GroupCog, group_name="video", group_description="Remove videos."):
     """Commands of moderators about one video."""
 
     def __init__(self, *, database: AsyncEngine, queue: VideoQueue, removals: RemovalWorkflow) -> None:
@@ -35,10 +35,12 @@ class Removal(commands.GroupCog, group_name="video", group_description="Take vid
         self._removals = removals
         super().__init__()
 
-    @app_commands.command(name="remove", description="Take a video away: its card, its votes in the round, its copy.")
+    @app_commands.command(
+        name="remove", description="Remove a video: its card, its votes in this round, and the hosted copy."
+    )
     @app_commands.describe(
-        video="Choose one, or paste the link of its message.",
-        reason="A sentence for the member, such as: it shows a real person.",
+        video="Choose a video, or paste the link to its message.",
+        reason="The reason that the member reads, such as: it shows a real person.",
     )
     async def remove(self, interaction: Interaction, video: str, reason: str) -> None:
         await answer(interaction, self._remove(interaction.guild_id or 0, video.strip(), reason))
@@ -56,7 +58,7 @@ class Removal(commands.GroupCog, group_name="video", group_description="Take vid
         clean_reason = clean_text(reason)[:LONGEST_REASON] or "no reason was given"
         prompt = video_cards.quote(video.prompt, 80)
         if await self._queue.cancel(video.id, f"A moderator stopped this video: {clean_reason}"):
-            return video_cards.note(f"🗑️ **{prompt}** will not be posted. Its member is told why.")
+            return video_cards.note(f"🗑️ **{prompt}** won't be posted. Its author will be told why.")
         async with self._database.begin() as connection:
             removed = await videos.remove(connection, video.id, clean_reason)
             if removed:
@@ -67,7 +69,7 @@ class Removal(commands.GroupCog, group_name="video", group_description="Take vid
         if status != "removed":  # it failed, or was cancelled: nothing of it can be seen
             raise VideoUnknownError
         return video_cards.note(
-            f"🗑️ **{prompt}** is removed: from its thread, from the standings, and from the "
+            f"🗑️ **{prompt}** is being removed from its thread, from the standings, and from the "
             "video host. Its member is told why. Its entry on the ledger stays, as everything there does; it holds "
             "hashes and votes, not the video."
         )

@@ -30,7 +30,8 @@ AGAIN_S = (0.1, 0.3, 0.6)  # the pauses after a connection that broke
 ANSWERED = 40060  # Discord's code for an interaction that already has its answer
 
 BUSY = (
-    "The database does not answer, so nothing was recorded. Please try again in a minute; the operator has been told."
+    "The database isn't responding, so nothing was recorded. Please try again in a minute. "
+    "The operator can see it in the log."
 )
 
 
@@ -137,9 +138,12 @@ def sentence_of(error: BaseException) -> str:
         log.error("The database failed: %s", type(error).__name__)
         return BUSY
     if isinstance(error, discord.Forbidden):
-        return "Discord does not let me do that here. A moderator can run `/setup` to see which permission is missing."
+        return "Discord doesn't let me do that here. A moderator can run `/setup` to see which permission is missing."
     if isinstance(error, app_commands.CheckFailure):
-        return "You may not use that command here. Ask a moderator of this server."
+        return "You can't use that command here. Please ask a moderator of this server."
     reference = secrets.token_hex(4)
     log.error("Unforeseen error, reference %s", reference, exc_info=error)
-    return f"Something went wrong on our side. Please try again; if it stays, tell the operator this: `{reference}`."
+    return (
+        "Something went wrong on our side. Please try again. If it keeps happening, give the operator this reference: "
+        f"`{reference}`."
+    )

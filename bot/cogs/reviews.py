@@ -29,15 +29,15 @@ log = logging.getLogger(__name__)
 
 LONGEST_REASON = 200
 ELSEWHERE = (
-    "That video cannot be shown here: it is too large for Discord, or could not be brought from its worker's machine. "
-    "The bot's log says which."
+    "That video can't be shown here. It is too large for Discord, or it could not be fetched from its worker's "
+    "machine. The bot's log says which of the two."
 )
 _BUTTON_ID = re.compile(review_cards.BUTTON_ID)  # the forms have ids of the same kind
 
 
 @app_commands.default_permissions(manage_guild=True)
 @app_commands.guild_only()
-class Reviews(commands.GroupCog, group_name="review", group_description="Decide about what was held."):
+class Reviews(commands.GroupCog, group_name="review", group_description="Review held prompts and videos."):
     """The command of moderators about held prompts and videos, and the route of its buttons and forms."""
 
     def __init__(self, *, database: AsyncEngine, reviews: ReviewWorkflow, data_dir: Path) -> None:
@@ -46,7 +46,7 @@ class Reviews(commands.GroupCog, group_name="review", group_description="Decide 
         self._data_dir = data_dir
         super().__init__()
 
-    @app_commands.command(name="list", description="Prompts and videos that wait for a moderator.")
+    @app_commands.command(name="list", description="List the prompts and videos that wait for a moderator.")
     async def list_reviews(self, interaction: Interaction) -> None:
         await answer(interaction, self._first_page(interaction))
 
@@ -83,7 +83,7 @@ class Reviews(commands.GroupCog, group_name="review", group_description="Decide 
     async def _appeal(self, interaction: Interaction, review_id: int) -> ui.LayoutView:
         await self._reviews.appeal(review_id, interaction.guild_id or 0, interaction.user.id)
         return video_cards.note(
-            "📨 The moderators see your prompt now. You are told here; `/videos` shows how it stands."
+            "📨 Your prompt now waits for a moderator. You'll be told here; `/videos` shows where it stands."
         )
 
     async def _page(self, interaction: Interaction, after: int) -> ui.LayoutView:

@@ -65,9 +65,10 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
         self._grace_s = grace_s
         super().__init__()
 
-    @app_commands.command(name="open", description="Open a round: members prompt and vote until it closes.")
+    @app_commands.command(name="open", description="Open a round: members send prompts and vote until it closes.")
     @app_commands.describe(
-        task="What the videos of this round should show.", duration="How long, such as 30m, 12h, 3d."
+        task="What the videos of this round should show.",
+        duration="How long the round lasts: 30m, 12h or 3d, for example.",
     )
     async def open(self, interaction: Interaction, task: str, duration: str) -> None:
         unsettled: list[int] = []
@@ -96,12 +97,12 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
             )
             await self._workflow.begin(connection, round_.id)
         unknown = (
-            f"⏳ Round {round_.number} is being opened; Discord does not take it yet. I tell you here what becomes "
-            "of it."
+            f"⏳ Round {round_.number} is being opened, but Discord hasn't accepted it yet. I'll tell you here what "
+            "happens."
         )
         return await self._outcome_card(round_, _opening_outcome, unknown, unsettled)
 
-    @app_commands.command(name="close", description="Close the open round now. Votes stop at once.")
+    @app_commands.command(name="close", description="Close the open round now. Voting stops at once.")
     async def close(self, interaction: Interaction) -> None:
         unsettled: list[int] = []
         await answer(interaction, self._close(interaction, unsettled))
@@ -117,8 +118,8 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
             log.warning("Round %s is closed though not all of its cards could be looked at.", round_.id)
         await self._recovery.close_now(round_)
         unknown = (
-            f"Round {round_.number} is closed for votes, and the next one can be opened. Its result is not posted "
-            "yet; I tell you here when it is, and `/standings` shows it now."
+            f"Round {round_.number} is closed for votes, and you can open the next one. Its result is not posted "
+            "yet. I'll tell you here when it is; `/standings` shows it already."
         )
         return await self._outcome_card(round_, _closing_outcome, unknown, unsettled)
 
@@ -159,7 +160,7 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
             except (discord.HTTPException, aiohttp.ClientError, OSError, SQLAlchemyError) as error:
                 log.warning("A moderator could not be told of round %s (%s).", round_id, type(error).__name__)
 
-    @app_commands.command(name="status", description="How the open round is doing, and how far it is on the chain.")
+    @app_commands.command(name="status", description="The state of the current round, here and on the ledger.")
     async def status(self, interaction: Interaction) -> None:
         await answer(interaction, self._status(interaction))
 
@@ -184,15 +185,15 @@ def _opening_outcome(round_: Round) -> str | None:
         closes = f"It closes <t:{round_.closes_at_ms // 1000}:R>."
         return f"Round {round_.number} is open: <#{round_.thread_id}>. {closes}"
     if round_.opened:
-        return f"Round {round_.number} was opened, and is closed already."
-    why = round_.trouble or "It was closed before Discord had taken it."
+        return f"Round {round_.number} was opened and is already closed."
+    why = round_.trouble or "It was closed before Discord had accepted it."
     return f"⚠️ Round {round_.number} could **not** be opened. {why} {AGAIN}"
 
 
 def _closing_outcome(round_: Round) -> str | None:
     """Return the outcome of `/round close`; None until it is known."""
     if not round_.opened:
-        return f"Round {round_.number} is closed before it was open. You can open another one with `/round open`."
+        return f"Round {round_.number} was closed before it opened. You can open another one with `/round open`."
     if round_.result_message_id is not None:
         where = f"https://discord.com/channels/{round_.guild_id}/{round_.channel_id}/{round_.result_message_id}"
         return f"Round {round_.number} is closed for votes. [Its result]({where}) is posted in <#{round_.channel_id}>."
@@ -200,7 +201,7 @@ def _closing_outcome(round_: Round) -> str | None:
         return None
     return (
         f"Round {round_.number} is closed for votes. ⚠️ Its result could not be posted: {round_.trouble} "
-        "It is posted as soon as that is mended, and `/standings` shows it now."
+        "It will be posted as soon as that is fixed; `/standings` shows it already."
     )
 
 
@@ -211,8 +212,8 @@ class Setup(commands.Cog):
         self._database = database
         self._recovery = recovery
 
-    @app_commands.command(name="setup", description="Say where rounds are posted. Run it again to move them.")
-    @app_commands.describe(channel="The text channel in which rounds are announced and their threads opened.")
+    @app_commands.command(name="setup", description="Choose the channel for rounds. Run it again to change it.")
+    @app_commands.describe(channel="The text channel for announcements of rounds and their voting threads.")
     @app_commands.default_permissions(manage_guild=True)
     @app_commands.guild_only()
     async def setup(self, interaction: Interaction, channel: discord.TextChannel) -> None:
@@ -224,9 +225,7 @@ class Setup(commands.Cog):
             raise MissingPermissionsError(channel_id=channel.id, permissions=in_words(missing))
         await rounds.set_up_guild(self._database, channel.guild.id, channel.id, member_id)
         self._recovery.hurry(channel.guild.id)
-        return video_cards.note(
-            f"Rounds are posted in {channel.mention} from now on. Open the first one with `/round open`."
-        )
+        return video_cards.note(f"Rounds will be posted in {channel.mention} from now on. Open one with `/round open`.")
 
     @commands.Cog.listener()
     async def on_guild_channel_update(self, _before: discord.abc.GuildChannel, after: discord.abc.GuildChannel) -> None:

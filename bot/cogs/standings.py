@@ -28,9 +28,9 @@ class Standings(commands.Cog):
         self._view_counts = view_counts
         self._notices = notices
 
-    @app_commands.command(name="standings", description="The standings of the latest round, or of an earlier one.")
+    @app_commands.command(name="standings", description="The standings of the latest round or of an earlier one.")
     @app_commands.rename(number="round")
-    @app_commands.describe(number="The number of an earlier round.")
+    @app_commands.describe(number="The number of an earlier round; without it, the latest one.")
     @app_commands.guild_only()
     async def standings(
         self, interaction: Interaction, number: app_commands.Range[int, 1, 1_000_000] | None = None

@@ -100,7 +100,7 @@ class Voting(commands.Cog):
             style=discord.TextStyle.paragraph,
             custom_id="text",
             max_length=LONGEST_TEXT,
-            placeholder="What works, and what does not?" if is_feedback else "What is wrong with it?",
+            placeholder="What works, and what doesn't?" if is_feedback else "What is wrong with it?",
         )
         form.add_item(ui.Label(text="Your words", component=field))
         await send_form(interaction, form)
@@ -115,10 +115,12 @@ class Voting(commands.Cog):
         if kind == "feedback":
             await feedback.give_feedback(self._database, video_id, interaction.user.id, text)
             return video_cards.note(
-                f"💬 Thank you: your feedback on **{prompt}** is kept. Sending it again replaces it."
+                f"💬 Thank you for your feedback on **{prompt}**. Sending feedback again replaces it."
             )
         await feedback.report(self._database, video_id, interaction.user.id, text)
-        return video_cards.note(f"🚩 Your report of **{prompt}** is kept for the moderators of this server.")
+        return video_cards.note(
+            f"🚩 Your report of **{prompt}** is recorded. Only the operator can read it at the moment."
+        )
 
     async def _video_here(self, interaction: Interaction, video_id: str) -> Video:
         """Return a posted video of the guild in which the member is. Raises VideoUnknownError or ElsewhereError."""

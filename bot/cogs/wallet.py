@@ -23,7 +23,7 @@ _PASTE = re.compile(rf"w1:paste:(?P<token>{TOKEN})")
 _SIGNATURE = re.compile(rf"w1:signature:(?P<token>{TOKEN})")
 
 
-class Wallets(commands.GroupCog, group_name="wallet", group_description="Vote with an account of your own."):
+class Wallets(commands.GroupCog, group_name="wallet", group_description="Vote with a wallet of your own."):
     """The commands, and the route of the button and the form for pasted signatures."""
 
     def __init__(
@@ -39,8 +39,8 @@ class Wallets(commands.GroupCog, group_name="wallet", group_description="Vote wi
         self._on_ledger_s = on_ledger_s
         super().__init__()
 
-    @app_commands.command(name="link", description="Let an account of yours sign your votes in this server.")
-    @app_commands.describe(address="The account's address: 0x and 40 digits.")
+    @app_commands.command(name="link", description="Link a wallet that signs your votes in this server.")
+    @app_commands.describe(address="The wallet's address: 0x and 40 hexadecimal digits.")
     @app_commands.guild_only()
     async def link(self, interaction: Interaction, address: app_commands.Range[str, 1, 100]) -> None:
         guild_id, member_id = interaction.guild_id or 0, interaction.user.id
@@ -49,7 +49,7 @@ class Wallets(commands.GroupCog, group_name="wallet", group_description="Vote wi
             self._ask(lambda: self._signing.link(guild_id, member_id, address), wallet_cards.link_words),
         )
 
-    @app_commands.command(name="unlink", description="Vote with the buttons again.")
+    @app_commands.command(name="unlink", description="Unlink your wallet and vote with the buttons alone again.")
     @app_commands.guild_only()
     async def unlink(self, interaction: Interaction) -> None:
         guild_id, member_id = interaction.guild_id or 0, interaction.user.id
@@ -57,7 +57,7 @@ class Wallets(commands.GroupCog, group_name="wallet", group_description="Vote wi
             interaction, self._ask(lambda: self._signing.unlink(guild_id, member_id), wallet_cards.unlink_words)
         )
 
-    @app_commands.command(name="sign", description="Sign what you chose in the open round.")
+    @app_commands.command(name="sign", description="Sign your choices in the current round.")
     @app_commands.guild_only()
     async def sign(self, interaction: Interaction) -> None:
         guild_id, member_id = interaction.guild_id or 0, interaction.user.id
@@ -65,7 +65,7 @@ class Wallets(commands.GroupCog, group_name="wallet", group_description="Vote wi
             interaction, self._ask(lambda: self._signing.ballot(guild_id, member_id), wallet_cards.ballot_words)
         )
 
-    @app_commands.command(name="show", description="Which account votes for you here.")
+    @app_commands.command(name="show", description="Show the wallet that votes for you in this server.")
     @app_commands.guild_only()
     async def show(self, interaction: Interaction) -> None:
         await answer(interaction, self._show(interaction.guild_id or 0, interaction.user.id))

@@ -116,7 +116,7 @@ class Story:
         """The moderator sets the bot up and opens a round."""
         mira = self.person(MODERATOR)
         channel = await self.community.channel(ROUNDS_CHANNEL)
-        await self._expect(await mira.command("setup", channel=channel), "Rounds are posted")
+        await self._expect(await mira.command("setup", channel=channel), "Rounds will be posted")
         self.teller.say(MODERATOR, f"/setup channel: #{ROUNDS_CHANNEL}")
         opened = await mira.command("round open", task=TASK, duration="1h")
         if "still open" in opened.text:  # of an earlier telling that broke off
@@ -197,7 +197,7 @@ class Story:
                 await self._vote(self.person(name), card, act)
         emi = self.person("emi")
         shown = await emi.press(self.cards[0], "Feedback")
-        await self._expect(await emi.submit(shown, text="More of this, please!"), "is kept")
+        await self._expect(await emi.submit(shown, text="More of this, please!"), "Thank you for your feedback")
         self.teller.say("emi", "💬 More of this, please!")
 
     async def close_round(self, database: AsyncEngine) -> None:

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-UNFORESEEN = "Something went wrong on our side; the operator finds it in the log."
+UNFORESEEN = "Something went wrong on our side. The operator can see it in the log."
 _UNKNOWN_CHANNEL, _UNKNOWN_MESSAGE, _MISSING_ACCESS = 10003, 10008, 50001
 _MODERATED = frozenset({200000, 200001})
 
@@ -66,30 +66,27 @@ def _gone(error: Exception) -> bool:
 
 def _sentence(client: Client, channel_id: int, error: Exception) -> str:
     if is_limit(error):
-        return (
-            "This server has as many active threads as Discord allows. Archive some of them; "
-            "each thread's menu has that."
-        )
+        return "This server has as many active threads as Discord allows. Archive some of them from their menus."
     if passes(error):
         what = f"HTTP {error.status}" if isinstance(error, discord.HTTPException) else type(error).__name__
-        return f"Discord does not take it at the moment ({what})."
+        return f"Discord isn't accepting it at the moment ({what})."
     if isinstance(error, discord.HTTPException):
         log.error("Discord refused a post in channel %s: HTTP %s, code %s.", channel_id, error.status, error.code)
         if error.code == _UNKNOWN_CHANNEL:
             return "The channel or thread was deleted. Choose a channel for rounds with `/setup`."
         if error.code == _UNKNOWN_MESSAGE:
-            return "The message was deleted meanwhile."
+            return "The message was deleted in the meantime."
         if error.code in _MODERATED:
-            return "AutoMod of this server has blocked it. Let my messages pass there, or change the round's task."
+            return "This server's AutoMod blocked it. Let my messages pass there, or change the round's task."
         if isinstance(error, discord.Forbidden):
             return _missing(client, channel_id)
         return (
-            f"Discord refused it (HTTP {error.status}, code {error.code}). If that stays, tell the operator these "
-            "numbers."
+            f"Discord refused it (HTTP {error.status}, code {error.code}). If it keeps happening, give the "
+            "operator these numbers."
         )
     if is_unreadable(error):
         log.error("Discord answers what cannot be read (%s).", type(error).__name__, exc_info=error)
-        return "Discord answers what cannot be read at the moment."
+        return "Discord's answers can't be read at the moment."
     log.error("A post in channel %s failed, unforeseen.", channel_id, exc_info=error)
     return UNFORESEEN
 
@@ -100,8 +97,8 @@ def _missing(client: Client, channel_id: int) -> str:
     channel = client.get_channel(channel_id)
     missing = missing_permissions(channel) if isinstance(channel, discord.abc.GuildChannel) else []
     if missing:
-        return f"I may not do that in {where}. Give me there: {in_words(missing)}."
-    return f"I may not do that in {where}. Check my permissions there; `/setup` names what is missing."
+        return f"I can't do that in {where}. Please give me these permissions there: {in_words(missing)}."
+    return f"I can't do that in {where}. Check my permissions there; `/setup` names what is missing."
 
 
 async def why_not_here(client: Client, channel_id: int) -> str | None:
@@ -115,7 +112,11 @@ async def why_not_here(client: Client, channel_id: int) -> str | None:
         return _sentence(client, channel_id, error) if _gone(error) or _denied(error) else None
     except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError, *UNREADABLE):
         return None  # the round's workflow will see
-    return f"I may not post rounds in <#{channel_id}>. Give me there: {in_words(missing)}." if missing else None
+    return (
+        f"I can't post rounds in <#{channel_id}>. Please give me these permissions there: {in_words(missing)}."
+        if missing
+        else None
+    )
 
 
 def _denied(error: discord.HTTPException) -> bool:

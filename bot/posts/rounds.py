@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 OPENING_S = 600.0  # an outage of Discord while a moderator waits: an interaction can be answered for 15 minutes
 RESULT_S = 15.0  # then the result is left to `recovery`, and the workflow goes on with the ledger
 _THREAD_EXISTS = 160004
-_UNDER_WAY = "The votes are on their way to the ledger; its tally is the final one."
+_UNDER_WAY = "The votes are on their way to the ledger, whose tally is the final one."
 
 
 class RoundPosts:

@@ -85,7 +85,7 @@ class VideoPosts:
         except (discord.NotFound, discord.Forbidden) as error:
             if passes(error):
                 raise
-            raise PostError("The voting thread was deleted, or I may no longer post in it.") from None
+            raise PostError("The voting thread was deleted, or I can no longer post in it.") from None
         return PostedCard(thread.id, message.id, shown.link is not None)
 
     async def _send(

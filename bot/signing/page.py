@@ -121,5 +121,5 @@ async def _answered(work: Awaitable[dict[str, Any]]) -> web.Response:
         return web.json_response({"sentence": error.sentence}, status=422, headers=_SAFE)
     except SQLAlchemyError as error:
         log.error("The database failed: %s", type(error).__name__)  # a trace may quote values
-        sentence = "The database does not answer, so nothing was recorded. Please try again in a minute."
+        sentence = "The database isn't responding, so nothing was recorded. Please try again in a minute."
         return web.json_response({"sentence": sentence}, status=503, headers=_SAFE)

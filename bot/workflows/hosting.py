@@ -39,12 +39,12 @@ T = TypeVar("T")
 
 WORKFLOW = "hosting_life"
 MOST_UPLOADS = 3
-NOT_TAKEN = "The video host did not take the video, three times."
+NOT_TAKEN = "The video host rejected the video three times."
 OUTAGE = (
-    "The video host does not answer. Your video is safe: it is posted as soon as the host is back, "
+    "The video host isn't responding. Your video is safe: it will be posted as soon as the host is back, "
     "or without its link if that takes long."
 )
-UNFORESEEN = "Something went wrong on our side; the operator has been told."
+UNFORESEEN = "Something went wrong on our side. The operator can see it in the log."
 
 
 def workflow_id(video_id: str, attempt: int) -> str:

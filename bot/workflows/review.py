@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 WORKFLOW = "review_life"
 POLL_S = 1.0
 KEPT = 20  # of a member's blocked prompts about which no moderator was asked
-HELD = "A moderator looks at your video before it is posted."
+HELD = "A moderator will look at your video before it is posted."
 CLOSED = "The round closed before a moderator had looked at it."
 # A moderator's approval is not limited by the member's quota: the number that waits is bounded already.
 APPROVED = Quota(prompts_a_round=1 << 30, waiting=1 << 30)

@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 WORKFLOW = "round_life"
 LEDGER_POLL_S = 1.0
 UNKNOWN_S = 30.0  # until the deadline is read again, if an error kept it from being read
-TOO_LATE = "Its time was over before Discord had taken it."
-NOT_OPENED = "Round {number} could not be opened, so no video is made for it."
+TOO_LATE = "Its time was over before Discord had accepted it."
+NOT_OPENED = "Round {number} could not be opened, so no videos are made for it."
 
 
 def workflow_id(round_id: int) -> str:
@@ -163,7 +163,7 @@ class RoundWorkflow:
         """Close a round in the database, and take its unfinished videos out of the queue. Safe to repeat."""
         round_ = await self._round(round_id)
         if round_.opened:
-            reason = f"Round {round_.number} closed before this video was done."
+            reason = f"Round {round_.number} closed before this video was finished."
         else:
             reason = NOT_OPENED.format(number=round_.number)
         await rounds.close(self._database, round_id, reason)

@@ -33,10 +33,10 @@ log = logging.getLogger(__name__)
 
 HOSTING_POLL_S = 0.5
 LOOK_AGAIN_S = 10.0  # between two checks that a video can be posted without its host
-UNFORESEEN = "Something went wrong on our side; the operator has been told."
-TOO_LARGE = "Discord does not take a file as large as your video here"
-UNTIL_HOSTED = f"{TOO_LARGE}. It is posted as soon as the video host plays it."
-NOWHERE = f"{TOO_LARGE}, and the video host has no copy that could be shown instead. Please tell a moderator."
+UNFORESEEN = "Something went wrong on our side. The operator can see it in the log."
+TOO_LARGE = "Your video is larger than the files that Discord accepts in this server"
+UNTIL_HOSTED = f"{TOO_LARGE}. It will be posted as soon as the video host can play it."
+NOWHERE = f"{TOO_LARGE}, and the video host has no copy to show instead. Please tell a moderator."
 CLOSED_BEFORE = f"{TOO_LARGE}, and the round closed before the video host could play it."
 
 Ended = Literal["failed", "cancelled"]
@@ -155,7 +155,7 @@ class VideoWorkflow:
                 return hosting
             if end["outcome"] != "file_missing":
                 raise EndedError("cancelled" if end["outcome"] == "cancelled" else "failed", end["reason"])
-        raise EndedError("failed", "The worker's machine was lost three times while it had your video.")
+        raise EndedError("failed", "The machine that held your video went away three times.")
 
     async def _render(self, video_id: str, attempt: int) -> RenderResult:
         job = await step("look", self._render_job, video_id)
@@ -171,7 +171,7 @@ class VideoWorkflow:
         except WorkCancelledError:
             reason = await step("why it ended", self._cancel_reason, video_id)
             if reason is None:
-                raise EndedError("failed", "Three workers died while they rendered this prompt.") from None
+                raise EndedError("failed", "Three workers crashed while they rendered this prompt.") from None
             raise EndedError("cancelled", reason) from None
         if end["outcome"] == "done":
             return RenderResult(**{key: value for key, value in end.items() if key != "outcome"})
@@ -208,7 +208,7 @@ class VideoWorkflow:
         video = await self._video(video_id)
         await asyncio.to_thread(delete_rendered, video, self._data_dir)
         if review.state == "rejected":
-            raise EndedError("cancelled", f"A moderator has not approved this video. {review.reason or ''}".rstrip())
+            raise EndedError("cancelled", f"A moderator did not approve this video. {review.reason or ''}".rstrip())
         raise EndedError("cancelled", video.reason or "Cancelled.")
 
     # ------------------------------------------------------------------ the host

@@ -105,7 +105,7 @@ async def live_through_a_round(browser: Browser, page: Page, story: Story) -> No
     channel = mira.window.get_by_role("combobox", name="channel", exact=True)
     await channel.select_option(label="#videos")
     await channel.press("Enter")
-    await expect(mira.messages("Rounds are posted")).to_contain_text("Only you can see this")
+    await expect(mira.messages("Rounds will be posted")).to_contain_text("Only you can see this")
     await mira.type_command("/round open ", "clouds & lions", "1h")
     await expect(mira.messages("is open")).to_be_visible()
 
@@ -151,7 +151,7 @@ async def live_through_a_round(browser: Browser, page: Page, story: Story) -> No
     await expect(ben.window.get_by_role("dialog")).to_be_visible()
     await ben.window.keyboard.type("More clouds!")
     await ben.window.get_by_role("button", name="Submit").click()
-    await expect(ben.messages("is kept")).to_be_visible()
+    await expect(ben.messages("Thank you for your feedback")).to_be_visible()
 
     # A hostile prompt is words, everywhere that it shows.
     await ben.open("general")

@@ -178,7 +178,7 @@ async def test_votes_outlive_an_outage_of_the_chain_and_videos_one_of_the_host(
 
             async def told_of_outage() -> bool | None:
                 texts = [message.text for message in await story.person("ana").messages(general)]
-                return True if any("host does not answer" in text for text in texts) else None
+                return True if any("host isn't responding" in text for text in texts) else None
 
             await wait_for("word of the host's outage", told_of_outage, seconds=120)
             await story.house.open_host()

@@ -105,7 +105,7 @@ async def test_a_removed_video_is_nowhere_and_counts_no_more(trouble: Trouble) -
 
     await wait_for("the file to be deleted", no_file, seconds=SETTLED_S)
     again = await trouble.mira.command("video remove", video=video.id, reason="Once more.")
-    assert "is removed" in again.text
+    assert "is being removed" in again.text
 
 
 async def test_only_moderators_may(trouble: Trouble) -> None:
@@ -130,7 +130,7 @@ async def test_a_video_on_its_way_is_stopped(trouble: Trouble) -> None:
     trouble.house.supervisor.kill("worker")
     asked = await trouble.insist(trouble.ana, "prompt", text="an offence that is stopped")
     said = await trouble.mira.command("video remove", video=asked.interaction_id, reason="Not here.")
-    assert "will not be posted" in said.text
+    assert "won't be posted" in said.text
 
     async def over() -> Video | None:
         video = await videos.get(trouble.database, asked.interaction_id)
@@ -146,7 +146,7 @@ async def test_a_removal_outlives_the_death_of_the_bot(trouble: Trouble, away: s
     paths = {"discord": "/channels/*/messages/*", "host": "/api/asset/*"}
     methods = {"discord": "PATCH", "host": "DELETE"}
     await trouble.switch(away, fault="error", status=503, path=paths[away], method=methods[away], count=1_000_000)
-    assert "is removed" in (await trouble.mira.command("video remove", video=link_to(card, video), reason="No.")).text
+    assert "is being removed" in (await trouble.mira.command("video remove", video=link_to(card, video), reason="No.")).text
 
     async def struck() -> bool | None:
         return True if any(rule["done"] for rule in (await trouble.switch(away))["faults"]) else None
@@ -163,7 +163,7 @@ async def test_a_video_that_is_removed_while_it_is_uploaded_leaves_nothing(troub
     await trouble.switch("host", fault="stick", phase="processing")
     video, card = await posted(trouble)
     assert video.page_url is None
-    assert "is removed" in (await trouble.mira.command("video remove", video=link_to(card, video), reason="No.")).text
+    assert "is being removed" in (await trouble.mira.command("video remove", video=link_to(card, video), reason="No.")).text
     await emptied(trouble, video)
     await trouble.put_in_order()
 
@@ -194,7 +194,7 @@ async def test_a_winner_can_be_removed_when_the_round_is_over(trouble: Trouble) 
         return await trouble.ben.message(str(round_.channel_id), str(round_.result_message_id))
 
     assert best.prompt in (await result()).text.split("with")[0]
-    assert "is removed" in (await trouble.mira.command("video remove", video=best.id, reason="No.")).text
+    assert "is being removed" in (await trouble.mira.command("video remove", video=best.id, reason="No.")).text
     await emptied(trouble, best)
 
     async def anew() -> bool | None:

@@ -87,7 +87,7 @@ async def test_from_a_blocked_prompt_to_a_posted_video(trouble: Trouble) -> None
             asked = await trouble.ana.press(blocked.message, "Ask a moderator")
         except NoAnswerError:  # it is not back yet
             return None
-        return asked if "moderators see" in asked.text else None
+        return asked if "waits for a moderator" in asked.text else None
 
     await wait_for("the bot to take the appeal", appealed, seconds=SETTLED_S)
     assert "waiting for a moderator" in (await trouble.ana.command("videos")).text
@@ -101,7 +101,7 @@ async def test_from_a_blocked_prompt_to_a_posted_video(trouble: Trouble) -> None
     listed = await held(trouble, "video", "on a hill")
     video = await videos.known(trouble.database, blocked.interaction_id)
     assert (video.asset_id, video.message_id) == (None, None)  # neither at the host nor in the thread
-    assert "moderator looks at your video" in (video.reason or "")
+    assert "moderator will look at your video" in (video.reason or "")
     await trouble.switch("discord", fault="too_large", bytes=1000, path="/webhooks/*", count=1000)
     assert "too large for Discord" in (await trouble.mira.press(listed.message, "Watch")).text
     await trouble.put_in_order()

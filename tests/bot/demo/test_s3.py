@@ -64,7 +64,7 @@ async def test_a_video_is_posted_watched_and_removed(house: tuple[Trouble, Seawe
     assert SECRET not in trouble.log("bot") + trouble.log("worker")
 
     said = await trouble.mira.command("video remove", video=video.id, reason="No.")
-    assert "is removed" in said.text
+    assert "is being removed" in said.text
 
     async def gone() -> bool | None:
         return True if (await trouble.community.fetch(video.playback_url or "")).status_code == 404 else None

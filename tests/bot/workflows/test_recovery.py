@@ -100,7 +100,7 @@ async def test_a_close_while_it_is_being_opened_ends_it(town: Town, monkeypatch:
     opened = await town.open()
     assert "is being opened" in opened.text
     assert "is open:" not in opened.text
-    assert "closed before it was open" in (await town.close()).text
+    assert "closed before it opened" in (await town.close()).text
     await town.fault(off=True)
     monkeypatch.setattr("bot.cogs.rounds.ANSWER_S", 60.0)
     assert "is open" in (await town.open()).text
@@ -167,7 +167,7 @@ async def test_a_missing_permission_is_named_before_anything_is_opened(town: Tow
         await town.community.wait_for("the bot to be told", lambda name=named: _denied(town, name))  # type: ignore[misc]
         refused = await town.open()
         assert "No round was opened" in refused.text
-        assert f"Give me there: {named}." in refused.text
+        assert f"these permissions there: {named}." in refused.text
     assert ((await rounds.numbered(town.database, town.guild, None)) is None) == (number == 0)
     await town.community.fault("deny", channel_id=str(town.channel), permissions=[])
     await town.community.wait_for("the bot to be told", lambda: _denied(town, None))
@@ -208,7 +208,7 @@ async def test_a_result_goes_where_setup_says_when_its_channel_is_gone(town: Tow
     refused = await town.open()
     assert "No round was opened" in refused.text
     assert "/setup" in refused.text
-    assert "Rounds are posted in" in (await town.mira.command("setup", channel=str(elsewhere))).text
+    assert "Rounds will be posted in" in (await town.mira.command("setup", channel=str(elsewhere))).text
     after = await town.until("the result", lambda one: one.result_message_id is not None, round_.id)
     assert after.channel_id == elsewhere
     assert [m.id for m in await town.shown(elsewhere)] == [str(after.result_message_id)]

@@ -41,16 +41,16 @@ ANSWERS: dict[str, dict[str, Any]] = {
 SAYS = {
     "too many threads": "as many active threads as Discord allows",
     "an unknown refusal": "code 999999",
-    "no permission": "I may not do that in <#",
-    "no access": "I may not do that in <#",
+    "no permission": "I can't do that in <#",
+    "no access": "I can't do that in <#",
     "blocked by AutoMod": "AutoMod",
-    "a page of the edge": "Discord does not take it at the moment (HTTP 403)",
+    "a page of the edge": "Discord isn't accepting it at the moment (HTTP 403)",
     "unknown channel": "/setup",
     "unknown message": "deleted",
-    "unauthorized": "Discord does not take it at the moment (HTTP 401)",
-    "a limit without a time": "cannot be read",
-    "away": "Discord does not take it at the moment (HTTP 503)",
-    "nonsense": "cannot be read",
+    "unauthorized": "Discord isn't accepting it at the moment (HTTP 401)",
+    "a limit without a time": "can't be read",
+    "away": "Discord isn't accepting it at the moment (HTTP 503)",
+    "nonsense": "can't be read",
 }
 FEW = ("too many threads", "an unknown refusal", "no access", "unknown channel", "away", "nonsense")
 OPENING = {
