@@ -39,6 +39,10 @@ OTHER_WORDS = {
     r"blacklists?|whitelists?|master/slave": "list of what is refused, or allowed",
 }
 
+TOP = (".ci", "bot", "contracts", "docs", "generation", "migrations", "tests")
+# Of a path with a folder's name in it, what lies in the repository and not in a data folder or a model.
+SOURCE = re.compile(rf"^({'|'.join(map(re.escape, TOP))})/|/$|\.(py|toml|md|vy|sql)$")
+
 FIELD = """
 prompt, video, render job, worker, asset, playback id, round, battle, vote, ballot, tally, standings, relayer, outbox,
 batch, digest, receipt, voter id, pepper, preference pair, adapter (LoRA), release, model revision, lease, reaper,
@@ -65,6 +69,18 @@ def dead_links(name: str) -> list[str]:
     targets = re.findall(r"\]\(([^)\s]+)\)", read(name))
     here = [target.split("#")[0] for target in targets if not re.match(r"[a-z]+:|#", target)]
     return [target for target in here if not ((ROOT / name).parent / target).exists()]
+
+
+def missing_paths(text: str) -> list[str]:
+    """Paths and names of source files in backticks that lead nowhere; one with a blank for the reader is left out."""
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    words = [word for word in re.findall(r"`([\w.*/-]+)`", prose) if "NNNN" not in word]
+    tracked = [path.relative_to(ROOT) for top in TOP for path in (ROOT / top).rglob("*")]
+    folders = {path.name for path in tracked if (ROOT / path).is_dir()} | set(TOP)
+    paths = [word for word in words if "/" in word[:-1] and word.split("/")[0] in folders and SOURCE.search(word)]
+    absent = [word for word in paths if not any(ROOT.glob(word.rstrip("/")))]
+    names = {path.name for path in tracked}
+    return absent + [word for word in words if "/" not in word and word.endswith(".py") and word not in names]
 
 
 def commands_in(text: str) -> set[str]:
@@ -125,6 +141,28 @@ def test_another_word_for_a_thing_is_noticed(text: str) -> None:
 def test_links_lead_somewhere(name: str) -> None:
     """Every relative link and picture is there."""
     assert dead_links(name) == []
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "CHANGELOG.md"])  # which tells of what was
+def test_every_path_that_is_named_exists(name: str) -> None:
+    """A file that was moved takes its mentions with it."""
+    assert missing_paths(read(name)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        ("`bot/app.py`, `tests/bot/`, `app.py`, `docs/*.md` and `migrations/versions/NNNN_what.py`", []),
+        ("`/metrics`, `models/hashes.json`, `videos/`, `static/`, `config.json` and `bot` are left alone", []),
+        ("`bot/life/video.py`", ["bot/life/video.py"]),
+        ("`bot/nowhere/`", ["bot/nowhere/"]),
+        ("`hosting/embedded/`", ["hosting/embedded/"]),
+        ("`nothing.py`", ["nothing.py"]),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_noticed(text: str, missing: list[str]) -> None:
+    """From the root or by a file's name alone; what lies in a data folder or a model is not looked for."""
+    assert missing_paths(text) == missing
 
 
 @pytest.mark.parametrize("name", NAMES)

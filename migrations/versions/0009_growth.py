@@ -1,7 +1,7 @@
 """Indexes, so that nothing that somebody waits for takes longer the more is over
 
 They are only added. On SQLite no index may be changed or made anew: without statistics it chooses between two that
-would do by the order in which they were made, and with statistics it chooses badly (docs/decisions/0018-growth.md).
+would do by the order in which they were made, and with statistics it chooses badly (docs/decisions/0015-growth.md).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from tests.growth.history import Past, fill
 from tests.growth.operations import Operations
 
 FLOOR_MS = 2.0  # what is quicker counts as this: of less, a ratio is noise
-BYTES_A_VOTE = 1_500  # in a database with its log, at most; see docs/decisions/0018-growth.md
+BYTES_A_VOTE = 1_500  # in a database with its log, at most; see docs/decisions/0015-growth.md
 NEEDS_A_NODE = ("given up and standing",)  # more is waited for there than a database
 SEEMS_TO_GROW = 1.4
 BURST, STANDINGS = "500 votes", "standings"

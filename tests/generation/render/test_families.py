@@ -134,7 +134,7 @@ def opens_its_own_bar(pipeline: str) -> bool:
 
 @pytest.mark.parametrize("pipeline", known_families())
 def test_a_family_opens_the_bar_by_which_steps_are_seen(pipeline: str) -> None:
-    """Without it there is no progress, and no cancel within a step: such a pipeline gets no table (decision 12)."""
+    """Without it there is no progress, and no cancel within a step: such a pipeline gets no table (decision 10)."""
     assert opens_its_own_bar(pipeline)
 
 
