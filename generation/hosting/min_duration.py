@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import av
 from av.error import FFmpegError
 
-from generation.hosting.fingerprint import sha256_of
+from migrations.files import sha256_stream
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def long_enough(path: Path, sha256: str, least_s: float, folder: Path) -> tuple[
     Raises OSError for the local files, also where the file is another one than `sha256` says.
     """
     with path.open("rb") as file:
-        if sha256_of(file) != sha256:
+        if sha256_stream(file) != sha256:
             raise OSError(f"The file {path.name} is another one than the one to upload.")
         try:
             seconds = _seconds(file)
@@ -38,7 +38,7 @@ def long_enough(path: Path, sha256: str, least_s: float, folder: Path) -> tuple[
             log.warning("%s could not be made longer for its host (%s).", path.name, type(error).__name__)
             return path, sha256
     with copy.open("rb") as made:
-        return copy, sha256_of(made)
+        return copy, sha256_stream(made)
 
 
 def _seconds(file: BinaryIO) -> float:

@@ -20,11 +20,11 @@ from xml.etree.ElementTree import ParseError, fromstring
 
 import httpx
 
-from generation.hosting.fingerprint import sha256_of
 from generation.hosting.hls import PLAYLIST, STREAM, write_hls
 from generation.hosting.host import HostBusy, HostError, HostRejected, HostUnreachable, UploadGone
 from generation.hosting.http_errors import check_url, hide_addresses_in_logs, no_answer, retry_after
 from generation.hosting.tus import Patience
+from migrations.files import sha256_stream
 
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 VIDEO, POSTER = "video.mp4", "poster.jpg"
@@ -56,7 +56,7 @@ async def upload(
     objects = _objects(plan)
     folder = path.with_name(f".hls-{path.stem}-{(sha256 or 'any')[:8]}")  # one of an earlier attempt is in nobody's way
     with path.open("rb") as file:
-        if sha256 is not None and await asyncio.to_thread(sha256_of, file) != sha256:
+        if sha256 is not None and await asyncio.to_thread(sha256_stream, file) != sha256:
             raise OSError(f"The file {path.name} is another one than the one to upload.")
         try:
             shutil.rmtree(folder, ignore_errors=True)

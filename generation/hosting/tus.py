@@ -16,9 +16,9 @@ from typing import BinaryIO
 
 import httpx
 
-from generation.hosting.fingerprint import sha256_of
 from generation.hosting.host import AlreadyUploaded, HostBusy, HostError, HostRejected, HostUnreachable, UploadGone
 from generation.hosting.http_errors import check_url, error_of, hide_addresses_in_logs, no_answer
+from migrations.files import sha256_stream
 
 CHUNK_BYTES = 8 * 1024 * 1024  # Livepeer stores uploads in parts of this size
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
@@ -76,7 +76,7 @@ async def upload(
         size = file.seek(0, 2)
         if size == 0:
             raise OSError(f"The file {path.name} is empty, so there is nothing to upload.")
-        if sha256 is not None and await asyncio.to_thread(sha256_of, file) != sha256:
+        if sha256 is not None and await asyncio.to_thread(sha256_stream, file) != sha256:
             raise OSError(f"The file {path.name} is another one than the one to upload.")
         sender = _Sender(client, file, size, chunk, patience or Patience(), on_progress)
         if resume_url is None:
