@@ -1,1 +1,1 @@
-"""Where videos live so that people can watch them: the host's vocabulary, Livepeer, TUS, and an embedded host."""
+"""The video hosts, which keep videos for everybody to watch: their common interface, Livepeer, and S3 stores."""

@@ -1,35 +1,35 @@
-"""The words that every video host answers to: upload tickets, assets, playback, and what can go wrong.
+"""The interface of every video host: upload tickets, assets, playback, and the errors.
 
     HostError                 anything below; str() is a sentence that holds no key and no secret address
-    ├── HostUnreachable       no answer, a 5xx, or a page where JSON was due: ask again later
-    ├── HostBusy              429: ask again after `retry_after` seconds (None: the host did not say)
-    ├── HostRejected          4xx, with the host's own `sentences`: asking again changes nothing
+    ├── HostUnreachable       no answer, a 5xx, or a page instead of JSON: ask again later
+    ├── HostBusy              429: ask again after `retry_after` seconds (None: the host names no time)
+    ├── HostRejected          4xx, with the host's own `sentences`: another try changes nothing
     │   ├── AssetMissing      the host knows no such asset (404)
     │   └── AlreadyUploaded   the asset has its bytes already (422)
-    ├── UploadGone            the upload's address is no longer known: ask for a new ticket
+    ├── UploadGone            the host no longer knows the upload's address: ask for a new ticket
     ├── AssetFailed           the host gave up on the video, with its `reason`
-    └── NotReady              not playable within the time allowed; `phase` says where it stands
+    └── NotReady              not playable within the time allowed, in this `phase`
 
 A failure of the local file is an OSError, as everywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, Self, get_args
+from typing import ClassVar, Literal, Protocol, Self, get_args
 
 Phase = Literal["uploading", "waiting", "processing", "ready", "failed", "deleting", "deleted"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 
 
 class HostError(Exception):
-    """The video host did not do what it was asked to."""
+    """The video host did not do as asked."""
 
     retryable: ClassVar[bool] = False
 
 
-class HostUnreachable(HostError):  # noqa: N818 - named for what happened, as its siblings are
+class HostUnreachable(HostError):  # noqa: N818 - named after the event, like its siblings
     """The video host cannot be reached, or is out of order."""
 
     retryable = True
@@ -63,7 +63,7 @@ class AlreadyUploaded(HostRejected):
 
 
 class UploadGone(HostError):  # noqa: N818 - as above
-    """The upload is no longer known to the host; it begins again with a new ticket.
+    """The host no longer knows the upload; it begins again with a new ticket.
 
     A host may also forget an upload that is complete: look at the asset's phase first.
     """
@@ -90,31 +90,31 @@ class NotReady(HostError):  # noqa: N818 - as above
 
 @dataclass(frozen=True)
 class UploadTicket:
-    """Permission to upload one asset: by TUS, or by addresses that are signed one by one (see `presigned`).
+    """Permission to upload one asset: by TUS, or by a plan of presigned addresses (see `upload_plan`).
 
     Either is a credential of its own: store it, never log it.
 
-    `to_json()` is the opaque resume state that a caller persists before the first byte is sent.
+    `to_json()` is the opaque state from which an upload resumes; a caller persists it before the first byte is sent.
     """
 
     asset_id: str
     playback_id: str | None  # None with hosts that give one only later
     tus_endpoint: str = field(default="", repr=False)
-    presigned: dict[str, Any] | None = field(default=None, repr=False)
+    presigned: dict[str, object] | None = field(default=None, repr=False)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types, secret endpoint included."""
+    def to_json(self) -> dict[str, object]:
+        """Return plain JSON types, the secret addresses included."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """Raises TypeError when the data is not an upload ticket."""
-        return cls(**data)
+    def from_json(cls, data: Mapping[str, object]) -> Self:
+        """Return the ticket of `to_json`. Raises TypeError when the data is no ticket."""
+        return cls(**dict(data))  # type: ignore[arg-type]  # of the types that `to_json` wrote
 
 
 @dataclass(frozen=True)
 class HostedAsset:
-    """A video as its host sees it."""
+    """A video as its host describes it."""
 
     asset_id: str
     name: str
@@ -128,10 +128,10 @@ class HostedAsset:
 
 @dataclass(frozen=True)
 class Playback:
-    """Where a video is watched. Hosts move their files: resolve again rather than keep these for long."""
+    """The addresses at which a video is watched. Hosts move their files: resolve again instead of keeping these."""
 
     playback_id: str
-    page_url: str | None  # None where nobody keeps a page for it
+    page_url: str | None  # None if there is no page for it
     mp4_url: str | None = None
     hls_url: str | None = None
     poster_url: str | None = None
@@ -141,67 +141,67 @@ class Playback:
 
 @dataclass(frozen=True)
 class Polling:
-    """How patiently a host is asked. All in seconds."""
+    """The pace and the limits of the questions to a host while a video is prepared. All in seconds."""
 
     first_s: float = 5.0
     longest_s: float = 30.0
     deadline_s: float = 900.0
     mp4_every_s: float = 2.0
-    mp4_grace_s: float = 15.0  # how long a ready asset is asked for its mp4 before HLS alone will do
-    missing_grace_s: float = 130.0  # Livepeer remembers for 120 s that it did not know a playback id
+    mp4_grace_s: float = 15.0  # a ready asset without an mp4 is given this long before HLS alone will do
+    missing_grace_s: float = 130.0  # Livepeer caches for 120 s that it does not know a playback id
 
 
 OnPhase = Callable[[HostedAsset], Awaitable[None]]
 
 
 class VideoHost(Protocol):
-    """What FLock needs of a video host. Every method may raise HostUnreachable, HostBusy and HostRejected."""
+    """The interface that FLock needs. Every method may raise HostUnreachable, HostBusy and HostRejected."""
 
-    shortest_s: float  # seconds that a video must last; 0 where any length is welcome
+    shortest_s: float  # seconds that a video must last; 0 if it accepts any length
 
     async def request_upload(self, name: str, *, creator: str, size_bytes: int = 0) -> UploadTicket:
-        """Make an asset and permission to upload it. Not idempotent: look with `find_asset` first.
+        """Make an asset and permission to upload it. Not idempotent: call `find_asset` first.
 
-        `size_bytes` is what the upload will have, where it is known.
+        `size_bytes` is the size of the upload, if it is known.
         """
 
     async def find_asset(self, name: str) -> HostedAsset | None:
-        """The newest asset that bears exactly this name, deleted ones aside."""
+        """Return the newest asset that bears exactly this name, without the deleted ones."""
 
     async def asset(self, asset_id: str) -> HostedAsset:
-        """Raises AssetMissing."""
+        """Return an asset. Raises AssetMissing."""
 
     async def playback(self, playback_id: str) -> Playback:
-        """Raises NotReady while there is nothing to play."""
+        """Return the addresses of a video. Raises NotReady while there is nothing to play."""
 
     async def wait_until_playable(
         self, asset_id: str, *, polling: Polling | None = None, on_phase: OnPhase | None = None
     ) -> Playback:
-        """Raises AssetFailed, AssetMissing, or NotReady at the deadline."""
+        """Wait for a video to play. Raises AssetFailed, AssetMissing, or NotReady at the deadline."""
 
     def nudge(self, asset_id: str) -> None:
-        """There may be news of an asset: whoever waits for it asks at once."""
+        """End the pause of whoever waits for an asset, since there may be news of it."""
 
     async def check(self) -> None:
-        """Whether the host is there and takes our key; nothing is made."""
+        """Return if the host answers and accepts our key, and raise otherwise; nothing is made."""
 
     async def aclose(self) -> None:
-        """Lets go of connections."""
+        """Close the connections."""
 
     async def delete(self, asset_id: str) -> None:
-        """Deleting what is deleted or unknown is no error."""
+        """Delete an asset; one that is deleted already or unknown is no error."""
 
     async def views(self, playback_id: str) -> int | None:
-        """A weak signal: hosts count only the plays of their own players. None where the host counts none."""
+        """Return the number of plays, a weak signal: only those in the host's own player. None if it counts none."""
 
 
 async def claim_upload(host: VideoHost, name: str, *, creator: str, size_bytes: int = 0) -> UploadTicket | HostedAsset:
-    """A fresh ticket, or the asset of that name which has its bytes already.
+    """Return a fresh ticket, or the asset of that name if it has its bytes already.
 
-    For the step of a durable workflow that may run again before its answer was stored: an asset of that name
-    which still waits for bytes is an orphan, since its address went to nobody, so it is deleted, as is one that
-    failed. Names must be unique to a video. Livepeer lists from a replica, so an asset that was made a moment ago
-    may not be found yet: the second one is then the one that counts, and the first stays empty.
+    This is for the step of a durable workflow, which may run again before its result was stored: an asset of that name
+    which still waits for bytes is an orphan, since nobody got its address, so it is deleted, as is a failed one. Names
+    must be unique to a video. Livepeer lists from a replica, so that an asset of a moment ago may be missing: then the
+    second one counts, and the first stays empty.
     """
     existing = await host.find_asset(name)
     if existing is not None:

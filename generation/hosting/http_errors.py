@@ -1,11 +1,11 @@
-"""Reads a host's HTTP answers: errors become the tree of `host.py`, and no secret ever becomes part of a sentence."""
+"""The errors in a host's HTTP answers: they become the tree of `host`, and no secret becomes part of a sentence."""
 
 from __future__ import annotations
 
 import json
 import logging
 import re
-from typing import Any
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import httpx
@@ -18,8 +18,11 @@ _LONGEST_SENTENCE = 300
 _MOST_SENTENCES = 5
 
 
-def check_url(url: str, what: str) -> str:
-    """The url, if it is plain http or https without a user in it; raises ValueError that does not repeat it."""
+def check_url(url: str, name: str) -> str:
+    """Return a plain http or https url without a user in it. Raises ValueError, which does not repeat it.
+
+    `name` is the subject of the error's sentence.
+    """
     try:
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.username is None
@@ -27,12 +30,12 @@ def check_url(url: str, what: str) -> str:
     except ValueError:
         usable = False
     if not usable or re.search(r"[\s\x00-\x1f]", url):
-        raise ValueError(f"{what} must be an http or https address without a user name in it.")
+        raise ValueError(f"{name} must be an http or https address without a user name in it.")
     return url
 
 
 def redact(text: str, *secrets: str) -> str:
-    """The text as one printable line, without keys, tokens and upload addresses."""
+    """Return the text as one printable line, without keys, tokens and upload addresses."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, "…")
@@ -42,7 +45,7 @@ def redact(text: str, *secrets: str) -> str:
 
 
 def sentences(response: httpx.Response, *secrets: str) -> tuple[str, ...]:
-    """The host's own words from `{"errors": [...]}`; empty where the body is something else.
+    """Return the host's own words from `{"errors": [...]}`; empty for any other body.
 
     Livepeer's 422 answers hold JSON strings of the validator ajv; those are made readable.
     """
@@ -66,59 +69,65 @@ def _readable(error: str) -> str:
 
 
 def error_of(response: httpx.Response, doing: str, *secrets: str) -> HostError:
-    """What to raise for an answer outside 2xx. `doing` completes "The video host … when it was asked to …"."""
+    """Return the error for an answer outside 2xx. `doing` completes "The video host … when it was asked to …"."""
     status = response.status_code
     words = sentences(response, *secrets)
-    said = f": {'; '.join(words)}" if words else "."
+    details = f": {'; '.join(words)}" if words else "."
     if status == 429:
         seconds = retry_after(response)
         after = f" Try again in {seconds:.0f} s." if seconds is not None else ""
-        return HostBusy(f"The video host is busy and would not {doing}{said}{after}", seconds)
+        return HostBusy(f"The video host is busy and would not {doing}{details}{after}", seconds)
     if status >= 500 or status == 408:
-        return HostUnreachable(f"The video host is out of order: it answered {status} when asked to {doing}{said}")
+        return HostUnreachable(f"The video host is out of order: it answered {status} when asked to {doing}{details}")
     if 300 <= status < 400:
         return HostRejected(
             f"The video host sent us elsewhere ({status}) when asked to {doing}. Check the host's address.",
             status=status,
         )
     if status in {401, 403} and secrets:
-        said += " Check the API key of the video host."
-    return HostRejected(f"The video host refused to {doing} ({status}){said}", status=status, sentences=words)
+        details += " Check the API key of the video host."
+    return HostRejected(f"The video host refused to {doing} ({status}){details}", status=status, sentences=words)
 
 
 def no_answer(error: httpx.HTTPError | httpx.InvalidURL, doing: str) -> HostUnreachable:
-    """What to raise when no whole answer came. httpx's own text is left out: it may quote an address."""
+    """Return the error for an answer that did not come whole. httpx's own text is left out: it may quote an address."""
     kind = "took too long to answer" if isinstance(error, httpx.TimeoutException) else "cannot be reached"
     return HostUnreachable(f"The video host {kind} ({type(error).__name__}) when asked to {doing}. We try again later.")
 
 
-def json_object(response: httpx.Response, doing: str) -> dict[str, Any]:
-    """The body as a JSON object; raises HostUnreachable for a page of HTML and anything else."""
+def json_object(response: httpx.Response, doing: str) -> Mapping[str, object]:
+    """Return the body as a JSON object. Raises HostUnreachable for a page of HTML and anything else."""
     body = json_body(response, doing)
     if not isinstance(body, dict):
-        raise HostUnreachable(f"The video host answered in a form that we do not know when asked to {doing}.")
+        raise unreadable(doing)
     return body
 
 
-def json_body(response: httpx.Response, doing: str) -> Any:
-    """The body as JSON; raises HostUnreachable where it is none (a proxy's page, for instance)."""
+def json_body(response: httpx.Response, doing: str) -> object:
+    """Return the body as JSON. Raises HostUnreachable for any other body (a proxy's page, for instance)."""
     try:
-        return response.json()
+        body: object = response.json()
     except (ValueError, RecursionError):
         raise HostUnreachable(
             f"The video host answered {response.status_code} with something other than JSON when asked to {doing}. "
             "A proxy may be in between."
         ) from None
+    return body
+
+
+def unreadable(doing: str) -> HostUnreachable:
+    """Return the error for JSON of an unknown form."""
+    return HostUnreachable(f"The video host answered in a form that we do not know when asked to {doing}.")
 
 
 def retry_after(response: httpx.Response) -> float | None:
-    """Seconds from Retry-After, within an hour; None where the host gives none (Livepeer does not)."""
+    """Return the seconds of Retry-After, at most an hour; None if the host gives none (Livepeer does not)."""
     value = response.headers.get("retry-after", "")
     return min(float(value), 3600.0) if re.fullmatch(r"[0-9]{1,9}", value) else None
 
 
 class _HideAddresses(logging.Filter):
-    """httpx logs each address it asks, and httpcore each header: upload addresses would be among them."""
+    """A filter of upload addresses: httpx logs each address that it asks, and httpcore each header."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name != "httpx":
@@ -129,7 +138,7 @@ class _HideAddresses(logging.Filter):
 
 
 def hide_addresses_in_logs() -> None:
-    """Keeps upload addresses and keys out of the logs of the HTTP libraries; calling it again changes nothing."""
+    """Keep upload addresses and keys out of the logs of the HTTP libraries; a second call changes nothing."""
     for name in ("httpx", "httpcore.http11", "httpcore.http2"):
         logger = logging.getLogger(name)
         if not any(isinstance(f, _HideAddresses) for f in logger.filters):

@@ -1,4 +1,4 @@
-"""Livepeer Studio as a video host, over plain HTTP. The embedded host speaks the same language.
+"""Livepeer Studio as a video host, over plain HTTP. The embedded host has the same API.
 
 API: https://docs.livepeer.org/api-reference (asset, playback, views). Addresses of files come only from the
 playback endpoint: Livepeer has moved its hosts more than once.
@@ -12,8 +12,9 @@ import json
 import logging
 import random
 import re
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from urllib.parse import quote, urljoin
 
 import httpx
@@ -41,6 +42,7 @@ from generation.hosting.http_errors import (
     json_body,
     json_object,
     no_answer,
+    unreadable,
 )
 
 log = logging.getLogger(__name__)
@@ -56,9 +58,9 @@ _LONGEST_RETRY_S = 30.0
 class LivepeerHost:
     """A VideoHost on Livepeer's API.
 
-    `api_base` is such as https://livepeer.studio/api; `watch_page` holds `{playback_id}`. At most `at_once`
-    requests are under way (Livepeer's own limits are 5 and 20). Reads are repeated `reads` times in all; a
-    request for an upload is sent once, since each makes an asset. Raises ValueError for unusable arguments.
+    `api_base` is an address such as https://livepeer.studio/api; `watch_page` holds `{playback_id}`. At most `at_once`
+    requests run at a time (Livepeer's own limits are 5 and 20). Reads are tried `reads` times in all; a request for an
+    upload is sent once, since each makes an asset. Raises ValueError for unusable arguments.
     """
 
     shortest_s = 4.0  # below three it is said to fail: github.com/livepeer/studio/issues/1328
@@ -108,30 +110,30 @@ class LivepeerHost:
             await self._client.aclose()
 
     async def check(self) -> None:
-        """Asks for an asset that there is not; nothing is made."""
+        """Ask for an asset that does not exist; nothing is made."""
         await self.find_asset("flock-doctor-probe.mp4")
 
     async def request_upload(self, name: str, *, creator: str, size_bytes: int = 0) -> UploadTicket:
-        """POST /asset/request-upload, once. After HostUnreachable the asset may exist: see `find_asset`."""
+        """Send POST /asset/request-upload, once. After HostUnreachable the asset may exist: see `find_asset`."""
         doing = "accept an upload"
-        wish = {
+        request = {
             "name": name,
-            "staticMp4": True,  # without it, there is HLS only, which Discord does not play
+            "staticMp4": True,  # else there is only HLS, which Discord does not play
             "playbackPolicy": {"type": "public"},  # cannot be changed later, and Discord fetches without a key
             "creatorId": {"type": "unverified", "value": creator},
         }
-        body = json_object(await self._send("POST", "/asset/request-upload", doing, json=wish), doing)
+        body = json_object(await self._send("POST", "/asset/request-upload", doing, json=request), doing)
         try:
             asset = _asset(body["asset"])
             endpoint = check_url(str(body["tusEndpoint"]), "The upload's address")
         except (KeyError, TypeError, ValueError):
-            raise _strange(doing) from None
+            raise unreadable(doing) from None
         return UploadTicket(asset.asset_id, asset.playback_id, endpoint)
 
     async def find_asset(self, name: str) -> HostedAsset | None:
-        """GET /asset, filtered by name: Livepeer matches parts and ignores case, so the rest is done here."""
+        """Send GET /asset, filtered by name: Livepeer matches parts and ignores case, so the rest is done here."""
         doing = "look for an asset"
-        # The host decodes the filter once more than HTTP does, and takes \ and % for parts of a pattern.
+        # The host decodes the filter once more than HTTP does, and treats \ and % as parts of a pattern.
         pattern = re.sub(r"[\\%]", "_", name)
         filters = quote(json.dumps([{"id": "name", "value": pattern}]), safe="")
         query = {"limit": str(_LIST_PAGE), "order": "createdAt-true", "filters": filters}
@@ -139,25 +141,25 @@ class LivepeerHost:
             response = await self._read("/asset", doing, params=query)
             rows = json_body(response, doing)
             if not isinstance(rows, list):
-                raise _strange(doing)
+                raise unreadable(doing)
             for row in rows:
                 try:
-                    found = _asset(row)
+                    asset = _asset(row)
                 except (KeyError, TypeError, ValueError):
-                    continue  # one row that we cannot read does not hide the others
-                if found.name == name and found.phase not in {"deleting", "deleted"}:
-                    return found
-            following = response.links.get("next", {}).get("url")
-            cursor = httpx.URL(following).params.get("cursor") if following else None
+                    continue  # an unreadable row does not hide the others
+                if asset.name == name and asset.phase not in {"deleting", "deleted"}:
+                    return asset
+            next_page = response.links.get("next", {}).get("url")
+            cursor = httpx.URL(next_page).params.get("cursor") if next_page else None
             if not rows or not cursor:
                 return None
             query["cursor"] = cursor
         return None
 
     async def asset(self, asset_id: str) -> HostedAsset:
-        """GET /asset/{id}: the truth about a video's state. Raises AssetMissing."""
+        """Send GET /asset/{id}, which has the true state of a video. Raises AssetMissing."""
         doing = "show an asset"
-        path = f"/asset/{_checked(asset_id)}"
+        path = f"/asset/{_checked_id(asset_id)}"
         try:
             return _asset(json_object(await self._read(path, doing), doing))
         except HostRejected as error:
@@ -165,22 +167,25 @@ class LivepeerHost:
                 raise AssetMissing(str(error), status=404, sentences=error.sentences) from None
             raise
         except (KeyError, TypeError, ValueError):
-            raise _strange(doing) from None
+            raise unreadable(doing) from None
 
     async def playback(self, playback_id: str) -> Playback:
-        """GET /playback/{id}. An answer does not mean that the mp4 exists. Raises NotReady (the host's 404 or 422)."""
+        """Send GET /playback/{id}. An answer does not mean that the mp4 exists. Raises NotReady (on 404 or 422)."""
         doing = "play a video"
         try:
-            response = await self._read(f"/playback/{_checked(playback_id)}", doing)
-            sources = [s for s in json_object(response, doing)["meta"]["source"] if isinstance(s, dict)]
+            response = await self._read(f"/playback/{_checked_id(playback_id)}", doing)
         except HostRejected as error:
             if error.status in {404, 422}:
                 raise NotReady(f"The video is not playable yet: {'; '.join(error.sentences)}") from None
             raise
-        except (KeyError, TypeError):
-            raise _strange(doing) from None
+        meta = json_object(response, doing).get("meta")
+        entries = meta.get("source") if isinstance(meta, dict) else None
+        if not isinstance(entries, list):
+            raise unreadable(doing)
+        sources: list[Mapping[str, object]] = [entry for entry in entries if isinstance(entry, dict)]
         mp4s = [s for s in sources if s.get("type") == "html5/video/mp4" and _url(s)]
-        best = max(mp4s, key=lambda s: _number(s.get("bitrate")) or 0.0, default={})
+        no_source: Mapping[str, object] = {}
+        best = max(mp4s, key=lambda s: _number(s.get("bitrate")) or 0.0, default=no_source)
         width, height = _number(best.get("width")), _number(best.get("height"))
         return Playback(
             playback_id=playback_id,
@@ -195,10 +200,10 @@ class LivepeerHost:
     async def wait_until_playable(
         self, asset_id: str, *, polling: Polling | None = None, on_phase: OnPhase | None = None
     ) -> Playback:
-        """Asks with growing pauses until the video plays, best with an mp4.
+        """Ask with growing pauses until the video plays, best with an mp4.
 
-        A host that is away or busy is asked again until the deadline. Raises AssetFailed, AssetMissing,
-        HostRejected, or NotReady at the deadline: whoever waits decides whether to wait again. `nudge` ends a pause.
+        An unreachable or busy host is asked again until the deadline. Raises AssetFailed, AssetMissing, HostRejected,
+        or NotReady at the deadline: the caller decides whether to wait again. `nudge` ends a pause.
         """
         nudged = self._waits.setdefault(asset_id, asyncio.Event())
         try:
@@ -208,7 +213,7 @@ class LivepeerHost:
                 del self._waits[asset_id]
 
     def nudge(self, asset_id: str) -> None:
-        """Somebody says that there is news of an asset: whoever waits for it asks the host at once."""
+        """End the pause of whoever waits for an asset: there may be news of it, so the host is asked at once."""
         if asset_id in self._waits:
             self._waits[asset_id].set()
 
@@ -217,7 +222,8 @@ class LivepeerHost:
     ) -> Playback:
         clock = asyncio.get_running_loop().time
         deadline = clock() + ask.deadline_s
-        pause, last = ask.first_s, None
+        pause = ask.first_s
+        last: HostedAsset | None = None
         while True:
             pause_now = pause
             nudged.clear()
@@ -231,7 +237,7 @@ class LivepeerHost:
                 if asset.phase in {"deleting", "deleted"}:
                     raise AssetFailed(asset_id, "it was deleted at the host")
                 if asset.phase == "ready" and asset.playback_id:
-                    return await self._settled(asset.playback_id, ask, deadline)
+                    return await self._playback_when_complete(asset.playback_id, ask, deadline)
             except (HostUnreachable, HostBusy) as error:
                 log.warning("Waiting for asset %s: %s", asset_id, error)
                 if isinstance(error, HostBusy) and error.retry_after is not None:
@@ -246,29 +252,29 @@ class LivepeerHost:
             pause = min(pause * 1.5, ask.longest_s)
 
     async def delete(self, asset_id: str) -> None:
-        """DELETE /asset/{id}; done as well when the host says that it is gone already."""
+        """Send DELETE /asset/{id}; the host's answer that it is gone already is a success too."""
         try:
-            await self._send("DELETE", f"/asset/{_checked(asset_id)}", "delete an asset", tries=self._reads)
+            await self._send("DELETE", f"/asset/{_checked_id(asset_id)}", "delete an asset", tries=self._reads)
         except HostRejected as error:
             if error.status != 404 and not (error.status == 400 and "already deleted" in str(error)):
                 raise
 
     async def views(self, playback_id: str) -> int:
-        """GET /data/views/query/total/{playbackId}: plays in Livepeer's own players only."""
+        """Send GET /data/views/query/total/{playbackId}: it counts plays in Livepeer's own players only."""
         doing = "count views"
-        body = json_object(await self._read(f"/data/views/query/total/{_checked(playback_id)}", doing), doing)
+        body = json_object(await self._read(f"/data/views/query/total/{_checked_id(playback_id)}", doing), doing)
         return int(_number(body.get("viewCount")) or 0)
 
-    async def _settled(self, playback_id: str, ask: Polling, deadline: float) -> Playback:
-        """The playback of a ready asset. The host's caches lag: HLS comes before the mp4, a 404 before either."""
+    async def _playback_when_complete(self, playback_id: str, ask: Polling, deadline: float) -> Playback:
+        """Wait for the playback of a ready asset. The host's caches lag: first a 404, then HLS, then the mp4."""
         clock = asyncio.get_running_loop().time
         start = clock()
         while True:
             try:
-                found = await self.playback(playback_id)
+                playback = await self.playback(playback_id)
                 waited = clock() - start
-                if found.mp4_url or (found.hls_url and waited + ask.mp4_every_s > ask.mp4_grace_s):
-                    return found
+                if playback.mp4_url or (playback.hls_url and waited + ask.mp4_every_s > ask.mp4_grace_s):
+                    return playback
             except NotReady as error:
                 if clock() - start >= ask.missing_grace_s:
                     raise NotReady(str(error), "ready") from None
@@ -277,7 +283,7 @@ class LivepeerHost:
             await asyncio.sleep(ask.mp4_every_s)
 
     async def _poster(self, vtt: str | None) -> str | None:
-        """The first picture that the thumbnails' index names; best effort, and without our key."""
+        """Return the first picture that the thumbnails' index names; best effort, and without our key."""
         if vtt is None:
             return None
         try:
@@ -294,17 +300,32 @@ class LivepeerHost:
         name = re.search(r"^(\S+\.(?:jpe?g|png|webp))(?:#\S*)?\s*$", text.decode("utf-8", "replace"), re.I | re.M)
         return _url({"url": urljoin(vtt, name[1])}) if name else None
 
-    async def _read(self, path: str, doing: str, **more: Any) -> httpx.Response:
-        return await self._send("GET", path, doing, tries=self._reads, **more)
+    async def _read(self, path: str, doing: str, *, params: Mapping[str, str] | None = None) -> httpx.Response:
+        return await self._send("GET", path, doing, tries=self._reads, params=params)
 
-    async def _send(self, method: str, path: str, doing: str, *, tries: int = 1, **more: Any) -> httpx.Response:
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        *,
+        tries: int = 1,
+        params: Mapping[str, str] | None = None,
+        json: object = None,
+    ) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self._key}", "Accept": "application/json"}
         for attempt in range(1, tries + 1):
             failure: HostError
             try:
                 async with self._gate:
                     response = await self._client.request(
-                        method, self._base + path, headers=headers, auth=None, follow_redirects=False, **more
+                        method,
+                        self._base + path,
+                        headers=headers,
+                        params=params,
+                        json=json,
+                        auth=None,
+                        follow_redirects=False,
                     )
                 if response.is_success:
                     return response
@@ -316,53 +337,56 @@ class LivepeerHost:
             pause = self._retry_s * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, no secret
             if isinstance(failure, HostBusy) and failure.retry_after is not None:
                 if failure.retry_after > _LONGEST_RETRY_S:
-                    raise failure  # whoever asked decides whether to wait that long
+                    raise failure  # the caller decides whether to wait that long
                 pause = max(pause, failure.retry_after)
             await asyncio.sleep(pause)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _asset(data: dict[str, Any]) -> HostedAsset:
-    """Unknown keys are ignored, missing optional ones are None. Raises KeyError, TypeError, ValueError."""
-    status = data.get("status") or {}
-    phase = status.get("phase", "waiting")
-    if phase not in PHASES:
-        log.warning("The video host names a phase that we do not know; taken for processing.")
+def _asset(data: object) -> HostedAsset:
+    """Return an asset, without unknown keys; missing optional ones are None. Raises KeyError, TypeError, ValueError."""
+    row = _object(data)
+    status, specification = _object(row.get("status") or {}), _object(row.get("videoSpec") or {})
+    phase = next((each for each in PHASES if each == status.get("phase", "waiting")), None)
+    if phase is None:
+        log.warning("The video host names an unknown phase; it is treated as processing.")
         phase = "processing"
-    playback_id = data.get("playbackId")
-    size = _number(data.get("size"))
+    playback_id = row.get("playbackId")
+    size = _number(row.get("size"))
     return HostedAsset(
-        asset_id=_checked(data["id"]),
-        name=str(data.get("name", "")),
+        asset_id=_checked_id(row["id"]),
+        name=str(row.get("name", "")),
         phase=phase,
-        playback_id=_checked(playback_id) if playback_id else None,
+        playback_id=_checked_id(playback_id) if playback_id else None,
         progress=_number(status.get("progress")),
         error=str(status["errorMessage"]) if status.get("errorMessage") else None,
         size_bytes=int(size) if size is not None else None,
-        duration_s=_number((data.get("videoSpec") or {}).get("duration")),
+        duration_s=_number(specification.get("duration")),
     )
 
 
-def _checked(ident: Any) -> str:
-    if not isinstance(ident, str) or not _ID.fullmatch(ident):
+def _object(value: object) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise TypeError("This is no JSON object.")
+    return value
+
+
+def _checked_id(value: object) -> str:
+    if not isinstance(value, str) or not _ID.fullmatch(value):
         raise ValueError("An id of the video host has letters, digits, - and _ only.")
-    return ident
+    return value
 
 
-def _number(value: Any) -> float | None:
+def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _url(source: dict[str, Any]) -> str | None:
+def _url(source: Mapping[str, object]) -> str | None:
     try:
         return check_url(str(source.get("url", "")), "A file's address")
     except ValueError:
         return None
 
 
-def _first(sources: list[dict[str, Any]], *kinds: str) -> str | None:
+def _first(sources: Sequence[Mapping[str, object]], *kinds: str) -> str | None:
     return next((url for s in sources if s.get("type") in kinds and (url := _url(s))), None)
-
-
-def _strange(doing: str) -> HostUnreachable:
-    return HostUnreachable(f"The video host answered in a form that we do not know when asked to {doing}.")

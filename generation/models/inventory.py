@@ -1,4 +1,4 @@
-"""What `flock models` shows: each model that is configured, whether its files are here, and what it will ask for.
+"""The inventory of models for `flock models`: what is configured, which files are here, how much memory they take.
 
 Reads configs and the headers of weights only: no torch, no network.
 """
@@ -11,14 +11,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from generation.models.config import is_folder
-from generation.models.presets import Family, Preset, Repository, known_families
+from generation.models.presets import Family, Preset, PresetValues, Repository, known_families
 from generation.models.registry import Model, known_revision
-from generation.models.weights import WeightsError, faults, files_of_part, tensors_of
-
-Json = dict[str, Any]
+from generation.models.weights import Faults, WeightsError, faults, files_of_part, tensors_of
 
 PAGE = "https://huggingface.co/"
 SEE_PAGE = "see the model's page"
@@ -27,22 +25,50 @@ QUANTISED = {"int8": 1.0, "float8": 1.0, "nf4": 0.5}
 DENOISERS = ("transformer", "transformer_2", "unet")
 
 
-def describe(model: Model) -> Json:
-    """One model as plain JSON. What cannot be known before its files are here is None."""
+class WeightSizes(TypedDict):
+    """MiB of weights as they are loaded: by component, and at most at a time on the GPU (None if unknown)."""
+
+    parts: dict[str, int]
+    at_once: int | None
+
+
+class ModelDescription(TypedDict):
+    """A configured model as `flock models --json` prints it. What only its files tell is None until they are here."""
+
+    id: str
+    family: str | None
+    pipeline: str | None
+    source: str
+    revision: str | None
+    embedded: bool
+    here: bool
+    missing: list[str]
+    unusable: list[str]
+    adapters: list[str]
+    preset: PresetValues | None
+    notes: list[str]
+    weights_mib: WeightSizes | None
+    license: str | None
+    gated: bool
+    page: str | None
+
+
+def describe(model: Model) -> ModelDescription:
+    """Return the description of one model, in plain JSON types."""
     folder = files_of(model)
     configs = _configs(folder)
-    pipeline = model.pipeline or configs.get("", {}).get("_class_name")
+    pipeline = model.pipeline or _text(configs.get("", {}).get("_class_name"))
     published = _published(model.source)
     family = model.family(pipeline) if pipeline else published[0] if published else None
     preset: Preset | None = None
-    said: list[str] = []
+    notes: list[str] = []
     if family is not None:
-        written = family.preset_of(configs) if configs or not published else family.variant(published[1].variant)
-        preset, said = replace(written, **model.overrides).fitted()
+        default = family.preset_of(configs) if configs or not published else family.variant(published[1].variant)
+        preset, notes = replace(default, **model.overrides).fitted()
     repository = published[1] if published else Repository(model.source)
     index = configs.get("", {})
     missing = [] if folder is None else missing_files(folder, index)
-    wrong, coarse = ([], []) if folder is None else unusable(model, folder, index)
+    problems = Faults([], []) if folder is None else unusable(model, folder, index)
     return {
         "id": model.id,
         "family": preset.family if preset else None,
@@ -50,12 +76,12 @@ def describe(model: Model) -> Json:
         "source": model.source,
         "revision": known_revision(model),
         "embedded": model.embedded,
-        "here": folder is not None and not missing and not wrong,
+        "here": folder is not None and not missing and not problems.errors,
         "missing": missing,
-        "unusable": wrong,
+        "unusable": problems.errors,
         "adapters": [f"{entry['source']}/{entry['weight_name']}" for entry in model.adapters],
         "preset": asdict(preset) if preset else None,
-        "notes": [*said, *coarse],
+        "notes": [*notes, *problems.notes],
         "weights_mib": weights_mib(on_a_gpu(model, preset), folder),
         "license": model.license or repository.license or (None if model.embedded else SEE_PAGE),
         "gated": model.gated or repository.gated,
@@ -64,22 +90,22 @@ def describe(model: Model) -> Json:
 
 
 def on_a_gpu(model: Model, preset: Preset | None) -> Model:
-    """The model as it is loaded where there is a GPU that holds it: what it leaves open is as its family has it."""
+    """Return the model as a GPU that holds it all loads it: what it leaves open is as its family recommends."""
     dtype = model.dtype or (preset.dtype if preset else None) or "float32"
     return replace(model, dtype=dtype, offload=model.offload or "none")
 
 
-def describe_family(family: Family) -> Json:
-    """A family as plain JSON, with its variants by name."""
+def describe_family(family: Family) -> PresetValues:
+    """Return a family's preset in plain JSON types, with its `pipeline` and the names of its `variants`."""
     return {
         "pipeline": family.pipeline,
         **asdict(family.preset),
-        "variants": [values["family"] for _, values in family.variants if "family" in values],
+        "variants": [variant.values["family"] for variant in family.variants if "family" in variant.values],
     }
 
 
 def files_of(model: Model) -> Path | None:
-    """The folder of a model's files: its own, or where the hub's cache has them; None where there are none."""
+    """Return the folder of a model's files: its own, or the one in the hub's cache; None if there is none."""
     source = Path(model.source)
     if model.is_in_folder:
         return source if source.is_dir() else None
@@ -89,8 +115,8 @@ def files_of(model: Model) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def missing_files(folder: Path, index: Mapping[str, Any]) -> list[str]:
-    """What a pipeline's own index names and the folder lacks: components, or shards of their weights."""
+def missing_files(folder: Path, index: Mapping[str, object]) -> list[str]:
+    """Return the components, or shards of their weights, that a pipeline's own index names and the folder lacks."""
     if not index:
         return ["model_index.json"]
     missing = []
@@ -110,20 +136,22 @@ def missing_files(folder: Path, index: Mapping[str, Any]) -> list[str]:
     return missing
 
 
-def unusable(model: Model, folder: Path, index: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Why weights that are here cannot be used, and what else is to be said of them: sentences, by component."""
+def unusable(model: Model, folder: Path, index: Mapping[str, object]) -> Faults:
+    """Return the faults of a model's weights that are here; each sentence begins with its component."""
     parts = {name: folder / name for name in index if not name.startswith("_") and (folder / name).is_dir()}
-    for name, entry in model.components.items():
+    for name, component in model.components.items():
         parts.pop(name, None)
-        if is_folder(entry["source"]):
-            parts[name] = Path(entry["source"], entry["subfolder"] or "")
-    found = {name: faults(part) for name, part in parts.items()}
-    wrong = [f"{name}: {sentence}" for name, (sentences, _) in found.items() for sentence in sentences]
-    return wrong, [f"{name}: {sentence}" for name, (_, sentences) in found.items() for sentence in sentences]
+        if is_folder(component["source"]):
+            parts[name] = Path(component["source"], component["subfolder"] or "")
+    by_part = {name: faults(part) for name, part in parts.items()}
+    return Faults(
+        [f"{name}: {sentence}" for name, part in by_part.items() for sentence in part.errors],
+        [f"{name}: {sentence}" for name, part in by_part.items() for sentence in part.notes],
+    )
 
 
-def weights_mib(model: Model, folder: Path | None) -> Json | None:
-    """MiB of weights as they are loaded: by component, and what lies on the GPU at a time. None when unknown."""
+def weights_mib(model: Model, folder: Path | None) -> WeightSizes | None:
+    """Return the size of a model's weights as they are loaded; None if no weights are here."""
     if folder is None:
         return None
     parts: dict[str, int] = {}
@@ -141,15 +169,15 @@ def weights_mib(model: Model, folder: Path | None) -> Json | None:
 
 
 def parameters(path: Path) -> int:
-    """How many numbers a safetensors file holds, by its header alone; 0 for a file that is none."""
+    """Return the number of parameters in a safetensors file, by its header alone; 0 for any other file."""
     try:
         return sum(math.prod(tensor.shape) for tensor in tensors_of(path).values())
     except (OSError, WeightsError, TypeError):
         return 0
 
 
-def _configs(folder: Path | None) -> dict[str, Mapping[str, Any]]:
-    configs: dict[str, Mapping[str, Any]] = {}
+def _configs(folder: Path | None) -> dict[str, Mapping[str, object]]:
+    configs: dict[str, Mapping[str, object]] = {}
     for path in [] if folder is None else (folder / "model_index.json", *sorted(folder.glob("*/config.json"))):
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
@@ -158,6 +186,10 @@ def _configs(folder: Path | None) -> dict[str, Mapping[str, Any]]:
         if isinstance(data, dict):
             configs["" if path.parent == folder else path.parent.name] = data
     return configs
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _published(source: str) -> tuple[Family, Repository] | None:
@@ -169,7 +201,7 @@ def _published(source: str) -> tuple[Family, Repository] | None:
 
 
 def rule_of(preset: Preset) -> str:
-    """Legal numbers of frames and sizes, in words."""
+    """Return the legal numbers of frames and sizes, in words."""
     offset = f"+{preset.frame_offset}" if preset.frame_offset else ""
     frames = f"{preset.frame_step}k{offset} frames" if preset.frame_step > 1 else "any number of frames"
     return f"{frames}, sizes in steps of {preset.size_step}"

@@ -1,51 +1,48 @@
-"""What exactly a model is, in one word: a commit, or a hash over a folder's files; with adapters, both hashed on."""
+"""The revision of a model, one word: a commit, or a hash over a folder's files; adapters and components add a hash."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
-import os
 from pathlib import Path
-from typing import Any
 
-REVISION_FILE = "REVISION"  # in a model's folder: what the folder holds, in one word
+from migrations.files import sha256_file, write_private
+
+REVISION_FILE = "REVISION"  # in a model's folder: the revision of what the folder holds
 LONGEST_MEMORY = 20_000  # files
 
 Stamp = list[int]
 
 
 def folder_revision(folder: Path, memory: Path | None = None) -> str:
-    """Sha-256 over a folder's files and their names, 64 hex digits.
+    """Return the SHA-256 over a folder's files and their names, 64 hex digits. Raises OSError.
 
     `memory` is a file that keeps each file's hash with its size, time and inode: only what changed is read again, so
     that 30 GB of weights are hashed once and not at every start.
     """
-    known = _recall(memory)
+    remembered = _recall(memory)
     now: dict[str, tuple[Stamp, str]] = {}
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != REVISION_FILE:
             stamp = _stamp(path)
             key = str(path.resolve())
-            seen = known.get(key)
-            hexed = seen[1] if seen is not None and seen[0] == stamp else file_revision(path)
-            now[key] = (stamp, hexed)
+            entry = remembered.get(key)
+            file_hash = entry[1] if entry is not None and entry[0] == stamp else sha256_file(path)
+            now[key] = (stamp, file_hash)
             digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
-            digest.update(bytes.fromhex(hexed))
-    if memory is not None and any(known.get(key) != entry for key, entry in now.items()):
-        _remember(memory, {**known, **now})
+            digest.update(bytes.fromhex(file_hash))
+    if memory is not None and any(remembered.get(key) != entry for key, entry in now.items()):
+        _remember(memory, {**remembered, **now})
     return digest.hexdigest()
 
 
-def file_revision(path: Path) -> str:
-    """Sha-256 of one file, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def with_parts(base: str, parts: object) -> str:
+    """Return the revision of a model with adapters or components of other sources: `base+`, 16 hex digits over them.
 
-
-def with_parts(base: str, parts: Any) -> str:
-    """The revision of a model with adapters or components of other sources: `base+`, 16 hex digits over the parts."""
+    `parts` are plain JSON types; without any, the revision is `base`.
+    """
     if not parts:
         return base
     return f"{base}+{hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]}"
@@ -61,15 +58,13 @@ def _recall(memory: Path | None) -> dict[str, tuple[Stamp, str]]:
         return {}
     try:
         data = json.loads(memory.read_text())
-        return {str(key): (list(stamp), bytes.fromhex(hexed).hex()) for key, (stamp, hexed) in data.items()}
+        return {str(key): (list(stamp), bytes.fromhex(file_hash).hex()) for key, (stamp, file_hash) in data.items()}
     except (OSError, ValueError, TypeError, AttributeError):
-        return {}  # hashed anew: it only spares work
+        return {}  # everything is hashed anew: the memory only spares work
 
 
 def _remember(memory: Path, entries: dict[str, tuple[Stamp, str]]) -> None:
-    draft = memory.with_name(f".{memory.name}.{os.getpid()}")
-    kept = dict(list(entries.items())[-LONGEST_MEMORY:])
-    with contextlib.suppress(OSError):  # as above
+    latest = dict(list(entries.items())[-LONGEST_MEMORY:])
+    with contextlib.suppress(OSError):  # the memory only spares work
         memory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft.write_text(json.dumps(kept))
-        draft.replace(memory)
+        write_private(memory, json.dumps(latest).encode())

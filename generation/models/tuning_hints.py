@@ -1,55 +1,97 @@
-"""What would make a render quicker, or let it fit: only what this pipeline offers on this machine, and does not use."""
+"""Hints that make a render quicker or let it fit: only what this pipeline offers on this machine and does not use."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from generation.models.presets import Preset
 
 MANY_STEPS = 12  # above it a few-step adapter is worth the search
 DECODING_SHARE = 0.3
 MIB_PER_BILLION = 1907  # of bfloat16 parameters
 
-Json = dict[str, Any]
+
+class Options(Protocol):
+    """The options that a loaded pipeline offers; `parameters` counts those of each component."""
+
+    @property
+    def parameters(self) -> Mapping[str, int]: ...
+    @property
+    def adapters(self) -> bool: ...
+    @property
+    def compile(self) -> bool: ...
+    @property
+    def caches(self) -> Sequence[str]: ...
 
 
-def advice(loaded: Json, measured: Json) -> list[str]:
-    """Sentences, the most effective first. `loaded` and `measured` are as the render child says them."""
-    can, settings, preset = loaded["can"], loaded["settings"], loaded["preset"]
-    seconds = measured["seconds"]
-    on_gpu = loaded["device"] != "cpu"
-    said = []
-    if not on_gpu and sum(can["parameters"].values()) > 200_000_000:
-        said.append("It renders on the CPU: a GPU is the only thing that helps. Is torch built for yours?")
-    if on_gpu and settings["dtype"] == "float32":
-        said.append('dtype = "bfloat16" halves memory, and most GPUs compute more than twice as quickly with it.')
-    if on_gpu and settings["offload"] != "none":
-        said += _offload(loaded)
-    if preset["steps"] > MANY_STEPS and can["adapters"]:
-        said.append(
-            f"A few-step adapter of this family, where there is one, needs 4 to 8 of these {preset['steps']} steps."
+class SettingsInForce(Protocol):
+    """The settings with which a pipeline was loaded."""
+
+    @property
+    def dtype(self) -> str | dict[str, str] | None: ...
+    @property
+    def offload(self) -> str | None: ...
+    @property
+    def compile(self) -> bool: ...
+    @property
+    def cache(self) -> str | None: ...
+
+
+class LoadedModel(Protocol):
+    """A loaded model as its render process describes it; `device` is "cpu" or the name of the GPU."""
+
+    @property
+    def preset(self) -> Preset: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def gpus(self) -> int: ...
+    @property
+    def gpu_mib(self) -> int | None: ...
+    @property
+    def settings(self) -> SettingsInForce: ...
+    @property
+    def can(self) -> Options: ...
+
+
+def tuning_hints(loaded: LoadedModel, seconds: Mapping[str, float]) -> list[str]:
+    """Return sentences, the most effective first. `seconds` are those of one video by phase."""
+    can, settings, preset = loaded.can, loaded.settings, loaded.preset
+    on_gpu = loaded.device != "cpu"
+    hints = []
+    if not on_gpu and sum(can.parameters.values()) > 200_000_000:
+        hints.append("It renders on the CPU: a GPU is the only thing that helps. Is torch built for yours?")
+    if on_gpu and settings.dtype == "float32":
+        hints.append('dtype = "bfloat16" halves memory, and most GPUs compute more than twice as quickly with it.')
+    if on_gpu and settings.offload != "none":
+        hints += _offload_hints(loaded)
+    if preset.steps > MANY_STEPS and can.adapters:
+        hints.append(
+            f"A few-step adapter of this family, where there is one, needs 4 to 8 of these {preset.steps} steps."
         )
-    if can["compile"] and not settings["compile"] and on_gpu:
-        said.append("compile = true compiles the repeated blocks; the first render takes longer.")
-    if can["caches"] and settings["cache"] is None and preset["steps"] > MANY_STEPS:
-        said.append(
-            f'cache = "{can["caches"][0]}" leaves out work that hardly changes from step to step, at some loss.'
-        )
-    if seconds["decoding"] > DECODING_SHARE * sum(seconds[part] for part in ("prompt", "denoising", "decoding")):
-        tiled = preset["vae_tiling"] and preset["least_width"] is None
-        said.append(
+    if can.compile and not settings.compile and on_gpu:
+        hints.append("compile = true compiles the repeated blocks; the first render takes longer.")
+    if can.caches and settings.cache is None and preset.steps > MANY_STEPS:
+        hints.append(f'cache = "{can.caches[0]}" leaves out work that hardly changes from step to step, at some loss.')
+    if seconds["decoding"] > DECODING_SHARE * sum(seconds[phase] for phase in ("prompt", "denoising", "decoding")):
+        tiled = preset.vae_tiling and preset.least_width is None
+        hints.append(
             "Decoding takes much of the time; "
             + ("vae_tiling = false is quicker where memory allows." if tiled else "fewer frames or pixels shorten it.")
         )
-    if on_gpu and loaded.get("gpus", 1) > 1:
-        said.append("Several GPUs are here: run a worker on each (CUDA_VISIBLE_DEVICES), for as many videos at a time.")
-    return said
+    if on_gpu and loaded.gpus > 1:
+        hints.append(
+            "Several GPUs are here: run a worker on each (CUDA_VISIBLE_DEVICES), for as many videos at a time."
+        )
+    return hints
 
 
-def _offload(loaded: Json) -> list[str]:
-    free = loaded.get("gpu_mib")
-    parameters = sum(loaded["can"]["parameters"].values()) / 1e9
-    needed = round(parameters * MIB_PER_BILLION * (2 if loaded["settings"]["dtype"] == "float32" else 1))
-    if free and needed < 0.7 * free:
-        return [f'offload = "none" is quicker: the weights take about {needed} MiB of the {free} MiB of this GPU.']
-    if loaded["settings"]["offload"] == "sequential":
+def _offload_hints(loaded: LoadedModel) -> list[str]:
+    gpu_mib, billions = loaded.gpu_mib, sum(loaded.can.parameters.values()) / 1e9
+    needed = round(billions * MIB_PER_BILLION * (2 if loaded.settings.dtype == "float32" else 1))
+    if gpu_mib and needed < 0.7 * gpu_mib:
+        return [f'offload = "none" is quicker: the weights take about {needed} MiB of the {gpu_mib} MiB of this GPU.']
+    if loaded.settings.offload == "sequential":
         return ['offload = "group" takes as little memory as "sequential", and is quicker.']
     return []

@@ -14,9 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from generation.models.config import is_folder, named
+from generation.models.config import is_folder, source_name
 from generation.models.registry import Model
-from generation.models.weights import WeightsError, counted, tensors_of
+from generation.models.weights import WeightsError, list_tensors, tensors_of
 from generation.render.acceleration import DENOISERS
 from generation.render.memory import NoPipelineError
 
@@ -65,12 +65,14 @@ class _Adapter:
         try:
             self._tensors = tensors_of(self._path)
         except OSError as error:
-            reason = f"{self._file} of {named(entry['source'])} cannot be read ({error.strerror})."
+            reason = f"{self._file} of {source_name(entry['source'])} cannot be read ({error.strerror})."
             raise NoPipelineError(f"Adapter {reason} Check `source` and `weight_name` in the models file.") from error
         except WeightsError as error:
-            raise NoPipelineError(f"Adapter {error} It is of {named(entry['source'])}.") from error
+            raise NoPipelineError(f"Adapter {error} It is of {source_name(entry['source'])}.") from error
         if not self._tensors:
-            raise NoPipelineError(f"Adapter {self._file} of {named(entry['source'])} is empty. Download it again.")
+            raise NoPipelineError(
+                f"Adapter {self._file} of {source_name(entry['source'])} is empty. Download it again."
+            )
 
     def load(self) -> list[str]:
         """What is to be said of it. Raises NoPipelineError."""
@@ -89,7 +91,7 @@ class _Adapter:
             halves = sorted(key for key in set(landed) - fitting if key.endswith(".weight"))
             if halves:
                 raise NoPipelineError(
-                    f"Adapter {self._file} lacks {counted(halves)}: the other half is there. Download it again."
+                    f"Adapter {self._file} lacks {list_tensors(halves)}: the other half is there. Download it again."
                 )
         return [*self._said, *self._unheeded(converted), *self._one_of_two(set(landed))]
 

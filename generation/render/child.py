@@ -25,6 +25,7 @@ import unicodedata
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import asdict
+from types import SimpleNamespace
 from typing import Any, TextIO
 
 from generation.models.registry import Model
@@ -36,7 +37,7 @@ from generation.render.progress import Steps
 from generation.render.prompt_cache import PromptCache
 from generation.render.safety import Classifier, load_classifier
 from generation.video.certificates import CertificateError
-from generation.video.finalize import finish
+from generation.video.finalize import finalize
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,12 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 
 class CancelledError(Exception):
     """Somebody no longer wants this video."""
+
+
+def _request(job: Json) -> Any:
+    signing = SimpleNamespace(**job["certificate"]) if job.get("certificate") else None
+    options = {"fit_bytes": job.get("fit_bytes"), "label_frames": bool(job.get("label_frames")), "signing": signing}
+    return SimpleNamespace(**{**job, **options, "seed": int(job["seed"])})
 
 
 def readable(prompt: str) -> str:
@@ -143,10 +150,13 @@ class Renderer:
         def complete() -> Json:
             self._go_on(number)
             since = time.monotonic()
-            made = finish(frames, job, model=model, revision=loaded.revision, preset=preset, device=loaded.device)
+            encoded, card = finalize(
+                frames, _request(job), model=model, revision=loaded.revision, preset=preset, device=loaded.device
+            )
             measured["encoding"] = time.monotonic() - since
             return {
-                **made,
+                **asdict(encoded),
+                "provenance": card,
                 "seconds": round(time.monotonic() - begun, 3),
                 "model_id": model.id,
                 "model_revision": loaded.revision,

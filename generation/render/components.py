@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from generation.models.config import is_folder, named
+from generation.models.config import is_folder, source_name
 from generation.models.registry import Model
-from generation.models.weights import NAMED, counted, faults, scaled, scales_among
+from generation.models.weights import MOST_NAMED, faults, list_tensors, scales_among, unapplied_scales
 from generation.render.memory import NoPipelineError
 
 COMPLETE = "Download the model again, or take a repository that is complete."
@@ -58,12 +58,15 @@ def load_components(
         kind = _class_at(place)
         if name not in wanted or name in model.components or not _has_weights(kind) or not part.is_dir():
             continue
-        load = _Loading(name, named(model.source, name), dtypes.get(name, dtypes["default"]), quantised.get(name))
+        load = _Loading(name, source_name(model.source, name), dtypes.get(name, dtypes["default"]), quantised.get(name))
         loaded[name] = load.of(kind, part, {}, files=part)
         said += load.said
     for name, entry in model.components.items():
         load = _Loading(
-            name, named(entry["source"], entry["subfolder"]), dtypes.get(name, dtypes["default"]), quantised.get(name)
+            name,
+            source_name(entry["source"], entry["subfolder"]),
+            dtypes.get(name, dtypes["default"]),
+            quantised.get(name),
         )
         loaded[name] = _of_another_source(load, entry, index.get(name))
         said += load.said
@@ -107,10 +110,12 @@ class _Loading:
     def _compare(self, kind: Any, module: Any, info: Mapping[str, Any]) -> None:
         shapes = {name: (tuple(found), tuple(wanted)) for name, found, wanted in info["mismatched_keys"]}
         if shapes:
-            shown = [f"{name} is {found}, not {wanted}" for name, (found, wanted) in sorted(shapes.items())[:NAMED]]
+            shown = [
+                f"{name} is {found}, not {wanted}" for name, (found, wanted) in sorted(shapes.items())[:MOST_NAMED]
+            ]
             raise NoPipelineError(
-                f"{self.name}: {counted(shapes)} in {self.where} {_have(shapes, 'another shape', 'other shapes')} than "
-                f"its config.json says: {'; '.join(shown)}. Take files and config.json from the same repository."
+                f"{self.name}: {list_tensors(shapes)} in {self.where} {_have(shapes, 'another shape', 'other shapes')} "
+                f"than its config.json says: {'; '.join(shown)}. Take files and config.json from the same repository."
             )
         lost = set(info["missing_keys"])
         # What an index promised and its shards do not hold is not told: it was never given any memory.
@@ -118,15 +123,15 @@ class _Loading:
         lost -= {name for name, tensor in module.named_buffers() if name in lost and _is_computed(tensor)}
         if lost:
             raise NoPipelineError(
-                f"{self.name}: {counted(lost)} {'is' if len(lost) == 1 else 'are'} missing from {self.where}; "
+                f"{self.name}: {list_tensors(lost)} {'is' if len(lost) == 1 else 'are'} missing from {self.where}; "
                 f"{'its' if len(lost) == 1 else 'their'} numbers would be drawn anew at each start. {COMPLETE}"
             )
         unused = list(info["unexpected_keys"])
         if scales := scales_among(unused):
-            raise NoPipelineError(f"{self.name}: {scaled(scales)} It is in {self.where}.")
+            raise NoPipelineError(f"{self.name}: {unapplied_scales(scales)} It is in {self.where}.")
         if unused:
             verb, them = ("is", "it") if len(unused) == 1 else ("are", "them")
-            found = f"{self.name}: {counted(unused)} {verb} not used"
+            found = f"{self.name}: {list_tensors(unused)} {verb} not used"
             self.said.append(f"{found}: {kind.__name__} has no place for {them}.")
 
 

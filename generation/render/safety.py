@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from generation.models.config import ClassifierSettings
 from generation.models.revisions import folder_revision
 from generation.render.memory import NoPipelineError
 
@@ -19,7 +20,7 @@ BATCH = 8  # frames at a time
 class Classifier:
     """A classifier that is loaded, and which of its labels flag a video from which score on."""
 
-    def __init__(self, processor: Any, model: Any, settings: Json, identity: str) -> None:
+    def __init__(self, processor: Any, model: Any, settings: ClassifierSettings, identity: str) -> None:
         self._processor = processor
         self._model = model
         self._settings = settings
@@ -57,7 +58,7 @@ class Classifier:
         return {"classifier": self.identity, "frames": len(numbers), "flagged": flagged}
 
 
-def load_classifier(settings: Json) -> Classifier:
+def load_classifier(settings: ClassifierSettings) -> Classifier:
     """Loads it. Raises NoPipelineError with a sentence: a worker never renders without what was to look."""
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 

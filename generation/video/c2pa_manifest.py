@@ -1,4 +1,4 @@
-"""The C2PA manifest inside an mp4: that a model made it, which one, and from what; signed, last of all.
+"""The C2PA manifest inside an mp4, signed, written last: it says that a model made the video, which one, and from what.
 
 Any later change of the file, also a remux, breaks or drops it. https://spec.c2pa.org
 """
@@ -7,21 +7,31 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from generation.video.certificates import Certificate, CertificateError
 
+if TYPE_CHECKING:
+    import c2pa
+
 AI_MADE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-RENDER_LABEL = "flock.render"  # our own assertion
+RENDER_LABEL = "flock.render"  # an assertion of FLock's own
 MP4 = "video/mp4"
 BESIDE_SIGNATURE = 16 * 1024  # bytes of a manifest beside what its signature reserves; ours have about 3 KiB
 
-Json = dict[str, Any]
+
+class Verification(TypedDict):
+    """The verdict of a verifier without a list of trusted certificates."""
+
+    state: str  # Valid, Invalid or Trusted
+    problems: list[str]  # C2PA's own codes
+    manifest: dict[str, object]
 
 
-def sign(path: Path, certificate: Certificate, facts: Json, *, version: str) -> None:
-    """Puts a signed manifest into the mp4 at `path`. Raises CertificateError with a sentence for the operator."""
+def sign(path: Path, certificate: Certificate, facts: Mapping[str, object], *, version: str) -> None:
+    """Write a signed manifest into the mp4 at `path`. Raises CertificateError with a sentence for the operator."""
     import c2pa
 
     action = {
@@ -51,7 +61,7 @@ def sign(path: Path, certificate: Certificate, facts: Json, *, version: str) -> 
 
 
 def room_for(certificate: Certificate) -> int:
-    """The bytes that a manifest takes at most. Raises CertificateError for a certificate that cannot sign."""
+    """Return the most bytes that a manifest takes. Raises CertificateError for a certificate that cannot sign."""
     import c2pa
 
     try:
@@ -61,11 +71,8 @@ def room_for(certificate: Certificate) -> int:
         raise CertificateError(f"The certificate {certificate.name} cannot sign: {error}") from None
 
 
-def read(path: Path) -> Json | None:
-    """What a verifier without any list of trusted certificates finds; None where there is no manifest.
-
-    {"state": Valid | Invalid | Trusted, "problems": [codes], "manifest": {...}}. Raises c2pa.C2paError for no mp4.
-    """
+def read(path: Path) -> Verification | None:
+    """Return the verdict on an mp4's manifest; None if it has none. Raises c2pa.C2paError for any other file."""
     import c2pa
 
     try:
@@ -80,7 +87,7 @@ def read(path: Path) -> Json | None:
     }
 
 
-def _signer(certificate: Certificate) -> Any:
+def _signer(certificate: Certificate) -> c2pa.Signer:
     import c2pa
 
     return c2pa.Signer.from_info(

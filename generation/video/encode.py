@@ -1,4 +1,4 @@
-"""Frames to an mp4 that plays everywhere: H.264 High, yuv420p, faststart, constant frame rate; poster and hash.
+"""The encoder of frames to an mp4 that plays everywhere: H.264 High, yuv420p, faststart, constant frame rate.
 
 The same frames give the same bytes, before they are sealed, wherever the same build of PyAV (with its FFmpeg and x264)
 and of NumPy encodes them, on any CPU: one thread, x264 without the shortcuts that differ from CPU to CPU, and a
@@ -7,9 +7,7 @@ conversion of colours that is exact. Another build may give other bytes. What a 
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,9 +19,9 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from numpy.typing import NDArray
 
-from generation.worker.files import settle
+from migrations.files import commit_draft, create_draft, draft_path, sha256_file
 
-CRF = 18  # not to be told from the frames by eye
+CRF = 18  # the eye cannot tell it from the frames
 WORST_CRF = 38  # beyond it, a smaller picture looks better
 GOP_S = 2  # Livepeer's segments, and HLS's, begin at a key frame
 SHRINK = 0.7  # of width and height: half the pixels
@@ -41,7 +39,7 @@ Seal = Callable[[Path], None]
 
 @dataclass(frozen=True)
 class Encoded:
-    """What lies on disk: sizes in pixels and bytes, the hash of the mp4 in hex."""
+    """A video on disk: sizes in pixels and bytes, the hash of the mp4 in hex."""
 
     sha256: str
     size_bytes: int
@@ -53,7 +51,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Fit:
-    """A limit on the finished file: its bytes, of which so many are kept free for the seal."""
+    """A limit on the finished file: its bytes, of which `reserved` are kept free for the seal."""
 
     bytes: int
     reserved: int = 0
@@ -74,33 +72,31 @@ def encode(
     tags: Mapping[str, str] | None = None,
     seal: Seal | None = None,
 ) -> Encoded:
-    """Writes the mp4 and a JPEG poster; each appears whole or not at all.
+    """Write the mp4 and a JPEG poster; each appears whole or not at all.
 
     `frames` has the shape (frames, height, width, 3), RGB. Odd sizes lose their last row or column, which yuv420p
-    cannot hold. `upscale` repeats pixels. A file beyond `fit` is made again, coarser and then with a smaller picture;
-    what still does not fit at the smallest is kept as it is. `tags` are the container's (title, comment). `seal`
-    may change the finished mp4 before its hash is taken. Raises ValueError for frames of another shape, and
+    cannot hold. `upscale` repeats pixels. A file beyond `fit` is encoded again, coarser and then with a smaller
+    picture; one that does not fit even at the smallest is kept as it is. `tags` are the container's (title, comment).
+    `seal` may change the finished mp4 before its hash is taken. Raises ValueError for frames of another shape, and
     whatever `seal` raises.
     """
     frames = _playable(frames, upscale)
     video.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    drafts = [path.with_name(f".{path.name}.{os.getpid()}{path.suffix}") for path in (video, poster)]
+    drafts = [draft_path(path) for path in (video, poster)]
     try:
-        for draft in drafts:  # ours alone from the first byte; the muxer keeps the mode of a file that is there
-            os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        for draft in drafts:  # the muxer keeps the mode of an existing file
+            create_draft(draft)
         width, height = _write_fitting(frames, fps, drafts[0], fit, tags or {})
         _write_poster(frames[best_frame(frames)], drafts[1])
         if seal is not None:
             seal(drafts[0])
         for draft, path in zip(drafts, (video, poster), strict=True):
-            settle(draft, path)
+            commit_draft(draft, path)
     finally:  # on a full disk a half draft would only make it worse
         for draft in drafts:
             draft.unlink(missing_ok=True)
-    with video.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Encoded(
-        sha256=digest,
+        sha256=sha256_file(video),
         size_bytes=video.stat().st_size,
         width=width,
         height=height,
@@ -110,21 +106,21 @@ def encode(
 
 
 def best_frame(frames: NDArray[np.uint8]) -> int:
-    """The index of the frame that shows most: the middle one, unless another shows clearly more.
+    """Return the index of the frame that shows most: the middle one, unless another shows clearly more.
 
     Black, white and blank frames show nothing; a few bright dots on black show little.
     """
-    shown = [_shown(frame) for frame in frames]
-    middle = len(shown) // 2
-    return middle if shown[middle] >= 0.9 * max(shown) else shown.index(max(shown))
+    contents = [_visible_content(frame) for frame in frames]
+    middle = len(contents) // 2
+    return middle if contents[middle] >= 0.9 * max(contents) else contents.index(max(contents))
 
 
-def _shown(frame: NDArray[np.uint8]) -> float:
-    """How much a frame shows: its contrast, less where most of it is black or white."""
+def _visible_content(frame: NDArray[np.uint8]) -> float:
+    """Return a measure of what a frame shows: its contrast, less if most of it is black or white."""
     step = max(1, min(frame.shape[:2]) // 256)
     grey = frame[::step, ::step].mean(axis=2)
-    lost = max(float((grey < 16).mean()), float((grey > 239).mean()))
-    return float(grey.std()) * (1.0 - lost)
+    blank = max(float((grey < 16).mean()), float((grey > 239).mean()))
+    return float(grey.std()) * (1.0 - blank)
 
 
 def _playable(frames: NDArray[np.uint8], upscale: int) -> NDArray[np.uint8]:
@@ -141,24 +137,24 @@ def _playable(frames: NDArray[np.uint8], upscale: int) -> NDArray[np.uint8]:
 def _write_fitting(
     frames: NDArray[np.uint8], fps: int, path: Path, fit: Fit | None, tags: Mapping[str, str]
 ) -> tuple[int, int]:
-    """Encodes until the file fits; the width and height that it then has."""
+    """Encode until the file fits, and return the width and height that it then has."""
     width, height = int(frames.shape[2]), int(frames.shape[1])
     crf = float(CRF)
     while True:
-        slope = 1 / 6  # halvings a step of CRF: usually about this, and then as it was measured
-        before: tuple[float, float] | None = None
+        slope = 1 / 6  # halvings of the size per step of CRF: usually about this, then as measured
+        previous: tuple[float, float] | None = None
         for _ in range(TRIES):
             _write_video(frames, fps, path, (width, height), crf, tags)
-            too_much = path.stat().st_size / max(1, fit.room) if fit is not None else 0.0
-            if too_much <= 1 or crf >= WORST_CRF:
+            excess = path.stat().st_size / max(1, fit.room) if fit is not None else 0.0
+            if excess <= 1 or crf >= WORST_CRF:
                 break
-            halvings = math.log2(too_much)
-            if before is not None:
-                slope = min(1 / 3, max(1 / 20, (before[1] - halvings) / (crf - before[0])))
-            before = crf, halvings
+            halvings = math.log2(excess)
+            if previous is not None:
+                slope = min(1 / 3, max(1 / 20, (previous[1] - halvings) / (crf - previous[0])))
+            previous = crf, halvings
             crf = min(float(WORST_CRF), round(crf + halvings / slope + 0.5, 1))
         smaller = (max(2, int(width * SHRINK) // 2 * 2), max(2, int(height * SHRINK) // 2 * 2))
-        if too_much <= 1 or min(smaller) < SMALLEST:
+        if excess <= 1 or min(smaller) < SMALLEST:
             return width, height
         (width, height), crf = smaller, min(crf, WORST_CRF - 6.0)
 
@@ -179,22 +175,22 @@ def _write_video(
             "preset": "medium",
             "profile": "high",
             "threads": "1",
-            # Closed groups of one length, whatever the pictures do; and the same bytes on any CPU.
+            # Closed groups of one length, whatever the pictures show; and the same bytes on any CPU.
             "x264-params": f"keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0:force-cfr=1:cpu-independent=1",
         }
         context = stream.codec_context
         context.color_primaries = context.color_trc = context.colorspace = BT709
         context.color_range = LIMITED
-        same = size == (frames.shape[2], frames.shape[1])
+        same_size = size == (frames.shape[2], frames.shape[1])
         for number, pixels in enumerate(frames):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-            # By the matrix that the tags name: left alone, FFmpeg would convert by BT.601, and greens turn out wrong.
+            # By the matrix that the tags name: by default FFmpeg converts by BT.601, which turns out wrong greens.
             frame = picture.reformat(
                 width=size[0],
                 height=size[1],
                 format="yuv420p",
                 dst_colorspace=Colorspace.ITU709,
-                interpolation=EXACT if same else EXACT_AREA,
+                interpolation=EXACT if same_size else EXACT_AREA,
                 src_color_range=ColorRange.JPEG,
                 dst_color_range=ColorRange.MPEG,
             )

@@ -1,70 +1,120 @@
-"""From frames to the finished file: label, hash of the frames, mp4, signature, and the provenance card."""
+"""The way from frames to the finished file: watermark, hash of the frames, mp4, signature, and the provenance card."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from generation.models.presets import Preset
 from generation.models.registry import Model
-from generation.video import c2pa_manifest as manifest
-from generation.video import provenance
-from generation.video.certificates import certificate_of
-from generation.video.encode import Fit, encode
-from generation.video.watermark import WORDS, labelled
-
-Json = dict[str, Any]
+from generation.video import c2pa_manifest, provenance
+from generation.video.certificates import Certificate, certificate_of
+from generation.video.encode import Encoded, Fit, encode
+from generation.video.watermark import WORDS, add_watermark
 
 
-def finish(frames: NDArray[np.uint8], job: Json, *, model: Model, revision: str, preset: Preset, device: str) -> Json:
-    """Writes video and poster as the job says; the facts of the file, with its card under `provenance`.
+class Signing(Protocol):
+    """The certificate to sign with: that of the data folder, or the operator's files if there are any."""
 
-    Of the job: prompt, seed, video_path, poster_path, and where there are any fit_bytes (the most that the file may
-    have), label_frames, and certificate: {"data_dir", "chain", "key"}; without a certificate nothing is signed.
-    Raises CertificateError, and what `encode` raises.
+    @property
+    def data_dir(self) -> str: ...
+    @property
+    def chain(self) -> str | None: ...
+    @property
+    def key(self) -> str | None: ...
+
+
+class VideoRequest(Protocol):
+    """The part of a render request that is about its file."""
+
+    @property
+    def prompt(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def video_path(self) -> str: ...
+    @property
+    def poster_path(self) -> str: ...
+    @property
+    def fit_bytes(self) -> int | None: ...  # the most bytes that the mp4 may have
+    @property
+    def label_frames(self) -> bool: ...
+    @property
+    def signing(self) -> Signing | None: ...  # None: the video is not signed
+
+
+def finalize(
+    frames: NDArray[np.uint8], request: VideoRequest, *, model: Model, revision: str, preset: Preset, device: str
+) -> tuple[Encoded, provenance.Card]:
+    """Write video and poster as the request says, and return the facts of the file and its provenance card.
+
+    Raises CertificateError, and whatever `encode` raises.
     """
     frames_sha256 = provenance.frames_hash(frames)
-    software = provenance.software()
-    label = bool(job.get("label_frames"))
-    named = job.get("certificate")
-    certificate = None
-    if named:
-        chain, key = (Path(named[name]) if named.get(name) else None for name in ("chain", "key"))
-        certificate = certificate_of(Path(named["data_dir"]), chain, key)
+    certificate = _certificate(request.signing)
+    card = _card(request, certificate, frames_sha256, model=model, revision=revision, preset=preset, device=device)
     facts = {
         "model": model.id,
         "revision": revision,
-        "seed": str(job["seed"]),  # as text: some readers of JSON round numbers beyond 2^53
-        "prompt_hmac_sha256": provenance.prompt_hash(job["prompt"], frames_sha256),
+        "seed": str(request.seed),  # as text: some readers of JSON round numbers beyond 2^53
+        "prompt_hmac_sha256": provenance.prompt_hash(request.prompt, frames_sha256),
     }
 
-    def seal(draft: Path) -> None:
+    def sign(draft: Path) -> None:
         if certificate is not None:
-            manifest.sign(draft, certificate, facts, version=str(software["flock"]))
+            c2pa_manifest.sign(draft, certificate, facts, version=str(card["software"]["flock"]))
 
     upscale = preset.upscale
-    if label and upscale > 1:  # legible letters need the final size
-        frames, upscale = frames.repeat(upscale, axis=1).repeat(upscale, axis=2), 1
-    limit = job.get("fit_bytes")
+    if request.label_frames:
+        if upscale > 1:  # legible letters need the final size
+            frames, upscale = frames.repeat(upscale, axis=1).repeat(upscale, axis=2), 1
+        frames = add_watermark(frames)
     encoded = encode(
-        labelled(frames) if label else frames,
+        frames,
         preset.fps,
-        Path(job["video_path"]),
-        Path(job["poster_path"]),
+        Path(request.video_path),
+        Path(request.poster_path),
         upscale=upscale,
-        fit=Fit(int(limit), manifest.room_for(certificate) if certificate else 0) if limit else None,
+        fit=_fit(request.fit_bytes, certificate),
         tags={"title": f"{WORDS} video", "comment": f"{WORDS} by FLock with the model {model.id} at {revision}"},
-        seal=seal,
+        seal=sign,
     )
-    card = {
+    return encoded, {**card, "file": asdict(encoded)}
+
+
+def _certificate(signing: Signing | None) -> Certificate | None:
+    if signing is None:
+        return None
+    chain, key = (Path(name) if name else None for name in (signing.chain, signing.key))
+    return certificate_of(Path(signing.data_dir), chain, key)
+
+
+def _fit(most_bytes: int | None, certificate: Certificate | None) -> Fit | None:
+    if not most_bytes:
+        return None
+    return Fit(most_bytes, c2pa_manifest.room_for(certificate) if certificate else 0)
+
+
+def _card(
+    request: VideoRequest,
+    certificate: Certificate | None,
+    frames_sha256: str,
+    *,
+    model: Model,
+    revision: str,
+    preset: Preset,
+    device: str,
+) -> provenance.Card:
+    """Return the card of a video whose file is yet to be written."""
+    return {
         "format": provenance.FORMAT,
         "ai_generated": True,
-        "prompt": job["prompt"].encode("utf-8", "replace").decode(),  # half characters can be in no file
-        "seed": int(job["seed"]),
+        "prompt": request.prompt.encode("utf-8", "replace").decode(),  # no file can hold half characters
+        "seed": request.seed,
         "model": {
             "id": model.id,
             "source": model.source,
@@ -75,8 +125,8 @@ def finish(frames: NDArray[np.uint8], job: Json, *, model: Model, revision: str,
                 for adapter in model.adapters
             ],
             "components": {
-                part: {name: entry.get(name) for name in ("source", "revision", "subfolder")}
-                for part, entry in model.components.items()
+                part: {name: component.get(name) for name in ("source", "revision", "subfolder")}
+                for part, component in model.components.items()
             },
         },
         "settings": {
@@ -84,10 +134,9 @@ def finish(frames: NDArray[np.uint8], job: Json, *, model: Model, revision: str,
             **{name: getattr(model, name) for name in provenance.OF_MODEL},
             "device": device,
         },
-        "software": software,
+        "software": provenance.software_versions(),
         "frames_sha256": frames_sha256,
-        "file": asdict(encoded),
-        "label_in_picture": label,
+        "file": {},  # its facts, once it is written
+        "label_in_picture": request.label_frames,
         "signed_by": provenance.signed_by(certificate),
     }
-    return {**asdict(encoded), "provenance": card}

@@ -1,4 +1,4 @@
-"""The provenance card of a video: all that it takes to render it again, and to tell whether it is the same.
+"""The provenance card of a video: everything that is needed to render it again and to compare the result.
 
 Its form is described in docs/provenance.md. Imports no torch, and nothing that encodes.
 """
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 FORMAT = "flock-provenance/1"
 PACKAGES = ("diffusers", "torch", "transformers", "numpy", "av")
-# Of preset and model: whatever changes pixels, as it was in force; what only spares memory or time is not among it.
+# The settings of preset and model that change pixels, as they were in force; those that only save memory or time are
+# left out.
 OF_PRESET: tuple[str, ...] = ("steps", "guidance", "negative_prompt", "width", "height", "frames", "fps", "upscale")
 OF_PRESET += (
     "shift",
@@ -35,15 +36,15 @@ OF_MODEL = ("pipeline", "dtype", "quantise", "quantise_components", "cache", "ca
 MOST_BYTES = 1 << 20  # of a card's file
 _HASH = re.compile(r"[0-9a-f]{64}")
 
-Json = dict[str, Any]
+Card = dict[str, Any]  # a JSON object, in the form that docs/provenance.md describes
 
 
 class CardError(ValueError):
-    """A file is no provenance card; str() is a sentence."""
+    """A file is no provenance card; the message is a sentence."""
 
 
 def frames_hash(frames: NDArray[np.uint8]) -> str:
-    """SHA-256, in hex, of the frames as the model gave them: "frames height width", a newline, then RGB bytes."""
+    """Return the SHA-256, in hex, of the frames as the model gave them: "frames height width", a newline, RGB bytes."""
     digest = hashlib.sha256(f"{frames.shape[0]} {frames.shape[1]} {frames.shape[2]}\n".encode())
     for frame in frames:
         digest.update(frame.tobytes())
@@ -51,27 +52,27 @@ def frames_hash(frames: NDArray[np.uint8]) -> str:
 
 
 def prompt_hash(prompt: str, frames_sha256: str) -> str:
-    """What stands in the manifest for the prompt: HMAC-SHA-256 of it, keyed by the hash of the frames.
+    """Return the manifest's stand-in for the prompt: its HMAC-SHA-256, keyed by the hash of the frames.
 
-    The key stands on the card alone and cannot be had from the mp4, so that short prompts cannot be guessed by trying
+    The key is on the card alone and cannot be computed from the mp4, so that nobody can guess a short prompt by trying
     words against the file; whoever has the card can check it.
     """
     return hmac.new(bytes.fromhex(frames_sha256), prompt.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
 
 
-def software() -> Json:
-    """The versions that frames and bytes depend on."""
-    found: Json = {}
+def software_versions() -> dict[str, str | None]:
+    """Return the versions of the packages on which frames and bytes depend; None for one that is not installed."""
+    versions: dict[str, str | None] = {}
     for package in ("flock", *PACKAGES):
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = None
-    return found
+            versions[package] = None
+    return versions
 
 
-def signed_by(certificate: Certificate | None) -> Json | None:
-    """Who signed the file, as the card says it."""
+def signed_by(certificate: Certificate | None) -> dict[str, str] | None:
+    """Return the signer of the file as the card names it; None for an unsigned file."""
     if certificate is None:
         return None
     return {
@@ -82,8 +83,8 @@ def signed_by(certificate: Certificate | None) -> Json | None:
     }
 
 
-def read_card(text: str) -> Json:
-    """A card from its JSON. Raises CardError."""
+def read_card(text: str) -> Card:
+    """Return a card from its JSON, with at least the fields that a re-render needs. Raises CardError."""
     try:
         card = json.loads(text)
     except ValueError:

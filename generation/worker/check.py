@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from generation.models.registry import Model
-from generation.models.tuning_hints import advice
+from generation.models.tuning_hints import tuning_hints
 from generation.worker.render_process import RenderChild
 
 PROMPTS = ("a blue square jumps", "a red circle moves right")  # the second is timed: nothing is compiled by then
@@ -57,5 +58,10 @@ async def check_model(model: Model, data_dir: Path, *, hang_s: float = 300.0, lo
         "fps": facts["fps"],
         "video": job["video_path"],
         "notes": loaded["said"],
-        "quicker": advice(loaded, measured),
+        "quicker": tuning_hints(_as_object(loaded), measured["seconds"]),
     }
+
+
+def _as_object(loaded: Json) -> Any:
+    nested = {name: SimpleNamespace(**loaded[name]) for name in ("preset", "settings", "can")}
+    return SimpleNamespace(**{"gpus": 1, "gpu_mib": None, **loaded, **nested})

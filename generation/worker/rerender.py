@@ -87,8 +87,8 @@ def _as_on(card: Json, model: Model) -> Model:
         read = read_model(model.id, {**table, "source": TINY})
     except ModelError as error:
         raise CardError(f"This provenance card has settings that cannot be used. {error}") from None
-    looks = {**read["overrides"], **dict.fromkeys(empty - set(OF_MODEL))}
-    fields = {name: read[name] for name in OF_MODEL if name in said}
+    looks = {**read.overrides, **dict.fromkeys(empty - set(OF_MODEL))}
+    fields = {name: getattr(read, name) for name in OF_MODEL if name in said}
     return replace(model, overrides={**model.overrides, **looks}, **fields)
 
 

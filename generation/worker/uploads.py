@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from generation.hosting import s3_upload as presigned
 from generation.hosting import tus
 from generation.hosting.host import AlreadyUploaded, HostBusy, HostError, HostUnreachable, UploadGone
-from generation.hosting.min_duration import long_enough
+from generation.hosting.min_duration import extend_to_min_duration
 from generation.jobs import JobEnd, Phase, UploadJob
 from generation.worker.files import sha256_of
 from migrations.database import now_ms, upsert_into
@@ -142,7 +142,9 @@ class Uploads:
             await presigned.upload(job.presigned, path, client=self._client, sha256=job.sha256, on_progress=tell)
             return
         with tempfile.TemporaryDirectory(prefix="flock-") as folder, contextlib.suppress(AlreadyUploaded):
-            file, digest = await asyncio.to_thread(long_enough, path, job.sha256, job.shortest_s, Path(folder))
+            file, digest = await asyncio.to_thread(
+                extend_to_min_duration, path, job.sha256, job.shortest_s, Path(folder)
+            )
             await tus.upload(
                 job.tus_endpoint,
                 file,

@@ -16,8 +16,8 @@ import httpx
 from generation.hosting.livepeer import LivepeerHost
 from generation.hosting.tus import Patience, upload
 from tests.benchmarks.figures import Figure
-from tests.generation.hosting.conftest import BRISK, make_video
-from tests.generation.hosting.process import HostProcess
+from tests.builders.clips import make_video
+from tests.builders.hosts import BRISK, HostProcess
 
 PIECE = 64 * 1024
 # A client of its own: endpoint on stdin; file, where its address is kept, and the byte after which it is killed.

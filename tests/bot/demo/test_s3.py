@@ -14,8 +14,8 @@ from bot.domain.errors import OperatorError
 from bot.settings import Settings
 from bot.video_hosts import open_host
 from generation.hosting.host import HostRejected
+from tests.builders.seaweed import ACCESS, BUCKET, SECRET, Seaweed
 from tests.builders.stack import SETTLED_S, Trouble, open_trouble
-from tests.generation.hosting.seaweed import ACCESS, BUCKET, SECRET, Seaweed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

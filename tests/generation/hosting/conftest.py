@@ -10,35 +10,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import av
 import httpx
-import numpy as np
 import pytest
 
 from bot.demo.host import EmbeddedHost, Faults, HostConfig
 from generation.hosting.host import Polling
 from generation.hosting.livepeer import LivepeerHost
 from generation.hosting.tus import Patience
+from tests.builders.clips import make_video
+from tests.builders.hosts import BRISK
 
 KEY = "lp-test-key-0123456789"
-BRISK = Polling(first_s=0.02, longest_s=0.1, deadline_s=15.0, mp4_every_s=0.05, mp4_grace_s=3.0, missing_grace_s=3.0)
-
-
-def make_video(path: Path, *, frames: int = 48, noise: bool = False, codec: str = "libx264") -> Path:
-    """128x96 at 24 frames a second; with noise, about 13 kB a frame."""
-    rng = np.random.default_rng(1)
-    with av.open(str(path), "w", options={"movflags": "+faststart"} if path.suffix == ".mp4" else {}) as out:
-        stream = out.add_stream(codec, rate=24)
-        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
-        stream.options = {"g": "24", "crf": "1" if noise else "23", "preset": "ultrafast"}
-        for i in range(frames):
-            shade = np.full((96, 128, 3), i * 5 % 255, np.uint8)
-            picture = rng.integers(0, 255, (96, 128, 3), np.uint8) if noise else shade
-            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
-                out.mux(packet)
-        for packet in stream.encode():
-            out.mux(packet)
-    return path
 
 
 @pytest.fixture(scope="session")

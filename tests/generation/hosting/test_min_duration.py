@@ -15,7 +15,7 @@ import pytest
 from bot.demo.host import EmbeddedHost
 from generation.hosting.host import AssetFailed
 from generation.hosting.livepeer import LivepeerHost
-from generation.hosting.min_duration import long_enough
+from generation.hosting.min_duration import extend_to_min_duration
 from generation.hosting.tus import upload
 
 
@@ -40,7 +40,7 @@ def test_a_short_video_is_repeated(make: Any, tmp_path: Path, frames: int, turns
     """Every picture comes back in order, at a constant rate, for four seconds at least; the original stays as it is."""
     path = make(tmp_path / "clip.mp4", frames=frames)
     before = path.read_bytes()
-    copy, digest = long_enough(path, sha256(path), 4.0, folder(tmp_path))
+    copy, digest = extend_to_min_duration(path, sha256(path), 4.0, folder(tmp_path))
     assert digest == sha256(copy) != sha256(path)
     with av.open(str(copy)) as file:
         stream = file.streams.video[0]
@@ -57,16 +57,16 @@ def test_a_short_video_is_repeated(make: Any, tmp_path: Path, frames: int, turns
 def test_the_same_video_gives_the_same_copy(make: Any, tmp_path: Path) -> None:
     """So an upload that was cut goes on after a restart, though the copy was lost."""
     path = make(tmp_path / "clip.mp4", frames=30)
-    copy, digest = long_enough(path, sha256(path), 4.0, folder(tmp_path))
+    copy, digest = extend_to_min_duration(path, sha256(path), 4.0, folder(tmp_path))
     copy.unlink()
-    assert long_enough(path, sha256(path), 4.0, folder(tmp_path)) == (copy, digest)
+    assert extend_to_min_duration(path, sha256(path), 4.0, folder(tmp_path)) == (copy, digest)
 
 
 @pytest.mark.parametrize(("frames", "least_s"), [(96, 4.0), (120, 4.0), (30, 0.0)])
 def test_a_video_that_is_long_enough_goes_as_it_is(make: Any, tmp_path: Path, frames: int, least_s: float) -> None:
     """No copy is made."""
     path = make(tmp_path / "clip.mp4", frames=frames)
-    assert long_enough(path, sha256(path), least_s, folder(tmp_path)) == (path, sha256(path))
+    assert extend_to_min_duration(path, sha256(path), least_s, folder(tmp_path)) == (path, sha256(path))
     assert list(folder(tmp_path).iterdir()) == []
 
 
@@ -75,7 +75,7 @@ def test_what_is_no_video_goes_as_it_is(tmp_path: Path, caplog: pytest.LogCaptur
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"no video at all" * 100)
     with caplog.at_level(logging.WARNING):
-        assert long_enough(path, sha256(path), 4.0, folder(tmp_path)) == (path, sha256(path))
+        assert extend_to_min_duration(path, sha256(path), 4.0, folder(tmp_path)) == (path, sha256(path))
     assert "could not be made longer" in caplog.text
     assert list(folder(tmp_path).iterdir()) == []
 
@@ -84,7 +84,7 @@ def test_another_file_under_its_name_is_not_sent(make: Any, tmp_path: Path) -> N
     """A repeated render may have come to stand there since."""
     path = make(tmp_path / "clip.mp4", frames=30)
     with pytest.raises(OSError, match="another one"):
-        long_enough(path, "0" * 64, 4.0, folder(tmp_path))
+        extend_to_min_duration(path, "0" * 64, 4.0, folder(tmp_path))
 
 
 async def test_a_host_that_fails_short_videos_plays_the_copy(
@@ -95,7 +95,7 @@ async def test_a_host_that_fails_short_videos_plays_the_copy(
     host: EmbeddedHost
     async with hosting(fail_shorter_than_s=3.0) as host:
         livepeer = LivepeerHost(host.api_base, key, host.watch_page, http, polling=brisk)
-        copy, _ = long_enough(path, sha256(path), livepeer.shortest_s, folder(tmp_path))
+        copy, _ = extend_to_min_duration(path, sha256(path), livepeer.shortest_s, folder(tmp_path))
         for file, plays in ((path, False), (copy, True)):
             ticket = await livepeer.request_upload(file.name, creator="flock:test")
             await upload(ticket.tus_endpoint, file, client=http, on_url=ignore_url)

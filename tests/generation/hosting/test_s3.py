@@ -33,7 +33,7 @@ from generation.hosting.host import (
 from generation.hosting.s3 import S3Host
 from generation.hosting.s3_upload import upload
 from generation.hosting.tus import Patience
-from tests.generation.hosting.seaweed import ACCESS, BUCKET, SECRET, Seaweed
+from tests.builders.seaweed import ACCESS, BUCKET, SECRET, Seaweed
 
 BRISK = Polling(first_s=0.05, longest_s=0.2, deadline_s=20.0)
 PATIENT = Patience(failures=60, first_s=0.05, longest_s=0.5)

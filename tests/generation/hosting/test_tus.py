@@ -22,7 +22,7 @@ from bot.demo.host.__main__ import KEY_VARIABLE
 from generation.hosting.host import AlreadyUploaded, HostRejected, HostUnreachable, UploadGone
 from generation.hosting.livepeer import LivepeerHost
 from generation.hosting.tus import Patience, upload
-from tests.generation.hosting.process import HostProcess
+from tests.builders.hosts import HostProcess
 
 
 @pytest.fixture

@@ -1,33 +1,49 @@
-"""What the check advises: only what this pipeline offers on this machine, and does not use already."""
+"""The hints of the check: only what this pipeline offers on this machine, and does not use already."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from generation.models.presets import family_of
-from generation.models.tuning_hints import advice
+from generation.models.presets import Preset, family_of
+from generation.models.tuning_hints import tuning_hints
 
 SECONDS = {"prompt": 1.0, "denoising": 50.0, "decoding": 5.0, "encoding": 1.0}
 
 
-def loaded(**more: Any) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "device": "a GPU",
-        "gpus": 1,
-        "gpu_mib": 80_000,
-        "preset": asdict(family_of("WanPipeline").preset),
-        "settings": {"dtype": "bfloat16", "offload": "none", "compile": True, "cache": "first_block"},
-        "can": {"compile": True, "caches": ["first_block"], "adapters": True}
-        | {"parameters": {"transformer": 1_400_000_000, "text_encoder": 5_700_000_000}},
-    }
-    for name, value in more.items():
-        facts[name] = {**facts[name], **value} if isinstance(value, dict) else value
-    return facts
+@dataclass(frozen=True)
+class Settings:
+    dtype: str | None = "bfloat16"
+    offload: str | None = "none"
+    compile: bool = True
+    cache: str | None = "first_block"
+
+
+@dataclass(frozen=True)
+class Options:
+    compile: bool = True
+    caches: tuple[str, ...] = ("first_block",)
+    adapters: bool = True
+    parameters: dict[str, int] = field(
+        default_factory=lambda: {"transformer": 1_400_000_000, "text_encoder": 5_700_000_000}
+    )
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """As a render process describes its model."""
+
+    preset: Preset = family_of("WanPipeline").preset
+    device: str = "a GPU"
+    gpus: int = 1
+    gpu_mib: int | None = 80_000
+    settings: Settings = Settings()
+    can: Options = Options()
 
 
 def said(seconds: dict[str, float] | None = None, **more: Any) -> str:
-    return " ".join(advice(loaded(**more), {"seconds": seconds or SECONDS}))
+    changes = {name: replace(getattr(Loaded(), name), **v) if isinstance(v, dict) else v for name, v in more.items()}
+    return " ".join(tuning_hints(replace(Loaded(), **changes), seconds or SECONDS))
 
 
 def test_what_is_used_already_is_not_advised() -> None:
@@ -51,7 +67,7 @@ def test_what_is_left_unused_is_advised() -> None:
 def test_what_is_not_offered_is_not_advised() -> None:
     """Nor what does not fit: weights that fill the GPU stay offloaded."""
     assert "compile" not in said(settings={"compile": False}, can={"compile": False})
-    assert "cache" not in said(settings={"cache": None}, can={"caches": []})
+    assert "cache" not in said(settings={"cache": None}, can={"caches": ()})
     assert "offload" not in said(settings={"offload": "model"}, gpu_mib=12_000)
     assert "Decoding" not in said()
 

@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from generation.models.weights import Tensor, WeightsError, counted, faults, files_of_part, scales_among, tensors_of
+from generation.models.weights import (
+    Tensor,
+    WeightsError,
+    faults,
+    files_of_part,
+    list_tensors,
+    scales_among,
+    tensors_of,
+)
 
 SIZES = {"F32": 4, "BF16": 2, "F8_E4M3": 1, "I8": 1}
 
@@ -136,6 +144,6 @@ def test_float8_without_scales_is_said_and_whole_numbers_are_refused(tmp_path: P
 
 def test_three_names_are_told_and_the_number_of_all() -> None:
     """In order."""
-    assert counted("cab") == "3 tensors (a, b, c)"
-    assert counted("dcab") == "4 tensors (a, b, c, …)"
-    assert counted("a") == "1 tensor (a)"
+    assert list_tensors("cab") == "3 tensors (a, b, c)"
+    assert list_tensors("dcab") == "4 tensors (a, b, c, …)"
+    assert list_tensors("a") == "1 tensor (a)"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from generation.models.registry import Model
-from generation.models.weights import counted
+from generation.models.weights import list_tensors
 from generation.render.child import Renderer
 from generation.render.loading import load
 from generation.render.memory import NoPipelineError
@@ -213,7 +213,7 @@ def test_a_half_without_its_other_half_is_noticed(wan: Path, tensors: Tensors, t
     """A layer with one of two would be drawn, or nothing."""
     lost = "transformer.blocks.0.attn1.to_q.lora_B.weight"
     text = misfit(model(wan, save(tmp_path, {key: value for key, value in tensors.items() if key != lost})))
-    assert text == f"Adapter f.safetensors lacks {counted([lost])}: the other half is there. Download it again."
+    assert text == f"Adapter f.safetensors lacks {list_tensors([lost])}: the other half is there. Download it again."
 
 
 @pytest.mark.parametrize(

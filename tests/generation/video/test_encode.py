@@ -10,26 +10,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from generation.video.encode import Fit, best_frame, encode
-
-
-def clip(frames: int = 12, height: int = 64, width: int = 96) -> NDArray[np.uint8]:
-    """A bright square that moves over a grey ground."""
-    pictures = np.full((frames, height, width, 3), 60, np.uint8)
-    for number in range(frames):
-        pictures[number, 8:24, 2 * number : 2 * number + 16] = (250, 220, 40)
-    return pictures
-
-
-def boxes(path: Path) -> list[bytes]:
-    """The kinds of an mp4's top-level boxes, in their order (ISO/IEC 14496-12)."""
-    data, at, kinds = path.read_bytes(), 0, []
-    while at < len(data):
-        kinds.append(data[at + 4 : at + 8])
-        at += int.from_bytes(data[at : at + 4], "big")
-    return kinds
+from tests.builders.clips import boxes, clip
 
 
 def test_it_plays_everywhere(tmp_path: Path) -> None:

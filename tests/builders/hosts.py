@@ -1,4 +1,4 @@
-"""The embedded host as a process of its own, to be killed."""
+"""Video hosts for tests: the embedded one as a process of its own, to be killed, and brisk polling of any."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 
 from bot.demo.host.__main__ import KEY_VARIABLE
+from generation.hosting.host import Polling
+
+BRISK = Polling(first_s=0.02, longest_s=0.1, deadline_s=15.0, mp4_every_s=0.05, mp4_grace_s=3.0, missing_grace_s=3.0)
 
 
 class HostProcess:

