@@ -259,7 +259,8 @@ def _worker(arguments: argparse.Namespace) -> int:
     from sqlalchemy.exc import SQLAlchemyError
 
     from bot.database import unreachable
-    from bot.monitoring.metrics import Health, Metrics, Watch, database_watch, serving
+    from bot.monitoring.health import Health, Watch, database_watch
+    from bot.monitoring.metrics import Metrics, serving
     from migrations.database import open_database, upgrade_database
 
     async def work(stop: asyncio.Event, at_once: asyncio.Event) -> None:

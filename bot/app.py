@@ -18,7 +18,8 @@ from bot.domain.ledger_links import PublicLedger, deployed_in
 from bot.domain.policy import Quota
 from bot.domain.rounds import Round
 from bot.files.transfer import Originals
-from bot.monitoring.metrics import Health, Metrics, Watch, database_watch, serving
+from bot.monitoring.health import Health, Watch, database_watch
+from bot.monitoring.metrics import Metrics, serving
 from bot.posts.progress import ProgressBoard
 from bot.prompt_filter.rules_file import open_rules
 from bot.round_results import Results

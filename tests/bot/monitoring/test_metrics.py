@@ -1,4 +1,4 @@
-"""What a process tells its operator: numbers that fit the story, and whether it does its work."""
+"""The numbers that a process gives its operator fit the story, and its health fits what runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import insert
 
 from bot.domain.errors import OperatorError
-from bot.monitoring.metrics import Health, Metrics, Watch, database_watch, serving
+from bot.monitoring.health import Health, database_watch
+from bot.monitoring.metrics import Metrics, serving
 from migrations.database import open_database, upgrade_database
 from migrations.schema import chain_transactions
 from tests.bot.conftest import Told, free_port, open_watched
@@ -28,6 +29,7 @@ async def metrics_of(port: int) -> tuple[dict[tuple[str, ...], float], str]:
 
 
 async def state_of(port: int, path: str) -> tuple[int, dict[str, Any]]:
+    """Return the status and the JSON of an answer."""
     async with httpx.AsyncClient(timeout=15) as client:
         answer = await client.get(f"http://127.0.0.1:{port}/{path}")
     return answer.status_code, answer.json()
@@ -76,11 +78,12 @@ async def test_a_bot_without_discord_or_chain_says_what_is_wrong(tmp_path: Path)
         await until(port, "healthz", 503, "Discord")
 
 
-async def until(port: int, path: str, status: int, what: str) -> None:
+async def until(port: int, path: str, status: int, part: str) -> None:
+    """Wait until an answer has this status and names the part."""
     async with asyncio.timeout(60):
         while True:
-            found, told = await state_of(port, path)
-            if found == status and what in told["wrong"]:
+            answer_status, report = await state_of(port, path)
+            if answer_status == status and part in report["wrong"]:
                 return
             await asyncio.sleep(0.2)
 
@@ -122,27 +125,12 @@ async def test_a_database_that_is_gone(tmp_path: Path) -> None:
     await database.dispose()
 
 
-async def test_what_is_away_for_long_is_unhealthy() -> None:
-    """Patience is counted from the first miss, and begins anew after each good look."""
-    answers = iter(["away", None, "away", "away"])
-
-    async def probe() -> str | None:
-        return next(answers)
-
-    health = Health({"it": Watch(probe, patience=0.2)})
-    assert await health.look() == (True, False, {"it": "away"})
-    assert await health.look() == (True, True, {})
-    assert await health.look() == (True, False, {"it": "away"})
-    await asyncio.sleep(0.3)
-    assert await health.look() == (False, False, {"it": "away"})
-
-
 async def test_a_port_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
     """Two processes on one port: the second says what to set. Port 0 opens nothing."""
     database = open_database(f"sqlite:///{tmp_path}/flock.db")
     port = free_port()
     async with serving("127.0.0.1", port, Metrics(database, "bot"), Health({})):
-        with pytest.raises(OperatorError, match="Set another FLOCK_METRICS_PORT"):
+        with pytest.raises(OperatorError, match="Set FLOCK_METRICS_PORT to a free port"):
             async with serving("127.0.0.1", port, Metrics(database, "worker"), Health({})):
                 pass
         async with serving("127.0.0.1", 0, Metrics(database, "worker"), Health({})):
