@@ -24,6 +24,7 @@ from bot.posts.progress import ProgressBoard
 from bot.prompt_filter.rules_file import open_rules
 from bot.round_results import Results
 from bot.settings import Settings
+from bot.signer import open_signer
 from bot.signing.page import serving_signing
 from bot.signing.requests import Signing
 from bot.store.vote_writer import VoteWriter
@@ -41,8 +42,7 @@ from contracts.ledger.client import Ledger
 from contracts.outbox.progress import round_progress
 from contracts.relayer.planning.draft import DraftSettings
 from contracts.relayer.relayer import Relayer, RelayerSettings
-from contracts.signers.keystore import Signer, SignerError, open_key_file, open_keystore
-from contracts.signers.kms import open_kms
+from contracts.signers.keystore import Signer
 from contracts.units import GWEI
 from generation.jobs import BOT_QUEUE, gpu_queue
 from generation.queue.engine import Engine, QueueSpec
@@ -217,20 +217,6 @@ class App:
 def secret(value: object) -> str:
     """The text of a secret setting that `Settings.check` has found to be there."""
     return str(value.get_secret_value()) if hasattr(value, "get_secret_value") else ""
-
-
-async def open_signer(settings: Settings) -> Signer:
-    """Who signs: a key service, a keystore with its password, or the embedded chain's bare key file without one."""
-    try:
-        if settings.signer != "keystore":
-            return await open_kms(settings.signer)
-        if settings.keystore is None:
-            raise OperatorError("FLOCK_KEYSTORE is missing.")
-        if settings.keystore_password is not None:
-            return await open_keystore(settings.keystore, settings.keystore_password.get_secret_value())
-        return open_key_file(settings.keystore)
-    except SignerError as error:
-        raise OperatorError(str(error)) from error
 
 
 async def run_bot(settings: Settings, stop: asyncio.Event) -> None:
