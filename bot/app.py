@@ -43,6 +43,7 @@ from bot.posts.videos import VideoPosts
 from bot.prompt_filter.rules_file import open_rules
 from bot.round_results import Results
 from bot.settings import Settings
+from bot.signer import open_signer
 from bot.signing.page import SigningPage
 from bot.signing.requests import SigningRequests
 from bot.store.vote_writer import VoteWriter
@@ -60,8 +61,7 @@ from bot.workflows.video_queue import VideoQueue
 from contracts.ledger.client import Ledger
 from contracts.relayer.planning.draft import DraftSettings
 from contracts.relayer.relayer import Relayer, RelayerSettings
-from contracts.signers.keystore import Signer, SignerError, open_key_file, open_keystore
-from contracts.signers.kms import open_kms
+from contracts.signers.keystore import Signer
 from contracts.units import GWEI
 from generation.jobs import BOT_QUEUE, gpu_queue
 from generation.queue.engine import Engine, QueueSpec
@@ -337,20 +337,6 @@ def _relayer_settings(settings: Settings) -> RelayerSettings:
 def secret(value: object) -> str:
     """Return the text of a secret setting that `Settings.check` has found to be set."""
     return str(value.get_secret_value()) if hasattr(value, "get_secret_value") else ""
-
-
-async def open_signer(settings: Settings) -> Signer:
-    """Open the signer: a key service, a keystore with its password, or the embedded chain's bare key file."""
-    try:
-        if settings.signer != "keystore":
-            return await open_kms(settings.signer)
-        if settings.keystore is None:
-            raise OperatorError("FLOCK_KEYSTORE is missing.")
-        if settings.keystore_password is not None:
-            return await open_keystore(settings.keystore, settings.keystore_password.get_secret_value())
-        return open_key_file(settings.keystore)
-    except SignerError as error:
-        raise OperatorError(str(error)) from error
 
 
 async def run_bot(settings: Settings, stop: asyncio.Event) -> None:

@@ -1,23 +1,27 @@
 """Every setting of FLock, its default and one sentence about it.
 
-Built once in `__main__` and passed down; nothing else reads the environment.
+Built once for each command and passed down; nothing else reads the environment.
 """
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.domain.errors import SettingsError
-from contracts.rpc.urls import addresses, is_address
-from migrations.database import parse_url
-
-_SIGNER = re.compile(r"keystore|(aws-kms|gcp-kms):\S+")
+from bot.setting_rules import (
+    Address,
+    check_database_url,
+    check_node_addresses,
+    check_signer,
+    check_signing_address,
+    contains,
+    has_length,
+)
 
 Need = Literal["run", "worker", "migrate", "deploy", "audit"]
 
@@ -28,17 +32,17 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="FLOCK_", env_file=".env", extra="ignore", hide_input_in_errors=True)
 
     # --- where things are kept
-    database_url: str = Field(
+    database_url: Annotated[str, AfterValidator(check_database_url)] = Field(
         "sqlite:///data/flock.db",
         description="The database: a SQLite file on one machine, postgresql://user:password@host/name on many.",
     )
-    data_dir: Path = Field(Path("data"), description="Where rendered videos and models are kept on this machine.")
+    data_dir: Path = Field(Path("data"), description="The folder for rendered videos and models on this machine.")
 
     # --- Discord (flock run)
     discord_token: SecretStr | None = Field(
         None, description="The bot's token, from the Discord developer portal. Needed by `flock run`."
     )
-    discord_api_base: str | None = Field(
+    discord_api_base: Address | None = Field(
         None, description="Another Discord REST API, such as the embedded one. OPTIONAL."
     )
     discord_gateway: str | None = Field(
@@ -48,85 +52,89 @@ class Settings(BaseSettings):
     # --- the video host (flock run)
     video_host: Literal["livepeer", "s3"] = Field(
         "livepeer",
-        description="Where videos are watched: livepeer (or what speaks like it), or s3, an S3-compatible store.",
+        description="The host of the videos: livepeer (or one with its API), or s3, an S3-compatible store.",
     )
-    livepeer_api_base: str = Field(
-        "https://livepeer.studio/api", description="The video host's API: Livepeer Studio, or one that speaks like it."
+    livepeer_api_base: Address = Field(
+        "https://livepeer.studio/api", description="The video host's API: Livepeer Studio's, or one like it."
     )
     livepeer_api_key: SecretStr | None = Field(
         None, description="The key to the video host. Only the bot holds it. Needed by `flock run` with livepeer."
     )
-    watch_page: str = Field(
+    watch_page: Annotated[str, contains("{playback_id}", optional=False)] = Field(
         "https://lvpr.tv/?v={playback_id}",
-        description="The page where a hosted video is watched; with s3 there is none unless this is set.",
+        description="The page on which a hosted video is watched; with s3 there is none unless this is set.",
     )
-    s3_endpoint: str | None = Field(
-        None, description="The store's address, such as https://s3.example.org; Amazon's without it. OPTIONAL."
+    s3_endpoint: Address | None = Field(
+        None, description="The store's address, such as https://s3.example.org; Amazon's if unset. OPTIONAL."
     )
     s3_region: str = Field("us-east-1", description="The store's region, as its operator names it.")
-    s3_bucket: str | None = Field(None, description="The bucket that videos are put into. Needed with s3.")
-    s3_prefix: str = Field("flock/", description="What the keys of videos begin with.")
+    s3_bucket: str | None = Field(None, description="The bucket for the videos. Needed with s3.")
+    s3_prefix: str = Field("flock/", description="The beginning of each video's key in the bucket.")
     s3_access_key: SecretStr | None = Field(None, description="The id of the store's key. Needed with s3.")
     s3_secret_key: SecretStr | None = Field(
-        None, description="The store's key. Only the bot holds it, workers get signed addresses. Needed with s3."
+        None, description="The store's key. Only the bot holds it; workers get signed addresses. Needed with s3."
     )
-    s3_public_url: str | None = Field(
-        None, description="Where everybody gets videos, such as https://videos.example.org/{key}. Needed with s3."
+    s3_public_url: Annotated[str, contains("{key}")] | None = Field(
+        None, description="The public address of a video, such as https://videos.example.org/{key}. Needed with s3."
     )
     s3_acl: str | None = Field(
         None, description="An ACL for each file, such as public-read, where the bucket has no policy. OPTIONAL."
     )
-    s3_path_style: bool = Field(True, description="Whether the bucket stands in the path, not in the host's name.")
-    host_poll_s: float = Field(5.0, gt=0, description="Seconds between two questions to the host while it processes.")
+    s3_path_style: bool = Field(
+        True, description="True if addresses have the bucket in their path, not in the host's name."
+    )
+    host_poll_s: float = Field(
+        5.0, gt=0, description="Seconds between two requests to the host while it processes a video."
+    )
 
     host_deadline_s: float = Field(
-        900.0, gt=0, description="Seconds after which what is stuck at the host is deleted there and uploaded anew."
+        900.0, gt=0, description="Seconds after which a video that is stuck at the host is deleted and uploaded again."
     )
     host_patience_s: float = Field(
         120.0,
         ge=0,
-        description="Seconds that a rendered video waits for the host before it is posted with its own file alone; "
-        "its link is added when it comes.",
+        description="Seconds that a rendered video waits for the host before it is posted with its file alone; "
+        "the link is added when the host is ready.",
     )
 
-    webhook_secret: SecretStr | None = Field(
+    webhook_secret: Annotated[SecretStr, has_length(16)] | None = Field(
         None,
-        description="The shared secret of Livepeer's webhook (at least 16 characters), with which videos are posted "
-        "somewhat sooner. OPTIONAL.",
+        description="The shared secret of Livepeer's webhook (at least 16 characters); with it videos are posted "
+        "somewhat sooner. Needed with FLOCK_WEBHOOK_PORT. OPTIONAL.",
     )
     webhook_port: int = Field(
-        0, ge=0, le=65535, description="The port that Livepeer's webhook comes to, at /webhooks/livepeer; 0 is off."
+        0, ge=0, le=65535, description="The port for Livepeer's webhook, at /webhooks/livepeer; 0 is off."
     )
     webhook_host: str = Field(
-        "127.0.0.1", description="The address of that port: behind your web server, which adds https."
+        "127.0.0.1", description="The address of that port; put your web server, which adds https, in front of it."
     )
 
     # --- the ledger (flock run, deploy, audit)
-    rpc_url: str | None = Field(
+    rpc_url: Annotated[str, AfterValidator(check_node_addresses)] | None = Field(
         None,
-        description="JSON-RPC of the chain; several nodes with commas between, the first that is well is asked. "
+        description="JSON-RPC of the chain; of several nodes, with commas between them, the first that works is used. "
         "Needed by `flock run`, `deploy` and `audit`.",
     )
     ledger_address: str | None = Field(None, description="The VoteLedger's address, as `flock deploy` printed it.")
-    signer: str = Field(
+    signer: Annotated[str, AfterValidator(check_signer)] = Field(
         "keystore",
-        description="Who signs for the relayer: keystore, aws-kms:KEY_ID or gcp-kms:RESOURCE (see docs/operations.md).",
+        description="The relayer's signer: keystore, aws-kms:KEY_ID or gcp-kms:RESOURCE (see docs/operations.md).",
     )
     keystore: Path | None = Field(
         None, description="The relayer's key: a keystore file (mode 0600). Needed by `flock run` and `deploy`."
     )
     keystore_password: SecretStr | None = Field(None, description="The password of the keystore file.")
-    voter_pepper: SecretStr | None = Field(
+    voter_pepper: Annotated[SecretStr, has_length(32)] | None = Field(
         None,
-        description="A secret of at least 32 characters that hides who a voter is. Keep a copy: without it, continuity "
-        "of voters is lost. Needed by `flock run`.",
+        description="A secret of at least 32 characters that hides the identity of voters. Keep a copy: without it, "
+        "every voter counts as a new one. Needed by `flock run`.",
     )
-    public_rpc_url: str | None = Field(
+    public_rpc_url: Address | None = Field(
         None,
-        description="A node that anybody may ask, shown to members beside the audit command; never one with a key in "
+        description="A node that anybody may use, shown to members with the audit command; never one with a key in "
         "its address. OPTIONAL.",
     )
-    explorer_tx_url: str | None = Field(
+    explorer_tx_url: Annotated[str, contains("{tx}")] | None = Field(
         None, description="A block explorer's page of a transaction, such as https://arbiscan.io/tx/{tx}. OPTIONAL."
     )
     page_port: int = Field(
@@ -135,70 +143,76 @@ class Settings(BaseSettings):
     page_host: str = Field(
         "127.0.0.1", description="The address of that port; put a reverse proxy with TLS in front of it."
     )
-    page_url: str | None = Field(
+    page_url: Annotated[str, AfterValidator(check_signing_address)] | None = Field(
         None,
-        description="Where members reach that page, such as https://vote.example.org; else this machine alone. "
-        "OPTIONAL.",
+        description="The address of that page for members, such as https://vote.example.org; if unset, only this "
+        "machine reaches it. OPTIONAL.",
     )
-    flush_s: float = Field(15.0, gt=0, description="Seconds that votes are gathered before they go to the chain.")
+    flush_s: float = Field(
+        15.0, gt=0, description="Seconds for which votes are gathered before they are sent to the chain."
+    )
     max_fee_gwei: float | None = Field(
-        None, gt=0, description="The most that is offered for a unit of gas, in gwei; above it votes wait. OPTIONAL."
+        None, gt=0, description="The highest offer for a unit of gas, in gwei; above it votes wait. OPTIONAL."
     )
     fee_bumps: Literal["auto", "on", "off"] = Field(
-        "auto", description="Whether a stuck transaction offers more for gas; auto goes by the chain's id."
+        "auto", description="Higher offers for gas when a transaction is stuck; auto decides by the chain's id."
     )
     final_tag: Literal["safe", "finalized", "none"] = Field(
-        "safe", description="The chain's word for blocks that stand for good; none goes by FLOCK_CONFIRMATIONS alone."
+        "safe", description="The chain's tag of blocks that are final; none relies on FLOCK_CONFIRMATIONS alone."
     )
     confirmations: int = Field(
-        1, ge=1, le=1000, description="Blocks after which a transaction counts as final, where the chain does not say."
+        1, ge=1, le=1000, description="Blocks after which a transaction is final, on a chain without that tag."
     )
     chain_grace_s: int = Field(
         600,
         ge=60,
-        le=86_400,  # the contract takes no more
-        description="Seconds that a round stays open on the ledger after its deadline, for the last votes; at most a "
-        "day.",
+        le=86_400,  # the most that the contract accepts
+        description="Seconds for which a round stays open on the ledger after its deadline, for the last votes; a day "
+        "at most.",
     )
 
     # --- the model (flock worker; the bot names it in jobs)
-    model_id: str = Field("tiny", description="The model that answers prompts; `tiny` is made locally.")
-    model_class: str = Field("tiny", description="The class of models that this worker serves: its queue.")
+    model_id: str = Field("tiny", description="The model that renders prompts; `tiny` comes with FLock.")
+    model_class: str = Field("tiny", description="The class of models that this worker serves, which names its queue.")
     models_file: Path | None = Field(None, description="A file with more models (see docs/models.md). OPTIONAL.")
     hang_s: float = Field(
-        300.0, ge=1, description="Seconds without any progress after which a render counts as stuck and is done anew."
+        300.0, ge=1, description="Seconds without progress after which a render counts as stuck and is started again."
     )
     load_s: float = Field(
         1800.0,
         ge=1,
-        description="The same while a model is fetched, loaded or compiled, where bytes that arrive are progress.",
+        description="The same while a model is fetched, loaded or compiled; bytes that arrive are progress.",
     )
     drain_s: float = Field(
         25.0,
         ge=0,
-        description="Seconds that a worker which is told to stop has for what it has begun; others get the rest.",
+        description="Seconds that a stopping worker has to finish its jobs; other workers take the rest.",
     )
     c2pa_cert: Path | None = Field(
         None,
-        description="The certificate chain (PEM) that the worker signs videos with, by C2PA; without one it makes its "
+        description="The certificate chain (PEM) with which the worker signs videos by C2PA; without one it makes its "
         "own (see docs/provenance.md). OPTIONAL.",
     )
     c2pa_key: Path | None = Field(None, description="That certificate's key (PEM, mode 0600). OPTIONAL.")
-    label_frames: bool = Field(False, description='Whether "AI-generated" is written into the pictures themselves.')
+    label_frames: bool = Field(False, description='True to write "AI-generated" into the pictures themselves.')
 
     # --- what members may do
-    prompts_a_round: int = Field(5, ge=1, description="How many prompts a member has in a round.")
-    prompts_waiting: int = Field(3, ge=1, description="How many of a member's videos may be on their way at a time.")
+    prompts_a_round: int = Field(5, ge=1, description="The number of prompts that a member has in a round.")
+    prompts_waiting: int = Field(
+        3, ge=1, description="The number of videos that a member may have in progress at the same time."
+    )
     prompt_rules: Path | None = Field(
         None,
-        description="A file with words and patterns that prompts may not have, or that a moderator looks at "
+        description="A file with words and patterns: a prompt that has one is blocked, or reviewed by a moderator "
         "(see docs/safety.md). OPTIONAL.",
     )
 
     # --- operation
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="How much is logged.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="The lowest level that is logged."
+    )
     log_format: Literal["text", "json"] = Field(
-        "text", description="How a log line looks: text for people, json for programs (one object a line)."
+        "text", description="The form of a log line: text for people, json for programs (one object a line)."
     )
     metrics_port: int = Field(
         0, ge=0, le=65535, description="The port of /metrics, /healthz and /readyz of this process; 0 is off."
@@ -211,22 +225,21 @@ class Settings(BaseSettings):
         ge=1,
         description="Seconds that Discord or the chain may be away before /healthz answers 503; the database has 30.",
     )
-    progress_s: float = Field(5.0, gt=0, description="Seconds between two edits of a message that shows progress.")
+    progress_s: float = Field(5.0, gt=0, description="Seconds between two edits of a progress message.")
 
     @property
     def signs(self) -> bool:
-        """Whether it is said who signs: a key service, or a keystore file."""
+        """True if a signer is set: a key service, or a keystore file."""
         return self.signer != "keystore" or self.keystore is not None
 
     @property
     def has_video_host(self) -> bool:
-        """Whether enough is said of the video host to ask it something."""
-        names = _OF_S3 if self.video_host == "s3" else ("livepeer_api_key",)
-        return all(getattr(self, name) for name in names)
+        """True if the settings of the video host suffice to ask it something."""
+        return all(getattr(self, name) for name in self._needs_of_host())
 
     @property
     def signing_url(self) -> str | None:
-        """Where members reach the page on which they sign; None where there is none."""
+        """The address at which members reach the signing page; None where there is no page."""
         if not self.page_port:
             return None
         return (self.page_url or f"http://{self.page_host}:{self.page_port}").rstrip("/")
@@ -236,84 +249,96 @@ class Settings(BaseSettings):
 
     __str__ = __repr__
 
-    def check(self, need: Need) -> None:
-        """Raises SettingsError with every problem at once, in plain words, for the command that needs them."""
-        problems = []
-        try:
-            parse_url(self.database_url)
-        except ValueError as error:
-            problems.append(f"FLOCK_DATABASE_URL: {error}")
-        for name in _REQUIRED[need]:
-            if name == "keystore" and self.signs:
-                continue
-            if name == "livepeer_api_key" and self.video_host == "s3":
-                continue
-            value = getattr(self, name)
-            empty = not (value.get_secret_value() if isinstance(value, SecretStr) else value)
-            if empty:
-                problems.append(f"FLOCK_{name.upper()} is missing. {type(self).model_fields[name].description}")
-        if need == "run" and self.video_host == "s3":
-            missing = [name for name in _OF_S3 if not getattr(self, name)]
-            problems += [
-                f"FLOCK_{name.upper()} is missing. {type(self).model_fields[name].description}" for name in missing
-            ]
-        if self.s3_public_url and "{key}" not in self.s3_public_url:
-            problems.append("FLOCK_S3_PUBLIC_URL must contain {key}.")
-        for name in ("livepeer_api_base", "public_rpc_url", "discord_api_base", "s3_endpoint", "page_url"):
-            value = getattr(self, name)
-            if value and not is_address(value):
-                problems.append(f"FLOCK_{name.upper()} must be an http or https address.")
-        try:
-            addresses(self.rpc_url or "http://none.invalid")
-        except ValueError:
-            problems.append("FLOCK_RPC_URL must be an http or https address, or several with commas between them.")
-        if not _SIGNER.fullmatch(self.signer):
-            problems.append("FLOCK_SIGNER must be keystore, aws-kms:KEY_ID or gcp-kms:RESOURCE.")
-        if "{playback_id}" not in self.watch_page:
-            problems.append("FLOCK_WATCH_PAGE must contain {playback_id}.")
-        page = urlsplit(self.page_url or "")
-        if page.scheme == "http" and page.hostname not in ("127.0.0.1", "localhost", "::1"):
-            problems.append("FLOCK_PAGE_URL must begin with https://: what members sign is nobody else's to read.")
-        if self.explorer_tx_url and "{tx}" not in self.explorer_tx_url:
-            problems.append("FLOCK_EXPLORER_TX_URL must contain {tx}.")
-        pepper = self.voter_pepper.get_secret_value() if self.voter_pepper else ""
-        if pepper and len(pepper) < 32:
-            problems.append("FLOCK_VOTER_PEPPER is too short: take at least 32 random characters.")
-        secret = self.webhook_secret.get_secret_value() if self.webhook_secret else ""
-        if (secret or self.webhook_port) and len(secret) < 16:
-            problems.append("FLOCK_WEBHOOK_SECRET is missing or too short: take at least 16 random characters.")
-        if problems:
-            raise SettingsError(problems)
+    def _needs_of_host(self) -> tuple[str, ...]:
+        if self.video_host == "s3":
+            return ("s3_bucket", "s3_access_key", "s3_secret_key", "s3_public_url")
+        return ("livepeer_api_key",)
+
+    def missing(self, need: Need) -> list[str]:
+        """Return the names of the settings that a command needs and that are not set."""
+        needs = set(_NEEDS[need])
+        if need == "run":
+            needs.update(self._needs_of_host())
+            if self.webhook_port:
+                needs.add("webhook_secret")
+        if self.signs:
+            needs.discard("keystore")
+        return [name for name in type(self).model_fields if name in needs and not reveal(getattr(self, name))]
 
 
-_OF_S3 = ("s3_bucket", "s3_access_key", "s3_secret_key", "s3_public_url")
-_REQUIRED: dict[Need, tuple[str, ...]] = {
-    "run": ("discord_token", "livepeer_api_key", "rpc_url", "ledger_address", "keystore", "voter_pepper"),
+_NEEDS: dict[Need, tuple[str, ...]] = {
+    "run": ("discord_token", "rpc_url", "ledger_address", "keystore", "voter_pepper"),
     "worker": (),
     "migrate": (),
     "deploy": ("rpc_url", "keystore"),
     "audit": ("rpc_url", "ledger_address"),
 }
+# Without a usable value of the one on the right, nobody can tell whether the one on the left is needed.
+_DECIDED_BY = {
+    "keystore": "signer",
+    "webhook_secret": "webhook_port",
+    **dict.fromkeys(("livepeer_api_key", "s3_bucket", "s3_access_key", "s3_secret_key", "s3_public_url"), "video_host"),
+}
 
 
-def load(need: Need | None = None) -> Settings:
-    """The settings, checked for a command. Raises SettingsError with all problems, never with a value."""
+def reveal(value: object) -> str:
+    """Return the text of a setting, also of a secret one; empty where it is not set."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")
+
+
+# --------------------------------------------------------------------------- loading
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Settings in which the default stands for every value that cannot be used, and a sentence for each of those."""
+
+    settings: Settings
+    problems: dict[str, str]  # by the name of the setting
+
+    def problems_for(self, need: Need) -> list[str]:
+        """Return every problem at once for a command that needs them: values that cannot be used, then missing ones."""
+        missing = [
+            name
+            for name in self.settings.missing(need)
+            if name not in self.problems and _DECIDED_BY.get(name) not in self.problems
+        ]
+        return [*self.problems.values(), *(_missing(name) for name in missing)]
+
+
+def _missing(name: str) -> str:
+    return f"FLOCK_{name.upper()} is missing. {Settings.model_fields[name].description}"
+
+
+def read_settings(**values: object) -> Loaded:
+    """Return the settings of the environment and of `.env`, but `values` in the place of those of the same names."""
     try:
-        settings = Settings()  # type: ignore[call-arg]  # every field has a default
+        return Loaded(Settings(**values), {})  # type: ignore[arg-type]  # pydantic checks the values
     except ValidationError as error:
-        raise SettingsError(
-            [
-                f"FLOCK_{str(problem['loc'][0]).upper()} cannot be read: {problem['msg']}."
-                for problem in error.errors(include_input=False, include_url=False, include_context=False)
-            ]
-        ) from None
-    if need is not None:
-        settings.check(need)
-    return settings
+        details = error.errors(include_input=False, include_url=False, include_context=False)
+    problems = {name: _sentence(name, detail["msg"]) for detail in details for name in [str(detail["loc"][0])]}
+    defaults = {name: Settings.model_fields[name].default for name in problems}
+    return Loaded(Settings(**{**values, **defaults}), problems)
+
+
+def _sentence(name: str, message: str) -> str:
+    for prefix, words in (("Value error, ", ""), ("Input should be ", "must be ")):
+        if message.startswith(prefix):
+            return f"FLOCK_{name.upper()} {words}{message.removeprefix(prefix)}."
+    return f"FLOCK_{name.upper()} cannot be read: {message}."
+
+
+def load_settings(need: Need | None = None, **values: object) -> Settings:
+    """Return the settings for a command. Raises SettingsError with all problems at once, never with a value."""
+    loaded = read_settings(**values)
+    problems = list(loaded.problems.values()) if need is None else loaded.problems_for(need)
+    if problems:
+        raise SettingsError(problems)
+    return loaded.settings
 
 
 def example() -> str:
-    """The text of `.env.example`: every setting with its sentence and default."""
+    """Return the text of `.env.example`: every setting with its sentence and default."""
     lines = [
         "# FLock's settings. Copy this file to .env (mode 0600) and fill in what you need; the rest has defaults.",
         "",

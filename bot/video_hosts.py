@@ -6,10 +6,8 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from pydantic import SecretStr
-
 from bot.domain.errors import OperatorError
-from bot.settings import Settings
+from bot.settings import Settings, reveal
 from generation.extras import require
 from generation.hosting.host import Polling, VideoHost
 from generation.hosting.livepeer import LivepeerHost
@@ -31,7 +29,7 @@ def open_host(settings: Settings) -> VideoHost:
             require("s3", "FLOCK_VIDEO_HOST=s3")
             return _open_s3(settings)
         return LivepeerHost(
-            settings.livepeer_api_base, _plain(settings.livepeer_api_key), settings.watch_page, polling=polling
+            settings.livepeer_api_base, reveal(settings.livepeer_api_key), settings.watch_page, polling=polling
         )
     except ValueError as error:
         raise OperatorError(f"The video host: {error}") from error
@@ -44,8 +42,8 @@ def _open_s3(settings: Settings) -> VideoHost:
         S3Settings(
             bucket=settings.s3_bucket or "",
             public_url=settings.s3_public_url or "",
-            access_key=_plain(settings.s3_access_key),
-            secret_key=_plain(settings.s3_secret_key),
+            access_key=reveal(settings.s3_access_key),
+            secret_key=reveal(settings.s3_secret_key),
             endpoint=settings.s3_endpoint,
             region=settings.s3_region,
             prefix=settings.s3_prefix,
@@ -62,7 +60,7 @@ async def hearing(settings: Settings, host: VideoHost) -> AsyncIterator[None]:
     if not settings.webhook_port:
         yield
         return
-    receiver = Receiver(_plain(settings.webhook_secret), host.nudge)
+    receiver = Receiver(reveal(settings.webhook_secret), host.nudge)
     async with AsyncExitStack() as stack:
         try:
             await stack.enter_async_context(receiving(receiver, settings.webhook_host, settings.webhook_port))
@@ -73,7 +71,3 @@ async def hearing(settings: Settings, host: VideoHost) -> AsyncIterator[None]:
             ) from None
         log.info("Webhooks are taken at http://%s:%d%s.", settings.webhook_host, settings.webhook_port, PATH)
         yield
-
-
-def _plain(value: SecretStr | None) -> str:
-    return value.get_secret_value() if value is not None else ""

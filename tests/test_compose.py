@@ -22,7 +22,8 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from bot.__main__ import _parser, _worker
+from bot.__main__ import build_parser
+from bot.cli import worker as worker_command
 from bot.monitoring import logs
 from bot.settings import Settings
 
@@ -230,8 +231,8 @@ def test_every_setting_is_one_of_ours() -> None:
 
 def test_a_service_gets_every_setting_that_it_reads() -> None:
     """The bot the whole file; the worker each name that its command reads, logging included."""
-    source = inspect.getsource(_worker)
-    assert hands_on(source) == {"logs.start"}  # what is given all of them has to be looked at here as well
+    source = inspect.getsource(worker_command)
+    assert hands_on(source) == {"logs.start", "config_of"}  # what is given all of them has to be looked at here as well
     wanted = reads(source) | reads(inspect.getsource(logs.start))
     assert wanted >= {"database_url", "models_file", "c2pa_cert", "label_frames", "log_level", "metrics_port"}
     assert not_passed(SERVICES["worker"], wanted) == set()
@@ -243,7 +244,7 @@ def test_a_setting_that_does_not_reach_the_worker_is_noticed(name: str) -> None:
     """A worker without it would sign with its own certificate, or leave out the label, and say nothing."""
     worker = copy.deepcopy(SERVICES["worker"])
     del worker["environment"][name]
-    wanted = reads(inspect.getsource(_worker)) | reads(inspect.getsource(logs.start))
+    wanted = reads(inspect.getsource(worker_command)) | reads(inspect.getsource(logs.start))
     assert not_passed(worker, wanted) == {name.removeprefix("FLOCK_").lower()}
 
 
@@ -279,7 +280,7 @@ def test_a_service_runs_what_there_is(name: str) -> None:
     assert stage["USER"] == ["flock"]
     command = starts(name)
     if command[0] == "flock":
-        assert callable(_parser().parse_args(command[1:]).command)
+        assert callable(build_parser().parse_args(command[1:]).command)
     else:
         assert command[:3] == ["python", "-m", "bot.demo.chain"]
 
@@ -296,7 +297,7 @@ def test_an_image_has_what_its_settings_may_ask_for() -> None:
 def test_a_command_that_we_do_not_have_is_noticed() -> None:
     """The check above can fail."""
     with pytest.raises(SystemExit):
-        _parser().parse_args(["dance"])
+        build_parser().parse_args(["dance"])
 
 
 def test_images_are_built_by_pip_alone_from_what_is_sent() -> None:

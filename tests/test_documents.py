@@ -11,7 +11,7 @@ from pathlib import Path
 import discord
 import pytest
 
-from bot.__main__ import _parser
+from bot.__main__ import build_parser
 from bot.permissions import PERMISSIONS
 from bot.settings import Settings
 
@@ -89,7 +89,7 @@ def commands_in(text: str) -> set[str]:
 
 
 def flock_commands() -> set[str]:
-    [commands] = [action for action in _parser()._actions if action.choices]
+    [commands] = [action for action in build_parser()._actions if action.choices]
     return set(commands.choices or ())
 
 

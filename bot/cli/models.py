@@ -1,65 +1,61 @@
-"""`flock models` and `flock rerender`: what a worker could render with, and a video once more from its card."""
+"""`flock models`: the models that a worker could render with, and the families that FLock knows."""
 
 from __future__ import annotations
 
-import asyncio
+import argparse
 import json
-from pathlib import Path
-from typing import Any
+import sys
 
+from bot.cli.process import Commands
 from bot.domain.errors import OperatorError
-from bot.settings import Settings
+from bot.settings import Settings, load_settings
 from generation.models.inventory import describe, describe_family, rule_of
-from generation.models.presets import known_families
-from generation.models.registry import load_models
-from generation.video.provenance import MOST_BYTES, read_card
-from generation.worker.render_process import RenderError
-from generation.worker.rerender import rerender
+from generation.models.presets import Family, known_families
+from generation.models.registry import Model, load_models
 
-Json = dict[str, Any]
+
+def add_parser(commands: Commands) -> None:
+    """Add the command to `flock`."""
+    parser = commands.add_parser(
+        "models",
+        help="the models that a worker could render with, and the families that FLock knows",
+        description="Lists the models of FLOCK_MODELS_FILE: family, revision, sizes, steps, weights, license, and "
+        "whether their files are here. Nothing is loaded or fetched.",
+    )
+    parser.add_argument("--families", action="store_true", help="list the known families and their models instead")
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the models, or the families."""
+    settings = load_settings()
+    sys.stdout.write(list_models(settings, families=arguments.families, as_json=arguments.json))
+    return 0
 
 
 def list_models(settings: Settings, *, families: bool, as_json: bool) -> str:
-    """The configured models, or the families that FLock knows; ends with a newline. Raises OperatorError."""
+    """Return the configured models, or the families that FLock knows; ends with a newline. Raises OperatorError."""
     if families:
-        known = [describe_family(family) for family in known_families().values()]
         if as_json:
-            return json.dumps({"families": known}, indent=2) + "\n"
-        return "".join(_family(entry, rule_of(known_families()[entry["pipeline"]].preset)) for entry in known)
+            described = [describe_family(family) for family in known_families().values()]
+            return json.dumps({"families": described}, indent=2) + "\n"
+        return "".join(_family(family) for family in known_families().values())
     try:
         models = load_models(settings.data_dir.resolve(), settings.models_file)
     except ValueError as error:
         raise OperatorError(str(error)) from error
-    entries = [describe(model) | {"chosen": model.id == settings.model_id} for model in models.values()]
     if as_json:
+        entries = [{**describe(model), "chosen": model.id == settings.model_id} for model in models.values()]
         return json.dumps({"models": entries}, indent=2) + "\n"
-    return "".join(_model(entry) for entry in entries)
+    return "".join(_model(model, chosen=model.id == settings.model_id) for model in models.values())
 
 
-def rerender_card(settings: Settings, path: Path, out: Path | None) -> tuple[bool, str]:
-    """Whether the frames of a card's video are the same here, and the lines that say so. Raises OperatorError."""
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise OperatorError(f"{path} is too large for a provenance card.")
-        card = read_card(path.read_text(encoding="utf-8"))
-        patience = {"hang_s": settings.hang_s, "load_s": settings.load_s}
-        found = asyncio.run(rerender(card, settings.data_dir.resolve(), settings.models_file, out=out, **patience))
-    except OSError as error:
-        raise OperatorError(f"{error.filename or path}: {error.strerror}.") from error
-    except (ValueError, RenderError) as error:  # of card or model: sentences both
-        raise OperatorError(str(error)) from error
-    verdict = "The frames are the same, bit by bit." if found["same"] else "The frames are not the same."
-    lines = [verdict, f"  here      {found['frames_sha256']}", f"  the card  {found['card_frames_sha256']}"]
-    lines += [f"  note      {sentence}" for sentence in found["differs"]]
-    if out is not None:
-        lines.append(f"  video     {out}")
-    return bool(found["same"]), "\n".join(lines) + "\n"
-
-
-def _model(entry: Json) -> str:
+def _model(model: Model, *, chosen: bool) -> str:
+    entry = describe(model)
     preset = entry["preset"]
-    lines = [f"{entry['id']}{' (FLOCK_MODEL_ID)' if entry['chosen'] else ''}"]
-    family = entry["family"] or "its files tell, once they are here"
+    lines = [f"{entry['id']}{' (FLOCK_MODEL_ID)' if chosen else ''}"]
+    family = entry["family"] or "known once its files are here"
     lines.append(f"  family    {family}" + (f" ({entry['pipeline']})" if entry["pipeline"] else ""))
     lines.append(f"  source    {entry['source']}")
     lines.append(f"  revision  {entry['revision'] or 'hashed when it is loaded'}")
@@ -79,7 +75,7 @@ def _model(entry: Json) -> str:
     if entry["here"]:
         lines.append("  files     here")
     elif entry["embedded"]:
-        lines.append("  files     with FLock; put in place at the first start")
+        lines.append("  files     with FLock; installed at the first start")
     elif entry["missing"]:
         lines.append(f"  files     incomplete: {', '.join(entry['missing'][:5])}")
     elif entry["unusable"]:
@@ -87,16 +83,21 @@ def _model(entry: Json) -> str:
     else:
         lines.append("  files     not here: fetched at the first start")
     if entry["license"]:
-        gated = "; gated: agree on its page, then fetch it with your token (hf download)" if entry["gated"] else ""
+        gated = (
+            "; gated: accept its terms on its page, then fetch it with your token (hf download)"
+            if entry["gated"]
+            else ""
+        )
         lines.append(f"  license   {entry['license']}{gated}{' ' + entry['page'] if entry['page'] else ''}")
     return "\n".join(lines) + "\n\n"
 
 
-def _family(entry: Json, rule: str) -> str:
+def _family(family: Family) -> str:
+    entry = describe_family(family)
     lines = [f"{entry['family']} ({entry['pipeline']})"]
     lines.append(
         f"  renders   {entry['frames']} frames of {entry['width']}x{entry['height']} at {entry['fps']} a second, "
-        f"{entry['steps']} steps, guidance {entry['guidance']:g}; {rule}"
+        f"{entry['steps']} steps, guidance {entry['guidance']:g}; {rule_of(family.preset)}"
     )
     if entry["variants"]:
         lines.append(f"  also      {', '.join(entry['variants'])}")

@@ -1,41 +1,63 @@
-"""`flock workers`: who renders, with what, and since when, as text or as JSON."""
+"""`flock workers`: the workers that are running, as text or as JSON."""
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import json
+import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from bot.database import unreachable
-from bot.doctor.database import is_today, newer_revision
+from bot.cli.process import Commands
 from bot.domain.errors import OperatorError
-from bot.settings import Settings
-from generation.worker.registry import WorkerSeen, living_workers
-from migrations.database import NewerDatabaseError, open_database
+from bot.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from generation.worker.registry import WorkerSeen
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command to `flock`."""
+    parser = commands.add_parser("workers", help="the workers that run now: model, revision, device, memory mode")
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the workers."""
+    sys.stdout.write(asyncio.run(list_workers(load_settings("migrate"), as_json=arguments.json)))
+    return 0
 
 
 async def list_workers(settings: Settings, *, as_json: bool) -> str:
-    """The workers that are alive; ends with a newline. Changes nothing in the database. Raises OperatorError."""
+    """Return the living workers; ends with a newline. Changes nothing in the database. Raises OperatorError."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from bot.database import unreachable
+    from bot.doctor.database import is_up_to_date, newer_revision
+    from generation.worker.registry import living_workers
+    from migrations.database import NewerDatabaseError, open_database
+
     try:
         if (revision := await newer_revision(settings)) is not None:
             raise OperatorError(str(NewerDatabaseError(revision)))
-        if not await is_today(settings):
-            raise OperatorError("The database is not there yet, or of an older release. Run: flock migrate")
+        if not await is_up_to_date(settings):
+            raise OperatorError("The database does not exist yet, or is of an older release. Run: flock migrate")
         database = open_database(settings.database_url)
         try:
-            seen = await living_workers(database)
+            workers = await living_workers(database)
         finally:
             await database.dispose()
     except (SQLAlchemyError, OSError) as error:
         raise unreachable(error) from error
     if as_json:
-        return json.dumps({"workers": [asdict(worker) for worker in seen]}, indent=2) + "\n"
-    if not seen:
+        return json.dumps({"workers": [asdict(worker) for worker in workers]}, indent=2) + "\n"
+    if not workers:
         model = f"FLOCK_MODEL_CLASS={settings.model_class} and FLOCK_MODEL_ID={settings.model_id}"
         return f"No worker is running. Start one: `flock worker` with {model}.\n"
-    return "".join(_worker(worker) for worker in seen)
+    return "".join(_worker(worker) for worker in workers)
 
 
 def _worker(worker: WorkerSeen) -> str:

@@ -1,1 +1,1 @@
-"""What `flock doctor` looks at, a file each: the machine, the database, Discord, the services, a worker."""
+"""The checks of `flock doctor`, a file each: the machine, the database, Discord, the services, a worker."""

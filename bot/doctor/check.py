@@ -1,4 +1,4 @@
-"""One check, and how it is made: within its time, and without holding up or hiding the others."""
+"""One check, made within its time, so that it neither delays nor hides the others."""
 
 from __future__ import annotations
 
@@ -26,32 +26,38 @@ TIMEOUT_S = 15.0
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at; `remedy` is empty where all is well."""
+    """The result of a look at one thing; `remedy` is empty where all is well."""
 
     ok: bool
-    what: str
+    name: str
     detail: str
     remedy: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        """Return the check as `flock doctor --json` prints it."""
+        return {"ok": self.ok, "what": self.name, "detail": self.detail, "remedy": self.remedy}
 
 
 @dataclass(frozen=True)
 class Look:
-    """How something is looked at. `remedy` is what to do when it does not even answer.
+    """A look at one thing, which gives one check or more. `remedy` is for a thing that does not even answer.
 
-    Without the settings that `needs` names there is nothing to look at: that they are missing is told elsewhere.
+    Without the settings in `needs` there is nothing to look at, and with a wrong value of those in `reads` the look
+    would be at something else: the check of the settings reports both.
     """
 
-    what: str
+    name: str
     look: Callable[[Settings], Awaitable[Sequence[Check]]]
     remedy: str
     needs: tuple[str, ...] = ()
-    patience: float = 1.0  # how many times as long as the others it may take
+    reads: tuple[str, ...] = ()
+    time_factor: float = 1.0  # of the time that other looks have
 
-    async def make(self, settings: Settings, timeout: float = TIMEOUT_S) -> list[Check]:
-        """The checks; whatever goes wrong on the way is one that failed."""
+    async def checks(self, settings: Settings, timeout: float = TIMEOUT_S) -> list[Check]:
+        """Look, and return the checks; an error on the way is a check that failed."""
         if not all(getattr(settings, name) for name in self.needs):
             return []
-        timeout *= self.patience
+        timeout *= self.time_factor
         remedy = self.remedy
         try:
             async with asyncio.timeout(timeout):
@@ -60,35 +66,35 @@ class Look:
             problem = f"no answer within {timeout:.0f} s"
         except MissingExtraError as error:
             problem, remedy = error.problem, error.remedy
-        except (OperatorError, LedgerError, HostError, ValueError) as error:  # these speak in sentences
+        except (OperatorError, LedgerError, HostError, ValueError) as error:  # their texts are sentences
             problem = str(error)
         except (httpx.HTTPError, aiohttp.ClientError, discord.DiscordException, SQLAlchemyError, OSError) as error:
-            problem = f"it cannot be reached ({type(error).__name__})"  # their words may quote an address
+            problem = f"it cannot be reached ({type(error).__name__})"  # their texts may quote an address
         except Exception as error:
             problem = f"the check itself failed ({type(error).__name__})"
-        return [Check(False, self.what, problem, remedy)]
+        return [Check(False, self.name, problem, remedy)]
 
 
 async def in_thread(function: Callable[[], T]) -> T:
-    """Runs what blocks; unlike an executor's, its thread does not hold up our end when it hangs."""
+    """Run a blocking function; unlike an executor's, its thread does not delay the end of the process when it hangs."""
     loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
+    outcome: asyncio.Future[T] = loop.create_future()
 
     def settle(result: T | None, error: BaseException | None) -> None:
-        if not done.done():  # nobody waits any more
+        if not outcome.done():  # it is when nobody waits any more
             if error is not None:
-                done.set_exception(error)
+                outcome.set_exception(error)
             else:
-                done.set_result(result)  # type: ignore[arg-type]  # there is a result where there is no error
+                outcome.set_result(result)  # type: ignore[arg-type]  # there is a result where there is no error
 
     def run() -> None:
         result, failure = None, None
         try:
             result = function()
-        except BaseException as error:  # handed to who waits
+        except BaseException as error:  # the waiting caller gets it
             failure = error
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, result, failure)
 
     threading.Thread(target=run, daemon=True, name="check").start()
-    return await done
+    return await outcome

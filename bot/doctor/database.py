@@ -1,4 +1,4 @@
-"""The database, as it is: whether it answers, is of this version, and what stands in it. It is never upgraded here."""
+"""The checks of the database: its answer, its version and its contents. It is read as it is, and never upgraded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 import migrations
 from bot.database import unreachable
 from bot.doctor.check import Check, Look, in_thread
-from bot.settings import Settings
+from bot.settings import Settings, reveal
 from contracts.outbox.entries import voter_id
 from generation.jobs import gpu_queue
 from generation.queue.reaper import ReaperTimes
@@ -31,55 +31,55 @@ CONNECT_S = 5
 
 
 def sqlite_file(settings: Settings) -> Path | None:
-    """The database's file, where it is one."""
+    """Return the file of a SQLite database; None for a server's."""
     url = parse_url(settings.database_url)
     return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
 
 
-async def look_into(settings: Settings, look: Callable[[Connection], T]) -> T:
-    """What `look` finds. The database is not made where there is none. Raises UnreachableError."""
+async def read_database(settings: Settings, read: Callable[[Connection], T]) -> T:
+    """Return what `read` returns of the database, which is not made if there is none. Raises UnreachableError."""
 
-    def read() -> T:
+    def connect_and_read() -> T:
         file = sqlite_file(settings)
         if file is None:
             engine = create_engine(sync_url(settings.database_url), connect_args={"connect_timeout": CONNECT_S})
         else:
-            engine = create_engine("sqlite://", creator=lambda: open_quietly(file), poolclass=NullPool)
+            engine = create_engine("sqlite://", creator=lambda: open_read_only(file), poolclass=NullPool)
         try:
             with engine.connect() as connection:
-                return look(connection)
+                return read(connection)
         finally:
             engine.dispose()
 
     try:
-        return await in_thread(read)
+        return await in_thread(connect_and_read)
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         raise unreachable(error) from None
 
 
-def open_quietly(file: Path) -> sqlite3.Connection:
-    """A connection to a SQLite file that must exist, and that nothing is written to. Raises sqlite3.Error."""
+def open_read_only(file: Path) -> sqlite3.Connection:
+    """Connect to a SQLite file that must exist, without the right to write to it. Raises sqlite3.Error."""
     connection = sqlite3.connect(f"{file.resolve().as_uri()}?mode=rw", uri=True, timeout=CONNECT_S)
     connection.execute("PRAGMA query_only=ON")
     return connection
 
 
-async def is_today(settings: Settings) -> bool:
-    """Whether the tables are there, and are those that this version knows."""
+async def is_up_to_date(settings: Settings) -> bool:
+    """Return True if the tables exist and are those of this version."""
     file = sqlite_file(settings)
-    return not (file is not None and not file.exists()) and await look_into(settings, _revision) == _head()
+    return not (file is not None and not file.exists()) and await read_database(settings, _revision) == _head()
 
 
 async def newer_revision(settings: Settings) -> str | None:
-    """The revision of a database that a newer FLock has written; None for any other, and where there is none."""
+    """Return the revision of a database that a newer FLock has written; None for any other, and for no database."""
     file = sqlite_file(settings)
     if file is not None and not file.exists():
         return None
-    found = await look_into(settings, _revision)
-    return None if found is None or found in _known() else found
+    revision = await read_database(settings, _revision)
+    return None if revision is None or revision in _known_revisions() else revision
 
 
-def _known() -> set[str]:
+def _known_revisions() -> set[str]:
     return {script.revision for script in _scripts().walk_revisions()}
 
 
@@ -96,34 +96,35 @@ def _head() -> str | None:
 
 
 async def database(settings: Settings) -> Sequence[Check]:
-    """Reachable, whole, private, and of this version."""
+    """Check that it can be reached, is whole and private, and has this version's tables."""
     file = sqlite_file(settings)
     if file is not None and not file.exists():
-        return [Check(True, "database", f"{file} is made at the first start")]
+        return [Check(True, "database", f"{file} does not exist yet; it is made at the first start")]
     kind = "SQLite" if file is not None else "PostgreSQL"
     if file is not None and stat.S_IMODE(file.stat().st_mode) & 0o077:
-        return [Check(False, "database", f"others may read {file}", f"Run: chmod 600 {file}")]
-    found = await look_into(settings, _revision)
+        return [Check(False, "database", f"other users can read {file}", f"Run: chmod 600 {file}")]
+    revision = await read_database(settings, _revision)
     if file is not None:
-        said = await look_into(settings, lambda connection: connection.scalar(text("PRAGMA quick_check(1)")))
-        if said != "ok":
-            return [Check(False, "database", "the file is damaged", "Stop all processes, and run `flock restore`.")]
-    if found is None:
+        answer = await read_database(settings, lambda connection: connection.scalar(text("PRAGMA quick_check(1)")))
+        if answer != "ok":
+            return [Check(False, "database", "the file is damaged", "Stop all processes, then run `flock restore`.")]
+    if revision is None:
         return [Check(True, "database", f"{kind}, empty; its tables are made at the first start")]
-    if found == _head():
-        return [Check(True, "database", f"{kind}, of this version ({found})")]
-    if found in _known():
-        return [Check(False, "database", f"{kind}, of an older version ({found})", "Back it up; run `flock migrate`.")]
-    return [Check(False, "database", f"{kind}, of a newer FLock ({found})", "Run that version, or a newer one.")]
+    if revision == _head():
+        return [Check(True, "database", f"{kind}, of this version ({revision})")]
+    if revision in _known_revisions():
+        remedy = "Back it up, then run `flock migrate`."
+        return [Check(False, "database", f"{kind}, of an older version ({revision})", remedy)]
+    return [Check(False, "database", f"{kind}, of a newer FLock ({revision})", "Run that version, or a newer one.")]
 
 
 async def pepper(settings: Settings) -> Sequence[Check]:
-    """Whether voter ids made today are those that were made before: under another pepper all voters are strangers."""
-    if not await is_today(settings):
+    """Check that voter ids made now are those that were made before: under another pepper all voters are strangers."""
+    if not await is_up_to_date(settings):
         return []
 
     def last_vote(connection: Connection) -> tuple[int, int, list[str]] | None:
-        # The newest entries are votes, nearly all: found from the end, where all votes by their time would be read.
+        # Nearly all new entries are votes, so that one is near the end; by their time, all votes would have to be read.
         entered = select(outbox.c.video_id).where(outbox.c.kind == "vote").order_by(outbox.c.id.desc()).limit(1)
         query = (
             select(videos.c.guild_id, votes.c.member_id, votes.c.video_id)
@@ -138,20 +139,19 @@ async def pepper(settings: Settings) -> Sequence[Check]:
         ids = select(outbox.c.voter_id).where(outbox.c.kind == "vote", outbox.c.video_id == row.video_id).distinct()
         return row.guild_id, row.member_id, list(connection.scalars(ids))
 
-    last = await look_into(settings, last_vote)
+    last = await read_database(settings, last_vote)
     if last is None:
-        return [Check(True, "pepper", "nobody has voted yet; keep a copy of it from now on")]
-    guild, member, known = last
-    secret = settings.voter_pepper.get_secret_value() if settings.voter_pepper else ""
-    if voter_id(secret.encode(), guild, member) in known:
-        return [Check(True, "pepper", "the one under which the latest vote was recorded")]
-    remedy = "Put the former FLOCK_VOTER_PEPPER back: with this one, everybody could vote once more."
-    return [Check(False, "pepper", "not the one under which votes were recorded", remedy)]
+        return [Check(True, "pepper", "nobody has voted yet; keep a copy of the pepper from now on")]
+    guild, member, voter_ids = last
+    if voter_id(reveal(settings.voter_pepper).encode(), guild, member) in voter_ids:
+        return [Check(True, "pepper", "the one with which the latest vote was recorded")]
+    remedy = "Restore the former FLOCK_VOTER_PEPPER: with this one, everybody could vote a second time."
+    return [Check(False, "pepper", "not the one with which votes were recorded", remedy)]
 
 
 async def backlog(settings: Settings) -> Sequence[Check]:
-    """What waits: entries for the ledger, and videos for a worker."""
-    if not await is_today(settings):
+    """Check that processes run, and that neither entries for the ledger nor videos wait for too long."""
+    if not await is_up_to_date(settings):
         return []
     limit = now_ms() - int(ReaperTimes().lease * 1000)
 
@@ -164,29 +164,32 @@ async def backlog(settings: Settings) -> Sequence[Check]:
         )
         return entries[0], entries[1], int(queued or 0), [(row.role, list(row.queues)) for row in alive]
 
-    count, oldest, queued, alive = await look_into(settings, waiting)
+    count, oldest, queued, alive = await read_database(settings, waiting)
     age = (now_ms() - oldest) / 1000 if oldest else 0.0
     bots = sum(role == "bot" for role, _ in alive)
     workers = sum(gpu_queue(settings.model_class, settings.model_id) in queues for _, queues in alive)
-    running = f"{bots} bot{'s' * (bots != 1)} and {workers} worker{'s' * (workers != 1)} run"
+    running = f"{bots} bot{'s' * (bots != 1)} and {workers} worker{'s' * (workers != 1)} are running"
     checks = [Check(True, "processes", running)]
     if queued and not workers:
         model = f"FLOCK_MODEL_CLASS={settings.model_class} and FLOCK_MODEL_ID={settings.model_id}"
-        remedy = f"Start one: `flock worker` with {model}, as this bot has them."
-        checks = [Check(False, "processes", f"{running}; {queued} videos wait for a worker", remedy)]
+        remedy = f"Start a worker with this bot's model: `flock worker` with {model}."
+        checks = [Check(False, "processes", f"{running}; {queued} videos are waiting for a worker", remedy)]
     if age > OLD_ENTRY_S:
         remedy = (
-            "Look at the ledger's lines here, and for `contracts.relayer.relayer` in the bot's log; nothing is lost."
+            "See what is said of the ledger here, and by `contracts.relayer.relayer` in the bot's log; nothing is lost."
         )
-        checks.append(Check(False, "outbox", f"{count} entries wait, the oldest for {age / 60:.0f} minutes", remedy))
+        detail = f"{count} entries are waiting, the oldest for {age / 60:.0f} minutes"
+        checks.append(Check(False, "outbox", detail, remedy))
     else:
         checks.append(Check(True, "outbox", f"{count} entries are on their way to the ledger"))
     return checks
 
 
-LOOKS = (Look("database", database, "Check FLOCK_DATABASE_URL, and that the server runs or the file can be read."),)
+LOOKS = (
+    Look("database", database, "Check FLOCK_DATABASE_URL, and that the server is running or the file can be read."),
+)
 BOT_LOOKS = (
     *LOOKS,
-    Look("pepper", pepper, "First mend the database.", ("voter_pepper",)),
-    Look("processes", backlog, "First mend the database."),
+    Look("pepper", pepper, "Mend the database first.", ("voter_pepper",)),
+    Look("processes", backlog, "Mend the database first."),
 )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.__main__ import _parser
+from bot.__main__ import build_parser
 from generation.extras import EXTRAS, install
 from tests.acceptance.environments import ROOT, brought, images, make, modules_of, project
 from tests.bot.test_main import complete, free_port
@@ -103,7 +103,7 @@ STARTS = [
 
 def commands(parser: argparse.ArgumentParser | None = None) -> list[str]:
     """Every subcommand of `flock`, as its own parser has them."""
-    [found] = [each for each in (parser or _parser())._actions if isinstance(each, argparse._SubParsersAction)]
+    [found] = [each for each in (parser or build_parser())._actions if isinstance(each, argparse._SubParsersAction)]
     return list(found.choices)
 
 

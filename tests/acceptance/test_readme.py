@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
-from bot.__main__ import _parser
+from bot.__main__ import build_parser
 from bot.demo.stack import House
 from bot.demo.supervisor import Supervisor
 from contracts.ledger.client import Ledger
@@ -371,7 +371,7 @@ def problems(command: str) -> list[str]:
         options = [word.removeprefix("ARGS=") for word in words[2:]]
         if words[1] == "demo":
             with contextlib.suppress(SystemExit):
-                _parser().parse_args(["demo", *(part for option in options for part in shlex.split(option))])
+                build_parser().parse_args(["demo", *(part for option in options for part in shlex.split(option))])
                 options = []
             found += options
     elif words[0] == "pip":

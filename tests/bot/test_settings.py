@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bot import settings as settings_module
 from bot.domain.errors import SettingsError
-from bot.settings import Settings
+from bot.settings import Settings, example, load_settings, read_settings
 from contracts.audit.replay import MAX_GRACE
 
 ROOT = Path(__file__).parents[2]
@@ -33,12 +32,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def load_with(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> Settings:
     for name, value in values.items():
         monkeypatch.setenv(name, value)
-    return settings_module.load("run")
+    return load_settings("run")
 
 
 def test_the_example_is_the_one_that_the_class_writes() -> None:
     """`.env.example` and the settings never disagree."""
-    assert (ROOT / ".env.example").read_text() == settings_module.example()
+    assert (ROOT / ".env.example").read_text() == example()
 
 
 def test_every_setting_has_a_sentence() -> None:
@@ -70,7 +69,7 @@ def test_several_chain_nodes_are_accepted(monkeypatch: pytest.MonkeyPatch) -> No
 def test_all_that_is_missing_is_told_at_once() -> None:
     """A new operator reads one list, not six errors one after the other."""
     with pytest.raises(SettingsError) as caught:
-        settings_module.load("run")
+        load_settings("run")
     assert {problem.split()[0] for problem in caught.value.problems} == set(COMPLETE)
 
 
@@ -105,13 +104,58 @@ def test_a_wrong_value_is_named_but_not_shown(
     assert "hunter2" not in text
 
 
+def test_wrong_and_missing_values_are_told_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One list has both, each setting once; what a wrong value decides is not guessed at."""
+    wrong = {"FLOCK_VOTER_PEPPER": "short", "FLOCK_SIGNER": "vault:x", "FLOCK_HOST_POLL_S": "soon"}
+    for name, value in {**COMPLETE, **wrong}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("FLOCK_KEYSTORE", "FLOCK_DISCORD_TOKEN"):
+        monkeypatch.delenv(name)
+    with pytest.raises(SettingsError) as caught:
+        load_settings("run")
+    assert sorted(problem.split()[0] for problem in caught.value.problems) == sorted([*wrong, "FLOCK_DISCORD_TOKEN"])
+
+
+def test_a_webhook_needs_its_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port without one is a problem of `flock run`, and of no other command; a short secret is one of all."""
+    monkeypatch.setenv("FLOCK_WEBHOOK_PORT", "9000")
+    with pytest.raises(SettingsError, match="FLOCK_WEBHOOK_SECRET is missing"):
+        load_with(monkeypatch, COMPLETE)
+    assert load_settings("worker").webhook_port == 9000
+    monkeypatch.setenv("FLOCK_WEBHOOK_SECRET", "too-short")
+    with pytest.raises(SettingsError, match="FLOCK_WEBHOOK_SECRET is too short: use at least 16"):
+        load_settings("worker")
+    monkeypatch.setenv("FLOCK_WEBHOOK_SECRET", "s" * 16)
+    assert load_settings("run").webhook_port == 9000
+
+
+def test_an_option_takes_the_place_of_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of a wrong one; and its own value is looked at in the same way."""
+    monkeypatch.setenv("FLOCK_RPC_URL", "ws://elsewhere")
+    assert load_settings("audit", rpc_url="http://a.example", ledger_address="0x1").rpc_url == "http://a.example"
+    with pytest.raises(SettingsError, match="FLOCK_RPC_URL must be an http"):
+        load_settings("audit", rpc_url="ftp://hunter2", ledger_address="0x1")
+
+
+def test_a_wrong_value_leaves_the_others_to_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor goes on with them: the default stands for the wrong one, which is named."""
+    monkeypatch.setenv("FLOCK_WATCH_PAGE", "https://example.org/")
+    monkeypatch.setenv("FLOCK_MODEL_ID", "mine")
+    loaded = read_settings()
+    assert loaded.problems == {"watch_page": "FLOCK_WATCH_PAGE must contain {playback_id}."}
+    assert (loaded.settings.model_id, loaded.settings.watch_page) == (
+        "mine",
+        Settings.model_fields["watch_page"].default,
+    )
+
+
 def test_the_grace_is_at_most_what_the_contract_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A longer one is told at the start, not by a round that the ledger refuses."""
     monkeypatch.setenv("FLOCK_CHAIN_GRACE_S", str(MAX_GRACE))
-    assert settings_module.load().chain_grace_s == MAX_GRACE
+    assert load_settings().chain_grace_s == MAX_GRACE
     monkeypatch.setenv("FLOCK_CHAIN_GRACE_S", str(MAX_GRACE + 1))
     with pytest.raises(SettingsError, match="FLOCK_CHAIN_GRACE_S"):
-        settings_module.load()
+        load_settings()
 
 
 def test_secrets_are_in_no_representation(monkeypatch: pytest.MonkeyPatch) -> None:

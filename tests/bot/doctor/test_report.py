@@ -48,7 +48,7 @@ async def checks_of(monkeypatch: pytest.MonkeyPatch, values: dict[str, str], **c
     set_up(monkeypatch, values, **changed)
     checks = await examine(timeout=10.0)
     assert all(check.ok or check.remedy for check in checks)
-    return {check.what: check for check in checks}
+    return {check.name: check for check in checks}
 
 
 # ------------------------------------------------------------------ a house that is well
@@ -62,7 +62,7 @@ async def test_all_is_well_in_a_house_that_works(told: Told, monkeypatch: pytest
     servers = [check for name, check in found.items() if name.startswith("server ")]
     assert len(servers) == 1
     assert "#videos" in servers[0].detail
-    assert "1 bot and 1 worker run" in found["processes"].detail
+    assert "1 bot and 1 worker are running" in found["processes"].detail
     assert "the latest vote" in found["pepper"].detail
     assert "enough for" in found["relayer"].detail
 
@@ -183,7 +183,7 @@ async def test_a_service_that_hangs_is_told_and_hides_nothing(told: Told, monkey
     try:
         port = server.sockets[0].getsockname()[1]
         set_up(monkeypatch, told.house.bot_env, FLOCK_LIVEPEER_API_BASE=f"http://127.0.0.1:{port}/api")
-        found = {check.what: check for check in await examine(timeout=3.0)}
+        found = {check.name: check for check in await examine(timeout=3.0)}
     finally:
         server.close()
     assert "no answer within 3 s" in found["video host"].detail
@@ -311,7 +311,7 @@ def _free(path: Path) -> int:
 async def test_a_workers_machine(told: Told, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Libraries, GPU, model and database are looked at; no key is asked for. A wrong model is told."""
     set_up(monkeypatch, told.house.worker_env)
-    found = {check.what: check for check in await examine(worker=True)}
+    found = {check.name: check for check in await examine(worker=True)}
     assert {name: check.detail for name, check in found.items() if not check.ok and name != "GPU"} == {}
     assert "torch" in found["libraries"].detail
     assert "tiny" in found["model"].detail
@@ -323,7 +323,7 @@ async def test_a_workers_machine(told: Told, monkeypatch: pytest.MonkeyPatch, tm
     models.write_text('[models.mine]\nsource = "/nowhere/at/all"\n')
     bad = {"FLOCK_MODELS_FILE": str(models), "FLOCK_MODEL_ID": "mine", "FLOCK_DISCORD_TOKEN": "x" * 40}
     set_up(monkeypatch, bad)
-    found = {check.what: check for check in await examine(worker=True)}
+    found = {check.name: check for check in await examine(worker=True)}
     assert not found["model"].ok
     assert "FLOCK_DISCORD_TOKEN" in found["keys"].detail
     assert "needs a revision" in found["model"].detail
@@ -333,16 +333,16 @@ async def test_a_workers_machine(told: Told, monkeypatch: pytest.MonkeyPatch, tm
     for name, value in {"FLOCK_C2PA_CERT": key, "FLOCK_C2PA_KEY": key}.items():
         monkeypatch.setenv(name, str(value))
     for wanted in ("can be read by others", "no PEM file"):
-        found = {check.what: check for check in await examine(worker=True)}
+        found = {check.name: check for check in await examine(worker=True)}
         assert not found["signature"].ok
         assert wanted in found["signature"].detail
         key.chmod(0o600)
     for name, value in {"a.scale_weight": False, "a.weight": True}.items():
         models.write_text(a_model(tmp_path / "model", name))
-        found = {check.what: check for check in await examine(worker=True)}
+        found = {check.name: check for check in await examine(worker=True)}
         assert found["model"].ok is value
         assert ("vae: its weights have scales" in found["model"].detail) is not value
     models.write_text("[models.tiny]\nsteps = 4\n")
     monkeypatch.setenv("FLOCK_MODEL_ID", "of-nobody")
-    found = {check.what: check for check in await examine(worker=True)}
+    found = {check.name: check for check in await examine(worker=True)}
     assert "no model" in found["model"].detail

@@ -29,15 +29,15 @@ async def host(tmp_path: Path, faults: Faults) -> AsyncIterator[EmbeddedHost]:
 
 
 async def look(**values: Any) -> list[Check]:
-    [found] = [each for each in LOOKS if each.what == "video host"]
-    return await found.make(Settings(_env_file=None, **values))
+    [found] = [each for each in LOOKS if each.name == "video host"]
+    return await found.checks(Settings(_env_file=None, **values))
 
 
 async def test_a_good_key_is_told_so_and_leaves_nothing_behind(host: EmbeddedHost) -> None:
     """The host is asked for something that it does not have; nothing is made there."""
     [check] = await look(livepeer_api_base=host.api_base, livepeer_api_key=KEY)
     assert check.ok
-    assert "takes the key" in check.detail
+    assert "accepts the key" in check.detail
 
 
 @pytest.mark.parametrize(

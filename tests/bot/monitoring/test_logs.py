@@ -113,12 +113,13 @@ def test_what_is_no_credential_stays_readable(text: str) -> None:
 
 def test_every_secret_of_the_settings_is_hidden() -> None:
     """Tokens, keys, passwords in addresses, and a provider's key in the path of the chain's address."""
-    secret = {name: f"{name}-secret-value/+ü" for name in ("token", "key", "pepper", "keystore", "database", "rpc")}
+    names = ("token", "key", "a-pepper-of-32-letters", "keystore", "database", "rpc")
+    secret = {name: f"{name}-secret-value/+ü" for name in names}
     settings = Settings(
         _env_file=None,
         discord_token=secret["token"],
         livepeer_api_key=secret["key"],
-        voter_pepper=secret["pepper"],
+        voter_pepper=secret["a-pepper-of-32-letters"],
         keystore_password=secret["keystore"],
         database_url="postgresql://u:database-secret-value%2F%2B%C3%BC@h/d",
         rpc_url="https://mainnet.example/v3/0123456789abcdef0123456789abcdef?apikey=rpc-secret-value, "
@@ -143,7 +144,7 @@ def test_a_short_password_is_hidden_where_it_is_one() -> None:
 def test_an_unforeseen_end_is_one_json_object(tmp_path: Path) -> None:
     """What kills a process is logged as everything else is: parsed by programs, and without its secrets."""
     script = (
-        "from bot import logs; from bot.settings import Settings; "
+        "from bot.monitoring import logs; from bot.settings import Settings; "
         f"logs.start(Settings(_env_file=None, log_format='json', discord_token='{TOKEN}'), 'bot'); "
         f"raise RuntimeError('{TOKEN}')"
     )

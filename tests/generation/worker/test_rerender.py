@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import pytest
 
-from bot.cli.models import rerender_card
+from bot.cli.rerender import rerender_card
 from bot.domain.errors import OperatorError
 from bot.settings import Settings
 from generation.models.registry import choose, load_models

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from bot.__main__ import main
-from bot.cli import ledger as ledger_commands
-from bot.cli.ledger import Scan
+from bot.cli import audit as audit_command
+from bot.cli.audit import Scan
 from contracts.deploy import Deployment, deploy
 from tests.contracts.conftest import ChainProcess
 
@@ -88,7 +88,7 @@ def test_an_operator_compares_with_the_database(
     operator.monkeypatch.setenv("FLOCK_LEDGER_ADDRESS", ledger.address)
     alone = operator.audits()
     assert not alone["database_checked"]
-    assert alone["notes"] == ["There is no database here to compare with: this is the chain's side alone."]
+    assert alone["notes"] == ["There is no database here to compare with: only the chain was checked."]
     assert operator.audits(*stranger, "--since", "0", "--chain-only")["since"] == 0
     assert list(tmp_path.iterdir()) == []
     assert operator.types("migrate")[0] == 0
@@ -122,7 +122,7 @@ def test_a_long_scan_says_how_far_it_is(capsys: pytest.CaptureFixture[str], monk
     scan = Scan()
     scan.reached(10_000, 30_000)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(ledger_commands, "TELL_S", 0.0)
+    monkeypatch.setattr(audit_command, "PROGRESS_S", 0.0)
     scan.reached(20_000, 30_000)
     scan.reached(30_000, 30_000)
     told = capsys.readouterr()

@@ -1,0 +1,136 @@
+"""`flock audit`: every tally once more from the chain, for the operator, and for anybody with a node and an address."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+
+from bot.cli.process import Commands
+from bot.domain.errors import OperatorError
+from bot.settings import Settings, load_settings, reveal
+
+PROGRESS_S = 5.0  # between two lines about the progress of a long scan
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command to `flock`."""
+    parser = commands.add_parser(
+        "audit",
+        help="recompute every tally from the chain alone and compare",
+        description="Re-derives all tallies from the chain's events and compares them with the contract's storage. "
+        "With --rpc or --ledger it needs nothing else: anyone can run this. Without both it also compares the votes in "
+        "our database. Exits with 1 if anything differs.",
+    )
+    parser.add_argument("--rpc", metavar="URL", help="JSON-RPC of the chain (default: FLOCK_RPC_URL)")
+    parser.add_argument("--ledger", metavar="ADDRESS", help="the ledger's address (default: FLOCK_LEDGER_ADDRESS)")
+    parser.add_argument("--round", type=int, metavar="N", help="only the ledger's round N")
+    parser.add_argument(
+        "--since",
+        type=int,
+        metavar="BLOCK",
+        help="the block of the ledger's deployment, or any block before it (default: search for it)",
+    )
+    scope = parser.add_mutually_exclusive_group()
+    scope.add_argument("--chain-only", action="store_true", help="do not look at our database")
+    scope.add_argument("--with-database", action="store_true", help="look at it also with --rpc or --ledger")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the report, and return 0 only if everything agrees."""
+    names = {"rpc_url": arguments.rpc, "ledger_address": arguments.ledger}
+    settings = load_settings("audit", **{name: value for name, value in names.items() if value})
+    chain_only = arguments.chain_only or (bool(arguments.rpc or arguments.ledger) and not arguments.with_database)
+    ok, text = asyncio.run(
+        audit_ledger(
+            settings,
+            round_number=arguments.round,
+            chain_only=chain_only,
+            with_database=arguments.with_database,
+            since=arguments.since,
+            as_json=arguments.json,
+        )
+    )
+    sys.stdout.write(text)
+    return 0 if ok else 1
+
+
+async def audit_ledger(
+    settings: Settings,
+    *,
+    round_number: int | None,
+    chain_only: bool,
+    as_json: bool,
+    with_database: bool = False,
+    since: int | None = None,
+) -> tuple[bool, str]:
+    """Return True if everything agrees, and the report. A database that does not exist is never made.
+
+    Raises OperatorError when the chain cannot be read, and for `with_database` without a database.
+    """
+    from bot.database import open_and_upgrade
+    from bot.domain.ledger_links import deployed_in
+    from contracts.audit.audit import audit
+    from contracts.rpc.node import LedgerError
+
+    if since is not None and since < 0:
+        raise OperatorError("--since must be the number of a block: 0 or more.")
+    has_database = _has_database(settings)
+    if with_database and not has_database:
+        raise OperatorError(
+            "There is no database at FLOCK_DATABASE_URL. Leave out --with-database to audit the chain alone."
+        )
+    database = await open_and_upgrade(settings) if has_database and not chain_only else None
+    address, scan = settings.ledger_address or "", Scan()
+    try:
+        report = await audit(
+            settings.rpc_url or "",
+            address,
+            round=round_number,
+            database=database,
+            pepper=reveal(settings.voter_pepper).encode() or None,
+            since=since if since is not None else deployed_in(settings.data_dir / "ledger.json", address),
+            progress=scan.reached,
+        )
+    except (LedgerError, LookupError, ValueError) as error:
+        raise OperatorError(str(error)) from error
+    finally:
+        if database is not None:
+            await database.dispose()
+    if not has_database and not chain_only:
+        report.notes.append("There is no database here to compare with: only the chain was checked.")
+    if as_json:
+        return report.ok, json.dumps(report.to_json()) + "\n"
+    lines = [
+        f"{'✓' if report.ok else '✗'} {report.votes} votes in {report.batches} batches, recomputed from the chain."
+    ]
+    lines += [f"  - {problem}" for problem in report.problems]
+    lines += [f"  {note}" for note in report.notes]
+    return report.ok, "\n".join(lines) + "\n"
+
+
+def _has_database(settings: Settings) -> bool:
+    """Return True for a server's database, which is not asked, and for SQLite's file if it exists."""
+    from migrations.database import parse_url
+
+    url = parse_url(settings.database_url)
+    return url.get_backend_name() != "sqlite" or Path(url.database or "").is_file()
+
+
+class Scan:
+    """Reports the progress of a long scan on standard error, a few times a minute."""
+
+    def __init__(self) -> None:
+        self._reported_at = time.monotonic()
+
+    def reached(self, block: int, last: int) -> None:
+        """Report a block up to which the log was read, and the one where it ends; called with every such block."""
+        if block < last and time.monotonic() - self._reported_at >= PROGRESS_S:
+            self._reported_at = time.monotonic()
+            sys.stderr.write(f"Read the log up to block {block:,} of {last:,}.\n")
+            sys.stderr.flush()
