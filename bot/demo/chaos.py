@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from bot.demo.stack import House
+from bot.demo.stack import Stack
 from bot.demo.supervisor import Supervisor
 
 PAUSE_S = (2.0, 6.0)  # between two events
@@ -69,15 +69,15 @@ class Chaos:
         self._kill_every = kill_every
 
     @classmethod
-    def of(cls, house: House, on_event: OnEvent, *, seed: int = 0, **more: Any) -> Self:
+    def of(cls, stack: Stack, on_event: OnEvent, *, seed: int = 0, **more: Any) -> Self:
         """The chaos of a demo's house, whose services are open."""
-        token = house.keys.control_token
+        token = stack.keys.control_token
         switches = (
-            Switch("Discord", house.discord_url, token),
-            Switch("the video host", house.host_url, token),
-            Switch("the chain", house.rpc_url, token),
+            Switch("Discord", stack.discord_url, token),
+            Switch("the video host", stack.host_url, token),
+            Switch("the chain", stack.rpc_url, token),
         )
-        return cls(switches, house.supervisor, on_event, seed=seed, **more)
+        return cls(switches, stack.supervisor, on_event, seed=seed, **more)
 
     async def run(self) -> None:
         """Until cancelled; leaves every fault switched off."""
@@ -139,7 +139,7 @@ class Chaos:
         # People's own answers are spared, where nothing else is to be learnt: they would only try again.
         posts: Body = {"method": "POST", "path": "/channels/*/messages"}
         wire: Body = {"path": "/channels/*", "count": count}
-        mishaps: list[tuple[Body, str]] = [
+        choices: list[tuple[Body, str]] = [
             ({"fault": "error", "status": status, **wire}, f"Discord answers {status} to the next {count} requests."),
             (
                 {"fault": "error", "status": status, "after": True, **posts},
@@ -164,12 +164,12 @@ class Chaos:
                 "The connection to Discord will be cut just after the next message was posted.",
             ),
         ]
-        body, sentence = dice.choice(mishaps)
+        body, sentence = dice.choice(choices)
         return self.discord, body, sentence
 
     def _of_gateway(self) -> tuple[Switch, Body, str]:
         count = self._dice.randint(1, 5)
-        mishaps: list[tuple[Body, str]] = [
+        choices: list[tuple[Body, str]] = [
             ({"fault": "duplicate", "count": count}, f"Discord tells the next {count} events twice."),
             (
                 {"fault": "reorder", "seconds": 0.5, "event": "MESSAGE_*"},
@@ -182,7 +182,7 @@ class Chaos:
                 "Discord forgets the bot's session; it must start anew.",
             ),
         ]
-        body, sentence = self._dice.choice(mishaps)
+        body, sentence = self._dice.choice(choices)
         return self.discord, body, sentence
 
     def _of_host(self) -> tuple[Switch, Body, str]:
@@ -190,7 +190,7 @@ class Chaos:
         seconds = round(self._dice.uniform(1.0, 5.0), 1)
         phase, size = self._dice.choice(("uploading", "waiting", "processing")), self._dice.randint(1, 20_000)
         api: Body = {"path": "/api/*", "count": count}
-        mishaps: list[tuple[Body, str]] = [
+        choices: list[tuple[Body, str]] = [
             ({"fault": "error", "status": status, **api}, f"The host answers {status} to the next {count} requests."),
             ({"fault": "slow", "seconds": seconds, **api}, f"The next {count} answers of the host take {seconds} s."),
             (
@@ -204,14 +204,14 @@ class Chaos:
             ),
             ({"fault": "fail", "message": "chaos"}, "The host will fail to process the next video."),
         ]
-        body, sentence = self._dice.choice(mishaps)
+        body, sentence = self._dice.choice(choices)
         return self.host, body, sentence
 
     def _of_chain(self) -> tuple[Switch, Body, str]:
         count, status = self._dice.randint(1, 4), self._dice.choice((429, 502, 503))
         seconds = round(self._dice.uniform(1.0, 6.0), 1)
         send: Body = {"method": "eth_sendRawTransaction"}
-        mishaps: list[tuple[Body, str]] = [
+        choices: list[tuple[Body, str]] = [
             (
                 {"fault": "http_error", "status": status, "count": count},
                 f"The chain's node answers {status} to the next {count} requests.",
@@ -232,7 +232,7 @@ class Chaos:
             ),
             ({"fault": "pause_mining", "seconds": seconds}, f"The chain mines nothing for {seconds} s."),
         ]
-        body, sentence = self._dice.choice(mishaps)
+        body, sentence = self._dice.choice(choices)
         return self.chain, body, sentence
 
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from bot.demo.discord.people import CannotDoError, Community, Message, NoAnswerError
 from bot.demo.discord.world import MEMBERS
-from bot.demo.stack import House
-from bot.demo.terminal import Teller, plain
+from bot.demo.stack import Stack
+from bot.demo.terminal import Terminal, plain
 from contracts.audit.audit import audit
 from contracts.rpc.node import LedgerError
 from migrations.database import open_database
@@ -24,10 +24,10 @@ AUDIT_S = 45.0
 class Crowd:
     """A few members at random. What they do is told; an audit says now and then whether all of it adds up."""
 
-    def __init__(self, house: House, community: Community, teller: Teller, *, seed: int = 0) -> None:
-        self._house = house
+    def __init__(self, stack: Stack, community: Community, terminal: Terminal, *, seed: int = 0) -> None:
+        self._stack = stack
         self._community = community
-        self._teller = teller
+        self._teller = terminal
         self._dice = random.Random(seed)  # noqa: S311  # a run that can be repeated, no secret
         self._audited = time.monotonic()
 
@@ -76,11 +76,11 @@ class Crowd:
 
     async def _audit(self) -> None:
         """Says whether what is on the chain adds up, and agrees with what members were told."""
-        keys, deployment = self._house.keys, self._house.deployment
-        database = open_database(self._house.database_url)
+        keys, deployment = self._stack.keys, self._stack.deployment
+        database = open_database(self._stack.database_url)
         try:
             address = deployment.address if deployment else ""
-            report = await audit(self._house.rpc_url, address, database=database, pepper=keys.pepper.encode())
+            report = await audit(self._stack.rpc_url, address, database=database, pepper=keys.pepper.encode())
         except LedgerError as error:
             self._teller.say("audit", f"not possible just now: {error}")
         else:

@@ -59,7 +59,7 @@ class Keys:
         new.replace(path)
 
 
-class House:
+class Stack:
     """All processes of the demo, over one state folder."""
 
     def __init__(

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.demo.discord.people import Answer, CannotDoError, Community, Message, NoAnswerError, Person, wait_for
 from bot.demo.discord.world import MEMBERS, MODERATOR
-from bot.demo.stack import House
-from bot.demo.terminal import Teller, plain
+from bot.demo.stack import Stack
+from bot.demo.terminal import Terminal, plain
 from bot.domain.errors import OperatorError
 from bot.domain.rounds import Round
 from bot.domain.videos import Video
@@ -56,9 +56,9 @@ _VOTES: tuple[tuple[tuple[str, str], ...], ...] = (
 class Story:
     """One telling. Raises OperatorError with a sentence when something does not go as it should."""
 
-    house: House
+    stack: Stack
     community: Community
-    teller: Teller
+    terminal: Terminal
     prompts: Sequence[str]
     seconds: dict[str, float] = field(default_factory=dict)
     round_id: int = 0
@@ -69,7 +69,7 @@ class Story:
     async def tell(self) -> dict[str, Any]:
         """All chapters; returns the result as plain JSON types."""
         begun = time.monotonic()
-        database = open_database(self.house.database_url)
+        database = open_database(self.stack.database_url)
         try:
             for name, chapter in (
                 ("ready", self.wait_for_bot),
@@ -85,7 +85,7 @@ class Story:
             result = await self.look_back(database)
             self.seconds["audit"] = round(time.monotonic() - since, 2)
         except (CannotDoError, NoAnswerError, LookupError) as error:
-            raise OperatorError(f"The story broke off: {error} The logs are in {self.house.state / 'logs'}.") from error
+            raise OperatorError(f"The story broke off: {error} The logs are in {self.stack.state / 'logs'}.") from error
         except LedgerError as error:
             raise OperatorError(f"The chain could not be read: {error}") from error
         finally:
@@ -110,14 +110,14 @@ class Story:
         await wait_for("the bot to come online", ready, seconds=READY_S)
         world = await self.community.world()
         self.names = {thing["id"]: thing["name"] for thing in [*world["members"], *world["channels"]]}
-        self.teller.say("FLock", "is online")
+        self.terminal.say("FLock", "is online")
 
     async def open_round(self, database: AsyncEngine) -> None:
         """The moderator sets the bot up and opens a round."""
         mira = self.person(MODERATOR)
         channel = await self.community.channel(ROUNDS_CHANNEL)
         await self._expect(await mira.command("setup", channel=channel), "Rounds are posted")
-        self.teller.say(MODERATOR, f"/setup channel: #{ROUNDS_CHANNEL}")
+        self.terminal.say(MODERATOR, f"/setup channel: #{ROUNDS_CHANNEL}")
         opened = await mira.command("round open", task=TASK, duration="1h")
         if "still open" in opened.text:  # of an earlier telling that broke off
             await self._expect(await mira.command("round close"), "closed")
@@ -129,7 +129,7 @@ class Story:
         if current is None:
             raise LookupError("The round is not there.")
         self.round_id = current.id
-        self.teller.say(MODERATOR, f"/round open task: {TASK} duration: 1h  →  round {current.number}")
+        self.terminal.say(MODERATOR, f"/round open task: {TASK} duration: 1h  →  round {current.number}")
 
     async def open_a_round_for_visitors(self) -> None:
         """A round that nobody has used yet, for whoever looks at the page. Where one is open already, it stays."""
@@ -137,10 +137,10 @@ class Story:
         try:
             opened = await mira.command("round open", task=VISITORS_TASK, duration="1d")
         except (CannotDoError, NoAnswerError) as error:
-            self.teller.say("demo", f"No new round could be opened: {error}")
+            self.terminal.say("demo", f"No new round could be opened: {error}")
             return
         if "is open" in opened.text:
-            self.teller.say(MODERATOR, f"/round open task: {VISITORS_TASK} duration: 1d")
+            self.terminal.say(MODERATOR, f"/round open task: {VISITORS_TASK} duration: 1d")
 
     async def make_videos(self, database: AsyncEngine) -> None:
         """Members ask; the queue, the worker, the host and the posts follow."""
@@ -156,8 +156,8 @@ class Story:
                 raise NoAnswerError(f"The bot did not take the prompt: {answer.text}")
             # The id of an interaction is the id of its video.
             self.video_ids.append(answer.interaction_id)
-            self.teller.say(name, f"/prompt text: {prompt}")
-            self.teller.say("FLock", self._plain(answer.text.splitlines()[-1]))
+            self.terminal.say(name, f"/prompt text: {prompt}")
+            self.terminal.say("FLock", self._plain(answer.text.splitlines()[-1]))
 
     async def wait_until_posted(self, database: AsyncEngine) -> None:
         """Bars move with what the worker reports; a line tells of each post."""
@@ -171,17 +171,17 @@ class Story:
                     raise NoAnswerError(f"The video “{what}” was not made: {video.reason}")
                 if video.status == "published" and video.id not in told:
                     told.add(video.id)
-                    self.teller.finish(video.id)
-                    self.teller.say("FLock", f"posted “{what}” for {who}  ·  {video.page_url}")
+                    self.terminal.finish(video.id)
+                    self.terminal.say("FLock", f"posted “{what}” for {who}  ·  {video.page_url}")
                 elif video.status != "published":
                     seen = progress.get(video.id)
                     if seen is not None and (video.status in {"queued", "rendering"} or seen.phase == video.status):
-                        self.teller.bar(video.id, who, what, seen.phase, seen.step, seen.steps)
+                        self.terminal.bar(video.id, who, what, seen.phase, seen.step, seen.steps)
                     else:
-                        self.teller.bar(video.id, who, what, video.status, 0, 1)
+                        self.terminal.bar(video.id, who, what, video.status, 0, 1)
             return True if len(told) == len(set(self.video_ids)) else None
 
-        with self.teller.bars():
+        with self.terminal.bars():
             await wait_for("the videos", posted, seconds=60 + RENDER_S * len(self.video_ids), every=0.2)
         made = {video.id: video for video in await self._videos(database)}
         for video_id in self.video_ids:
@@ -198,27 +198,27 @@ class Story:
         emi = self.person("emi")
         shown = await emi.press(self.cards[0], "Feedback")
         await self._expect(await emi.submit(shown, text="More of this, please!"), "is kept")
-        self.teller.say("emi", "💬 More of this, please!")
+        self.terminal.say("emi", "💬 More of this, please!")
 
     async def close_round(self, database: AsyncEngine) -> None:
         """The moderator closes the round; the result is posted, and then stands on the chain."""
         await self._expect(await self.person(MODERATOR).command("round close"), "is closed")
-        self.teller.say(MODERATOR, "/round close")
+        self.terminal.say(MODERATOR, "/round close")
         late = await self.person("ana").press(self.cards[0], "Down")
         await self._expect(late, "is closed")
-        self.teller.say("ana", f"👎, too late: {self._plain(late.text)}")
-        await self._wait_until_closed(database, self.teller)
+        self.terminal.say("ana", f"👎, too late: {self._plain(late.text)}")
+        await self._wait_until_closed(database, self.terminal)
         round_ = await rounds.get(database, self.round_id)
         said = await self.person("ana").message(str(round_.channel_id), str(round_.result_message_id))
-        self.teller.say("FLock", self._plain(said.text.splitlines()[1]))
+        self.terminal.say("FLock", self._plain(said.text.splitlines()[1]))
 
     async def look_back(self, database: AsyncEngine) -> dict[str, Any]:
         """What was made, voted and recorded, with the audit's word on it."""
         round_ = await rounds.get(database, self.round_id)
         tallies = {entry.video.id: entry.tally for entry in await videos.entries(database, self.round_id)}
-        address = self.house.deployment.address if self.house.deployment else ""
+        address = self.stack.deployment.address if self.stack.deployment else ""
         told = []
-        async with Ledger(self.house.rpc_url, address) as ledger:
+        async with Ledger(self.stack.rpc_url, address) as ledger:
             for video in await self._videos(database):
                 on_chain = await ledger.tally(video.chain_id or 0)
                 tally = tallies[video.id]
@@ -241,7 +241,7 @@ class Story:
                         },
                     }
                 )
-        report = await audit(self.house.rpc_url, address, database=database, pepper=self.house.keys.pepper.encode())
+        report = await audit(self.stack.rpc_url, address, database=database, pepper=self.stack.keys.pepper.encode())
         if not report.ok:
             raise OperatorError("The audit found differences: " + " ".join(report.problems))
         recomputed = sum(video.up + video.down for video in report.videos if video.round == round_.chain_id)
@@ -260,22 +260,22 @@ class Story:
         if act in {"Up", "Down"}:
             answer = await person.press(card, act)
             await self._expect(answer, f"is **{act.lower()}**")
-            self.teller.say(
+            self.terminal.say(
                 person.name, f"presses {'👍' if act == 'Up' else '👎'}  →  {self._plain(answer.text.splitlines()[0])}"
             )
         elif act == "withdraw":
             before = await person.press(card, "Up")
             answer = await person.press(before.message, "Withdraw my vote")
             await self._expect(answer, "no vote")
-            self.teller.say(person.name, f"withdraws  →  {self._plain(answer.text.splitlines()[0])}")
+            self.terminal.say(person.name, f"withdraws  →  {self._plain(answer.text.splitlines()[0])}")
         else:
             on = not act.startswith("-")
             await person.react(card, act.lstrip("-"), on=on)
-            self.teller.say(person.name, f"{'reacts with' if on else 'takes back'} {act.lstrip('-')}")
+            self.terminal.say(person.name, f"{'reacts with' if on else 'takes back'} {act.lstrip('-')}")
 
-    async def _wait_until_closed(self, database: AsyncEngine, teller: Teller | None) -> None:
+    async def _wait_until_closed(self, database: AsyncEngine, terminal: Terminal | None) -> None:
         async def closed() -> bool | None:
-            if teller is None:
+            if terminal is None:
                 open_ones = await rounds.not_closed(database)
                 return None if open_ones else True
             round_ = await rounds.get(database, self.round_id)

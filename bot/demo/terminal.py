@@ -16,7 +16,7 @@ from rich.table import Table
 PHASES = {"loading": "loading the model", "denoising": "denoising", "encoding": "encoding", "uploading": "uploading"}
 
 
-class Teller:
+class Terminal:
     """Words and bars. Members' words are escaped: a prompt cannot draw on the terminal."""
 
     def __init__(self, *, quiet: bool = False) -> None:

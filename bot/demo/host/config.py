@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bot.demo.host.faults import Mishaps
+from bot.demo.host.faults import HostFaults
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Faults:
     stick_in: Literal["uploading", "waiting", "processing"] | None = None  # assets that get there stay
     fail_with: str | None = None  # processing ends with this errorMessage
     cut_upload_after: int | None = None  # closes the connection of one upload after so many bytes, then forgets it
-    mishaps: Mishaps = field(default_factory=Mishaps)  # what the control route asks for
+    on_demand: HostFaults = field(default_factory=HostFaults)  # what the control route asks for
 
     def answer(self, method: str, path: str) -> Fault | None:
         return next((fault for fault in self.answers if fault.strikes(method, path)), None)

@@ -57,7 +57,7 @@ class PhaseFault(Rule):
     message: str = Field("internal error processing file", min_length=1, max_length=200)
 
 
-class Mishaps:
+class HostFaults:
     """All that is out of order now."""
 
     def __init__(self) -> None:

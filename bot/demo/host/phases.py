@@ -59,7 +59,7 @@ class Phases:
             return
         if asset.phase != "waiting" or self._faults.stick_in == "waiting":
             return
-        await self._faults.mishaps.hold("waiting")
+        await self._faults.on_demand.hold("waiting")
         async with self._gate:
             if not self._store.update(asset_id, expect="waiting", phase="processing", progress=0.0):
                 return
@@ -83,7 +83,7 @@ class Phases:
         probed = await asyncio.to_thread(media.probe, source)
         if probed.duration_s < self._config.fail_shorter_than_s:
             raise media.UnplayableError(f"The video is shorter than {self._config.fail_shorter_than_s:g} seconds.")
-        if (failure := self._faults.fail_with or self._faults.mishaps.failure()) is not None:
+        if (failure := self._faults.fail_with or self._faults.on_demand.failure()) is not None:
             raise media.UnplayableError(failure)
         digest = await asyncio.to_thread(media.sha256, source)
         self._progress(asset, 0.25, size=source.stat().st_size, sha256=digest, video_spec=probed.video_spec())
@@ -92,7 +92,7 @@ class Phases:
         self._progress(asset, 0.5, hls_ready=True)
         if self._faults.stick_in == "processing":
             return
-        await self._faults.mishaps.hold("processing")
+        await self._faults.on_demand.hold("processing")
         pause = self._config.hasten(self._config.mp4_after_hls_s) / 4
         for step in (0.6, 0.7, 0.8, 0.9):
             await asyncio.sleep(pause)

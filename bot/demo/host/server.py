@@ -87,7 +87,7 @@ class EmbeddedHost:
             self._webhooks.shown, store.observe = api.external, self._webhooks.changed
             app = web.Application(middlewares=[self._answer], client_max_size=_JSON_BYTES)
             if self._control_token:
-                app.add_routes(control_routes(self.faults.mishaps.rules, self._control_token))
+                app.add_routes(control_routes(self.faults.on_demand.rules, self._control_token))
             app.add_routes([*self._uploads.routes(), *api.routes(), *pages.routes(), *self._webhooks.routes()])
             # aiohttp's access log would hold the addresses of uploads.
             self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
@@ -157,7 +157,7 @@ class EmbeddedHost:
     async def _handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path == ROUTE:  # whoever switches a fault off must not meet it
             return await handler(request)
-        return await self.faults.mishaps.answer(request, handler)
+        return await self.faults.on_demand.answer(request, handler)
 
     @staticmethod
     async def _preflight(request: web.Request) -> web.Response | None:

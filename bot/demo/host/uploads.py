@@ -173,7 +173,7 @@ class Uploads:
                     file.write(piece)  # to the page cache: fast, and it survives a kill of this process
                     received += len(piece)
                     limit = self._faults.cut_upload_after
-                    if (limit is not None and received >= limit) or self._faults.mishaps.cuts(received):
+                    if (limit is not None and received >= limit) or self._faults.on_demand.cuts(received):
                         self._faults.cut_upload_after = None
                         if request.transport is not None:
                             request.transport.abort()
@@ -200,7 +200,7 @@ class Uploads:
 
     def _completing(self, asset: Asset) -> None:
         """Completes an upload, unless it is to stick for a while."""
-        rule = self._faults.mishaps.sticks("uploading")
+        rule = self._faults.on_demand.sticks("uploading")
         if rule is None:
             self._complete(asset)
             return

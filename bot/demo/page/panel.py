@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.demo.stack import House
+from bot.demo.stack import Stack
 from bot.domain.rounds import Round
 from bot.domain.videos import UNDER_WAY
 from bot.store import videos
@@ -26,14 +26,14 @@ MOST_ASSETS = 6
 LOOK_S = 3.0  # for each part: what does not answer is said to be away
 
 
-class Behind:
+class Panel:
     """Looks at queue, worker, host and chain. A part that does not answer shows as `null`, the others stay."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
         self._database: AsyncEngine | None = None
         self._ledger: Ledger | None = None
-        self._http = httpx.AsyncClient(timeout=LOOK_S, headers={"Authorization": f"Bearer {house.keys.host_key}"})
+        self._http = httpx.AsyncClient(timeout=LOOK_S, headers={"Authorization": f"Bearer {stack.keys.host_key}"})
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -51,7 +51,7 @@ class Behind:
             self._or_nothing(self._round()),
         )
         return {
-            "processes": self._house.supervisor.states(),
+            "processes": self._stack.supervisor.states(),
             "queue": queue,
             "assets": assets,
             "chain": chain,
@@ -68,10 +68,10 @@ class Behind:
     @property
     def _open(self) -> AsyncEngine:
         if self._database is None:
-            url = parse_url(self._house.database_url)
+            url = parse_url(self._stack.database_url)
             if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
                 raise LookupError("The bot has not made the database yet.")
-            self._database = open_database(self._house.database_url)
+            self._database = open_database(self._stack.database_url)
         return self._database
 
     async def _queue(self) -> list[dict[str, Any]]:
@@ -99,9 +99,9 @@ class Behind:
 
     async def _assets(self) -> list[dict[str, Any]]:
         """The host's newest assets and their phases."""
-        if not self._house.keys.host_port:
+        if not self._stack.keys.host_port:
             return []
-        answer = await self._http.get(f"{self._house.host_url}/api/asset")
+        answer = await self._http.get(f"{self._stack.host_url}/api/asset")
         answer.raise_for_status()
         assets = sorted(answer.json(), key=lambda asset: asset.get("createdAt") or 0, reverse=True)
         return [
@@ -117,11 +117,11 @@ class Behind:
 
     async def _chain(self) -> dict[str, Any] | None:
         """The newest block and transactions of the relayer, and what waits for it."""
-        deployment = self._house.deployment
+        deployment = self._stack.deployment
         if deployment is None:
             return None
         if self._ledger is None:
-            self._ledger = Ledger(self._house.rpc_url, deployment.address)
+            self._ledger = Ledger(self._stack.rpc_url, deployment.address)
         block = await self._ledger.node.block_number()
         transactions = chain_transactions.c
         async with self._open.connect() as connection:

@@ -12,7 +12,7 @@ from bot.demo.discord.people import Message, wait_for
 from bot.domain.videos import Video
 from bot.store import videos
 from bot.workflows.video import NOWHERE, UNTIL_HOSTED
-from tests.builders.stack import SETTLED_S, Trouble, open_trouble
+from tests.builders.stack import SETTLED_S, Scenario, open_scenario
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -22,91 +22,91 @@ _numbers = itertools.count(1)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trouble]:
-    """One house for all of these tests, whose bot waits a second for the host, with an open round."""
-    async with open_trouble(tmp_path_factory.mktemp("large") / "state", FLOCK_HOST_PATIENCE_S="1") as trouble:
-        await trouble.open_round()
-        yield trouble
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scenario]:
+    """One stack for all of these tests, whose bot waits a second for the host, with an open round."""
+    async with open_scenario(tmp_path_factory.mktemp("large") / "state", FLOCK_HOST_PATIENCE_S="1") as scenario:
+        await scenario.open_round()
+        yield scenario
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def trouble(house: Trouble) -> AsyncIterator[Trouble]:
+async def scenario(stack: Scenario) -> AsyncIterator[Scenario]:
     """In order before a test and after it; the bot has forgotten which sizes were refused."""
-    await house.put_in_order()
-    yield house
-    await house.put_in_order()
-    house.house.supervisor.kill("bot")
+    await stack.clear_faults()
+    yield stack
+    await stack.clear_faults()
+    stack.stack.supervisor.kill("bot")
 
 
-async def refuse(trouble: Trouble, *, above: int = 1000, code: int = 40005) -> None:
-    await trouble.switch(
+async def refuse(scenario: Scenario, *, above: int = 1000, code: int = 40005) -> None:
+    await scenario.switch(
         "discord", fault="too_large", bytes=above, code=code, method="POST", path="/channels/*/messages", count=ALL
     )
 
 
-async def asked(trouble: Trouble) -> str:
+async def asked(scenario: Scenario) -> str:
     """A prompt of ana's; the id of its video."""
-    return (await trouble.insist(trouble.ana, "prompt", text=f"a whale number {next(_numbers)}")).interaction_id
+    return (await scenario.insist(scenario.ana, "prompt", text=f"a whale number {next(_numbers)}")).interaction_id
 
 
-async def at_host(trouble: Trouble, video: Video, card: Message) -> None:
+async def at_host(scenario: Scenario, video: Video, card: Message) -> None:
     """The card shows the very file that the host has, and takes votes; there is one of it."""
     assert card.attachments == ()
     assert card.media == (video.playback_url,)
-    assert (await trouble.community.fetch(card.media[0])).content[4:8] == b"ftyp"
+    assert (await scenario.community.fetch(card.media[0])).content[4:8] == b"ftyp"
     assert LINK in card.text
-    assert "is **up**" in (await trouble.ben.press(card, "Up")).text
-    assert sum(video.prompt in text for text in await trouble.cards(str(video.thread_id))) == 1
+    assert "is **up**" in (await scenario.ben.press(card, "Up")).text
+    assert sum(video.prompt in text for text in await scenario.cards(str(video.thread_id))) == 1
 
 
-async def test_a_video_that_is_small_enough_has_its_file_on_its_card(trouble: Trouble) -> None:
+async def test_a_video_that_is_small_enough_has_its_file_on_its_card(scenario: Scenario) -> None:
     """As always: the limit is there, and this one is below it."""
-    await refuse(trouble, above=10_000_000)
-    video = await trouble.published(await asked(trouble))
-    card = await trouble.card_of(video)
+    await refuse(scenario, above=10_000_000)
+    video = await scenario.wait_for_video(await asked(scenario))
+    card = await scenario.card_of(video)
     assert len(card.attachments) == 1
-    assert "Discord refused a file" not in trouble.log("bot")
+    assert "Discord refused a file" not in scenario.log("bot")
 
 
 @pytest.mark.parametrize("code", [40005, 50045, 0], ids=["as Discord says", "by the file", "by a proxy's page"])
-async def test_a_file_that_is_refused_gives_a_card_with_the_hosts_address(trouble: Trouble, code: int) -> None:
+async def test_a_file_that_is_refused_gives_a_card_with_the_hosts_address(scenario: Scenario, code: int) -> None:
     """Whoever refuses it, in whatever words; the next one, as large, is not even tried."""
-    await refuse(trouble, code=code)
-    before = trouble.log("bot").count("Discord refused a file")
+    await refuse(scenario, code=code)
+    before = scenario.log("bot").count("Discord refused a file")
     for _ in range(2):
-        video = await trouble.published(await asked(trouble))
-        await at_host(trouble, video, await trouble.card_of(video))
-    assert trouble.log("bot").count("Discord refused a file") > before
-    assert "unforeseen" not in trouble.log("bot")
+        video = await scenario.wait_for_video(await asked(scenario))
+        await at_host(scenario, video, await scenario.card_of(video))
+    assert scenario.log("bot").count("Discord refused a file") > before
+    assert "unforeseen" not in scenario.log("bot")
 
 
-async def test_while_its_host_does_not_play_it_a_video_waits(trouble: Trouble) -> None:
+async def test_while_its_host_does_not_play_it_a_video_waits(scenario: Scenario) -> None:
     """It is neither posted without a picture nor failed; the member reads why, and the host's address follows."""
-    await trouble.switch("host", fault="stick", phase="processing")
-    await refuse(trouble)
-    video_id = await asked(trouble)
+    await scenario.switch("host", fault="stick", phase="processing")
+    await refuse(scenario)
+    video_id = await asked(scenario)
 
     async def waits() -> bool | None:
-        video = await videos.known(trouble.database, video_id)
+        video = await videos.known(scenario.database, video_id)
         assert video.status not in {"failed", "published"}, video
         return True if (video.status, video.reason) == ("posting", UNTIL_HOSTED) else None
 
     await wait_for("the video to wait for its host", waits, seconds=SETTLED_S)
-    trouble.house.supervisor.kill("bot")  # the wait outlives it
-    await trouble.switch("host", off=True)
-    video = await trouble.published(video_id)
-    await at_host(trouble, video, await trouble.card_of(video))
+    scenario.stack.supervisor.kill("bot")  # the wait outlives it
+    await scenario.switch("host", off=True)
+    video = await scenario.wait_for_video(video_id)
+    await at_host(scenario, video, await scenario.card_of(video))
     assert video.reason is None
 
 
-async def test_a_video_that_neither_takes_fails_with_the_cause(trouble: Trouble) -> None:
+async def test_a_video_that_neither_takes_fails_with_the_cause(scenario: Scenario) -> None:
     """Nothing plays it anywhere: that is said, and nothing else."""
-    await trouble.switch("host", fault="fail", message="the encoder is on fire", count=3)
-    await refuse(trouble)
-    video_id = await asked(trouble)
+    await scenario.switch("host", fault="fail", message="the encoder is on fire", count=3)
+    await refuse(scenario)
+    video_id = await asked(scenario)
 
     async def failed() -> Video | None:
-        video = await videos.known(trouble.database, video_id)
+        video = await videos.known(scenario.database, video_id)
         assert video.status != "published"
         return video if video.status == "failed" else None
 
