@@ -14,7 +14,7 @@ from simcord.backend.access import channel_accessible
 from simcord.backend.errors import BackendError, SetupError
 
 from bot.demo.discord.acting import Acting, CannotError
-from bot.demo.discord.faults import Faults
+from bot.demo.discord.faults import DiscordFaults
 from bot.demo.discord.gateway import Gateway
 from bot.demo.discord.interactions import Body, Interactions, plain
 from bot.demo.discord.rest import reply
@@ -30,7 +30,13 @@ class Control:
     """Serves it. Errors are `{"error": sentence}`: 400 not understood, 401 token, 403 or 404 Discord's, 422 refused."""
 
     def __init__(
-        self, world: World, gateway: Gateway, interactions: Interactions, acting: Acting, faults: Faults, token: str
+        self,
+        world: World,
+        gateway: Gateway,
+        interactions: Interactions,
+        acting: Acting,
+        faults: DiscordFaults,
+        token: str,
     ) -> None:
         self.world = world
         self._faults = faults

@@ -20,7 +20,7 @@ from simcord.http import routes as _routes  # noqa: F401  # registers them
 
 from bot.demo.discord import validation as rules
 from bot.demo.discord.attachments import MOST_BYTES, safe_name
-from bot.demo.discord.faults import Faults, FileRefusedError, refusal, suffer
+from bot.demo.discord.faults import DiscordFaults, FileRefusedError, refusal, suffer
 from bot.demo.discord.gateway import Gateway
 from bot.demo.discord.interactions import Interactions
 from bot.demo.discord.limits import Limits
@@ -46,7 +46,7 @@ class Rest:
         limits: Limits,
         token: str,
         on_change: Callable[[], None] = lambda: None,
-        faults: Faults | None = None,
+        faults: DiscordFaults | None = None,
     ) -> None:
         self.world = world
         self.gateway = gateway
@@ -55,7 +55,7 @@ class Rest:
         self.on_interaction: list[Callable[[int], None]] = [interactions.changed]
         self._token = token
         self._on_change = on_change
-        self._faults = faults or Faults(limits)
+        self._faults = faults or DiscordFaults(limits)
         self._nonces: dict[tuple[str, str], tuple[float, int]] = {}
 
     async def handle(self, request: web.Request) -> web.StreamResponse:

@@ -1,4 +1,4 @@
-"""The background work: waiting, processing with progress, ready or failed. HLS plays before the mp4 does."""
+"""The background work on assets: waiting, processing with progress, ready or failed. HLS plays before the mp4 does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Phases:
-    """Takes assets that wait, oldest first, and a few at a time. What a crash interrupts waits again."""
+    """Takes assets that wait, oldest first, and a few at a time. An asset that a crash interrupts waits again."""
 
     def __init__(self, store: Store, config: HostConfig, faults: Faults) -> None:
         self._store = store
@@ -32,11 +32,11 @@ class Phases:
             self.take(asset.id)
 
     def take(self, asset_id: str) -> None:
-        """See to an asset that has begun to wait, or to be deleted."""
+        """Work on an asset that has begun to wait, or to be deleted."""
         previous = self._tasks.get(asset_id)
         task = asyncio.create_task(self._run(asset_id, previous))
         self._tasks[asset_id] = task
-        task.add_done_callback(lambda done: self._forget(asset_id, done))
+        task.add_done_callback(lambda finished: self._forget(asset_id, finished))
 
     async def close(self) -> None:
         tasks = list(self._tasks.values())
@@ -107,11 +107,11 @@ class Phases:
 
     def _progress(self, asset: Asset, progress: float, **values: object) -> None:
         if not self._store.update(asset.id, expect="processing", progress=progress, **values):
-            raise media.UnplayableError("The asset was deleted meanwhile.")  # whose phase this no longer changes
+            raise media.UnplayableError("The asset was deleted meanwhile.")  # its phase stays as it is now
 
 
 async def fetch(url: str, target: Path, most_bytes: int) -> None:
-    """Copy what an address holds. This host fetches from the machine that it runs on and from nowhere else.
+    """Copy the file at an address. This host fetches from the machine that it runs on and from nowhere else.
 
     Raises UnplayableError; the address is not repeated, since it may hold a token.
     """
@@ -134,7 +134,7 @@ async def fetch(url: str, target: Path, most_bytes: int) -> None:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an address is of this machine; a name is none, since it may lead anywhere."""
+    """True where an address is on this machine; a name never counts, since it may lead anywhere."""
     try:
         parts = urlsplit(url)
         return parts.scheme in {"http", "https"} and ipaddress.ip_address(parts.hostname or "").is_loopback

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import secrets
-import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,9 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import web
+
+from bot.demo.faults import bears
+from bot.demo.service import bind, port_of, serve_app
 
 STATIC = Path(__file__).with_name("static")
 MOST_REQUEST_BYTES = 64 * 1024
@@ -64,13 +66,11 @@ class Page:
 
     async def start(self, port: int = 0) -> None:
         """Listens on loopback; where the port is taken, on a free one."""
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind(("127.0.0.1", port))
+            listener = bind("127.0.0.1", port)
         except OSError:
-            listener.bind(("127.0.0.1", 0))
-        self.port = listener.getsockname()[1]
+            listener = bind("127.0.0.1", 0)
+        self.port = port_of(listener)
         app = web.Application(client_max_size=MOST_REQUEST_BYTES, middlewares=[self._guard])
         app.router.add_routes(
             [
@@ -82,9 +82,7 @@ class Page:
                 web.post("/api/{act:[a-z]+}", self._act),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-        await self._runner.setup()
-        await web.SockSite(self._runner, listener).start()
+        self._runner = await serve_app(app, listener)
         self._watching = asyncio.create_task(self._keep_looking(), name="look behind")
 
     def show_discord(self, url: str, control_token: str) -> None:
@@ -117,13 +115,9 @@ class Page:
         origin = request.headers.get("Origin")
         if request.host not in here or (origin is not None and urlsplit(origin).netloc not in here):
             return _refused("This page is for the machine that it runs on.", 403)
-        if request.path.startswith("/api/") and request.path != "/api/events" and not self._allowed(request):
+        if request.path.startswith("/api/") and request.path != "/api/events" and not bears(request, self._token):
             return _refused("Wrong or missing token: open the link that `flock demo` printed.", 401)
         return await handler(request)
-
-    def _allowed(self, request: web.Request) -> bool:
-        given = request.headers.get("Authorization", "")
-        return secrets.compare_digest(given.encode(errors="replace"), f"Bearer {self._token}".encode())
 
     # ------------------------------------------------------------------ answers
 
