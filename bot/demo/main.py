@@ -1,4 +1,4 @@
-"""`flock demo`: sets the house up, has the story told, shows the page, and leaves nothing behind."""
+"""`flock demo`: starts the stack, tells the story, shows the page, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from bot.domain.errors import OperatorError
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What the command line says. With `once` the demo ends after the story, else it stays up for its visitors."""
+    """The options of the command line. With `once` the demo ends after the story; else it stays up for visitors."""
 
     prompts: Sequence[str] | None = None
     once: bool = False
     as_json: bool = False
     state: Path | None = None
     database_url: str | None = None
-    chaos: int | None = None  # a seed: after the story a crowd lives on while things break
+    chaos: int | None = None  # a seed: after the story a crowd stays active while things break
 
 
 def run_demo(options: DemoOptions) -> int:
-    """The whole demo; 0 when the story was told to its end. Raises OperatorError with a sentence otherwise."""
+    """Run the demo. Returns 0 when the story was told to its end. Raises OperatorError with a sentence otherwise."""
     if options.once and options.chaos is not None:
         raise OperatorError("Chaos begins after the story: leave --once out, and end it with Ctrl-C.")
     temporary = options.state is None
@@ -49,10 +49,10 @@ def run_demo(options: DemoOptions) -> int:
     try:
         asyncio.run(_demo(folder, options, terminal))
     except asyncio.CancelledError:
-        raise KeyboardInterrupt from None  # SIGTERM ends us as Ctrl-C does
+        raise KeyboardInterrupt from None  # SIGTERM ends the demo as Ctrl-C does
     except OperatorError:
         if temporary:
-            terminal.say("", f"What was made is kept in {folder}, with the logs.")
+            terminal.say("", f"Everything that was made is kept in {folder}, with the logs.")
         raise
     return 0
 
@@ -78,14 +78,14 @@ async def _demo(folder: Path, options: DemoOptions, terminal: Terminal) -> None:
 
 
 async def _tell(stack: Stack, options: DemoOptions, terminal: Terminal) -> None:
-    """Bot and worker, the story, and what came of it."""
-    terminal.say("demo", "embedded Discord, video host and chain are up (a dev chain: not immutable)")
+    """Start bot and worker, tell the story, and print its result."""
+    terminal.say("demo", "embedded Discord, video host and chain are running (a dev chain: not immutable)")
     await stack.open_bot_and_worker()
     async with Community(stack.discord_url, stack.keys.control_token) as community:
         result = await Story(stack, community, terminal, list(options.prompts or PROMPTS)).tell()
     terminal.table(result)
     terminal.say(
-        "demo", "The tiny model knows shapes, colours and motions only; what else a prompt says is lost on it."
+        "demo", "The tiny model knows only shapes, colours and motions; it ignores everything else in a prompt."
     )
     terminal.say("demo", f"Everything is in {stack.state}")
     if options.as_json:
@@ -94,7 +94,7 @@ async def _tell(stack: Stack, options: DemoOptions, terminal: Terminal) -> None:
 
 
 async def _tell_and_stay(stack: Stack, options: DemoOptions, terminal: Terminal, page: Page) -> None:
-    """The story, and then a round of the visitors' own. A visitor may upset the story, but not end the demo."""
+    """Tell the story, and then open a round for visitors. A visitor may upset the story, but not end the demo."""
     try:
         await _tell(stack, options, terminal)
     except OperatorError as error:
@@ -107,7 +107,7 @@ async def _tell_and_stay(stack: Stack, options: DemoOptions, terminal: Terminal,
             await asyncio.Event().wait()
             return
         terminal.say(
-            "chaos", f"Things break from now on (seed {options.chaos}), and members go on. docs/chaos.md tells more."
+            "chaos", f"Things break from now on (seed {options.chaos}), and members carry on. See docs/chaos.md."
         )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(Crowd(stack, community, terminal, seed=options.chaos).run())
@@ -116,12 +116,12 @@ async def _tell_and_stay(stack: Stack, options: DemoOptions, terminal: Terminal,
 
 @asynccontextmanager
 async def _page(stack: Stack, terminal: Terminal) -> AsyncIterator[Page]:
-    """The page, from the first second on."""
+    """Serve the page, from the first second on."""
     panel = Panel(stack)
     page = Page(stack.keys.page_token, panel.look)
     await page.start(stack.keys.page_port)
     try:
-        stack.remember(replace(stack.keys, page_port=page.port))
+        stack.save_keys(replace(stack.keys, page_port=page.port))
         terminal.link(page.link)
         yield page
     finally:

@@ -193,7 +193,7 @@ async def test_votes_outlive_an_outage_of_the_chain_and_videos_one_of_the_host(
             closed = await mira.command("round close")
             assert "closed" in closed.text
             await story.stack.open_chain()
-            await story._wait_until_closed(database, story.terminal)
+            await story.wait_until_closed(database, story.terminal)
             result = await story.look_back(database)
             await the_operators_commands_agree(story)
         finally:

@@ -138,7 +138,7 @@ class Town:
             return "is closed" in answer.text
 
         assert await wait_for("/round close to be answered", closed, seconds=SETTLE_S)
-        await self.story._wait_until_closed(self.database, self.story.terminal)
+        await self.story.wait_until_closed(self.database, self.story.terminal)
         outcome.seconds["ledger"] = time.monotonic() - since
 
     # ------------------------------------------------------------------ looking

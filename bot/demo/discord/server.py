@@ -92,7 +92,7 @@ class EmbeddedDiscord:
         rest = Rest(world, gateway, interactions, limits, config.bot_token, changed.set, faults)
         acting = Acting(world, gateway, interactions)
         control = Control(world, gateway, interactions, acting, faults, config.control_token)
-        rest.on_interaction.append(control.tell_of_interaction)
+        rest.on_interaction.append(control.publish_interaction)
         watch(world.backend, changed.set)
         app = web.Application(client_max_size=MOST_REQUEST_BYTES)
         app.router.add_routes(
