@@ -19,6 +19,7 @@ from contracts.rpc.node import LedgerError
 from contracts.signers.keystore import open_key_file
 
 MODEL = "tiny"
+BOT = (sys.executable, "-m", "bot")
 WORKER_SETTINGS = ("FLOCK_MODELS_FILE", "FLOCK_MODEL_ID", "FLOCK_MODEL_CLASS", "FLOCK_LOG_LEVEL", "OMP_NUM_THREADS")
 
 
@@ -113,9 +114,12 @@ class Stack:
     async def open_bot_and_worker(self) -> None:
         """Start the product itself: only base addresses differ from production."""
         self.save_keys(replace(self.keys, signing_port=_free_port(self.keys.signing_port)))
-        python = [sys.executable, "-m", "bot"]
-        await self.supervisor.start("bot", [*python, "run", "--watch-stdin"], self.bot_env)
-        await self.supervisor.start("worker", [*python, "worker", "--watch-stdin"], self.worker_env)
+        await self.start_bot()
+        await self.supervisor.start("worker", [*BOT, "worker", "--watch-stdin"], self.worker_env)
+
+    async def start_bot(self) -> None:
+        """Start the bot alone, with the settings of this moment."""
+        await self.supervisor.start("bot", [*BOT, "run", "--watch-stdin"], self.bot_env)
 
     async def _service(self, name: str, module: str, port: int, env: dict[str, str] | None = None) -> int:
         folder = self.state / name

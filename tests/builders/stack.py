@@ -73,6 +73,13 @@ class Scenario:
 
         await wait_for(f"the faults of {service} to strike", spent, seconds=SETTLED_S)
 
+    async def restart_bot(self, **settings: str) -> None:
+        """Start the bot again with other settings, which is much quicker than another stack; waits until it answers."""
+        self.stack.settings |= settings
+        await self.stack.supervisor.forget("bot")
+        await self.stack.start_bot()
+        await self.wait_for_bot()
+
     # ------------------------------------------------------------------ the round
 
     async def wait_for_bot(self) -> None:

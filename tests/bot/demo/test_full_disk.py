@@ -36,7 +36,7 @@ def refusal() -> str | None:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def scenario(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scenario]:
+async def shared_scenario(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scenario]:
     """A stack whose worker has 512 KiB for its videos, and an open round."""
     if (why := refusal()) is not None:
         pytest.skip(f"A full disk cannot be tried here: {why}.")

@@ -41,21 +41,13 @@ class TwoMachines(Stack):
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stack(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scenario]:
+async def shared_scenario(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scenario]:
     """One stack for all of these tests, whose bot waits a second for the host, with an open round."""
     folder = tmp_path_factory.mktemp("machines") / "state"
     url = await asyncio.to_thread(empty_postgresql, postgres_server)
     async with open_scenario(folder, url, TwoMachines, FLOCK_HOST_PATIENCE_S="1") as scenario:
         await scenario.open_round()
         yield scenario
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def scenario(stack: Scenario) -> AsyncIterator[Scenario]:
-    """In order before a test and after it."""
-    await stack.clear_faults()
-    yield stack
-    await stack.clear_faults()
 
 
 async def asked(scenario: Scenario, prompt: str) -> str:

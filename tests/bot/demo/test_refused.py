@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import select, update
 
 from bot.demo.discord.people import Answer, Message, Person, wait_for
@@ -18,20 +16,12 @@ from contracts.ledger.calldata import close_round
 from contracts.ledger.client import Ledger
 from contracts.signers.keystore import open_key_file
 from migrations.schema import outbox
-from tests.builders.stack import SETTLED_S, Scenario, open_scenario
+from tests.builders.stack import SETTLED_S, Scenario
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 AWAY = {"fault": "http_error", "status": 503, "rate": 1.0}
 NO_DRAFTS = {**AWAY, "method": "eth_estimateGas"}  # as far away as that for the relayer, and not for us
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def scenario(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scenario]:
-    """A stack with an open round."""
-    async with open_scenario(tmp_path_factory.mktemp("refused") / "state") as made:
-        await made.open_round()
-        yield made
 
 
 async def end_on_ledger(scenario: Scenario) -> None:

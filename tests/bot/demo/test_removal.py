@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from bot.demo.discord.people import CannotDoError, Message, wait_for
 from bot.domain.videos import Video
 from bot.store import rounds, videos
 from generation.video.provenance import read_card
-from tests.builders.stack import SETTLED_S, Scenario, open_scenario
+from tests.builders.stack import SETTLED_S, Scenario
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+SETTINGS = {"FLOCK_HOST_PATIENCE_S": "2"}
 GONE = "A moderator removed this video"
 _numbers = itertools.count(1)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scenario]:
-    """One stack for all of these tests, with an open round, which the last of them closes."""
-    async with open_scenario(tmp_path_factory.mktemp("removal") / "state", FLOCK_HOST_PATIENCE_S="2") as scenario:
-        await scenario.open_round()
-        yield scenario
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def scenario(stack: Scenario) -> AsyncIterator[Scenario]:
-    """In order before a test and after it."""
-    await stack.clear_faults()
-    yield stack
-    await stack.clear_faults()
 
 
 async def posted(scenario: Scenario) -> tuple[Video, Message]:

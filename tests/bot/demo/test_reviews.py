@@ -31,7 +31,7 @@ words = ["president"]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def scenario(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scenario]:
+async def shared_scenario(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scenario]:
     """A stack with rules, and with a classifier that flags every video."""
     folder = tmp_path_factory.mktemp("reviews")
     (folder / "rules.toml").write_text(RULES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
@@ -32,23 +32,26 @@ def settings_of(store: Seaweed) -> dict[str, str]:
     }
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Scenario, Seaweed]]:
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
     store = Seaweed(tmp_path_factory.mktemp("seaweed"))
     store.start()
     try:
-        folder = tmp_path_factory.mktemp("s3") / "state"
-        async with open_scenario(folder, **settings_of(store)) as scenario:
-            scenario.stack.settings.pop("FLOCK_WATCH_PAGE", None)
-            await scenario.open_round()
-            yield scenario, store
+        yield store
     finally:
         store.kill()
 
 
-async def test_a_video_is_posted_watched_and_removed(stack: tuple[Scenario, Seaweed]) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_scenario(store: Seaweed, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scenario]:
+    """A stack whose bot has its videos in the store, and an open round."""
+    async with open_scenario(tmp_path_factory.mktemp("s3") / "state", **settings_of(store)) as scenario:
+        await scenario.open_round()
+        yield scenario
+
+
+async def test_a_video_is_posted_watched_and_removed(scenario: Scenario, store: Seaweed) -> None:
     """Its card has a link that plays, its mp4 is the very one; after its removal there is nothing."""
-    scenario, store = stack
     asked = await scenario.insist(scenario.ana, "prompt", text="a harbour at night")
     video = await scenario.wait_for_video(asked.interaction_id)
     card = await scenario.card_of(video)
@@ -72,9 +75,8 @@ async def test_a_video_is_posted_watched_and_removed(stack: tuple[Scenario, Seaw
     await wait_for("its deletion in the store", gone, seconds=SETTLED_S)
 
 
-async def test_the_doctor_asks_the_store(stack: tuple[Scenario, Seaweed], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_doctor_asks_the_store(store: Seaweed, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is right is told so; a wrong secret is refused with what to check."""
-    _, store = stack
     for name, value in settings_of(store).items():
         monkeypatch.setenv(name, value)
     [found] = await look_at_host(Settings())  # type: ignore[call-arg]  # every field has a default

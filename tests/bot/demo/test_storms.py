@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ import pytest_asyncio
 
 from bot.demo.discord.people import Answer, Message, wait_for
 from bot.domain.videos import Video
-from tests.builders.stack import SETTLED_S, Scenario, open_scenario
+from tests.builders.stack import SETTLED_S, Scenario
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -28,26 +27,10 @@ _numbers = itertools.count(1)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scenario]:
-    """One stack for all of these tests, with an open round."""
-    async with open_scenario(tmp_path_factory.mktemp("storms") / "state") as scenario:
-        await scenario.open_round()
-        yield scenario
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def card(stack: Scenario) -> Message:
+async def card(shared_scenario: Scenario) -> Message:
     """A card that was posted without any trouble; each test votes on it as somebody else."""
-    await stack.clear_faults()
-    return await stack.a_card(fresh_prompt())
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def scenario(stack: Scenario) -> AsyncIterator[Scenario]:
-    """In order before a test and after it."""
-    await stack.clear_faults()
-    yield stack
-    await stack.clear_faults()
+    await shared_scenario.clear_faults()
+    return await shared_scenario.post_card(fresh_prompt())
 
 
 def fresh_prompt() -> str:
