@@ -1,6 +1,6 @@
 """Chaos on demand: a seeded mix of faults in the embedded services, and of sudden deaths of bot and worker.
 
-What it does can be done by hand too, fault by fault: see docs/chaos.md.
+Each of these faults can be asked for by hand too: see docs/chaos.md.
 """
 
 from __future__ import annotations
@@ -9,34 +9,34 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
 
-from bot.demo.stack import House
+from bot.demo.stack import Stack
 from bot.demo.supervisor import Supervisor
 
 PAUSE_S = (2.0, 6.0)  # between two events
 KILL_EVERY = 8  # events, on average
 # The supervisor gives up on a process that dies too often; people should keep their bot.
 MOST_KILLS = 15
-MORTALS = ("bot", "worker")
+KILLABLE = ("bot", "worker")
 _ASK_S = 5.0
 
-Body = dict[str, Any]
+Body = dict[str, object]  # a request for a fault, as JSON
 OnEvent = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Switch:
-    """The control route of a service: its base address and the token for it."""
+    """The control route of a service: the base address, and the token for it."""
 
     name: str
     url: str
     token: str = field(repr=False)
 
     async def ask(self, session: aiohttp.ClientSession, body: Body) -> None:
-        """Asks for a fault, or for its end. Raises aiohttp.ClientError or TimeoutError when that cannot be done."""
+        """Ask for a fault, or for its end. Raises aiohttp.ClientError or TimeoutError when that cannot be done."""
         headers = {"Authorization": f"Bearer {self.token}"}
         timeout = aiohttp.ClientTimeout(total=_ASK_S)
         url = f"{self.url}/control/faults"
@@ -45,7 +45,7 @@ class Switch:
 
 
 class Chaos:
-    """Breaks things until it is cancelled, and puts them in order then. The same seed breaks the same things."""
+    """Faults one after the other, until the task is cancelled; then all are switched off. A seed repeats a run."""
 
     def __init__(
         self,
@@ -57,9 +57,9 @@ class Chaos:
         pause_s: tuple[float, float] = PAUSE_S,
         kill_every: int = KILL_EVERY,
     ) -> None:
-        """`switches` are those of Discord, host and chain. `on_event` is told each thing in a plain sentence.
+        """`switches` are those of Discord, host and chain. `on_event` is called with a sentence about each event.
 
-        About one event of `kill_every` is the death of bot or worker; 0 lets them live.
+        About one event of `kill_every` is the death of bot or worker; with 0 neither is killed.
         """
         self.discord, self.host, self.chain = switches
         self._supervisor = supervisor
@@ -69,18 +69,26 @@ class Chaos:
         self._kill_every = kill_every
 
     @classmethod
-    def of(cls, house: House, on_event: OnEvent, *, seed: int = 0, **more: Any) -> Self:
-        """The chaos of a demo's house, whose services are open."""
-        token = house.keys.control_token
+    def of(
+        cls,
+        stack: Stack,
+        on_event: OnEvent,
+        *,
+        seed: int = 0,
+        pause_s: tuple[float, float] = PAUSE_S,
+        kill_every: int = KILL_EVERY,
+    ) -> Self:
+        """Return the chaos of a stack whose services are open."""
+        token = stack.keys.control_token
         switches = (
-            Switch("Discord", house.discord_url, token),
-            Switch("the video host", house.host_url, token),
-            Switch("the chain", house.rpc_url, token),
+            Switch("Discord", stack.discord_url, token),
+            Switch("the video host", stack.host_url, token),
+            Switch("the chain", stack.rpc_url, token),
         )
-        return cls(switches, house.supervisor, on_event, seed=seed, **more)
+        return cls(switches, stack.supervisor, on_event, seed=seed, pause_s=pause_s, kill_every=kill_every)
 
     async def run(self) -> None:
-        """Until cancelled; leaves every fault switched off."""
+        """Run until cancelled; leaves every fault switched off."""
         async with aiohttp.ClientSession() as session:
             try:
                 while True:
@@ -90,56 +98,56 @@ class Chaos:
                 await asyncio.shield(self._put_in_order(session))
 
     async def _strike(self, session: aiohttp.ClientSession) -> None:
-        """One event. The dice fall in the same order whatever comes of it."""
+        """Let one event happen. The dice fall in the same order whatever comes of it."""
         kills = self._kill_every > 0 and self._dice.random() < 1 / self._kill_every
-        victim, (switch, body, sentence) = self._dice.choice(MORTALS), self._mishap()
+        victim, (switch, body, sentence) = self._dice.choice(KILLABLE), self._event()
         if kills:
             self._kill(victim)
             return
         try:
             await switch.ask(session, body)
         except (aiohttp.ClientError, TimeoutError) as error:
-            self._on_event(f"{_begin(switch.name)} could not be broken ({type(error).__name__}).")
+            self._on_event(f"{_capitalized(switch.name)} could not be broken ({type(error).__name__}).")
         else:
             self._on_event(sentence)
 
     def _kill(self, name: str) -> None:
         try:
             if self._supervisor.states()[name]["restarts"] >= MOST_KILLS:
-                self._on_event(f"The {name} has died {MOST_KILLS} times and may live on.")
+                self._on_event(f"The {name} has been killed {MOST_KILLS} times and is spared from now on.")
                 return
             self._supervisor.kill(name)
         except (KeyError, ProcessLookupError):
-            self._on_event(f"The {name} was to be killed, but is not running just now.")
+            self._on_event(f"The {name} was to be killed, but is not running right now.")
         else:
             self._on_event(f"The {name} is killed (SIGKILL) and will be started again.")
 
     async def _put_in_order(self, session: aiohttp.ClientSession) -> None:
-        left = []
+        silent = []
         for switch in (self.discord, self.host, self.chain):
             try:
                 await switch.ask(session, {"off": True})
-            except (aiohttp.ClientError, TimeoutError):  # it has ended, and its faults with it
-                left.append(switch.name)
-        if left:
-            self._on_event(f"No answer from {' and '.join(left)}; a service that has ended forgets its faults.")
+            except (aiohttp.ClientError, TimeoutError):  # the service has ended, and its faults with it
+                silent.append(switch.name)
+        if silent:
+            self._on_event(f"No answer from {' and '.join(silent)}; a service that has ended forgets its faults.")
         else:
             self._on_event("All faults are switched off.")
 
-    # ------------------------------------------------------------------ what can go wrong
+    # ------------------------------------------------------------------ events
 
-    def _mishap(self) -> tuple[Switch, Body, str]:
-        """A service, what it is asked for, and the sentence for people."""
+    def _event(self) -> tuple[Switch, Body, str]:
+        """Draw a service, the request to it, and the sentence for people."""
         service = self._dice.choice((self._of_discord, self._of_gateway, self._of_host, self._of_chain))
         return service()
 
     def _of_discord(self) -> tuple[Switch, Body, str]:
         dice, count, status = self._dice, self._dice.randint(1, 4), self._dice.choice((500, 502, 503))
         seconds = round(self._dice.uniform(0.5, 2.0), 1)
-        # People's own answers are spared, where nothing else is to be learnt: they would only try again.
+        # Answers to people are spared where nothing is to be learnt from them: people would only try again.
         posts: Body = {"method": "POST", "path": "/channels/*/messages"}
         wire: Body = {"path": "/channels/*", "count": count}
-        mishaps: list[tuple[Body, str]] = [
+        choices: list[tuple[Body, str]] = [
             ({"fault": "error", "status": status, **wire}, f"Discord answers {status} to the next {count} requests."),
             (
                 {"fault": "error", "status": status, "after": True, **posts},
@@ -161,28 +169,28 @@ class Chaos:
             ({"fault": "cut", **wire}, f"The connection to Discord is cut in the next {count} requests."),
             (
                 {"fault": "cut", "after": True, **posts},
-                "The connection to Discord will be cut just after the next message was posted.",
+                "The connection to Discord will be cut just after the next message is posted.",
             ),
         ]
-        body, sentence = dice.choice(mishaps)
+        body, sentence = dice.choice(choices)
         return self.discord, body, sentence
 
     def _of_gateway(self) -> tuple[Switch, Body, str]:
         count = self._dice.randint(1, 5)
-        mishaps: list[tuple[Body, str]] = [
-            ({"fault": "duplicate", "count": count}, f"Discord tells the next {count} events twice."),
+        choices: list[tuple[Body, str]] = [
+            ({"fault": "duplicate", "count": count}, f"Discord sends the next {count} events twice."),
             (
                 {"fault": "reorder", "seconds": 0.5, "event": "MESSAGE_*"},
-                "Discord tells the next event out of order.",
+                "Discord sends the next event out of order.",
             ),
             ({"fault": "drop"}, "Discord drops the gateway connection; the bot may resume."),
-            ({"fault": "reconnect"}, "Discord asks the bot to connect anew."),
+            ({"fault": "reconnect"}, "Discord asks the bot to connect again."),
             (
                 {"fault": "invalidate", "event": "MESSAGE_*"},
-                "Discord forgets the bot's session; it must start anew.",
+                "Discord forgets the bot's session; the bot must start a new one.",
             ),
         ]
-        body, sentence = self._dice.choice(mishaps)
+        body, sentence = self._dice.choice(choices)
         return self.discord, body, sentence
 
     def _of_host(self) -> tuple[Switch, Body, str]:
@@ -190,7 +198,7 @@ class Chaos:
         seconds = round(self._dice.uniform(1.0, 5.0), 1)
         phase, size = self._dice.choice(("uploading", "waiting", "processing")), self._dice.randint(1, 20_000)
         api: Body = {"path": "/api/*", "count": count}
-        mishaps: list[tuple[Body, str]] = [
+        choices: list[tuple[Body, str]] = [
             ({"fault": "error", "status": status, **api}, f"The host answers {status} to the next {count} requests."),
             ({"fault": "slow", "seconds": seconds, **api}, f"The next {count} answers of the host take {seconds} s."),
             (
@@ -200,18 +208,18 @@ class Chaos:
             ({"fault": "cut_upload", "bytes": size}, f"The next upload is cut after {size} bytes."),
             (
                 {"fault": "stick", "phase": phase, "seconds": seconds},
-                f"The next video at the host sticks in its phase {phase} for {seconds} s.",
+                f"The next video at the host is stuck in the phase “{phase}” for {seconds} s.",
             ),
             ({"fault": "fail", "message": "chaos"}, "The host will fail to process the next video."),
         ]
-        body, sentence = self._dice.choice(mishaps)
+        body, sentence = self._dice.choice(choices)
         return self.host, body, sentence
 
     def _of_chain(self) -> tuple[Switch, Body, str]:
         count, status = self._dice.randint(1, 4), self._dice.choice((429, 502, 503))
         seconds = round(self._dice.uniform(1.0, 6.0), 1)
         send: Body = {"method": "eth_sendRawTransaction"}
-        mishaps: list[tuple[Body, str]] = [
+        choices: list[tuple[Body, str]] = [
             (
                 {"fault": "http_error", "status": status, "count": count},
                 f"The chain's node answers {status} to the next {count} requests.",
@@ -232,9 +240,9 @@ class Chaos:
             ),
             ({"fault": "pause_mining", "seconds": seconds}, f"The chain mines nothing for {seconds} s."),
         ]
-        body, sentence = self._dice.choice(mishaps)
+        body, sentence = self._dice.choice(choices)
         return self.chain, body, sentence
 
 
-def _begin(name: str) -> str:
+def _capitalized(name: str) -> str:
     return name[0].upper() + name[1:]

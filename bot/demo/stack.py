@@ -1,4 +1,4 @@
-"""The demo's house: the embedded services, the bot as in production, and a worker, wired by their addresses alone."""
+"""The demo's stack: the embedded services, the bot as in production, and a worker, wired by their addresses alone."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from contracts.rpc.node import LedgerError
 from contracts.signers.keystore import open_key_file
 
 MODEL = "tiny"
+BOT = (sys.executable, "-m", "bot")
 WORKER_SETTINGS = ("FLOCK_MODELS_FILE", "FLOCK_MODEL_ID", "FLOCK_MODEL_CLASS", "FLOCK_LOG_LEVEL", "OMP_NUM_THREADS")
 
 
 @dataclass(frozen=True)
 class Keys:
-    """What a state keeps between two runs, mode 0600: secrets of loopback services, and their ports."""
+    """Secrets and ports of the loopback services, which a state keeps between two runs in a file of mode 0600."""
 
     bot_token: str
     control_token: str
@@ -42,7 +43,7 @@ class Keys:
 
     @classmethod
     def load(cls, path: Path) -> Keys:
-        """From a state's file, made anew where there is none. Raises OperatorError for a broken one."""
+        """Read a state's file; make new keys where there is none. Raises OperatorError for a broken file."""
         if not path.exists():
             fresh = secrets.token_urlsafe
             return cls(bot_token=fresh(32), control_token=fresh(32), host_key=fresh(32), pepper=fresh(32))
@@ -52,14 +53,14 @@ class Keys:
             raise OperatorError(f"{path} cannot be read. Take another --state folder, or remove this one.") from error
 
     def save(self, path: Path) -> None:
-        """Replaces the file at once or not at all."""
+        """Replace the file at once or not at all."""
         new = path.with_suffix(".new")
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(asdict(self), file)
         new.replace(path)
 
 
-class House:
+class Stack:
     """All processes of the demo, over one state folder."""
 
     def __init__(
@@ -79,9 +80,9 @@ class House:
         self.deployment: Deployment | None = None
 
     async def open_services(self) -> None:
-        """The embedded chain, video host and Discord, and the ledger on the chain.
+        """Start the embedded chain, video host and Discord, and deploy the ledger on the chain.
 
-        They keep their ports from one run to the next, because links to videos hold them.
+        They keep their ports from one run to the next, because links to videos contain them.
         """
         keys = self.keys
         tokens = {"FLOCK_DEMO_BOT_TOKEN": keys.bot_token, **self._control}
@@ -90,32 +91,35 @@ class House:
             self.open_host(),
             self._service("discord", "bot.demo.discord", keys.discord_port, tokens),
         )
-        self.remember(replace(self.keys, chain_port=chain, host_port=host, discord_port=discord))
+        self.save_keys(replace(self.keys, chain_port=chain, host_port=host, discord_port=discord))
         try:
             self.deployment = await deploy(self.rpc_url, open_key_file(self.key_file), self.state / "ledger.json")
         except (LedgerError, ValueError) as error:
             raise OperatorError(f"The ledger could not be deployed: {error}") from error
 
-    def remember(self, keys: Keys) -> None:
-        """Keeps secrets and ports for the next run."""
+    def save_keys(self, keys: Keys) -> None:
+        """Keep secrets and ports for the next run."""
         self.keys = keys
         self.keys.save(self._keys_path)
 
     async def open_chain(self) -> int:
-        """The embedded chain; returns its port."""
+        """Start the embedded chain; returns its port."""
         return await self._service("chain", "bot.demo.chain", self.keys.chain_port, self._control)
 
     async def open_host(self) -> int:
-        """The embedded video host; returns its port."""
+        """Start the embedded video host; returns its port."""
         env = {"FLOCK_DEMO_LIVEPEER_KEY": self.keys.host_key, **self._control}
         return await self._service("host", "bot.demo.host", self.keys.host_port, env)
 
     async def open_bot_and_worker(self) -> None:
-        """The product itself: only base addresses differ from production."""
-        self.remember(replace(self.keys, signing_port=_free_port(self.keys.signing_port)))
-        python = [sys.executable, "-m", "bot"]
-        await self.supervisor.start("bot", [*python, "run", "--watch-stdin"], self.bot_env)
-        await self.supervisor.start("worker", [*python, "worker", "--watch-stdin"], self.worker_env)
+        """Start the product itself: only base addresses differ from production."""
+        self.save_keys(replace(self.keys, signing_port=_free_port(self.keys.signing_port)))
+        await self.start_bot()
+        await self.supervisor.start("worker", [*BOT, "worker", "--watch-stdin"], self.worker_env)
+
+    async def start_bot(self) -> None:
+        """Start the bot alone, with the settings of this moment."""
+        await self.supervisor.start("bot", [*BOT, "run", "--watch-stdin"], self.bot_env)
 
     async def _service(self, name: str, module: str, port: int, env: dict[str, str] | None = None) -> int:
         folder = self.state / name
@@ -126,15 +130,15 @@ class House:
         except OperatorError:
             if port == 0:
                 raise
-            await self.supervisor.forget(name)  # somebody else has taken the port in the meantime
+            await self.supervisor.forget(name)  # another program has taken the port in the meantime
             ready = await self.supervisor.start(name, [*argv, "0"], env or {}, says_ready=True)
-        # Started again after a crash, it must be found where it was.
+        # A service that is started again after a crash must have the same address as before.
         self.supervisor.change_argv(name, [*argv, str(ready["port"])])
         return int(ready["port"])
 
     @property
     def _control(self) -> dict[str, str]:
-        """With it a service has a route that makes it fail on demand (docs/chaos.md)."""
+        """The token with which a service has a route that makes it fail on demand (docs/chaos.md)."""
         return {"FLOCK_DEMO_CONTROL_TOKEN": self.keys.control_token}
 
     @property
@@ -161,14 +165,14 @@ class House:
             "FLOCK_DATA_DIR": str(self.state / "data"),
             "FLOCK_MODEL_ID": MODEL,
             "FLOCK_MODEL_CLASS": MODEL,
-            "FLOCK_DRAIN_S": "0",  # whoever presses Ctrl-C does not wait for a video
+            "FLOCK_DRAIN_S": "0",  # Ctrl-C does not wait for a video
             "PYTHONUNBUFFERED": "1",
             **{name: value for name, value in self.settings.items() if name in WORKER_SETTINGS},
         }
 
     @property
     def bot_env(self) -> dict[str, str]:
-        """As an operator would write it into .env, with loopback addresses and quick timers."""
+        """The bot's settings, as an operator would write them into .env, with loopback addresses and quick timers."""
         address = self.deployment.address if self.deployment else ""
         return {
             **self.worker_env,
@@ -194,9 +198,9 @@ class House:
         }
 
 
-def _free_port(wanted: int) -> int:
-    """A loopback port on which nobody listens: the wanted one, if it may be had."""
-    for port in (wanted, 0):
+def _free_port(preferred: int) -> int:
+    """Return a loopback port on which nobody listens: the preferred one, if it is free."""
+    for port in (preferred, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -1,4 +1,4 @@
-"""The story of one round, as a small community lives it: each chapter is what people do, and what they see of it."""
+"""The story of one round in a small community: each chapter is what people do, and what they see of it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.demo.discord.people import Answer, CannotDoError, Community, Message, NoAnswerError, Person, wait_for
 from bot.demo.discord.world import MEMBERS, MODERATOR
-from bot.demo.stack import House
-from bot.demo.terminal import Teller, plain
+from bot.demo.result import AuditResult, RoundResult, StoryResult, VideoResult
+from bot.demo.stack import Stack
+from bot.demo.terminal import Terminal, plain
 from bot.domain.errors import OperatorError
 from bot.domain.rounds import Round
 from bot.domain.videos import Video
@@ -36,7 +36,7 @@ READY_S = 90.0
 RENDER_S = 300.0  # for each video: generous, for machines that are busy with other things
 LEDGER_S = 180.0
 
-# What each member does about a video, in order: the first video wins, whatever the prompts are.
+# The acts of members on each video, in order: the first video wins, whatever the prompts are.
 _VOTES: tuple[tuple[tuple[str, str], ...], ...] = (
     (
         ("ana", "Up"),
@@ -54,11 +54,11 @@ _VOTES: tuple[tuple[tuple[str, str], ...], ...] = (
 
 @dataclass
 class Story:
-    """One telling. Raises OperatorError with a sentence when something does not go as it should."""
+    """One telling of the story. Raises OperatorError with a sentence when something does not go as it should."""
 
-    house: House
+    stack: Stack
     community: Community
-    teller: Teller
+    terminal: Terminal
     prompts: Sequence[str]
     seconds: dict[str, float] = field(default_factory=dict)
     round_id: int = 0
@@ -66,10 +66,10 @@ class Story:
     cards: list[Message] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)  # of members and channels, by id
 
-    async def tell(self) -> dict[str, Any]:
-        """All chapters; returns the result as plain JSON types."""
-        begun = time.monotonic()
-        database = open_database(self.house.database_url)
+    async def tell(self) -> StoryResult:
+        """Tell all chapters; returns the result as plain JSON types."""
+        start = time.monotonic()
+        database = open_database(self.stack.database_url)
         try:
             for name, chapter in (
                 ("ready", self.wait_for_bot),
@@ -85,12 +85,12 @@ class Story:
             result = await self.look_back(database)
             self.seconds["audit"] = round(time.monotonic() - since, 2)
         except (CannotDoError, NoAnswerError, LookupError) as error:
-            raise OperatorError(f"The story broke off: {error} The logs are in {self.house.state / 'logs'}.") from error
+            raise OperatorError(f"The story broke off: {error} The logs are in {self.stack.state / 'logs'}.") from error
         except LedgerError as error:
             raise OperatorError(f"The chain could not be read: {error}") from error
         finally:
             await database.dispose()
-        self.seconds["total"] = round(time.monotonic() - begun, 2)
+        self.seconds["total"] = round(time.monotonic() - start, 2)
         result["seconds"] = self.seconds
         return result
 
@@ -100,7 +100,7 @@ class Story:
     # ------------------------------------------------------------------ chapters
 
     async def wait_for_bot(self, _database: AsyncEngine) -> None:
-        """Until the bot is in the guild and its commands can be typed."""
+        """Wait until the bot is in the guild and its commands can be typed."""
 
         async def ready() -> bool | None:
             world = await self.community.world()
@@ -110,45 +110,45 @@ class Story:
         await wait_for("the bot to come online", ready, seconds=READY_S)
         world = await self.community.world()
         self.names = {thing["id"]: thing["name"] for thing in [*world["members"], *world["channels"]]}
-        self.teller.say("FLock", "is online")
+        self.terminal.say("FLock", "is online")
 
     async def open_round(self, database: AsyncEngine) -> None:
-        """The moderator sets the bot up and opens a round."""
+        """Let the moderator set the bot up and open a round."""
         mira = self.person(MODERATOR)
         channel = await self.community.channel(ROUNDS_CHANNEL)
         await self._expect(await mira.command("setup", channel=channel), "Rounds will be posted")
-        self.teller.say(MODERATOR, f"/setup channel: #{ROUNDS_CHANNEL}")
+        self.terminal.say(MODERATOR, f"/setup channel: #{ROUNDS_CHANNEL}")
         opened = await mira.command("round open", task=TASK, duration="1h")
-        if "still open" in opened.text:  # of an earlier telling that broke off
+        if "still open" in opened.text:  # the round of an earlier telling that broke off
             await self._expect(await mira.command("round close"), "closed")
-            await self._wait_until_closed(database, None)
+            await self.wait_until_closed(database, None)
             opened = await mira.command("round open", task=TASK, duration="1h")
         await self._expect(opened, "is open")
         guild_id = int((await self.community.world())["guild"]["id"])
         current = await rounds.current(database, guild_id)
         if current is None:
-            raise LookupError("The round is not there.")
+            raise LookupError("The round is not in the database.")
         self.round_id = current.id
-        self.teller.say(MODERATOR, f"/round open task: {TASK} duration: 1h  →  round {current.number}")
+        self.terminal.say(MODERATOR, f"/round open task: {TASK} duration: 1h  →  round {current.number}")
 
     async def open_a_round_for_visitors(self) -> None:
-        """A round that nobody has used yet, for whoever looks at the page. Where one is open already, it stays."""
+        """Open a round that nobody has used yet, for visitors of the page. A round that is open already stays."""
         mira = self.person(MODERATOR)
         try:
             opened = await mira.command("round open", task=VISITORS_TASK, duration="1d")
         except (CannotDoError, NoAnswerError) as error:
-            self.teller.say("demo", f"No new round could be opened: {error}")
+            self.terminal.say("demo", f"No new round could be opened: {error}")
             return
         if "is open" in opened.text:
-            self.teller.say(MODERATOR, f"/round open task: {VISITORS_TASK} duration: 1d")
+            self.terminal.say(MODERATOR, f"/round open task: {VISITORS_TASK} duration: 1d")
 
     async def make_videos(self, database: AsyncEngine) -> None:
-        """Members ask; the queue, the worker, the host and the posts follow."""
+        """Let members ask for videos, and wait until they are rendered, hosted and posted."""
         await self.submit()
         await self.wait_until_posted(database)
 
     async def submit(self) -> None:
-        """Every prompt is typed by somebody, and answered at once with a place in the queue."""
+        """Let members type every prompt; each is answered at once with a place in the queue."""
         for number, prompt in enumerate(self.prompts):
             name = MEMBERS[number % len(MEMBERS)]
             answer = await self.person(name).command("prompt", text=prompt)
@@ -156,73 +156,73 @@ class Story:
                 raise NoAnswerError(f"The bot did not take the prompt: {answer.text}")
             # The id of an interaction is the id of its video.
             self.video_ids.append(answer.interaction_id)
-            self.teller.say(name, f"/prompt text: {prompt}")
-            self.teller.say("FLock", self._plain(answer.text.splitlines()[-1]))
+            self.terminal.say(name, f"/prompt text: {prompt}")
+            self.terminal.say("FLock", self._plain(answer.text.splitlines()[-1]))
 
     async def wait_until_posted(self, database: AsyncEngine) -> None:
-        """Bars move with what the worker reports; a line tells of each post."""
-        told: set[str] = set()
+        """Wait for the videos. Bars move with what the worker reports; a line is printed for each post."""
+        posted: set[str] = set()
 
-        async def posted() -> bool | None:
+        async def look() -> bool | None:
             progress = await videos.progress_of(database, self.video_ids)
             for video in await self._videos(database):
-                who, what = video.member_name, video.prompt
+                member, prompt = video.member_name, video.prompt
                 if video.status in {"failed", "cancelled"}:
-                    raise NoAnswerError(f"The video “{what}” was not made: {video.reason}")
-                if video.status == "published" and video.id not in told:
-                    told.add(video.id)
-                    self.teller.finish(video.id)
-                    self.teller.say("FLock", f"posted “{what}” for {who}  ·  {video.page_url}")
+                    raise NoAnswerError(f"The video “{prompt}” was not made: {video.reason}")
+                if video.status == "published" and video.id not in posted:
+                    posted.add(video.id)
+                    self.terminal.finish(video.id)
+                    self.terminal.say("FLock", f"posted “{prompt}” for {member}  ·  {video.page_url}")
                 elif video.status != "published":
-                    seen = progress.get(video.id)
-                    if seen is not None and (video.status in {"queued", "rendering"} or seen.phase == video.status):
-                        self.teller.bar(video.id, who, what, seen.phase, seen.step, seen.steps)
+                    report = progress.get(video.id)
+                    if report is not None and (video.status in {"queued", "rendering"} or report.phase == video.status):
+                        self.terminal.bar(video.id, member, prompt, report.phase, report.step, report.steps)
                     else:
-                        self.teller.bar(video.id, who, what, video.status, 0, 1)
-            return True if len(told) == len(set(self.video_ids)) else None
+                        self.terminal.bar(video.id, member, prompt, video.status, 0, 1)
+            return True if len(posted) == len(set(self.video_ids)) else None
 
-        with self.teller.bars():
-            await wait_for("the videos", posted, seconds=60 + RENDER_S * len(self.video_ids), every=0.2)
-        made = {video.id: video for video in await self._videos(database)}
+        with self.terminal.bars():
+            await wait_for("the videos", look, seconds=60 + RENDER_S * len(self.video_ids), every=0.2)
+        by_id = {video.id: video for video in await self._videos(database)}
         for video_id in self.video_ids:
-            video = made[video_id]
+            video = by_id[video_id]
             card = await self.person("ana").message(str(video.thread_id), str(video.message_id))
             await self._check_plays(card)
             self.cards.append(card)
 
     async def vote(self, _database: AsyncEngine) -> None:
-        """Buttons and reactions; second thoughts; words."""
+        """Let members vote by buttons and reactions, change their minds, and write feedback."""
         for number, card in enumerate(self.cards):
             for name, act in _VOTES[min(number, len(_VOTES) - 1)]:
                 await self._vote(self.person(name), card, act)
         emi = self.person("emi")
-        shown = await emi.press(self.cards[0], "Feedback")
-        await self._expect(await emi.submit(shown, text="More of this, please!"), "Thank you for your feedback")
-        self.teller.say("emi", "💬 More of this, please!")
+        form = await emi.press(self.cards[0], "Feedback")
+        await self._expect(await emi.submit(form, text="More of this, please!"), "Thank you for your feedback")
+        self.terminal.say("emi", "💬 More of this, please!")
 
     async def close_round(self, database: AsyncEngine) -> None:
-        """The moderator closes the round; the result is posted, and then stands on the chain."""
+        """Let the moderator close the round; wait until the result is posted and recorded on the ledger."""
         await self._expect(await self.person(MODERATOR).command("round close"), "is closed")
-        self.teller.say(MODERATOR, "/round close")
+        self.terminal.say(MODERATOR, "/round close")
         late = await self.person("ana").press(self.cards[0], "Down")
         await self._expect(late, "is closed")
-        self.teller.say("ana", f"👎, too late: {self._plain(late.text)}")
-        await self._wait_until_closed(database, self.teller)
+        self.terminal.say("ana", f"presses 👎 too late  →  {self._plain(late.text)}")
+        await self.wait_until_closed(database, self.terminal)
         round_ = await rounds.get(database, self.round_id)
-        said = await self.person("ana").message(str(round_.channel_id), str(round_.result_message_id))
-        self.teller.say("FLock", self._plain(said.text.splitlines()[1]))
+        post = await self.person("ana").message(str(round_.channel_id), str(round_.result_message_id))
+        self.terminal.say("FLock", self._plain(post.text.splitlines()[1]))
 
-    async def look_back(self, database: AsyncEngine) -> dict[str, Any]:
-        """What was made, voted and recorded, with the audit's word on it."""
+    async def look_back(self, database: AsyncEngine) -> StoryResult:
+        """Return the videos, the votes and the records on the ledger, with the audit's verdict."""
         round_ = await rounds.get(database, self.round_id)
         tallies = {entry.video.id: entry.tally for entry in await videos.entries(database, self.round_id)}
-        address = self.house.deployment.address if self.house.deployment else ""
-        told = []
-        async with Ledger(self.house.rpc_url, address) as ledger:
+        address = self.stack.deployment.address if self.stack.deployment else ""
+        results: list[VideoResult] = []
+        async with Ledger(self.stack.rpc_url, address) as ledger:
             for video in await self._videos(database):
                 on_chain = await ledger.tally(video.chain_id or 0)
                 tally = tallies[video.id]
-                told.append(
+                results.append(
                     {
                         "prompt": video.prompt,
                         "video_path": str(Path(video.video_path or "").resolve()),
@@ -241,18 +241,20 @@ class Story:
                         },
                     }
                 )
-        report = await audit(self.house.rpc_url, address, database=database, pepper=self.house.keys.pepper.encode())
+        report = await audit(self.stack.rpc_url, address, database=database, pepper=self.stack.keys.pepper.encode())
         if not report.ok:
             raise OperatorError("The audit found differences: " + " ".join(report.problems))
         recomputed = sum(video.up + video.down for video in report.videos if video.round == round_.chain_id)
-        facts: dict[str, Any] = {
+        verdict: AuditResult = {
             "ok": report.ok,
             "votes": recomputed,
             "batches": report.batches,
             "entries": report.votes,
+            "digest": report.digest,
+            "chain_id": report.chain_id,
+            "ledger": report.address,
         }
-        facts |= {"digest": report.digest, "chain_id": report.chain_id, "ledger": report.address}
-        return {"round": await self._round_json(database, round_), "videos": told, "audit": facts}
+        return {"round": await self._round_result(database, round_), "videos": results, "audit": verdict}
 
     # ------------------------------------------------------------------ pieces
 
@@ -260,31 +262,33 @@ class Story:
         if act in {"Up", "Down"}:
             answer = await person.press(card, act)
             await self._expect(answer, f"is **{act.lower()}**")
-            self.teller.say(
+            self.terminal.say(
                 person.name, f"presses {'👍' if act == 'Up' else '👎'}  →  {self._plain(answer.text.splitlines()[0])}"
             )
         elif act == "withdraw":
             before = await person.press(card, "Up")
             answer = await person.press(before.message, "Withdraw my vote")
             await self._expect(answer, "no vote")
-            self.teller.say(person.name, f"withdraws  →  {self._plain(answer.text.splitlines()[0])}")
+            self.terminal.say(person.name, f"withdraws  →  {self._plain(answer.text.splitlines()[0])}")
         else:
             on = not act.startswith("-")
             await person.react(card, act.lstrip("-"), on=on)
-            self.teller.say(person.name, f"{'reacts with' if on else 'takes back'} {act.lstrip('-')}")
+            self.terminal.say(person.name, f"{'reacts with' if on else 'takes back'} {act.lstrip('-')}")
 
-    async def _wait_until_closed(self, database: AsyncEngine, teller: Teller | None) -> None:
+    async def wait_until_closed(self, database: AsyncEngine, terminal: Terminal | None) -> None:
+        """Wait for the result on the ledger; without a terminal, until no round is open any more."""
+
         async def closed() -> bool | None:
-            if teller is None:
-                open_ones = await rounds.not_closed(database)
-                return None if open_ones else True
+            if terminal is None:
+                open_rounds = await rounds.not_closed(database)
+                return None if open_rounds else True
             round_ = await rounds.get(database, self.round_id)
             return True if round_.status == "closed" and round_.finalized_tx else None
 
-        await wait_for("the result on the chain", closed, seconds=LEDGER_S, every=0.2)
+        await wait_for("the result on the ledger", closed, seconds=LEDGER_S, every=0.2)
 
     async def _check_plays(self, card: Message) -> None:
-        """Anybody who sees the card can play the video: it is attached, and served in ranges."""
+        """Raise an error unless everybody who sees the card can play its video: attached, and served in ranges."""
         if not card.media:
             raise LookupError("The card shows no video.")
         answer = await self.community.fetch(card.media[0], Range="bytes=0-11")
@@ -293,16 +297,16 @@ class Story:
 
     async def _expect(self, answer: Answer, words: str) -> None:
         if words not in answer.text:
-            raise NoAnswerError(f"The bot was expected to say “… {words} …”, and said: {answer.text}")
+            raise NoAnswerError(f"The bot should have said “… {words} …”, but said: {answer.text}")
 
     def _plain(self, text: str) -> str:
         return plain(text, self.names)
 
     async def _videos(self, database: AsyncEngine) -> list[Video]:
-        found = [await videos.get(database, video_id) for video_id in self.video_ids]
-        return [video for video in found if video is not None]
+        all_videos = [await videos.get(database, video_id) for video_id in self.video_ids]
+        return [video for video in all_videos if video is not None]
 
-    async def _round_json(self, database: AsyncEngine, round_: Round) -> dict[str, Any]:
+    async def _round_result(self, database: AsyncEngine, round_: Round) -> RoundResult:
         best = await videos.get(database, round_.winner_video_id or "")
         return {
             "number": round_.number,

@@ -1,4 +1,4 @@
-"""Starts the demo's processes, keeps them running, and leaves none behind. What it starts knows nothing of it."""
+"""Starts the demo's processes, keeps them running, and leaves none behind. The processes know nothing of it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TypedDict
 
+from bot.demo.service import ReadyLine
 from bot.domain.errors import OperatorError
 
 START_S = 60.0
-STOP_S = 2.2  # for each of two waves: whoever pressed Ctrl-C does not wait longer than 5 s
-MOST_DEATHS = 20  # in a row, none of them after LONG_S of life: then a process is not started again
+STOP_S = 2.2  # for each of two waves, so that Ctrl-C takes no longer than 5 s
+MOST_DEATHS = 20  # in a row, none of them after LONG_S of running: then a process is not started again
 LONG_S = 60.0
 
-# What a process may inherit from ours; settings and secrets are given to each one by name.
+# The variables that a process may inherit from ours; settings and secrets are given to each process by name.
 INHERITED = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR"),
-    "PYTHONPATH",  # where it says which checkout is at work, it must be the same one in all processes
-    "OMP_NUM_THREADS",  # on a crowded machine torch's threads wait for each other: one of them is quicker than two
+    "PYTHONPATH",  # where it names a checkout, that must be the same one in all processes
+    "OMP_NUM_THREADS",  # on a crowded machine torch's threads wait for each other: one thread is quicker than two
 )
 
 
@@ -38,17 +39,24 @@ class _Service:
     restarts: int = 0
     deaths: int = 0  # in a row
     watcher: asyncio.Task[None] | None = None
-    ready: dict[str, Any] = field(default_factory=dict)
+    ready: ReadyLine = field(default_factory=dict)
+
+
+class ProcessState(TypedDict):
+    """The state of a process, and how often it was started again."""
+
+    running: bool
+    restarts: int
 
 
 class Supervisor:
-    """Processes by name. One that dies is started again; all of them end with us, also when we are killed.
+    """Processes by name. One that dies is started again; all of them end with the supervisor, also if that is killed.
 
     Each has a pipe of ours as its stdin and ends when that is closed: no process outlives its supervisor.
     """
 
     def __init__(self, folder: Path, on_death: Callable[[str], None] | None = None) -> None:
-        """`folder` takes the logs, one file a process. `on_death` is told of a process that died, in a sentence."""
+        """`folder` takes the logs, one file a process. `on_death` is called with a sentence when a process has died."""
         self._logs = folder / "logs"
         self._folder = folder
         self._services: dict[str, _Service] = {}
@@ -57,10 +65,10 @@ class Supervisor:
 
     async def start(
         self, name: str, argv: Sequence[str], env: Mapping[str, str], *, says_ready: bool = False
-    ) -> dict[str, Any]:
-        """Starts a process; with `says_ready`, returns the JSON line that it prints when it is ready.
+    ) -> ReadyLine:
+        """Start a process; with `says_ready`, returns the JSON line that it prints when it is ready.
 
-        Raises OperatorError, with the end of its log, when it does not get there.
+        Raises OperatorError, with the end of its log, when it does not become ready.
         """
         service = _Service(name, argv, env, says_ready)
         self._services[name] = service
@@ -69,11 +77,11 @@ class Supervisor:
         return service.ready
 
     def change_argv(self, name: str, argv: Sequence[str]) -> None:
-        """How a process is started from the next time on."""
+        """Set the command with which a process is started from the next time on."""
         self._services[name].argv = argv
 
     async def forget(self, name: str) -> None:
-        """Ends a process, by force, and does not start it again."""
+        """End a process, by force, and do not start it again."""
         service = self._services.pop(name)
         if service.watcher is not None:
             service.watcher.cancel()
@@ -85,22 +93,22 @@ class Supervisor:
             _close_pipes(service.process)
 
     def pid(self, name: str) -> int:
-        """The process id of a running process."""
+        """Return the process id of a running process. Raises ProcessLookupError."""
         process = self._services[name].process
         if process is None or process.returncode is not None:
             raise ProcessLookupError(f"{name} is not running.")
         return process.pid
 
     def kill(self, name: str) -> None:
-        """SIGKILL, as a power cut would; the process is started again. For tests and curious people."""
+        """Kill a process by SIGKILL, as a power cut would; it is started again. For tests and curious people."""
         os.kill(self.pid(name), signal.SIGKILL)
 
     def log_path(self, name: str) -> Path:
-        """Where the process's log is."""
+        """Return the path of a process's log."""
         return self._logs / f"{name}.log"
 
     async def stop(self) -> None:
-        """Ends all processes: those that use the services first, then the services; politely, then by force."""
+        """End all processes: first those that use the services, then the services; by SIGTERM, then by force."""
         self._stopping = True
         services = list(self._services.values())
         for service in services:
@@ -110,8 +118,8 @@ class Supervisor:
         for wave in (False, True):
             await asyncio.gather(*(_end(service) for service in services if service.says_ready is wave))
 
-    def states(self) -> dict[str, dict[str, Any]]:
-        """Which processes run, and how often each was started again."""
+    def states(self) -> dict[str, ProcessState]:
+        """Return the state of each process, by its name."""
         return {
             service.name: {
                 "running": service.process is not None and service.process.returncode is None,
@@ -136,12 +144,12 @@ class Supervisor:
         if service.says_ready:
             service.ready = await self._read_ready(service, process)
 
-    async def _read_ready(self, service: _Service, process: asyncio.subprocess.Process) -> dict[str, Any]:
+    async def _read_ready(self, service: _Service, process: asyncio.subprocess.Process) -> ReadyLine:
         assert process.stdout is not None  # noqa: S101  # asked for above
         try:
             async with asyncio.timeout(START_S):  # Python 3.11's wait_for may swallow a cancellation
                 line = await process.stdout.readline()
-            ready = json.loads(line)
+            ready: object = json.loads(line)
             if not isinstance(ready, dict) or not ready.get("ready"):
                 raise ValueError(line)
         except (TimeoutError, ValueError) as error:
@@ -151,19 +159,19 @@ class Supervisor:
 
     async def _watch(self, service: _Service) -> None:
         while service.process is not None:
-            begun = time.monotonic()
+            started = time.monotonic()
             await service.process.wait()
             if self._stopping:
                 return
             _close_pipes(service.process)
-            service.deaths = 1 if time.monotonic() - begun > LONG_S else service.deaths + 1
+            service.deaths = 1 if time.monotonic() - started > LONG_S else service.deaths + 1
             if service.deaths > MOST_DEATHS:
-                self._tell(
-                    f"the {service.name} died {service.deaths} times in a row; its log tells why: "
+                self._report(
+                    f"the {service.name} has died {service.deaths} times in a row; its log says why: "
                     f"{self.log_path(service.name)}"
                 )
                 return
-            self._tell(f"the {service.name} died and is started again")
+            self._report(f"the {service.name} died and is started again")
             service.restarts += 1
             await asyncio.sleep(min(0.2 * service.deaths, 3.0))
             try:
@@ -171,7 +179,7 @@ class Supervisor:
             except (OperatorError, OSError):
                 continue
 
-    def _tell(self, sentence: str) -> None:
+    def _report(self, sentence: str) -> None:
         if self._on_death is not None:
             self._on_death(sentence)
 

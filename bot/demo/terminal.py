@@ -1,4 +1,4 @@
-"""Tells the story on the terminal as it happens: a line an event, a bar a video. Everything goes to stderr."""
+"""The demo's terminal: one line for each event, one bar for each video. Everything goes to stderr."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from bot.demo.result import StoryResult
+
 PHASES = {"loading": "loading the model", "denoising": "denoising", "encoding": "encoding", "uploading": "uploading"}
 
 
-class Teller:
-    """Words and bars. Members' words are escaped: a prompt cannot draw on the terminal."""
+class Terminal:
+    """Lines and bars. Members' words are escaped: a prompt cannot draw on the terminal."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.console = Console(stderr=True, highlight=False, quiet=quiet)
@@ -27,19 +28,19 @@ class Teller:
     def heading(self, text: str) -> None:
         self.console.print(f"\n[bold]{escape(text)}[/bold]")
 
-    def say(self, who: str, text: str) -> None:
-        """One event: who did it, and what."""
-        self.console.print(f"  [cyan]{escape(who):>10}[/cyan]  {escape(_printable(text))}", soft_wrap=True)
+    def say(self, speaker: str, text: str) -> None:
+        """Print one event: the member, the bot or the process that it is of, and a sentence."""
+        self.console.print(f"  [cyan]{escape(speaker):>10}[/cyan]  {escape(_printable(text))}", soft_wrap=True)
 
     def link(self, address: str) -> None:
-        """The page's address, where everybody sees it; never broken into two lines."""
+        """Print the page's address, where everybody sees it; it is never broken into two lines."""
         self.console.print(f"\n  [bold green]▶ {escape(address)}[/bold green]\n", soft_wrap=True)
 
     @contextmanager
     def bars(self) -> Iterator[None]:
-        """Bars are shown within this block, where the terminal can show them."""
+        """Show bars within this block, where the terminal can show them."""
         progress = Progress(
-            TextColumn("  {task.fields[who]:>10}  {task.description}"),
+            TextColumn("  {task.fields[member]:>10}  {task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[phase]}"),
             TimeElapsedColumn(),
@@ -54,25 +55,25 @@ class Teller:
                 self._progress = None
                 self._bars.clear()
 
-    def bar(self, key: str, who: str, what: str, phase: str, step: int, steps: int) -> None:
-        """Moves the bar of one video."""
+    def bar(self, key: str, member: str, prompt: str, phase: str, step: int, steps: int) -> None:
+        """Move the bar of one video."""
         if self._progress is None:
             return
         if key not in self._bars:
-            label = escape(_printable(what))[:40]
-            self._bars[key] = self._progress.add_task(label, total=1, who=who, phase="")
+            label = escape(_printable(prompt))[:40]
+            self._bars[key] = self._progress.add_task(label, total=1, member=member, phase="")
         total = max(steps, 1)
         self._progress.update(self._bars[key], completed=step, total=total, phase=escape(PHASES.get(phase, phase)))
 
     def finish(self, key: str) -> None:
-        """Takes the bar of a finished video away."""
+        """Take the bar of a finished video away."""
         if self._progress is not None and key in self._bars:
             self._progress.remove_task(self._bars.pop(key))
 
-    def table(self, result: dict[str, Any]) -> None:
-        """The result: what was made, how it was voted, and what the chain says."""
+    def table(self, result: StoryResult) -> None:
+        """Print the result: the videos, the votes, and what the ledger has recorded."""
         table = Table(title=f"Round {result['round']['number']}: {escape(_printable(result['round']['task']))}")
-        for name in ("prompt", "votes", "on chain", "playback", "sha-256"):
+        for name in ("prompt", "votes", "on the ledger", "playback", "sha-256"):
             table.add_column(name, overflow="fold")
         for video in result["videos"]:
             mark = "🏆 " if video["message_id"] == result["round"]["winner_message_id"] else ""
@@ -81,19 +82,19 @@ class Teller:
                 f"👍 {video['votes']['up']}  👎 {video['votes']['down']}",
                 f"👍 {video['chain']['up']}  👎 {video['chain']['down']}",
                 escape(str(video["page_url"])),
-                video["sha256"][:16] + "…",
+                str(video["sha256"])[:16] + "…",
             )
         self.console.print()
         self.console.print(table)
         audit = result["audit"]
-        verdict = "agrees with" if audit["ok"] else "DIFFERS FROM"
+        verdict = "agree with" if audit["ok"] else "DIFFER FROM"
         self.console.print(
-            f"  The audit recomputed {audit['votes']} votes from the chain alone: it {verdict} contract and database."
+            f"  The audit recomputed {audit['votes']} votes from the chain alone: they {verdict} contract and database."
         )
 
 
 def plain(text: str, names: dict[str, str]) -> str:
-    """A message as a client shows it, in plain text: names for mentions, no markup, times in words."""
+    """Return a message as a client shows it, in plain text: names for mentions, no markup, times in words."""
     text = re.sub(r"<@(\d+)>", lambda m: f"@{names.get(m[1], 'somebody')}", text)
     text = re.sub(r"<#(\d+)>", lambda m: f"#{names.get(m[1], 'thread')}", text)
     text = re.sub(r"<t:(\d+):R>", lambda m: _from_now(int(m[1]) - time.time()), text)
@@ -107,5 +108,5 @@ def _from_now(seconds: float) -> str:
 
 
 def _printable(text: str) -> str:
-    """Members' words without characters that steer a terminal."""
+    """Return members' words without the characters that steer a terminal."""
     return "".join(c if c.isprintable() else " " for c in text)

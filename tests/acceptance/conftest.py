@@ -1,4 +1,4 @@
-"""A whole house of real processes, for tests that live in it."""
+"""A whole stack of real processes, for tests that live in it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from bot.demo.discord.people import Community
-from bot.demo.stack import House
+from bot.demo.stack import Stack
 from bot.demo.story import Story
 from bot.demo.supervisor import Supervisor
-from bot.demo.terminal import Teller
+from bot.demo.terminal import Terminal
 
 OpenStory = Callable[..., AbstractAsyncContextManager[Story]]
 
@@ -23,12 +23,12 @@ async def open_story(
 ) -> AsyncIterator[Story]:
     """Services, bot and worker as in the demo, and a story that has not begun. On failure the logs are shown."""
     supervisor = Supervisor(state)
-    house = House(state, supervisor, database_url, settings)
+    stack = Stack(state, supervisor, database_url, settings)
     try:
-        await house.open_services()
-        await house.open_bot_and_worker()
-        async with Community(house.discord_url, house.keys.control_token) as community:
-            yield Story(house, community, Teller(), prompts)
+        await stack.open_services()
+        await stack.open_bot_and_worker()
+        async with Community(stack.discord_url, stack.keys.control_token) as community:
+            yield Story(stack, community, Terminal(), prompts)
     except BaseException:
         for log in sorted((state / "logs").glob("*.log")):
             print(f"===== {log.name}\n{log.read_text(errors='replace')[-4000:]}")  # noqa: T201  # for who reads the failure

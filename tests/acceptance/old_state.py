@@ -26,8 +26,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bot.demo.discord.people import wait_for
-from bot.demo.stack import House, Keys
-from tests.builders.stack import SETTLED_S, Trouble, open_trouble
+from bot.demo.stack import Keys, Stack
+from tests.builders.stack import SETTLED_S, Scenario, open_scenario
 
 FOLDER = Path(__file__).with_name("state")
 POSTED = ("a red circle rolls over a blue field", "a green square jumps at night")
@@ -44,8 +44,8 @@ runpy.run_module("bot", run_name="__main__", alter_sys=True)
 """
 
 
-class LongRounds(House):
-    """A house whose bot opens rounds that are longer than members may ask for; nothing else of it differs."""
+class LongRounds(Stack):
+    """A stack whose bot opens rounds that are longer than members may ask for; nothing else of it differs."""
 
     async def open_bot_and_worker(self) -> None:
         await super().open_bot_and_worker()
@@ -58,10 +58,10 @@ async def live(folder: Path) -> None:
     folder.mkdir()
     (folder / "rules.toml").write_text(RULES)
     settings = {"FLOCK_PROMPT_RULES": str(folder / "rules.toml")}
-    async with open_trouble(folder, kind=LongRounds, **settings) as trouble:
-        await trouble.open_round(LONG)
-        first, second = [await trouble.a_card(prompt) for prompt in POSTED]
-        ana, ben, chloé, dmitri, emi = [trouble.community.person(n) for n in ("ana", "ben", "chloé", "dmitri", "emi")]
+    async with open_scenario(folder, kind=LongRounds, **settings) as scenario:
+        await scenario.open_round(LONG)
+        first, second = [await scenario.post_card(prompt) for prompt in POSTED]
+        ana, ben, chloé, dmitri, emi = [scenario.community.person(n) for n in ("ana", "ben", "chloé", "dmitri", "emi")]
         for person, card, label in (
             *((ben, first, "Up"), (chloé, first, "Up"), (emi, first, "Down")),
             (ana, second, "Down"),
@@ -69,15 +69,15 @@ async def live(folder: Path) -> None:
             assert f"is **{label.lower()}**" in (await person.press(card, label)).text
         await dmitri.react(first, "👍")
         await ben.react(second, "👎")
-        await trouble.chosen((await trouble.on_card(first)).id, ben=1, chloé=1, emi=2, dmitri=1)
-        await trouble.chosen((await trouble.on_card(second)).id, ana=2, ben=2)
-        await count(trouble, "6 final votes", "SELECT count(*) FROM outbox WHERE kind = 'vote' AND state = 'final'", 6)
-        supervisor = trouble.house.supervisor
+        await scenario.wait_for_choices((await scenario.video_on(first)).id, ben=1, chloé=1, emi=2, dmitri=1)
+        await scenario.wait_for_choices((await scenario.video_on(second)).id, ana=2, ben=2)
+        await count(scenario, "6 final votes", "SELECT count(*) FROM outbox WHERE kind = 'vote' AND state = 'final'", 6)
+        supervisor = scenario.stack.supervisor
         await supervisor.forget("worker")
         assert (await emi.command("prompt", text=HELD)).ephemeral
         await ben.command("prompt", text=QUEUED)
         queued = "SELECT count(*) FROM workflow_status WHERE name = 'render_video' AND status = 'ENQUEUED'"
-        await count(trouble, "the prompt to be queued", queued, 1)
+        await count(scenario, "the prompt to be queued", queued, 1)
         assert "is **up**" in (await dmitri.press(second, "Up")).text
         await supervisor.forget("bot")  # at once: its vote is not sent yet
         await asyncio.sleep(2)  # the embedded Discord writes its world down twice a second
@@ -86,9 +86,9 @@ async def live(folder: Path) -> None:
         assert len(rows(folder / "flock.db", "SELECT 1 FROM outbox WHERE kind = 'vote' AND state = 'pending'")) == 1
 
 
-async def count(trouble: Trouble, what: str, query: str, number: int) -> None:
+async def count(scenario: Scenario, what: str, query: str, number: int) -> None:
     async def so() -> bool | None:
-        return True if rows(trouble.house.state / "flock.db", query)[0] == (number,) else None
+        return True if rows(scenario.stack.state / "flock.db", query)[0] == (number,) else None
 
     await wait_for(what, so, seconds=SETTLED_S)
 

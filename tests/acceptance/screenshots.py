@@ -11,7 +11,7 @@ from pathlib import Path
 from playwright.async_api import Browser, Locator, expect
 from playwright.async_api import Page as Window
 
-from bot.demo.page.panel import Behind
+from bot.demo.page.panel import Panel
 from bot.demo.page.server import Page
 from bot.demo.story import PROMPTS
 from tests.acceptance.conftest import open_story
@@ -37,10 +37,10 @@ async def main() -> None:
             open_story(Path(state), list(PROMPTS), settings=settings) as story,
             open_chromium(PATIENT_MS) as browser,
         ):
-            behind = Behind(story.house)
-            page = Page(story.house.keys.page_token, behind.look)
+            panel = Panel(story.stack)
+            page = Page(story.stack.keys.page_token, panel.look)
             await page.start()
-            page.show_discord(story.house.discord_url, story.house.keys.control_token)
+            page.show_discord(story.stack.discord_url, story.stack.keys.control_token)
             try:
                 telling = asyncio.create_task(story.tell())
                 try:
@@ -50,7 +50,7 @@ async def main() -> None:
                 await finished(browser, page)
             finally:
                 await page.close()
-                await behind.close()
+                await panel.close()
 
 
 async def visit(browser: Browser, page: Page, member: str, size: dict[str, int]) -> Window:

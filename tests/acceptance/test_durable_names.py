@@ -51,7 +51,7 @@ from generation.jobs import (
 )
 from generation.queue.portable_json import CANARY, PORTABLE, read_portable_json_only
 from migrations.schema import metadata
-from tests.builders.stack import Trouble, open_trouble
+from tests.builders.stack import Scenario, open_scenario
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = Path(__file__).with_name("durable_names.toml")
@@ -349,20 +349,20 @@ async def test_a_running_house_shows_the_names_that_are_pinned(tmp_path: Path) -
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    async with open_trouble(tmp_path, FLOCK_METRICS_PORT=str(port)) as trouble:
-        await trouble.open_round()
-        card = await trouble.a_card("a red circle")
-        assert "is **up**" in (await trouble.ben.press(card, "Up")).text
-        form = await trouble.ben.press(card, "Feedback")
-        await look_at_discord(trouble, [button.custom_id for button in card.buttons], form.modal or {})
+    async with open_scenario(tmp_path, FLOCK_METRICS_PORT=str(port)) as scenario:
+        await scenario.open_round()
+        card = await scenario.post_card("a red circle")
+        assert "is **up**" in (await scenario.ben.press(card, "Up")).text
+        form = await scenario.ben.press(card, "Feedback")
+        await look_at_discord(scenario, [button.custom_id for button in card.buttons], form.modal or {})
         look_at_metrics(await all_metrics(port))
-        await trouble.close_round()
+        await scenario.close_round()
         look_at_database(tmp_path / "flock.db")
         look_at_disk(tmp_path)
 
 
-async def look_at_discord(trouble: Trouble, buttons: list[str], form: Any) -> None:
-    commands = (await trouble.community.world())["commands"]
+async def look_at_discord(scenario: Scenario, buttons: list[str], form: Any) -> None:
+    commands = (await scenario.community.world())["commands"]
     pinned("commands", {name for command in commands for name in spoken("", command)})
     pinned("shown", {re.sub(r":\d+$", ":{}", name) for name in buttons} | {re.sub(r":\d+$", ":{}", form["custom_id"])})
     fields = {part["component"]["custom_id"] for part in form["components"]}

@@ -24,9 +24,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def story(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Story]:
-    """A house with an open round and one posted video."""
+    """A stack with an open round and one posted video."""
     async with open_story(tmp_path_factory.mktemp("hostile"), [PROMPTS[0]]) as story:
-        database = open_database(story.house.database_url)
+        database = open_database(story.stack.database_url)
         await story.wait_for_bot(database)
         await story.open_round(database)
         await story.make_videos(database)
@@ -36,7 +36,7 @@ async def story(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Story
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def database(story: Story) -> AsyncIterator[AsyncEngine]:
-    database = open_database(story.house.database_url)
+    database = open_database(story.stack.database_url)
     yield database
     await database.dispose()
 
@@ -179,7 +179,7 @@ async def test_an_unknown_round_has_no_standings(story: Story) -> None:
 
 async def test_a_vote_waits_out_a_locked_database(story: Story, database: AsyncEngine) -> None:
     """While another program holds the database, Discord hears in time; then the vote is recorded."""
-    path = Path(story.house.database_url.removeprefix("sqlite:///"))
+    path = Path(story.stack.database_url.removeprefix("sqlite:///"))
     held = threading.Event()
 
     def hold() -> None:
@@ -217,7 +217,7 @@ async def test_a_deleted_card_breaks_nothing(story: Story) -> None:
     await wait_for("the result", decided, seconds=120)
     told(await story.person("ana").command("prompt", text="too late for this round"), "no open round")
     # Everything that went wrong was answered: nothing unforeseen is in the log.
-    assert "Unforeseen" not in story.house.supervisor.log_path("bot").read_text()
+    assert "Unforeseen" not in story.stack.supervisor.log_path("bot").read_text()
 
 
 async def test_a_round_closes_at_its_deadline_though_the_bot_was_killed_meanwhile(story: Story) -> None:
@@ -225,7 +225,7 @@ async def test_a_round_closes_at_its_deadline_though_the_bot_was_killed_meanwhil
     mira, channel = story.person("mod-mira"), await story.community.channel("videos")
     opened = await mira.command("round open", task="a short one", duration="1m")
     told(opened, "is open")
-    story.house.supervisor.kill("bot")
+    story.stack.supervisor.kill("bot")
 
     async def closed() -> bool | None:
         texts = [m.text for m in await story.person("ana").messages(channel)]

@@ -18,7 +18,7 @@ from migrations.schema import chain_transactions, outbox
 from migrations.schema import rounds as rounds_table
 from migrations.schema import videos as videos_table
 from tests.acceptance.old_state import FOLDER, HELD, POSTED, QUEUED, unpack
-from tests.builders.stack import SETTLED_S, Trouble, open_trouble
+from tests.builders.stack import SETTLED_S, Scenario, open_scenario
 
 # By prompts, with the votes of before and those that are cast below: 👍 and 👎.
 EXPECTED = {POSTED[0]: (4, 0), POSTED[1]: (1, 2), QUEUED: (1, 0), HELD: (0, 0)}
@@ -34,68 +34,68 @@ def old_state(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 async def test_a_round_of_an_earlier_release_goes_on_and_is_decided(old_state: Path) -> None:
     """What waited is done, once; cards of before take votes; all votes, of then and now, are in the result."""
-    async with open_trouble(old_state) as trouble:
-        await trouble.online()
-        await goes_on_with_its_round(trouble)
-        thread = str((await rounds.get(trouble.database, trouble.number)).thread_id)
-        first = await card_in(trouble, thread, POSTED[0])
-        await the_cards_of_before_answer(trouble, first)
-        await what_was_held_is_decided(trouble)
-        starred = await card_in(trouble, thread, QUEUED)
-        assert "is **up**" in (await trouble.community.person("chloé").press(starred, "Up")).text
-        await card_in(trouble, thread, HELD)
-        await trouble.close_round()
-        assert sorted(await trouble.cards(thread)) == sorted(set(await trouble.cards(thread)))
-        assert len(await trouble.cards(thread)) == len(EXPECTED)
-        await the_result_is_right(trouble)
-        await trouble.audited()
+    async with open_scenario(old_state) as scenario:
+        await scenario.wait_for_bot()
+        await goes_on_with_its_round(scenario)
+        thread = str((await rounds.get(scenario.database, scenario.number)).thread_id)
+        first = await card_in(scenario, thread, POSTED[0])
+        await the_cards_of_before_answer(scenario, first)
+        await what_was_held_is_decided(scenario)
+        starred = await card_in(scenario, thread, QUEUED)
+        assert "is **up**" in (await scenario.community.person("chloé").press(starred, "Up")).text
+        await card_in(scenario, thread, HELD)
+        await scenario.close_round()
+        assert sorted(await scenario.cards(thread)) == sorted(set(await scenario.cards(thread)))
+        assert len(await scenario.cards(thread)) == len(EXPECTED)
+        await the_result_is_right(scenario)
+        await scenario.check_audit()
 
 
-async def goes_on_with_its_round(trouble: Trouble) -> None:
-    async with trouble.database.connect() as connection:
-        trouble.number = int(await connection.scalar(select(rounds_table.c.id)) or 0)
-    told = (await trouble.mira.command("round status")).text
+async def goes_on_with_its_round(scenario: Scenario) -> None:
+    async with scenario.database.connect() as connection:
+        scenario.number = int(await connection.scalar(select(rounds_table.c.id)) or 0)
+    told = (await scenario.mira.command("round status")).text
     assert "storms" in told, told
 
 
-async def card_in(trouble: Trouble, thread: str, prompt: str) -> Message:
+async def card_in(scenario: Scenario, thread: str, prompt: str) -> Message:
     """The card of a prompt, once it is posted."""
 
     async def look() -> Message | None:
-        cards = [m for m in await trouble.ben.messages(thread) if any(b.label == "Up" for b in m.buttons)]
+        cards = [m for m in await scenario.ben.messages(thread) if any(b.label == "Up" for b in m.buttons)]
         return next((card for card in cards if prompt in card.text), None)
 
     return await wait_for(f"the card of {prompt!r}", look, seconds=SETTLED_S)
 
 
-async def the_cards_of_before_answer(trouble: Trouble, card: Message) -> None:
+async def the_cards_of_before_answer(scenario: Scenario, card: Message) -> None:
     """A new vote, one that is changed, and one that a reaction of before gave and its removal takes back."""
-    emi, dmitri = trouble.community.person("emi"), trouble.community.person("dmitri")
-    assert "is **up**" in (await trouble.ana.press(card, "Up")).text
+    emi, dmitri = scenario.community.person("emi"), scenario.community.person("dmitri")
+    assert "is **up**" in (await scenario.ana.press(card, "Up")).text
     assert "is **up**" in (await emi.press(card, "Up")).text
     await dmitri.react(card, "👍", on=False)
-    await trouble.chosen((await trouble.on_card(card)).id, ana=1, ben=1, chloé=1, dmitri=0, emi=1)
+    await scenario.wait_for_choices((await scenario.video_on(card)).id, ana=1, ben=1, chloé=1, dmitri=0, emi=1)
 
 
-async def what_was_held_is_decided(trouble: Trouble) -> None:
-    listed = await trouble.mira.command("review list")
+async def what_was_held_is_decided(scenario: Scenario) -> None:
+    listed = await scenario.mira.command("review list")
     assert HELD in listed.text
-    approved = await trouble.mira.submit(await trouble.mira.press(listed.message, "Approve"), text="")
+    approved = await scenario.mira.submit(await scenario.mira.press(listed.message, "Approve"), text="")
     assert "Approved" in approved.text
 
 
-async def the_result_is_right(trouble: Trouble) -> None:
+async def the_result_is_right(scenario: Scenario) -> None:
     """Here, on the ledger and on Discord; and nothing was recorded or posted twice."""
-    entries = {entry.video.prompt: entry for entry in await videos.entries(trouble.database, trouble.number)}
+    entries = {entry.video.prompt: entry for entry in await videos.entries(scenario.database, scenario.number)}
     assert {prompt: (e.tally.up, e.tally.down) for prompt, e in entries.items()} == EXPECTED
-    assert trouble.house.deployment is not None
-    async with Ledger(trouble.house.rpc_url, trouble.house.deployment.address) as ledger:
+    assert scenario.stack.deployment is not None
+    async with Ledger(scenario.stack.rpc_url, scenario.stack.deployment.address) as ledger:
         for prompt, entry in entries.items():
             tally = await ledger.tally(entry.video.chain_id or 0)
             assert (tally.up, tally.down) == EXPECTED[prompt], prompt
-    round_ = await rounds.get(trouble.database, trouble.number)
+    round_ = await rounds.get(scenario.database, scenario.number)
     assert round_.winner_video_id == entries[POSTED[0]].video.id
-    async with trouble.database.connect() as connection:
+    async with scenario.database.connect() as connection:
         rows = (await connection.execute(select(videos_table))).all()
         kinds = (await connection.execute(select(outbox.c.kind, func.count()).group_by(outbox.c.kind))).all()
         unsettled = await connection.scalar(
@@ -106,7 +106,7 @@ async def the_result_is_right(trouble: Trouble) -> None:
     once = {kind: count for kind, count in kinds if kind != "vote"}
     assert once == {"round": 1, "video": len(EXPECTED), "close": 1}
     assert unsettled == 0
-    said = await trouble.ben.messages(await trouble.community.channel("videos"))
+    said = await scenario.ben.messages(await scenario.community.channel("videos"))
     assert sum("is decided" in message.text for message in said) == 1
 
 
@@ -120,13 +120,13 @@ async def test_a_life_under_a_name_that_nobody_has_is_neither_done_nor_forgotten
             "UPDATE workflow_status SET name = 'render_film' WHERE name = 'render_video' AND status = 'ENQUEUED'"
         )
     assert renamed.rowcount == 1
-    async with open_trouble(old_state) as trouble:
+    async with open_scenario(old_state) as scenario:
 
         async def told() -> bool | None:
-            log = trouble.log("worker")
+            log = scenario.log("worker")
             return True if "render_film is not a registered workflow function" in log else None
 
         await wait_for("the worker to tell of it", told, seconds=SETTLED_S)
-        async with trouble.database.connect() as connection:
+        async with scenario.database.connect() as connection:
             rows = (await connection.execute(select(videos_table.c.prompt, videos_table.c.status))).all()
     assert {row.prompt: row.status for row in rows} == {**dict.fromkeys(POSTED, "published"), QUEUED: "queued"}

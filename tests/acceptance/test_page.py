@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Browser, Dialog, Locator, expect
 from playwright.async_api import Page as Window
 
-from bot.demo.page.panel import Behind
+from bot.demo.page.panel import Panel
 from bot.demo.page.server import Page
 from bot.demo.story import Story
 from tests.acceptance.conftest import OpenStory
@@ -75,16 +75,16 @@ async def visit(browser: Browser, page: Page, member: str) -> Visitor:
 async def test_a_round_by_mouse_and_keyboard(browser: Browser, tmp_path: Path, story_opener: OpenStory) -> None:
     """A moderator opens a round; a member prompts, watches, plays and votes; others see it; the chain agrees."""
     async with story_opener(tmp_path, []) as story:
-        behind = Behind(story.house)
-        page = Page(story.house.keys.page_token, behind.look)
+        panel = Panel(story.stack)
+        page = Page(story.stack.keys.page_token, panel.look)
         await page.start()
-        page.show_discord(story.house.discord_url, story.house.keys.control_token)
+        page.show_discord(story.stack.discord_url, story.stack.keys.control_token)
         try:
             await story.wait_for_bot(None)  # type: ignore[arg-type]  # it looks at Discord alone
             await live_through_a_round(browser, page, story)
         finally:
             await page.close()
-            await behind.close()
+            await panel.close()
 
 
 async def live_through_a_round(browser: Browser, page: Page, story: Story) -> None:

@@ -15,7 +15,7 @@ async def test_an_edit_that_comes_late_does_not_undo_the_last_one(tmp_path: Path
     """An edit with the progress hangs at Discord while the video is posted: in the end the link stands there."""
     # The host is asked seldom: there is time for one more edit before the video is posted.
     async with story_opener(tmp_path, ["a red circle"], settings={"FLOCK_HOST_POLL_S": "3"}) as story:
-        database = open_database(story.house.database_url)
+        database = open_database(story.stack.database_url)
         try:
             await story.wait_for_bot(database)
             await story.open_round(database)

@@ -22,7 +22,7 @@ import pytest
 from eth_account import Account
 
 from bot.__main__ import build_parser
-from bot.demo.stack import House
+from bot.demo.stack import Stack
 from bot.demo.supervisor import Supervisor
 from contracts.ledger.client import Ledger
 from contracts.rpc.node import Node
@@ -64,7 +64,7 @@ class Reader:
     """Somebody who types what the README says, and fills in what it asks for."""
 
     folder: Path
-    house: House
+    stack: Stack
     installed: Installed
     owner: str = field(default_factory=lambda: str(Account.create().address))
     ledger: str = ""
@@ -73,7 +73,7 @@ class Reader:
     def environment(self, command: str) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("LANG", "SSL_CERT_FILE") if name in os.environ}
         path = f"{self.installed.programs(command)}:{os.environ['PATH']}"
-        given = {"OWNER": self.owner, "LEDGER": self.ledger, "RPC_URL": self.house.rpc_url}
+        given = {"OWNER": self.owner, "LEDGER": self.ledger, "RPC_URL": self.stack.rpc_url}
         return {**kept, **given, "PATH": path, "HOME": str(self.folder)}
 
     async def types(self, command: str, *, fails: bool = False) -> str:
@@ -129,8 +129,8 @@ class Reader:
 
     async def sends_coin(self, address: str) -> None:
         """From the embedded chain's own account, which has all of it."""
-        node = Node(self.house.rpc_url)
-        rich = open_key_file(self.house.key_file)
+        node = Node(self.stack.rpc_url)
+        rich = open_key_file(self.stack.key_file)
         try:
             fees, nonce = await node.fees(), await node.nonce(rich.address)
             transfer = {"to": node.checksum(address), "value": COIN, "data": b"", "gas": 21_000, "nonce": nonce}
@@ -175,10 +175,10 @@ async def reader(clone: Path, tmp_path: Path, installed: Installed) -> AsyncIter
     state = tmp_path / "services"
     state.mkdir(mode=0o700)
     supervisor = Supervisor(state)
-    house = House(state, supervisor)
-    made = Reader(clone, house, installed)
+    stack = Stack(state, supervisor)
+    made = Reader(clone, stack, installed)
     try:
-        await house.open_services()
+        await stack.open_services()
         yield made
     finally:
         for process in made.started.values():
@@ -195,13 +195,13 @@ def accounts(text: str) -> Iterator[str]:
 async def fill_in_services(reader: Reader) -> None:
     """Steps 3 to 6 of the README, at the addresses of the embedded services."""
     taken = ("FLOCK_DISCORD_", "FLOCK_LIVEPEER_", "FLOCK_WATCH_PAGE", "FLOCK_RPC_URL", "FLOCK_VOTER_PEPPER")
-    reader.fills_in(**{name: value for name, value in reader.house.bot_env.items() if name.startswith(taken)})
+    reader.fills_in(**{name: value for name, value in reader.stack.bot_env.items() if name.startswith(taken)})
     reader.fills_in(FLOCK_KEYSTORE="keys/relayer.json", FLOCK_KEYSTORE_PASSWORD="correct horse battery staple")
 
 
 async def roles_are_apart(reader: Reader, relayer: str) -> None:
     """The ledger is the owner's, who can dismiss the relayer and not the other way round."""
-    async with Ledger(reader.house.rpc_url, reader.ledger) as ledger:
+    async with Ledger(reader.stack.rpc_url, reader.ledger) as ledger:
         assert await ledger.is_relayer(relayer)
         assert not await ledger.is_relayer(reader.owner)
         assert (await ledger.owner(), await ledger.guardian()) == (reader.owner, reader.owner)
@@ -293,7 +293,7 @@ async def test_the_bots_machine_needs_no_package_of_a_worker(reader: Reader, tmp
         assert (status, f"No module named '{package}'" in said) == (1, True)
     assert await runs(bot, folder, "pip check") == (0, "No broken requirements found.\n")
     [costs] = re.findall(r"`(flock costs .*?)`", (ROOT / "README.md").read_text())
-    status, said = await runs(bot, folder, costs, FLOCK_RPC_URL=reader.house.rpc_url)
+    status, said = await runs(bot, folder, costs, FLOCK_RPC_URL=reader.stack.rpc_url)
     assert (status, "On chain 31431 now" in said) == (0, True), said
     for command in ("flock worker", "flock doctor --worker", "flock rerender card.json"):
         status, said = await runs(bot, folder, command)

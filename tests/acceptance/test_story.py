@@ -84,7 +84,7 @@ async def test_the_story_ends_the_same_when_worker_and_bot_are_killed(
 
 
 async def live_through_kills(story: Story, database: AsyncEngine) -> dict[str, Any]:
-    supervisor = story.house.supervisor
+    supervisor = story.stack.supervisor
     await story.wait_for_bot(database)
     await story.open_round(database)
     await story.submit()
@@ -134,22 +134,22 @@ async def nothing_is_twice(story: Story, database: AsyncEngine) -> None:
 
 async def the_operators_commands_agree(story: Story) -> None:
     """`flock audit` and `flock doctor`, run beside the living house; the auditor needs nothing of ours."""
-    everything = story.house.bot_env
-    nothing = {"PATH": everything.get("PATH", ""), "HOME": str(story.house.state)}
+    everything = story.stack.bot_env
+    nothing = {"PATH": everything.get("PATH", ""), "HOME": str(story.stack.state)}
     ledger = ["--rpc", everything["FLOCK_RPC_URL"], "--ledger", everything["FLOCK_LEDGER_ADDRESS"]]
-    report = await flock_json(everything, story.house.state, "audit", "--json")
+    report = await flock_json(everything, story.stack.state, "audit", "--json")
     assert report["ok"]
     assert report["database_checked"]
     assert report["videos"][0]["up"] == 4
-    alone = await flock_json(nothing, story.house.state, "audit", *ledger, "--json")
+    alone = await flock_json(nothing, story.stack.state, "audit", *ledger, "--json")
     assert alone["ok"]
     assert not alone["database_checked"]
     assert alone["digest"] == report["digest"]
-    costs = await flock_json(everything, story.house.state, "costs", "--json")
+    costs = await flock_json(everything, story.stack.state, "costs", "--json")
     assert costs["live"]["chain_id"] == report["chain_id"]
     assert costs["live"]["wei"] == costs["gas"] * costs["live"]["wei_a_gas"] > 0
-    assert (await flock_json(nothing, story.house.state, "costs", "--json"))["live"] is None
-    checks = (await flock_json(everything, story.house.state, "doctor", "--json"))["checks"]
+    assert (await flock_json(nothing, story.stack.state, "costs", "--json"))["live"] is None
+    checks = (await flock_json(everything, story.stack.state, "doctor", "--json"))["checks"]
     assert [check["what"] for check in checks if not check["ok"]] == []
 
 
@@ -167,7 +167,7 @@ async def test_votes_outlive_an_outage_of_the_chain_and_videos_one_of_the_host(
 ) -> None:
     """While host or chain are away members are told, go on, and lose nothing; afterwards everything arrives."""
     async with story_opener(tmp_path, [PROMPTS[0]]) as story:
-        supervisor, database = story.house.supervisor, open_database(story.house.database_url)
+        supervisor, database = story.stack.supervisor, open_database(story.stack.database_url)
         mira = story.person("mod-mira")
         try:
             await story.wait_for_bot(database)
@@ -181,7 +181,7 @@ async def test_votes_outlive_an_outage_of_the_chain_and_videos_one_of_the_host(
                 return True if any("host isn't responding" in text for text in texts) else None
 
             await wait_for("word of the host's outage", told_of_outage, seconds=120)
-            await story.house.open_host()
+            await story.stack.open_host()
             await story.wait_until_posted(database)
 
             await supervisor.forget("chain")
@@ -192,8 +192,8 @@ async def test_votes_outlive_an_outage_of_the_chain_and_videos_one_of_the_host(
             assert "chain" in status.text.lower()
             closed = await mira.command("round close")
             assert "closed" in closed.text
-            await story.house.open_chain()
-            await story._wait_until_closed(database, story.teller)
+            await story.stack.open_chain()
+            await story.wait_until_closed(database, story.terminal)
             result = await story.look_back(database)
             await the_operators_commands_agree(story)
         finally:

@@ -12,10 +12,10 @@ from sqlalchemy import func, select
 
 from bot.demo.discord.people import Community, Message, NoAnswerError, Person, wait_for
 from bot.demo.discord.world import CHANNELS, MEMBERS, People, World
-from bot.demo.stack import House
+from bot.demo.stack import Stack
 from bot.demo.story import Story
 from bot.demo.supervisor import Supervisor
-from bot.demo.terminal import Teller
+from bot.demo.terminal import Terminal
 from bot.domain.videos import UNDER_WAY
 from migrations.database import open_database
 from migrations.schema import render_progress, videos, votes
@@ -36,13 +36,13 @@ async def measure(*, clickers: int = 500, bursts: int = 4, renders: int = 40) ->
         supervisor = Supervisor(state)
         # One core for the renders, as a GPU would leave the others to the rest.
         settings = {"FLOCK_MODELS_FILE": str(state / "models.toml"), "OMP_NUM_THREADS": "1"}
-        house = House(state, supervisor, settings=settings)
+        stack = Stack(state, supervisor, settings=settings)
         try:
-            await house.open_services()
-            await house.open_bot_and_worker()
-            async with Community(house.discord_url, house.keys.control_token) as community:
-                story = Story(house, community, Teller(quiet=True), ["a red circle"])
-                database = open_database(house.database_url)
+            await stack.open_services()
+            await stack.open_bot_and_worker()
+            async with Community(stack.discord_url, stack.keys.control_token) as community:
+                story = Story(stack, community, Terminal(quiet=True), ["a red circle"])
+                database = open_database(stack.database_url)
                 await story.wait_for_bot(database)
                 await story.open_round(database)
                 await story.make_videos(database)

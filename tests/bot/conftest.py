@@ -1,4 +1,4 @@
-"""A house of real processes that an operator looks at: its story is told once, and many tests look."""
+"""A stack of real processes that an operator looks at: its story is told once, and many tests look."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 import pytest_asyncio
 
 from bot.demo.discord.people import Community
-from bot.demo.stack import House
+from bot.demo.stack import Stack
 from bot.demo.story import PROMPTS, Story
 from bot.demo.supervisor import Supervisor
-from bot.demo.terminal import Teller
+from bot.demo.terminal import Terminal
 
 
 def free_port() -> int:
@@ -26,7 +26,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class WatchedHouse(House):
+class WatchedStack(Stack):
     """The demo's house, whose worker takes settings of its own too."""
 
     of_worker: Mapping[str, str] = {}
@@ -43,13 +43,13 @@ async def open_watched(
     """Services, bot and worker, and a story that has not begun. On failure the logs are shown."""
     state.mkdir(parents=True, exist_ok=True)
     supervisor = Supervisor(state)
-    house = WatchedHouse(state, supervisor, None, bot)
-    house.of_worker = dict(worker or {})
+    stack = WatchedStack(state, supervisor, None, bot)
+    stack.of_worker = dict(worker or {})
     try:
-        await house.open_services()
-        await house.open_bot_and_worker()
-        async with Community(house.discord_url, house.keys.control_token) as community:
-            yield Story(house, community, Teller(), prompts)
+        await stack.open_services()
+        await stack.open_bot_and_worker()
+        async with Community(stack.discord_url, stack.keys.control_token) as community:
+            yield Story(stack, community, Terminal(), prompts)
     except BaseException:
         for log in sorted((state / "logs").glob("*.log")):
             print(f"===== {log.name}\n{log.read_text(errors='replace')[-4000:]}")  # noqa: T201  # for who reads the failure
@@ -60,7 +60,7 @@ async def open_watched(
 
 @dataclass
 class Told:
-    """A story that was told to its end in a house that still stands, with everything logged and measured."""
+    """A story that was told to its end in a stack that still stands, with everything logged and measured."""
 
     story: Story
     result: dict[str, Any]
@@ -68,17 +68,17 @@ class Told:
     worker_metrics_port: int
 
     @property
-    def house(self) -> House:
-        return self.story.house
+    def stack(self) -> Stack:
+        return self.story.stack
 
     def logs(self) -> dict[str, str]:
         """What each process has logged, by its name."""
-        return {path.stem: path.read_text() for path in sorted((self.house.state / "logs").glob("*.log"))}
+        return {path.stem: path.read_text() for path in sorted((self.stack.state / "logs").glob("*.log"))}
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def told(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Told]:
-    """One house for all who only look: it logs everything there is, as JSON, and is measured."""
+    """One stack for all who only look: it logs everything there is, as JSON, and is measured."""
     ports = free_port(), free_port()
     shared = {"FLOCK_LOG_LEVEL": "DEBUG", "FLOCK_LOG_FORMAT": "json"}
     async with open_watched(

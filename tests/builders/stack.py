@@ -1,4 +1,4 @@
-"""A house of real processes whose services can be broken on demand, and a round in it."""
+"""A stack of real processes whose services can be broken on demand, and a round in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.demo.discord.people import Answer, Community, Message, NoAnswerError, Person, wait_for
 from bot.demo.discord.world import MODERATOR
-from bot.demo.stack import House
+from bot.demo.stack import Stack
 from bot.demo.supervisor import Supervisor
 from bot.domain.videos import Video
 from bot.store import rounds, videos
@@ -36,10 +36,10 @@ SETTLED_S = 90.0
 
 
 @dataclass
-class Trouble:
-    """The house, its people, its database, and the switches of its services."""
+class Scenario:
+    """The stack, its people, its database, and the switches of its services."""
 
-    house: House
+    stack: Stack
     community: Community
     database: AsyncEngine
     number: int = field(default=0)  # of the round
@@ -50,8 +50,8 @@ class Trouble:
 
     async def switch(self, service: str, **wanted: Any) -> dict[str, Any]:
         """Asks discord, host or chain for a fault; gives what is out of order there."""
-        url = {"discord": self.house.discord_url, "host": self.house.host_url, "chain": self.house.rpc_url}[service]
-        headers = {"Authorization": f"Bearer {self.house.keys.control_token}"}
+        url = {"discord": self.stack.discord_url, "host": self.stack.host_url, "chain": self.stack.rpc_url}[service]
+        headers = {"Authorization": f"Bearer {self.stack.keys.control_token}"}
         method = "POST" if wanted else "GET"
         async with (
             aiohttp.ClientSession(headers=headers) as session,
@@ -60,11 +60,11 @@ class Trouble:
             told: dict[str, Any] = await answer.json()
             return told
 
-    async def put_in_order(self) -> None:
+    async def clear_faults(self) -> None:
         for service in ("discord", "host", "chain"):
             await self.switch(service, off=True)
 
-    async def struck(self, service: str) -> None:
+    async def wait_for_faults(self, service: str) -> None:
         """Waits until every fault of a service has struck as often as it was to."""
 
         async def spent() -> bool | None:
@@ -73,9 +73,16 @@ class Trouble:
 
         await wait_for(f"the faults of {service} to strike", spent, seconds=SETTLED_S)
 
+    async def restart_bot(self, **settings: str) -> None:
+        """Start the bot again with other settings, which is much quicker than another stack; waits until it answers."""
+        self.stack.settings |= settings
+        await self.stack.supervisor.forget("bot")
+        await self.stack.start_bot()
+        await self.wait_for_bot()
+
     # ------------------------------------------------------------------ the round
 
-    async def online(self) -> None:
+    async def wait_for_bot(self) -> None:
         """Waits until the bot answers."""
 
         async def ready() -> bool | None:
@@ -86,7 +93,7 @@ class Trouble:
 
     async def open_round(self, duration: str = "1h") -> int:
         """Until the bot answers, and then a round of its own; gives its id."""
-        await self.online()
+        await self.wait_for_bot()
         await self.mira.command("setup", channel=await self.community.channel("videos"))
         opened = await self.mira.command("round open", task="storms", duration=duration)
         assert "is open" in opened.text, opened.text
@@ -99,9 +106,9 @@ class Trouble:
     async def close_round(self) -> None:
         """Closes the round, and waits for its result on the chain."""
         assert "closed" in (await self.insist(self.mira, "round close")).text
-        await self.decided()
+        await self.wait_for_result()
 
-    async def decided(self) -> None:
+    async def wait_for_result(self) -> None:
         """Waits for the result of the closed round on the chain."""
 
         async def final() -> bool | None:
@@ -119,7 +126,7 @@ class Trouble:
                 continue
         raise NoAnswerError(f"/{command} was never answered.")
 
-    async def published(self, video_id: str) -> Video:
+    async def wait_for_video(self, video_id: str) -> Video:
         """The video, once it is posted. Fails when it ends in another way."""
 
         async def posted() -> Video | None:
@@ -129,15 +136,15 @@ class Trouble:
 
         return await wait_for("the video to be posted", posted, seconds=SETTLED_S)
 
-    async def a_card(self, prompt: str) -> Message:
+    async def post_card(self, prompt: str) -> Message:
         """A video of ana's, posted without any trouble."""
         answer = await self.insist(self.ana, "prompt", text=prompt)
-        return await self.card_of(await self.published(answer.interaction_id))
+        return await self.card_of(await self.wait_for_video(answer.interaction_id))
 
     async def card_of(self, video: Video) -> Message:
         return await self.ben.message(str(video.thread_id), str(video.message_id))
 
-    async def on_card(self, card: Message) -> Video:
+    async def video_on(self, card: Message) -> Video:
         """The video that a card shows."""
         async with self.database.connect() as connection:
             row = (await connection.execute(select(table).where(table.c.message_id == int(card.id)))).one()
@@ -157,7 +164,7 @@ class Trouble:
             )
             return {names[str(row.member_id)]: int(row.choice) for row in found}
 
-    async def chosen(self, video_id: str, **expected: int) -> None:
+    async def wait_for_choices(self, video_id: str, **expected: int) -> None:
         """Waits until members' choices are as expected."""
 
         async def so() -> bool | None:
@@ -166,38 +173,38 @@ class Trouble:
 
         await wait_for(f"the choices {expected}", so, seconds=SETTLED_S)
 
-    async def audited(self) -> None:
+    async def check_audit(self) -> None:
         """The chain alone, and the database against it."""
-        assert self.house.deployment is not None
+        assert self.stack.deployment is not None
         report = await audit(
-            self.house.rpc_url,
-            self.house.deployment.address,
+            self.stack.rpc_url,
+            self.stack.deployment.address,
             database=self.database,
-            pepper=self.house.keys.pepper.encode(),
+            pepper=self.stack.keys.pepper.encode(),
         )
         assert report.ok, report.problems
 
     def log(self, name: str) -> str:
-        return self.house.supervisor.log_path(name).read_text(errors="replace")
+        return self.stack.supervisor.log_path(name).read_text(errors="replace")
 
 
 @asynccontextmanager
-async def open_trouble(
-    folder: Path, database_url: str | None = None, kind: type[House] = House, **settings: str
-) -> AsyncIterator[Trouble]:
+async def open_scenario(
+    folder: Path, database_url: str | None = None, kind: type[Stack] = Stack, **settings: str
+) -> AsyncIterator[Scenario]:
     """Services, bot and worker, everything in order. On failure the logs are shown."""
     folder.mkdir(parents=True, exist_ok=True)
     models = folder / "models.toml"
     models.write_text(QUICK_MODEL)
     supervisor = Supervisor(folder)
-    house = kind(folder, supervisor, database_url, {"FLOCK_MODELS_FILE": str(models), **settings})
+    stack = kind(folder, supervisor, database_url, {"FLOCK_MODELS_FILE": str(models), **settings})
     try:
-        await house.open_services()
-        await house.open_bot_and_worker()
-        database = open_database(house.database_url)
+        await stack.open_services()
+        await stack.open_bot_and_worker()
+        database = open_database(stack.database_url)
         try:
-            async with Community(house.discord_url, house.keys.control_token) as community:
-                yield Trouble(house, community, database)
+            async with Community(stack.discord_url, stack.keys.control_token) as community:
+                yield Scenario(stack, community, database)
         finally:
             await database.dispose()
     except BaseException:

@@ -66,7 +66,7 @@ async def live_through(outcome: Outcome, folder: Path) -> None:
 
 
 class Town:
-    """The house with its crowd, over the hour in which everything is killed again and again."""
+    """The stack with its crowd, over the hour in which everything is killed again and again."""
 
     def __init__(self, story: Story, database: AsyncEngine, plan: Plan, general: str) -> None:
         self.story = story
@@ -74,7 +74,7 @@ class Town:
         self.members = [f"member-{number:03}" for number in range(plan.members)]
         self.crowd = Crowd(story.community, self.members, general, plan.seed)
         self.killer = Killer(
-            story.house.supervisor,
+            story.stack.supervisor,
             database,
             random.Random(f"{plan.seed} kills"),  # noqa: S311  # dice that fall alike in every run
             plan.kills,
@@ -138,7 +138,7 @@ class Town:
             return "is closed" in answer.text
 
         assert await wait_for("/round close to be answered", closed, seconds=SETTLE_S)
-        await self.story._wait_until_closed(self.database, self.story.teller)
+        await self.story.wait_until_closed(self.database, self.story.terminal)
         outcome.seconds["ledger"] = time.monotonic() - since
 
     # ------------------------------------------------------------------ looking
@@ -172,12 +172,12 @@ class Town:
             return {(row.prompt, names[row.member_id]): row.text for row in rows}
 
     async def on_ledger(self) -> Recorded:
-        house = self.story.house
-        assert house.deployment is not None
+        stack = self.story.stack
+        assert stack.deployment is not None
         return await read_ledger(
-            house.rpc_url,
-            house.deployment.address,
-            pepper=house.keys.pepper.encode(),
+            stack.rpc_url,
+            stack.deployment.address,
+            pepper=stack.keys.pepper.encode(),
             guild_id=int((await self.story.community.world())["guild"]["id"]),
             prompts=self.crowd.asked,
             members=await self.member_ids(),
@@ -186,7 +186,7 @@ class Town:
 
 @asynccontextmanager
 async def open_town(folder: Path, plan: Plan) -> AsyncIterator[Town]:
-    """A running house with an open round, and more members than the demo's."""
+    """A running stack with an open round, and more members than the demo's."""
     state = folder / "state"
     state.mkdir()
     members = tuple(f"member-{number:03}" for number in range(plan.members))
@@ -195,7 +195,7 @@ async def open_town(folder: Path, plan: Plan) -> AsyncIterator[Town]:
     models.write_text(MODELS)
     settings = {"FLOCK_MODELS_FILE": str(models), "OMP_NUM_THREADS": "1"}
     async with open_story(state, [], settings=settings) as story:
-        database = open_database(story.house.database_url)
+        database = open_database(story.stack.database_url)
         try:
             await story.wait_for_bot(database)
             await story.open_round(database)
@@ -257,10 +257,10 @@ async def check_the_check(expected: dict[Key, frozenset[int]], recorded: Recorde
 
 async def check_tables(town: Town, recorded: Recorded, outcome: Outcome) -> None:
     """Database, files and audit agree with the ledger; the round was announced and decided once."""
-    house = town.story.house
-    assert house.deployment is not None
+    stack = town.story.stack
+    assert stack.deployment is not None
     report = await audit(
-        house.rpc_url, house.deployment.address, database=town.database, pepper=house.keys.pepper.encode()
+        stack.rpc_url, stack.deployment.address, database=town.database, pepper=stack.keys.pepper.encode()
     )
     assert report.problems == []
     assert (report.pending, report.refused) == (0, 0)

@@ -1,50 +1,37 @@
-"""The embedded chain as a process: `python -m bot.demo.chain --port 0 --state DIR`, JSON-RPC on a loopback port.
+"""The embedded chain as a process: `python -m bot.demo.chain --state DIR`, JSON-RPC on a loopback port.
 
 It speaks to any Ethereum client as a node does, and any node's URL works in its place. It is a **dev chain, not
-immutable**: whoever owns its directory can rewrite it. Its port is `bot.demo.chain.server`, which needs py-evm.
+immutable**: whoever owns its directory can rewrite it. `bot.demo.chain.server` serves the port and needs py-evm.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import logging
 import os
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 from bot.demo.faults import TOKEN_VARIABLE
+from bot.demo.service import fail, run_service, service_parser
 
 
-def main() -> None:
-    """The process: exits 0 when it is asked to stop, and 1 with a sentence when it cannot start."""
+def main() -> int:
+    """Run the process. Returns 0 once it was asked to stop, and 1, with a sentence, when it cannot start."""
     if find_spec("eth") is None:
-        raise SystemExit("The embedded chain needs py-evm, which is not installed. Run: pip install 'flock[demo]'")
+        return fail("The embedded chain needs py-evm, which is not installed. Run: pip install 'flock[demo]'", 1)
     from bot.demo.chain.methods import NOTICE
-    from bot.demo.chain.server import serve
+    from bot.demo.chain.server import open_chain
 
-    parser = argparse.ArgumentParser(prog="python -m bot.demo.chain", description=f"The embedded chain ({NOTICE}).")
-    parser.add_argument("--port", type=int, default=0, help="loopback port; 0 takes a free one")
+    parser = service_parser("python -m bot.demo.chain", f"The embedded chain ({NOTICE}).")
     parser.add_argument("--host", default="127.0.0.1", help="where to listen; only a container needs another address")
-    parser.add_argument("--state", type=Path, required=True, help="directory that keeps blocks and key")
-    parser.add_argument("--watch-stdin", action="store_true", help="stop when standard input is closed")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    control_token = os.environ.get(TOKEN_VARIABLE, "")
     try:
-        asyncio.run(
-            serve(
-                options.state,
-                options.port,
-                host=options.host,
-                watch_stdin=options.watch_stdin,
-                control_token=os.environ.get(TOKEN_VARIABLE, ""),
-            )
-        )
+        chain = open_chain(options.state, options.port, host=options.host, control_token=control_token)
+        run_service(chain, watch_stdin=options.watch_stdin)
     except (OSError, ValueError) as error:
-        sys.stderr.write(f"The embedded chain could not start: {error}\n")
-        raise SystemExit(1) from error
+        return fail(f"The embedded chain could not start: {error}", 1)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,7 +1,7 @@
-"""The embedded chain's blocks: py-evm over one SQLite file, so that what was mined is still there after a SIGKILL.
+"""The embedded chain's blocks: py-evm over one SQLite file, so that a mined block is still there after a SIGKILL.
 
 A dev chain: one writer, no consensus, nothing stops its owner from rewriting it. It never pretends otherwise.
-Must run in one thread; `bot.demo.chain` puts a JSON-RPC port before it.
+Must run in one thread; `bot.demo.chain.server` puts a JSON-RPC port before it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from eth.abc import BlockHeaderAPI, ComputationAPI, SignedTransactionAPI, StateAPI
 from eth.chains.base import MiningChain
@@ -22,7 +21,7 @@ from eth.vm.forks.prague import PragueVM
 from eth.vm.spoof import SpoofTransaction
 from eth_utils.exceptions import ValidationError
 
-from bot.demo.chain.blockstore import BlockStore, ChainError, octets, transaction_body
+from bot.demo.chain.blockstore import BlockStore, ChainError, RpcObject, octets, transaction_body
 
 GAS_LIMIT = 30_000_000
 GENESIS_BASE_FEE = 1_000_000_000  # wei; it falls while blocks are less than half full (EIP-1559)
@@ -31,7 +30,7 @@ FUNDS = 10**24  # wei: a million ether of no value
 
 @dataclass(frozen=True)
 class Call:
-    """The message of an `eth_call` or `eth_estimateGas`; its price in wei for a unit of gas, 0 where none is named."""
+    """The message of an `eth_call` or `eth_estimateGas`. `price` is in wei for a unit of gas, 0 where none is named."""
 
     sender: bytes
     to: bytes
@@ -41,8 +40,8 @@ class Call:
     price: int = 0
 
 
-class SecondsMayRepeat(PragueVM):  # type: ignore[misc]  # py-evm is untyped for us
-    """Prague, but blocks of one second may share it, as on Arbitrum: mining at once must not run ahead of the clock."""
+class SharedSecondsVM(PragueVM):  # type: ignore[misc]  # py-evm is untyped for us
+    """Prague, but blocks may share a second, as on Arbitrum: mining at once must not run ahead of the clock."""
 
     @classmethod
     def validate_header(cls, header: BlockHeaderAPI, parent_header: BlockHeaderAPI) -> None:
@@ -52,9 +51,9 @@ class SecondsMayRepeat(PragueVM):  # type: ignore[misc]  # py-evm is untyped for
 
 
 class Blocks:
-    """The chain's state and history; every transaction that is accepted is mined and on disk before it is answered.
+    """The chain's state and history. Each transaction that is accepted is mined and on disk before it is answered.
 
-    `clock` gives seconds since the epoch and may be replaced, so that a test need not wait for a round to close.
+    `clock` returns seconds since the epoch and may be replaced, so that a test need not wait for a round to close.
     """
 
     def __init__(self, path: Path, *, chain_id: int, funded: bytes, clock: Callable[[], float] = time.time) -> None:
@@ -77,16 +76,16 @@ class Blocks:
 
         class Chain(MiningChain):  # type: ignore[misc]  # py-evm is untyped for us
             chain_id = self.chain_id
-            vm_configuration = ((0, SecondsMayRepeat),)
+            vm_configuration = ((0, SharedSecondsVM),)
 
-            def create_header_from_parent(self, parent_header: BlockHeaderAPI, **params: Any) -> BlockHeaderAPI:
+            def create_header_from_parent(self, parent_header: BlockHeaderAPI, **params: object) -> BlockHeaderAPI:
                 params.setdefault("gas_limit", parent_header.gas_limit)
                 params.setdefault("timestamp", max(int(blocks._clock()), parent_header.timestamp))
                 return super().create_header_from_parent(parent_header, **params)
 
         database = AtomicDB(self.store.nodes)
-        known = self.store.fact("chain_id")
-        if known is None:
+        chain_id = self.store.fact("chain_id")
+        if chain_id is None:
             genesis = {
                 "coinbase": ZERO_ADDRESS,
                 "difficulty": POST_MERGE_DIFFICULTY,
@@ -102,19 +101,19 @@ class Blocks:
                 self._chain = Chain.from_genesis(database, genesis, {funded: account})
                 self.store.set_fact("chain_id", str(self.chain_id))
                 self.store.write_block(self._chain.get_canonical_block_by_number(0), ())
-        elif int(known) != self.chain_id:
-            raise ValueError(f"This directory holds chain {known}, not {self.chain_id}; use another directory.")
+        elif int(chain_id) != self.chain_id:
+            raise ValueError(f"This directory holds chain {chain_id}, not {self.chain_id}; use another directory.")
         else:
             self._chain = Chain(database)
 
     # ------------------------------------------------------------------ mining
 
     def send_raw(self, raw: bytes) -> str:
-        """Accepts a signed transaction and mines it; one whose nonce is not yet due waits in memory, as on a node.
+        """Accept a signed transaction and mine it; one whose nonce is not yet due waits in memory, as on a node.
 
-        Raises ChainError with the words of geth, which clients recognise.
+        Returns its hash. Raises ChainError with the words of geth, which clients recognise.
         """
-        decoder = SecondsMayRepeat.get_transaction_builder()
+        decoder = SharedSecondsVM.get_transaction_builder()
         try:
             # a typed transaction (EIP-2718) starts with its type, a legacy one with an RLP list
             transaction = decoder.decode(raw)
@@ -124,36 +123,36 @@ class Blocks:
             raise ChainError(f"rlp: the transaction cannot be read ({type(error).__name__})") from error
         if transaction.chain_id not in (None, self.chain_id):
             raise ChainError("invalid chain id for signer")
-        named = octets(transaction.hash)
-        if self.store.transaction(named) is not None:
+        name = octets(transaction.hash)
+        if self.store.transaction(name) is not None:
             raise ChainError("already known")
         self._check(transaction, sender)
         nonce = self._state(self.head()).get_nonce(sender)
         if transaction.nonce > nonce or self.paused:
-            known = self._future.get((sender, transaction.nonce))
-            if known is not None and known.hash == transaction.hash:
+            waiting = self._future.get((sender, transaction.nonce))
+            if waiting is not None and waiting.hash == transaction.hash:
                 raise ChainError("already known")
             self._future[sender, transaction.nonce] = transaction
-            return named
+            return name
         self._mine((transaction,))
         self._mine_due(sender)
-        return named
+        return name
 
     def resume(self) -> None:
-        """Ends a pause: what has waited is mined, in the order of its nonces."""
+        """End a pause: the transactions that have waited are mined, in the order of their nonces."""
         self.paused = False
         for sender in {sender for sender, _ in self._future}:
             self._mine_due(sender)
 
     def _mine_due(self, sender: bytes) -> None:
-        """Mines what waits in memory, from an account's next nonce on."""
+        """Mine what waits in memory, from an account's next nonce on."""
         nonce = self._state(self.head()).get_nonce(sender)
         while (due := self._future.pop((sender, nonce), None)) is not None:
             try:
                 self._check(due, sender)
                 self._mine((due,))
             except ChainError:
-                break  # as on a node: what can no longer be paid for is dropped
+                break  # as on a node: a transaction that can no longer be paid for is dropped
             nonce += 1
 
     def _check(self, transaction: SignedTransactionAPI, sender: bytes) -> None:
@@ -171,7 +170,7 @@ class Blocks:
             raise ChainError("insufficient funds for gas * price + value")
 
     def mine_empty(self) -> str:
-        """Mines a block without transactions; gives its hash."""
+        """Mine a block without transactions; returns its hash."""
         return self._mine(())
 
     def _mine(self, transactions: tuple[SignedTransactionAPI, ...]) -> str:
@@ -187,23 +186,23 @@ class Blocks:
     # ----------------------------------------------------------------- history
 
     def head(self) -> BlockHeaderAPI:
-        """The newest block's header."""
+        """Return the newest block's header."""
         return self._chain.get_canonical_head()
 
-    def transaction(self, name: str) -> dict[str, Any] | None:
-        """A transaction in JSON-RPC's form; one that waits for its nonce has no block yet."""
+    def transaction(self, name: str) -> RpcObject | None:
+        """Return a transaction in JSON-RPC's form; one that waits for its nonce has no block yet."""
         if (mined := self.store.transaction(name)) is not None:
             return mined
         for waiting in self._future.values():
             if octets(waiting.hash) == name:
-                nowhere = {"blockHash": None, "blockNumber": None, "transactionIndex": None}
+                nowhere: RpcObject = {"blockHash": None, "blockNumber": None, "transactionIndex": None}
                 return transaction_body(waiting, self._next_header(), nowhere)
         return None
 
     # ------------------------------------------------------------------- state
 
     def header(self, number: int) -> BlockHeaderAPI:
-        """The header of a mined block. Raises ChainError for a block that there is not (yet)."""
+        """Return the header of a mined block. Raises ChainError for a block that there is not (yet)."""
         if not 0 <= number <= self.head().block_number:
             raise ChainError("header not found")
         return self._chain.get_canonical_block_header_by_number(number)
@@ -212,7 +211,7 @@ class Blocks:
         return self._chain.create_header_from_parent(self.head())
 
     def base_fee(self) -> int:
-        """The next block's base fee, in wei."""
+        """Return the next block's base fee, in wei."""
         return int(self._next_header().base_fee_per_gas)
 
     def _state(self, header: BlockHeaderAPI) -> StateAPI:
@@ -220,7 +219,7 @@ class Blocks:
 
     def _priced_state(self, header: BlockHeaderAPI) -> StateAPI:
         ancestors = (header.parent_hash,) if header.block_number else ()
-        return SecondsMayRepeat.build_state(self._chain.chaindb.db, header, ChainContext(self.chain_id), ancestors)
+        return SharedSecondsVM.build_state(self._chain.chaindb.db, header, ChainContext(self.chain_id), ancestors)
 
     def balance(self, address: bytes, number: int) -> int:
         return int(self._state(self.header(number)).get_balance(address))
@@ -229,7 +228,7 @@ class Blocks:
         return int(self._state(self.header(number)).get_nonce(address))
 
     def next_nonce(self, address: bytes) -> int:
-        """The nonce after what waits in memory without a gap: JSON-RPC's "pending"."""
+        """Return the nonce after those that wait in memory without a gap: JSON-RPC's "pending"."""
         nonce = self.nonce(address, self.head().block_number)
         while (address, nonce) in self._future:
             nonce += 1
@@ -242,7 +241,7 @@ class Blocks:
         return int(self._state(self.header(number)).get_storage(address, slot)).to_bytes(32, "big")
 
     def call(self, call: Call, number: int | None) -> bytes:
-        """What a message would answer after block `number`; None asks about the block that would come next, now.
+        """Return what a message would answer after block `number`; None stands for the block that would come next, now.
 
         Raises ChainError (code 3, with the revert's data) when it reverts.
         """
@@ -251,7 +250,7 @@ class Blocks:
         return bytes(computation.output)
 
     def estimate(self, call: Call, number: int | None) -> int:
-        """The gas that a transaction would need. Raises ChainError when it would fail whatever it is given."""
+        """Return the gas that a transaction would need. Raises ChainError when it would fail whatever it is given."""
         most = call.gas or GAS_LIMIT
         computation, transaction = self._run(call, number, most)
         _raise_if_failed(computation)
@@ -266,10 +265,10 @@ class Blocks:
             enough = min(most, enough + enough // 32)
         return int(enough)
 
-    def _run(self, call: Call, number: int | None, gas: int) -> tuple[ComputationAPI, Any]:
+    def _run(self, call: Call, number: int | None, gas: int) -> tuple[ComputationAPI, SpoofTransaction]:
         header = self._next_header() if number is None else self.header(number)
         state = self._priced_state(header) if call.price else self._state(header)
-        unsigned = SecondsMayRepeat.create_unsigned_transaction(
+        unsigned = SharedSecondsVM.create_unsigned_transaction(
             nonce=state.get_nonce(call.sender),
             gas_price=call.price,
             gas=min(gas, GAS_LIMIT),

@@ -1,4 +1,4 @@
-"""The embedded chain's file: what py-evm stores, and every block, transaction and log as JSON-RPC tells them.
+"""The embedded chain's file: what py-evm stores, and every block, transaction and log in JSON-RPC's form.
 
 One SQLite file in WAL mode, `synchronous=FULL`: a block is in it whole or not at all.
 """
@@ -10,11 +10,12 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import rlp  # type: ignore[import-untyped]  # it ships no types
 from eth.abc import BlockAPI, BlockHeaderAPI, ComputationAPI, ReceiptAPI, SignedTransactionAPI
 from eth.db.backends.base import BaseDB
+
+RpcObject = dict[str, object]  # an object in JSON-RPC's form: https://ethereum.org/developers/docs/apis/json-rpc/
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -31,7 +32,7 @@ CREATE TABLE IF NOT EXISTS logs (
 
 
 class ChainError(Exception):
-    """A request that the chain refuses, with the code and the words that other nodes use for it."""
+    """A request that the chain refuses, with the code and the words that other nodes use for the refusal."""
 
     def __init__(self, message: str, code: int = -32000, data: str | None = None) -> None:
         super().__init__(message)
@@ -40,12 +41,12 @@ class ChainError(Exception):
 
 
 def quantity(number: int) -> str:
-    """A number as JSON-RPC writes it."""
+    """Return a number as JSON-RPC writes it."""
     return hex(number)
 
 
 def octets(data: bytes) -> str:
-    """Bytes as JSON-RPC writes them."""
+    """Return bytes as JSON-RPC writes them."""
     return "0x" + data.hex()
 
 
@@ -81,15 +82,15 @@ class NodeStore(BaseDB):  # type: ignore[misc]  # py-evm's base is untyped for u
         return True
 
     def write(self) -> None:
-        """Writes what waits, inside the caller's transaction."""
-        kept = [(key, value) for key, value in self.waiting.items() if value is not None]
-        gone = [(key,) for key, value in self.waiting.items() if value is None]
-        self._connection.executemany("INSERT OR REPLACE INTO nodes VALUES (?, ?)", kept)
-        self._connection.executemany("DELETE FROM nodes WHERE key = ?", gone)
+        """Write what waits, inside the caller's transaction."""
+        changes = [(key, value) for key, value in self.waiting.items() if value is not None]
+        deletions = [(key,) for key, value in self.waiting.items() if value is None]
+        self._connection.executemany("INSERT OR REPLACE INTO nodes VALUES (?, ?)", changes)
+        self._connection.executemany("DELETE FROM nodes WHERE key = ?", deletions)
 
 
 class BlockStore:
-    """The file, opened. `nodes` is py-evm's part of it; the rest is history in JSON-RPC's form."""
+    """The open file. `nodes` is py-evm's part of it; the rest is history in JSON-RPC's form."""
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -107,7 +108,7 @@ class BlockStore:
 
     @contextlib.contextmanager
     def whole(self) -> Iterator[None]:
-        """All that is written inside is on disk at the end, or none of it, py-evm's part included."""
+        """Put all that is written inside on disk at the end, or none of it, py-evm's part included."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -129,33 +130,38 @@ class BlockStore:
 
     def write_block(self, block: BlockAPI, outcomes: tuple[tuple[ReceiptAPI, ComputationAPI], ...]) -> None:
         header = block.header
-        number, hashed = header.block_number, octets(header.hash)
-        place_of_log = 0
+        number, block_hash = header.block_number, octets(header.hash)
+        log_place = 0
         gas_before = 0
         for place, (transaction, (receipt, computation)) in enumerate(zip(block.transactions, outcomes, strict=True)):
             name = octets(transaction.hash)
-            where = {"blockHash": hashed, "blockNumber": quantity(number), "transactionIndex": quantity(place)}
+            where: RpcObject = {
+                "blockHash": block_hash,
+                "blockNumber": quantity(number),
+                "transactionIndex": quantity(place),
+            }
             body = transaction_body(transaction, header, where)
             logs = []
             for log in receipt.logs:
-                entry: dict[str, Any] = {
+                topics = [octets(topic.to_bytes(32, "big")) for topic in log.topics]
+                entry: RpcObject = {
                     "address": octets(log.address),
-                    "topics": [octets(topic.to_bytes(32, "big")) for topic in log.topics],
+                    "topics": topics,
                     "data": octets(log.data),
                     "transactionHash": name,
-                    "logIndex": quantity(place_of_log),
+                    "logIndex": quantity(log_place),
                     "removed": False,
                     "blockTimestamp": quantity(header.timestamp),
                     **where,
                 }
-                topics = (entry["topics"] + [None] * 4)[:4]
+                columns = ([*topics, None, None, None, None])[:4]
                 self._connection.execute(
                     "INSERT INTO logs VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (number, place_of_log, entry["address"], *topics, json.dumps(entry)),
+                    (number, log_place, entry["address"], *columns, json.dumps(entry)),
                 )
                 logs.append(entry)
-                place_of_log += 1
-            told = {
+                log_place += 1
+            facts: RpcObject = {
                 "transactionHash": name,
                 "from": body["from"],
                 "to": body["to"],
@@ -164,7 +170,7 @@ class BlockStore:
                 "gasUsed": quantity(receipt.gas_used - gas_before),
                 "cumulativeGasUsed": quantity(receipt.gas_used),
                 "effectiveGasPrice": body["gasPrice"],
-                "contractAddress": _created(transaction, computation),
+                "contractAddress": _contract_address(transaction, computation),
                 "logs": logs,
                 "logsBloom": octets(receipt.bloom.to_bytes(256, "big")),
                 **where,
@@ -172,14 +178,14 @@ class BlockStore:
             gas_before = receipt.gas_used
             self._connection.execute(
                 "INSERT INTO transactions VALUES (?, ?, ?, ?, ?)",
-                (name, number, place, json.dumps(body), json.dumps(told)),
+                (name, number, place, json.dumps(body), json.dumps(facts)),
             )
         self._connection.execute(
-            "INSERT INTO blocks VALUES (?, ?, ?)", (number, hashed, json.dumps(_block_body(block)))
+            "INSERT INTO blocks VALUES (?, ?, ?)", (number, block_hash, json.dumps(_block_body(block)))
         )
 
-    def block(self, number: int) -> dict[str, Any] | None:
-        """A block in JSON-RPC's form, its transactions as hashes."""
+    def block(self, number: int) -> RpcObject | None:
+        """Return a block in JSON-RPC's form, its transactions as hashes."""
         row = self._connection.execute("SELECT body FROM blocks WHERE number = ?", (number,)).fetchone()
         return json.loads(row[0]) if row else None
 
@@ -187,21 +193,19 @@ class BlockStore:
         row = self._connection.execute("SELECT number FROM blocks WHERE hash = ?", (block_hash,)).fetchone()
         return int(row[0]) if row else None
 
-    def transaction(self, name: str) -> dict[str, Any] | None:
+    def transaction(self, name: str) -> RpcObject | None:
         row = self._connection.execute("SELECT body FROM transactions WHERE hash = ?", (name,)).fetchone()
         return json.loads(row[0]) if row else None
 
-    def receipt(self, name: str) -> dict[str, Any] | None:
+    def receipt(self, name: str) -> RpcObject | None:
         row = self._connection.execute("SELECT receipt FROM transactions WHERE hash = ?", (name,)).fetchone()
         return json.loads(row[0]) if row else None
 
-    def logs(
-        self, first: int, last: int, addresses: list[str], topics: list[list[str]], limit: int
-    ) -> list[dict[str, Any]]:
-        """The logs of a range of blocks, in order. An empty list of topics at a place means any."""
+    def logs(self, first: int, last: int, addresses: list[str], topics: list[list[str]], limit: int) -> list[RpcObject]:
+        """Return the logs of a range of blocks, in order. An empty list of topics at a place means any."""
         where, bound = ["block BETWEEN ? AND ?"], [first, last]
-        wanted = [("address", addresses)] + [(f"topic{place}", listed) for place, listed in enumerate(topics)]
-        for column, values in wanted:
+        filters = [("address", addresses)] + [(f"topic{place}", names) for place, names in enumerate(topics)]
+        for column, values in filters:
             if values:
                 where.append(f"{column} IN ({','.join('?' * len(values))})")
                 bound += values  # type: ignore[arg-type]  # SQLite takes both kinds
@@ -212,20 +216,18 @@ class BlockStore:
         return [json.loads(row[0]) for row in rows]
 
 
-def _created(transaction: SignedTransactionAPI, computation: ComputationAPI) -> str | None:
+def _contract_address(transaction: SignedTransactionAPI, computation: ComputationAPI) -> str | None:
     if transaction.to or computation.is_error:
         return None
     return octets(computation.msg.storage_address)
 
 
-def transaction_body(
-    transaction: SignedTransactionAPI, header: BlockHeaderAPI, where: dict[str, Any]
-) -> dict[str, Any]:
-    """A transaction in JSON-RPC's form, in (or meant for) the block of a header."""
+def transaction_body(transaction: SignedTransactionAPI, header: BlockHeaderAPI, where: RpcObject) -> RpcObject:
+    """Return a transaction in JSON-RPC's form, in (or meant for) the block of a header."""
     base_fee = header.base_fee_per_gas
     tip = min(transaction.max_priority_fee_per_gas, transaction.max_fee_per_gas - base_fee)
     kind = transaction.type_id or 0
-    body = {
+    body: RpcObject = {
         "hash": octets(transaction.hash),
         "type": quantity(kind),
         "chainId": quantity(transaction.chain_id) if transaction.chain_id is not None else None,
@@ -253,7 +255,13 @@ def transaction_body(
     return body
 
 
-def _block_body(block: BlockAPI) -> dict[str, Any]:
+def transaction_hashes(block: RpcObject) -> list[str]:
+    """Return the hashes of the transactions in a block that `BlockStore.block` has returned."""
+    names = block["transactions"]
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def _block_body(block: BlockAPI) -> RpcObject:
     header = block.header
     return {
         "number": quantity(header.block_number),

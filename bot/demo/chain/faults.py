@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from aiohttp import web
 from pydantic import Field, TypeAdapter, model_validator
@@ -45,69 +45,71 @@ class MiningFault(Rule):
     seconds: float = Field(MOST_SECONDS, gt=0, le=MOST_SECONDS)
 
     @model_validator(mode="after")
-    def _fits(self) -> MiningFault:
+    def _check(self) -> MiningFault:
         if self.rate is not None or self.count != 1:
             raise ValueError("a pause of mining begins at once and ends after `seconds`; it has no rate and no count")
         return self
 
 
 class ChainFaults:
-    """All that is out of order now, of blocks that belong to one thread."""
+    """The faults that are asked for now, over blocks that belong to one thread."""
 
     def __init__(self, blocks: Blocks, thread: ThreadPoolExecutor) -> None:
-        kinds = Annotated[CallFault | MiningFault, Field(discriminator="fault")]
-        self.rules: Rules[Any] = Rules(TypeAdapter(kinds), self._see_to_mining)
+        kinds: TypeAdapter[CallFault | MiningFault] = TypeAdapter(
+            Annotated[CallFault | MiningFault, Field(discriminator="fault")]
+        )
+        self.rules: Rules[CallFault | MiningFault] = Rules(kinds, self._begin_pause)
         self._blocks = blocks
         self._thread = thread
-        self._pausing: asyncio.Task[None] | None = None
+        self._pause: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
-        """Forgets about pauses; nothing is mined any more."""
-        if self._pausing is not None:
-            self._pausing.cancel()
-            await asyncio.gather(self._pausing, return_exceptions=True)
+        """Forget about pauses; nothing is mined any more."""
+        if self._pause is not None:
+            self._pause.cancel()
+            await asyncio.gather(self._pause, return_exceptions=True)
 
-    def _see_to_mining(self) -> None:
-        if self._pausing is None or self._pausing.done():
-            rule = self.rules.strike(lambda known: isinstance(known, MiningFault))
+    def _begin_pause(self) -> None:
+        if self._pause is None or self._pause.done():
+            rule = self.rules.strike(lambda rule: isinstance(rule, MiningFault))
             if rule is not None:
-                self._pausing = asyncio.create_task(self._without_mining(rule), name="pause of mining")
+                self._pause = asyncio.create_task(self._pause_mining(rule), name="pause of mining")
 
-    async def _without_mining(self, rule: MiningFault) -> None:
+    async def _pause_mining(self, rule: CallFault | MiningFault) -> None:
         self._blocks.paused = True
         try:
             await rule.hold(rule.seconds)
         finally:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._blocks.resume)
-        asyncio.get_running_loop().call_soon(self._see_to_mining)  # another pause may have been asked for meanwhile
+        asyncio.get_running_loop().call_soon(self._begin_pause)  # another pause may have been asked for meanwhile
 
     async def answer(
-        self, request: web.Request, calls: Any, do: Callable[[], Awaitable[web.Response]]
+        self, request: web.Request, body: object, do: Callable[[], Awaitable[web.Response]]
     ) -> web.StreamResponse:
-        """Answers a POST of one or many calls, as a fault will have it; `do` carries it out."""
-        listed = calls if isinstance(calls, list) else [calls]
-        named = [str(call.get("method")) for call in listed if isinstance(call, dict)]
-        rule: CallFault | None = self.rules.strike(
-            lambda known: isinstance(known, CallFault) and any(matches(known.method, name) for name in named)
+        """Answer a POST of one or many calls, as a fault will have it; `do` carries it out."""
+        calls: list[object] = body if isinstance(body, list) else [body]
+        methods = [str(call.get("method")) for call in calls if isinstance(call, dict)]
+        rule = self.rules.strike(
+            lambda rule: isinstance(rule, CallFault) and any(matches(rule.method, method) for method in methods)
         )
-        if rule is None:
+        if not isinstance(rule, CallFault):
             return await do()
         if rule.fault == "slow" and not rule.after:
             await asyncio.sleep(rule.seconds)
             return await do()
-        done = await do() if rule.after else None
-        if rule.fault == "slow" and done is not None:
+        answer = await do() if rule.after else None
+        if rule.fault == "slow" and answer is not None:
             await asyncio.sleep(rule.seconds)
-            return done
+            return answer
         if rule.fault == "cut":
-            return await half(request, done) if done is not None else abort(request)
+            return await half(request, answer) if answer is not None else abort(request)
         if rule.fault == "http_error":
             headers = {"Retry-After": "1"} if rule.status == 429 else {}
             return web.Response(status=rule.status, text=f"{rule.status}", headers=headers)
-        refusals = [_refusal(call, rule) for call in listed]
-        return web.json_response(refusals if isinstance(calls, list) else refusals[0])
+        refusals = [_refusal(call, rule) for call in calls]
+        return web.json_response(refusals if isinstance(body, list) else refusals[0])
 
 
-def _refusal(call: Any, rule: CallFault) -> dict[str, Any]:
-    named = call.get("id") if isinstance(call, dict) else None
-    return {"jsonrpc": "2.0", "id": named, "error": {"code": rule.code, "message": rule.message}}
+def _refusal(call: object, rule: CallFault) -> dict[str, object]:
+    call_id = call.get("id") if isinstance(call, dict) else None
+    return {"jsonrpc": "2.0", "id": call_id, "error": {"code": rule.code, "message": rule.message}}

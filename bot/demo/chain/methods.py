@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 from bot.demo.chain.blocks import GAS_LIMIT, Blocks, Call
-from bot.demo.chain.blockstore import ChainError, octets, quantity
+from bot.demo.chain.blockstore import ChainError, RpcObject, octets, quantity, transaction_hashes
 
 NOTICE = "dev chain, not immutable: whoever owns its directory can rewrite it"
 MAX_LOGS = 10_000  # in one answer; a client asks for fewer blocks then
@@ -22,7 +21,7 @@ class BadParamsError(ChainError):
         super().__init__(message, code=-32602)
 
 
-def _octets(value: Any, size: int | None = None) -> bytes:
+def _octets(value: object, size: int | None = None) -> bytes:
     if not isinstance(value, str) or not HEX.fullmatch(value) or len(value) % 2:
         raise BadParamsError("invalid argument: bytes are written as 0x and an even number of hex digits")
     data = bytes.fromhex(value[2:])
@@ -31,23 +30,23 @@ def _octets(value: Any, size: int | None = None) -> bytes:
     return data
 
 
-def _number(value: Any) -> int:
+def _number(value: object) -> int:
     if not isinstance(value, str) or not HEX.fullmatch(value) or not 3 <= len(value) <= 66:
         raise BadParamsError("invalid argument: numbers are written as 0x and hex digits")
     return int(value, 16)
 
 
 class Methods:
-    """JSON-RPC's methods over the blocks, by their names: `eth_call` is `eth_call`. Runs in the blocks' thread."""
+    """JSON-RPC's methods over the blocks, each under its own name. Runs in the blocks' thread."""
 
     def __init__(self, blocks: Blocks) -> None:
         self._blocks = blocks
-        self._methods: dict[str, Callable[..., Any]] = {
+        self._methods: dict[str, Callable[..., object]] = {
             name: getattr(self, name) for name in dir(self) if re.match("eth_|net_|web3_|evm_", name)
         }
 
-    def run(self, method: str, params: list[Any]) -> Any:
-        """The answer to one request. Raises ChainError, with JSON-RPC's code, for whatever is refused."""
+    def run(self, method: str, params: list[object]) -> object:
+        """Return the answer to one request. Raises ChainError, with JSON-RPC's code, for whatever is refused."""
         try:
             function = self._methods[method]
         except KeyError:
@@ -93,28 +92,30 @@ class Methods:
     def eth_maxPriorityFeePerGas(self) -> str:  # noqa: N802  # the wire's own name
         return quantity(TIP)
 
-    def eth_feeHistory(self, count: Any, newest: Any, percentiles: Any = None) -> dict[str, Any]:  # noqa: N802  # the wire's own name
-        wanted = count if isinstance(count, int) else _number(count)
-        if not 1 <= wanted <= 1024:
+    def eth_feeHistory(self, count: object, newest: object, percentiles: object = None) -> RpcObject:  # noqa: N802  # the wire's own name
+        length = count if isinstance(count, int) else _number(count)
+        if not 1 <= length <= 1024:
             raise BadParamsError("invalid argument: a fee history has 1 to 1024 blocks")
         last = self._at(newest)
-        first = max(0, last - wanted + 1)
+        first = max(0, last - length + 1)
         headers = [self._blocks.header(number) for number in range(first, last + 1)]
         head = self._blocks.head().block_number
         after = self._blocks.base_fee() if last == head else self._blocks.header(last + 1).base_fee_per_gas
-        told: dict[str, Any] = {
+        history: RpcObject = {
             "oldestBlock": quantity(first),
             "baseFeePerGas": [quantity(fee) for fee in [*(h.base_fee_per_gas for h in headers), after]],
             "gasUsedRatio": [h.gas_used / h.gas_limit for h in headers],
         }
         if percentiles:
-            told["reward"] = [[quantity(TIP)] * len(percentiles) for _ in headers]
-        return told
+            if not isinstance(percentiles, list):
+                raise BadParamsError("invalid argument: percentiles are a list")
+            history["reward"] = [[quantity(TIP)] * len(percentiles) for _ in headers]
+        return history
 
     # ------------------------------------------------------------------- state
 
-    def _at(self, tag: Any) -> int:
-        """The block that a tag names. There is no consensus to wait for, so safe and finalized are the latest."""
+    def _at(self, tag: object) -> int:
+        """Return the block that a tag names. Safe and finalized are the latest: there is no consensus to wait for."""
         head = int(self._blocks.head().block_number)
         if tag is None or tag in ("latest", "pending", "safe", "finalized"):
             return head
@@ -132,21 +133,21 @@ class Methods:
             raise ChainError("header not found")
         return number
 
-    def eth_getBalance(self, address: Any, tag: Any = None) -> str:  # noqa: N802  # the wire's own name
+    def eth_getBalance(self, address: object, tag: object = None) -> str:  # noqa: N802  # the wire's own name
         return quantity(self._blocks.balance(_octets(address, 20), self._at(tag)))
 
-    def eth_getTransactionCount(self, address: Any, tag: Any = None) -> str:  # noqa: N802  # the wire's own name
+    def eth_getTransactionCount(self, address: object, tag: object = None) -> str:  # noqa: N802  # the wire's own name
         if tag == "pending":
             return quantity(self._blocks.next_nonce(_octets(address, 20)))
         return quantity(self._blocks.nonce(_octets(address, 20), self._at(tag)))
 
-    def eth_getCode(self, address: Any, tag: Any = None) -> str:  # noqa: N802  # the wire's own name
+    def eth_getCode(self, address: object, tag: object = None) -> str:  # noqa: N802  # the wire's own name
         return octets(self._blocks.code(_octets(address, 20), self._at(tag)))
 
-    def eth_getStorageAt(self, address: Any, slot: Any, tag: Any = None) -> str:  # noqa: N802  # the wire's own name
+    def eth_getStorageAt(self, address: object, slot: object, tag: object = None) -> str:  # noqa: N802  # the wire's own name
         return octets(self._blocks.storage(_octets(address, 20), _number(slot), self._at(tag)))
 
-    def _call(self, call: Any) -> Call:
+    def _call(self, call: object) -> Call:
         if not isinstance(call, dict):
             raise BadParamsError("invalid argument: a call is an object")
         data = call.get("input", call.get("data"))
@@ -159,8 +160,8 @@ class Methods:
             price=self._price(call),
         )
 
-    def _price(self, call: dict[str, Any]) -> int:
-        """What the call would pay for a unit of gas (EIP-1559); 0 where it names no price, as on other nodes."""
+    def _price(self, call: RpcObject) -> int:
+        """Return what the call would pay for a unit of gas (EIP-1559); 0 where it names no price, as on other nodes."""
         if call.get("gasPrice"):
             return _number(call["gasPrice"])
         if not call.get("maxFeePerGas"):
@@ -171,68 +172,68 @@ class Methods:
             raise ChainError("max fee per gas less than block base fee")
         return min(most, base + tip)
 
-    def _call_at(self, tag: Any) -> int | None:
+    def _call_at(self, tag: object) -> int | None:
         # "latest" runs in the block that would come next, now: without traffic the latest block's time stands still
         return None if tag is None or tag in ("latest", "pending", "safe", "finalized") else self._at(tag)
 
-    def eth_call(self, call: Any, tag: Any = None, _overrides: Any = None) -> str:
+    def eth_call(self, call: object, tag: object = None, _overrides: object = None) -> str:
         return octets(self._blocks.call(self._call(call), self._call_at(tag)))
 
-    def eth_estimateGas(self, call: Any, tag: Any = None) -> str:  # noqa: N802  # the wire's own name
+    def eth_estimateGas(self, call: object, tag: object = None) -> str:  # noqa: N802  # the wire's own name
         return quantity(self._blocks.estimate(self._call(call), self._call_at(tag)))
 
     # ----------------------------------------------------------------- history
 
-    def eth_sendRawTransaction(self, raw: Any) -> str:  # noqa: N802  # the wire's own name
+    def eth_sendRawTransaction(self, raw: object) -> str:  # noqa: N802  # the wire's own name
         return self._blocks.send_raw(_octets(raw))
 
-    def eth_getTransactionByHash(self, name: Any) -> dict[str, Any] | None:  # noqa: N802  # the wire's own name
+    def eth_getTransactionByHash(self, name: object) -> RpcObject | None:  # noqa: N802  # the wire's own name
         return self._blocks.transaction(octets(_octets(name, 32)))
 
-    def eth_getTransactionReceipt(self, name: Any) -> dict[str, Any] | None:  # noqa: N802  # the wire's own name
+    def eth_getTransactionReceipt(self, name: object) -> RpcObject | None:  # noqa: N802  # the wire's own name
         return self._blocks.store.receipt(octets(_octets(name, 32)))
 
-    def eth_getBlockByNumber(self, tag: Any, full: Any = False) -> dict[str, Any] | None:  # noqa: N802  # the wire's own name
+    def eth_getBlockByNumber(self, tag: object, full: object = False) -> RpcObject | None:  # noqa: N802  # the wire's own name
         try:
             return self._block(self._at(tag), full)
         except BadParamsError:
             raise
         except ChainError:
-            return None  # a block that there is not yet
+            return None  # that block is not there yet
 
-    def eth_getBlockByHash(self, name: Any, full: Any = False) -> dict[str, Any] | None:  # noqa: N802  # the wire's own name
+    def eth_getBlockByHash(self, name: object, full: object = False) -> RpcObject | None:  # noqa: N802  # the wire's own name
         number = self._blocks.store.number_of(octets(_octets(name, 32)))
         return None if number is None else self._block(number, full)
 
-    def _block(self, number: int, full: Any) -> dict[str, Any] | None:
+    def _block(self, number: int, full: object) -> RpcObject | None:
         block = self._blocks.store.block(number)
         if block is not None and full:
-            block["transactions"] = [self._blocks.transaction(name) for name in block["transactions"]]
+            block["transactions"] = [self._blocks.transaction(name) for name in transaction_hashes(block)]
         return block
 
-    def eth_getBlockReceipts(self, tag: Any) -> list[dict[str, Any] | None]:  # noqa: N802  # the wire's own name
-        block = self._blocks.store.block(self._at(tag)) or {"transactions": []}
-        return [self._blocks.store.receipt(name) for name in block["transactions"]]
+    def eth_getBlockReceipts(self, tag: object) -> list[RpcObject | None]:  # noqa: N802  # the wire's own name
+        block = self._blocks.store.block(self._at(tag))
+        return [self._blocks.store.receipt(name) for name in transaction_hashes(block)] if block else []
 
-    def eth_getLogs(self, wanted: Any) -> list[dict[str, Any]]:  # noqa: N802  # the wire's own name
-        if not isinstance(wanted, dict):
+    def eth_getLogs(self, query: object) -> list[RpcObject]:  # noqa: N802  # the wire's own name
+        if not isinstance(query, dict):
             raise BadParamsError("invalid argument: a filter is an object")
-        if wanted.get("blockHash"):
-            first = last = self._at({"blockHash": wanted["blockHash"]})
+        if query.get("blockHash"):
+            first = last = self._at({"blockHash": query["blockHash"]})
         else:
             head = self._blocks.head().block_number
-            first = self._at(wanted.get("fromBlock"))
-            upto = wanted.get("toBlock")
+            first = self._at(query.get("fromBlock"))
+            upto = query.get("toBlock")
             last = min(head, _number(upto)) if isinstance(upto, str) and upto[:2] == "0x" else self._at(upto)
         if first > last:
             raise BadParamsError("invalid block range params")
-        address = wanted.get("address") or []
-        addresses = [octets(_octets(one, 20)) for one in (address if isinstance(address, list) else [address])]
-        listed = wanted.get("topics") or []
-        if not isinstance(listed, list) or len(listed) > 4:
+        address = query.get("address") or []
+        addresses = [octets(_octets(item, 20)) for item in (address if isinstance(address, list) else [address])]
+        places = query.get("topics") or []
+        if not isinstance(places, list) or len(places) > 4:
             raise BadParamsError("invalid argument: at most 4 topics")
         topics = [
-            [octets(_octets(one, 32)) for one in (topic if isinstance(topic, list) else [topic])] if topic else []
-            for topic in listed
+            [octets(_octets(item, 32)) for item in (topic if isinstance(topic, list) else [topic])] if topic else []
+            for topic in places
         ]
         return self._blocks.store.logs(first, last, addresses, topics, MAX_LOGS)

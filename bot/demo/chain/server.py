@@ -10,12 +10,10 @@ import logging
 import os
 import re
 import secrets
-import signal
-import sys
-import threading
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 from eth_keys.datatypes import PrivateKey
@@ -25,6 +23,7 @@ from bot.demo.chain.blockstore import ChainError, octets
 from bot.demo.chain.faults import ChainFaults
 from bot.demo.chain.methods import NOTICE, Methods
 from bot.demo.faults import control_routes
+from bot.demo.service import ReadyLine, bind, port_of, serve_app
 
 CHAIN_ID = 31_431
 MAX_BODY = 4 * 1024 * 1024  # bytes
@@ -34,8 +33,8 @@ MAX_BATCH = 200
 log = logging.getLogger(__name__)
 
 
-def _parse(body: bytes) -> Any:
-    """JSON of a sane depth. Raises ValueError.
+def _parse(body: bytes) -> object:
+    """Parse JSON of a sane depth. Raises ValueError.
 
     py-evm lets Python recurse so deep (for calls in calls) that nested brackets would overflow the stack and end us.
     """
@@ -44,10 +43,11 @@ def _parse(body: bytes) -> Any:
         depth += 1 if bracket[0] in b"[{" else -1
         if depth > MAX_DEPTH:
             raise ValueError("nested too deep")
-    return json.loads(body)
+    parsed: object = json.loads(body)
+    return parsed
 
 
-class Port:
+class RpcServer:
     """The HTTP side: one or many requests a POST, answered in order by the one thread that owns the blocks."""
 
     def __init__(self, methods: Methods, thread: ThreadPoolExecutor, faults: ChainFaults | None = None) -> None:
@@ -67,39 +67,39 @@ class Port:
             return await self._carry_out(body)
         return await self._faults.answer(request, body, lambda: self._carry_out(body))
 
-    async def _carry_out(self, body: Any) -> web.Response:
+    async def _carry_out(self, body: object) -> web.Response:
         if not isinstance(body, list):
             return web.json_response(await self._answer(body))
         if not 1 <= len(body) <= MAX_BATCH:
             return web.json_response(_refusal(None, -32600, f"a batch has 1 to {MAX_BATCH} requests"))
-        return web.json_response([await self._answer(one) for one in body])
+        return web.json_response([await self._answer(call) for call in body])
 
-    async def _answer(self, request: Any) -> dict[str, Any]:
-        if not isinstance(request, dict) or not isinstance(request.get("method"), str):
+    async def _answer(self, call: object) -> dict[str, object]:
+        if not isinstance(call, dict) or not isinstance(call.get("method"), str):
             return _refusal(None, -32600, "invalid request")
-        named, params = request.get("id"), request.get("params") or []
+        call_id, params = call.get("id"), call.get("params") or []
         if not isinstance(params, list):
-            return _refusal(named, -32602, "params is a list")
+            return _refusal(call_id, -32602, "params is a list")
         loop = asyncio.get_running_loop()
         try:
-            result = await loop.run_in_executor(self._thread, self._methods.run, request["method"], params)
+            result = await loop.run_in_executor(self._thread, self._methods.run, call["method"], params)
         except ChainError as error:
-            return _refusal(named, error.code, str(error), error.data)
+            return _refusal(call_id, error.code, str(error), error.data)
         except Exception:
-            log.exception("%s failed", request["method"])
-            return _refusal(named, -32603, "internal error")
-        return {"jsonrpc": "2.0", "id": named, "result": result}
+            log.exception("%s failed", call["method"])
+            return _refusal(call_id, -32603, "internal error")
+        return {"jsonrpc": "2.0", "id": call_id, "result": result}
 
 
-def _refusal(named: Any, code: int, message: str, data: str | None = None) -> dict[str, Any]:
-    error: dict[str, Any] = {"code": code, "message": message}
+def _refusal(call_id: object, code: int, message: str, data: str | None = None) -> dict[str, object]:
+    error: dict[str, object] = {"code": code, "message": message}
     if data is not None:
         error["data"] = data
-    return {"jsonrpc": "2.0", "id": named, "error": error}
+    return {"jsonrpc": "2.0", "id": call_id, "error": error}
 
 
 def dev_key(path: Path) -> PrivateKey:
-    """The key that the dev chain's ether belongs to: read, or made and written with mode 0600."""
+    """Return the key that the dev chain's ether belongs to: read, or made and written with mode 0600."""
     with contextlib.suppress(FileExistsError):
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w") as file:
@@ -109,71 +109,56 @@ def dev_key(path: Path) -> PrivateKey:
     return PrivateKey(bytes.fromhex(path.read_text().strip()))
 
 
-async def serve(
-    state: Path, port: int, *, host: str = "127.0.0.1", watch_stdin: bool = False, control_token: str = ""
-) -> None:
-    """Runs the chain of a directory until SIGTERM or SIGINT; prints one JSON line once it listens.
+@asynccontextmanager
+async def open_chain(
+    state: Path, port: int, *, host: str = "127.0.0.1", control_token: str = ""
+) -> AsyncIterator[ReadyLine]:
+    """Run the chain of a directory; yields its ready line.
 
     There is no password: whoever reaches `host` may send transactions. With a `control_token` whoever knows it may
-    ask for faults.
-    Raises OSError when the port or the directory is taken.
+    ask for faults. Raises OSError when the port or the directory is taken, ValueError when the directory holds
+    another chain.
     """
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (state / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OSError(f"Another embedded chain already runs in {state}; stop it first.") from error
+    with _locked(state):
         key_file = state / "dev.key"
         address = dev_key(key_file).public_key.to_canonical_address()
         thread = ThreadPoolExecutor(1, thread_name_prefix="blocks")
         blocks = Blocks(state / "chain.db", chain_id=CHAIN_ID, funded=address)
-        app = web.Application(client_max_size=MAX_BODY)
         faults = ChainFaults(blocks, thread) if control_token else None
-        app.router.add_post("/", Port(Methods(blocks), thread, faults).handle)
+        app = web.Application(client_max_size=MAX_BODY)
+        app.router.add_post("/", RpcServer(Methods(blocks), thread, faults).handle)
         if faults is not None:
             app.add_routes(control_routes(faults.rules, control_token))
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2)
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        if watch_stdin:
-            _stop_when_stdin_closes(loop, stop)
+        runner: web.AppRunner | None = None
         try:
-            await runner.setup()
-            site = web.TCPSite(runner, host, port)
-            await site.start()
-            bound = runner.addresses[0][1]
-            ready = {
+            listener = bind(host, port)
+            runner = await serve_app(app, listener, shutdown_s=2.0)
+            yield {
                 "ready": True,
-                "port": bound,
-                "url": f"http://127.0.0.1:{bound}",
+                "port": port_of(listener),
+                "url": f"http://127.0.0.1:{port_of(listener)}",
                 "chain_id": CHAIN_ID,
                 "block": blocks.head().block_number,
                 "key_file": str(key_file),
                 "address": octets(address),
                 "notice": NOTICE,
             }
-            sys.stdout.write(json.dumps(ready) + "\n")
-            sys.stdout.flush()
-            await stop.wait()
         finally:
-            await runner.cleanup()
+            if runner is not None:
+                await runner.cleanup()
             if faults is not None:
                 await faults.close()
             thread.shutdown()
             blocks.close()
 
 
-def _stop_when_stdin_closes(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    """So that the chain does not outlive a supervisor that was killed."""
-
-    def wait() -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while os.read(0, 4096):
-                pass
-        with contextlib.suppress(RuntimeError):  # the loop is closed already
-            loop.call_soon_threadsafe(stop.set)
-
-    threading.Thread(target=wait, daemon=True).start()
+@contextlib.contextmanager
+def _locked(state: Path) -> Iterator[None]:
+    """Keep other processes out of a directory. Raises OSError when one is in it."""
+    with (state / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OSError(f"Another embedded chain already runs in {state}; stop it first.") from error
+        yield

@@ -1,76 +1,54 @@
-"""`python -m bot.demo.discord`: the embedded Discord as a process. Prints one line of JSON when it is ready."""
+"""The embedded Discord as a process: `python -m bot.demo.discord --state DIR`. Prints one line of JSON when ready."""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import json
-import logging
 import os
-import signal
 import sys
-import threading
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from bot.demo.service import ReadyLine, fail, run_service, service_parser
 from generation.extras import MissingExtraError, require
 
 if TYPE_CHECKING:
     from bot.demo.discord.server import DiscordConfig
 
+# The tokens come by the environment, never by the command line, which other users can read.
 TOKENS = ("FLOCK_DEMO_BOT_TOKEN", "FLOCK_DEMO_CONTROL_TOKEN")
+_PURPOSE = f"A small Discord on this machine. The tokens of the bot and of the control plane: {' and '.join(TOKENS)}."
 
 
-async def serve(config: DiscordConfig, *, watch_stdin: bool = False) -> None:
-    """Runs until SIGTERM or SIGINT, or until stdin is closed where that is our parent's pipe."""
+@asynccontextmanager
+async def _open(config: DiscordConfig) -> AsyncIterator[ReadyLine]:
     from bot.demo.discord.server import EmbeddedDiscord
 
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    if watch_stdin:
-
-        def wait() -> None:
-            while os.read(0, 4096):
-                pass
-            loop.call_soon_threadsafe(stop.set)
-
-        threading.Thread(target=wait, daemon=True, name="stdin").start()
     server = EmbeddedDiscord(config)
     await server.start()
-    sys.stdout.write(json.dumps({"ready": True, "port": server.port}) + "\n")
-    sys.stdout.flush()
     try:
-        await stop.wait()
+        yield {"ready": True, "port": server.port}
     finally:
         await server.close()
 
 
-def main() -> None:
-    """The tokens come by the environment, never by the command line, which other users can read."""
+def main() -> int:
+    """Run the process. Returns 0 once it was asked to stop, and 1 or 2, with a sentence, when it cannot start."""
     try:
         require("demo", "The embedded Discord")
     except MissingExtraError as error:
-        sys.stderr.write(f"{error}\n")
-        raise SystemExit(1) from None
+        return fail(str(error), 1)
     from bot.demo.discord.interactions import ANSWER_S, TOKEN_S
     from bot.demo.discord.server import DiscordConfig
     from bot.demo.discord.world import WorldError
 
-    parser = argparse.ArgumentParser(prog="python -m bot.demo.discord")
-    parser.add_argument("--port", type=int, default=0, help="loopback port; 0 takes a free one")
-    parser.add_argument("--state", type=Path, required=True, help="folder that keeps the world")
-    parser.add_argument("--watch-stdin", action="store_true", help="stop when standard input is closed")
+    parser = service_parser("python -m bot.demo.discord", _PURPOSE)
     parser.add_argument("--answer-s", type=float, default=ANSWER_S, help="seconds for an interaction's first answer")
     parser.add_argument("--token-s", type=float, default=TOKEN_S, help="seconds until an interaction's token expires")
     parser.add_argument("--heartbeat-s", type=float, default=41.25, help="seconds between two heartbeats")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     missing = [name for name in TOKENS if not os.environ.get(name)]
     if missing:
-        sys.stderr.write(f"{' and '.join(missing)} must be set.\n")
-        raise SystemExit(2)
+        return fail(f"{' and '.join(missing)} must be set.", 2)
     bot_token, control_token = (os.environ[name] for name in TOKENS)
     try:
         config = DiscordConfig(
@@ -82,11 +60,11 @@ def main() -> None:
             token_s=options.token_s,
             heartbeat_s=options.heartbeat_s,
         )
-        asyncio.run(serve(config, watch_stdin=options.watch_stdin))
+        run_service(_open(config), watch_stdin=options.watch_stdin)
     except (OSError, ValueError, WorldError) as error:
-        sys.stderr.write(f"The embedded Discord could not start: {error}\n")
-        raise SystemExit(1) from None
+        return fail(f"The embedded Discord could not start: {error}", 1)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -7,7 +7,6 @@ import mimetypes
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 import av
 import av.error
@@ -19,12 +18,12 @@ _INLINE = ("image/", "video/", "audio/")
 
 
 def safe_name(filename: str) -> str:
-    """The name under which a file is kept: Discord too replaces what an address cannot hold."""
+    """Return the name under which a file is kept: Discord too replaces what an address cannot hold."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", filename).lstrip(".")[-100:] or "file"
 
 
 class Attachments:
-    """Stands where simcord has its own store. Addresses are on this server and do not expire."""
+    """The store of files, in place of simcord's own. Addresses are on this server and do not expire."""
 
     def __init__(self, folder: Path, base_url: str) -> None:
         self.folder = folder
@@ -33,15 +32,15 @@ class Attachments:
 
     def store_attachment(
         self, attachment_id: int, channel_id: int, filename: str, data: bytes, description: str | None
-    ) -> dict[str, Any]:
-        """Stores a file and returns its attachment object (https://discord.com/developers/docs/resources/message)."""
+    ) -> dict[str, object]:
+        """Store a file, and return its attachment object (https://discord.com/developers/docs/resources/message)."""
         name = safe_name(filename)
         path = self.folder / f"{attachment_id}-{name}"
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(data)
         url = f"{self.base_url}/attachments/{channel_id}/{attachment_id}/{name}"
         content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        described: dict[str, Any] = {
+        attachment: dict[str, object] = {
             "id": str(attachment_id),
             "filename": name,
             "description": description,
@@ -51,24 +50,24 @@ class Attachments:
             "content_type": content_type,
         }
         if size := _picture_size(content_type, data):
-            described["width"], described["height"] = size
-        return described
+            attachment["width"], attachment["height"] = size
+        return attachment
 
     def path(self, attachment_id: str, name: str) -> Path | None:
-        """Where a file lies, if there is one of that name."""
+        """Return the path of a file, if there is one of that name."""
         if not re.fullmatch(r"[0-9]{1,20}", attachment_id) or not _NAME.fullmatch(name):
             return None
         path = self.folder / f"{attachment_id}-{name}"
         return path if path.is_file() else None
 
     def get(self, url: str) -> bytes | None:
-        """The bytes behind one of our addresses (simcord asks)."""
+        """Return the bytes behind one of our addresses (simcord asks)."""
         attachment_id, _, name = url.removeprefix(f"{self.base_url}/attachments/").partition("/")[2].partition("/")
         path = self.path(attachment_id, name)
         return path.read_bytes() if path else None
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """GET and HEAD /attachments/{channel}/{id}/{name}, with ranges."""
+        """Answer GET and HEAD /attachments/{channel}/{id}/{name}, with ranges."""
         name = request.match_info["name"]
         path = self.path(request.match_info["id"], name)
         if path is None:
@@ -87,7 +86,7 @@ class Attachments:
 
 
 def _picture_size(content_type: str, data: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels of an image or video, as Discord measures them; nothing for what cannot be read."""
+    """Return width and height in pixels of an image or video, as Discord measures them; None if it cannot be read."""
     if not content_type.startswith(("image/", "video/")):
         return None
     try:

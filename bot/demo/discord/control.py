@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from simcord.backend import serializers
@@ -14,23 +12,36 @@ from simcord.backend.access import channel_accessible
 from simcord.backend.errors import BackendError, SetupError
 
 from bot.demo.discord.acting import Acting, CannotError
-from bot.demo.discord.faults import Faults
+from bot.demo.discord.faults import DiscordFaults
 from bot.demo.discord.gateway import Gateway
-from bot.demo.discord.interactions import Body, Interactions, plain
+from bot.demo.discord.interactions import Interactions, plain
+from bot.demo.discord.messages import Payload
 from bot.demo.discord.rest import reply
 from bot.demo.discord.world import World
-from bot.demo.faults import ROUTE, FaultError
+from bot.demo.faults import ROUTE, FaultError, bears
 
 MOST_WAIT_S = 30.0
 MOST_QUEUED = 10_000  # events for one watcher who does not read
 MANAGE_GUILD = 1 << 5
 
+Handler = Callable[[web.Request], Awaitable[object]]  # what it returns is the answer's JSON
+
 
 class Control:
-    """Serves it. Errors are `{"error": sentence}`: 400 not understood, 401 token, 403 or 404 Discord's, 422 refused."""
+    """The control plane's routes.
+
+    Errors are `{"error": sentence}`: 400 not understood, 401 wrong token, 403 and 404 Discord's own, 422 an act that a
+    client would not let a member do.
+    """
 
     def __init__(
-        self, world: World, gateway: Gateway, interactions: Interactions, acting: Acting, faults: Faults, token: str
+        self,
+        world: World,
+        gateway: Gateway,
+        interactions: Interactions,
+        acting: Acting,
+        faults: DiscordFaults,
+        token: str,
     ) -> None:
         self.world = world
         self._faults = faults
@@ -39,19 +50,19 @@ class Control:
         self.acting = acting
         self._token = token
         self._watchers: dict[asyncio.Queue[str | None], int | None] = {}  # with the member who watches, if it is one
-        self._told: set[str] = set()  # messages for one member alone whose beginning watchers have seen
-        world.backend.subscribers.append(self.tell)
+        self._created: set[str] = set()  # messages for one member alone of whose creation watchers were told
+        world.backend.subscribers.append(self.publish)
 
     def routes(self) -> list[web.RouteDef]:
-        """All routes, each behind the token."""
+        """Return all routes, each behind the token."""
         acting = self.acting
-        starts: dict[str, Callable[[Body], int]] = {
+        starts: dict[str, Callable[[Payload], int]] = {
             "command": acting.run_command,
             "autocomplete": acting.autocomplete,
             "press": acting.press,
             "modal": acting.submit,
         }
-        does: dict[str, Callable[[Body], Body]] = {
+        does: dict[str, Callable[[Payload], Payload]] = {
             "react": acting.react,
             "say": acting.say,
             "delete": acting.delete,
@@ -69,9 +80,9 @@ class Control:
             *(web.post(f"/control/{name}", self._guarded(_doing(act))) for name, act in does.items()),
         ]
 
-    def _guarded(self, handler: Callable[[web.Request], Awaitable[Any]]) -> Any:
+    def _guarded(self, handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def guarded(request: web.Request) -> web.Response:
-            if not self._allowed(request):
+            if not bears(request, self._token):
                 return reply({"error": "Wrong or missing token."}, 401)
             try:
                 return reply(await handler(request))
@@ -86,13 +97,9 @@ class Control:
 
         return guarded
 
-    def _allowed(self, request: web.Request) -> bool:
-        given = request.headers.get("Authorization", "")
-        return secrets.compare_digest(given.encode(errors="replace"), f"Bearer {self._token}".encode())
-
     # ------------------------------------------------------------------ looking
 
-    async def _get_world(self, _request: web.Request) -> Any:
+    async def _get_world(self, _request: web.Request) -> Payload:
         backend, guild = self.world.backend, self.world.guild
         channels = [backend.channels[i] for i in [*guild.channel_ids, *guild.thread_ids] if i in backend.channels]
         return {
@@ -104,7 +111,7 @@ class Control:
             "commands": [command for scope in backend.commands.values() for command in scope.values()],
         }
 
-    def _member(self, user_id: int) -> Body:
+    def _member(self, user_id: int) -> Payload:
         backend, guild = self.world.backend, self.world.guild
         user = backend.users[user_id]
         return {
@@ -116,10 +123,10 @@ class Control:
             "roles": [guild.roles[i].name for i in guild.members[user_id].role_ids if i in guild.roles],
         }
 
-    async def _get_commands(self, request: web.Request) -> Any:
+    async def _get_commands(self, request: web.Request) -> list[Payload]:
         return self.acting.commands(self.acting.member(request.query), int(request.query["channel_id"]))
 
-    async def _get_messages(self, request: web.Request) -> Any:
+    async def _get_messages(self, request: web.Request) -> list[Payload]:
         member_id = self.acting.member(request.query)
         channel_id = int(request.query["channel_id"])
         limit = int(request.query.get("limit", 200))
@@ -128,10 +135,10 @@ class Control:
         if not channel_accessible(backend, channel_id, member_id, history=True):
             raise CannotError("That member cannot see that channel.")
         messages = sorted(backend.messages.get(channel_id, {}).values(), key=lambda m: m.id)
-        seen = [message for message in messages if message.visible_to(member_id)]
-        return [self.interactions.shown(message) for message in seen[-max(1, limit) :]]
+        visible = [message for message in messages if message.visible_to(member_id)]
+        return [self.interactions.describe(message) for message in visible[-max(1, limit) :]]
 
-    async def _get_interaction(self, request: web.Request) -> Any:
+    async def _get_interaction(self, request: web.Request) -> Payload:
         wait = _seconds(request.query.get("wait", 0))
         status = await self.interactions.wait(int(request.match_info["id"]), wait)
         if status is None:
@@ -140,23 +147,27 @@ class Control:
 
     # ------------------------------------------------------------------ acting
 
-    def _starting(self, act: Callable[[Body], int]) -> Callable[[web.Request], Awaitable[Any]]:
-        """An act that begins an interaction; with `wait` seconds in its body, the reply comes with the bot's answer."""
+    def _starting(self, act: Callable[[Payload], int]) -> Handler:
+        """Return the handler of an act that begins an interaction.
 
-        async def starting(request: web.Request) -> Any:
+        With `wait` seconds in its body, the reply comes with the bot's answer.
+        """
+
+        async def starting(request: web.Request) -> Payload:
             body = await _object(request)
             wait = _seconds(body.pop("wait", 0))
             interaction_id = act(body)
-            begun = self.interactions.status(interaction_id) or {}
-            self.tell("INTERACTION_CREATE", begun, only_for=begun.get("member"))
+            first = self.interactions.status(interaction_id) or {}
+            self.publish("INTERACTION_CREATE", first, only_for=first.get("member"))
             status = await self.interactions.wait(interaction_id, wait) if wait else None
             return {"interaction_id": str(interaction_id), "status": status}
 
         return starting
 
-    async def _gateway(self, request: web.Request) -> Any:
-        """Faults of the connection, on demand, and what moderators do behind the bot's back: they delete a message or
-        a channel, or deny the bot permissions in one.
+    async def _gateway(self, request: web.Request) -> Payload:
+        """Disturb the connection, or do what moderators do without asking the bot.
+
+        They delete a message or a channel, or deny the bot permissions in a channel.
         """
         body = await _object(request)
         acts = {"drop": self.gateway.drop, "reconnect": self.gateway.ask_to_reconnect}
@@ -171,16 +182,16 @@ class Control:
             acts[str(body["do"])]()
         return {}
 
-    async def _get_faults(self, _request: web.Request) -> Any:
+    async def _get_faults(self, _request: web.Request) -> dict[str, object]:
         return self._faults.look()
 
-    async def _change_faults(self, request: web.Request) -> Any:
+    async def _change_faults(self, request: web.Request) -> dict[str, object]:
         return self._faults.obey(await request.json())
 
     # ------------------------------------------------------------------ watching
 
-    def tell(self, event: str, payload: Mapping[str, Any], *, only_for: str | None = None) -> None:
-        """Tells all watchers of an event; `only_for` names the one member who may see it."""
+    def publish(self, event: str, payload: Payload, *, only_for: str | None = None) -> None:
+        """Send an event to all watchers who may see it; `only_for` names the one member who may."""
         if not self._watchers:
             return
         text = json.dumps({"event": event, "data": payload, "only_for": only_for}, default=str)
@@ -189,25 +200,25 @@ class Control:
                 continue
             if queue.qsize() >= MOST_QUEUED:
                 del self._watchers[queue]
-                queue.put_nowait(None)  # whoever cannot keep up starts anew
+                queue.put_nowait(None)  # a watcher who cannot keep up has to connect anew
             else:
                 queue.put_nowait(text)
 
-    def tell_of_interaction(self, interaction_id: int) -> None:
-        """Tells of an answer; the bot's gateway has no events for messages that one member sees alone."""
+    def publish_interaction(self, interaction_id: int) -> None:
+        """Send an answer to watchers; the bot's gateway has no events for messages that only one member sees."""
         status = self.interactions.status(interaction_id) if self._watchers else None
         if status is None:
             return
         for message in status["messages"]:
             if message["ephemeral"]:
-                event = "MESSAGE_UPDATE" if message["id"] in self._told else "MESSAGE_CREATE"
-                self._told.add(message["id"])
-                self.tell(event, message, only_for=message["only_for"])
-        if len(self._told) > MOST_QUEUED:
-            self._told.clear()
-        self.tell("INTERACTION_UPDATE", status, only_for=status["member"])
+                event = "MESSAGE_UPDATE" if message["id"] in self._created else "MESSAGE_CREATE"
+                self._created.add(message["id"])
+                self.publish(event, message, only_for=message["only_for"])
+        if len(self._created) > MOST_QUEUED:
+            self._created.clear()
+        self.publish("INTERACTION_UPDATE", status, only_for=status["member"])
 
-    def _may_see(self, member_id: int, payload: Mapping[str, Any], only_for: str | None) -> bool:
+    def _may_see(self, member_id: int, payload: Payload, only_for: str | None) -> bool:
         backend = self.world.backend
         if only_for is not None:
             return bool(backend.users[member_id].name == only_for)
@@ -217,8 +228,8 @@ class Control:
         return bool(channel_accessible(backend, int(channel_id), member_id))
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Every event, as it happens, for whoever shows or waits; with `member`, what that member may see."""
-        if not self._allowed(request):
+        """Send every event as it happens; with `member`, only what that member may see."""
+        if not bears(request, self._token):
             return reply({"error": "Wrong or missing token."}, 401)
         member_id = None
         if "member" in request.query:
@@ -232,7 +243,7 @@ class Control:
         self._watchers[queue] = member_id
         writer = asyncio.create_task(_forward(queue, ws), name="control events")
         try:
-            await ws.receive()  # watchers say nothing: this is their goodbye
+            await ws.receive()  # a watcher sends nothing but its goodbye
         finally:
             self._watchers.pop(queue, None)
             writer.cancel()
@@ -246,18 +257,18 @@ async def _forward(queue: asyncio.Queue[str | None], ws: web.WebSocketResponse) 
     await ws.close(code=1013, message=b"Too slow.")
 
 
-def _doing(act: Callable[[Body], Body]) -> Callable[[web.Request], Awaitable[Any]]:
-    async def doing(request: web.Request) -> Any:
+def _doing(act: Callable[[Payload], Payload]) -> Handler:
+    async def doing(request: web.Request) -> Payload:
         return act(await _object(request))
 
     return doing
 
 
-def _seconds(wanted: Any) -> float:
-    return max(0.0, min(float(wanted), MOST_WAIT_S))
+def _seconds(wait: str | float) -> float:
+    return max(0.0, min(float(wait), MOST_WAIT_S))
 
 
-async def _object(request: web.Request) -> Body:
+async def _object(request: web.Request) -> Payload:
     body = await request.json()
     if not isinstance(body, dict):
         raise TypeError("an object is expected")

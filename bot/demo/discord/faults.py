@@ -1,7 +1,7 @@
 """Faults that the embedded Discord can be told to have: of its REST API, of its gateway, and of its clock.
 
 What a client sees is what Discord would send it: https://discord.com/developers/docs/topics/rate-limits for 429, an
-HTML page of the edge for 413 and 502 to 504. The rules and the control route's words are those of `bot.demo.faults`.
+HTML page of the edge for 413 and 502 to 504. How often a fault strikes is decided by `bot.demo.faults`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from aiohttp import web
 from pydantic import Field, TypeAdapter, model_validator
@@ -20,11 +20,11 @@ from bot.demo.faults import FaultError, Rule, Rules, abort, half, matches
 
 MOST_SHIFT_S = 366 * 86_400.0
 _TOO_LARGE = {40005: ("Request entity too large", 413), 50045: ("File uploaded exceeds the maximum size", 400)}
-_CALLBACK = re.compile(r"/interactions/\d+/[^/]+/callback")  # Discord limits everything but these
+_CALLBACK = re.compile(r"/interactions/\d+/[^/]+/callback")  # the only requests that Discord does not limit
 
 
 class FileRefusedError(Exception):
-    """A request has a file of more bytes than a fault lets pass."""
+    """A request holds a file of more bytes than a fault lets pass."""
 
 
 class RestFault(Rule):
@@ -36,7 +36,7 @@ class RestFault(Rule):
     cut          cuts the connection
     too_large    refuses files of more than `bytes`, as `code` has it: 40005 (413), 50045 (400), or 0 for a proxy's page
 
-    `after`: what was asked for is done all the same, and only then comes the fault.
+    `after`: the request is carried out all the same, and only then comes the fault.
     """
 
     fault: Literal["rate_limit", "error", "slow", "cut", "too_large"]
@@ -50,7 +50,7 @@ class RestFault(Rule):
     code: Literal[0, 40005, 50045] = 40005
 
     @model_validator(mode="after")
-    def _fits(self) -> RestFault:
+    def _check(self) -> RestFault:
         if self.fault in {"rate_limit", "too_large"} and self.after:
             raise ValueError("a request that is refused has no effect, so `after` makes no sense")
         if self.everywhere and self.fault != "rate_limit":
@@ -63,13 +63,13 @@ class RestFault(Rule):
         return matches(self.method, method) and matches(self.path, path)
 
 
-class Answer(Rule):
-    """An answer of the REST API that the bot's request would not have got, for requests as of a `RestFault`.
+class AnswerFault(Rule):
+    """A wrong answer of the REST API, to requests as of a `RestFault`.
 
-    refuse       `status` (400 to 429) with Discord's `code` and `message`; with `page`, as the edge before it refuses
-    garble       200 with `body`, which is nothing that Discord says
+    refuse       `status` (400 to 429) with Discord's `code` and `message`; with `page`, the HTML page of the edge
+    garble       200 with a `body` that Discord would never send
 
-    `after`: what was asked for is done all the same.
+    `after`: the request is carried out all the same.
     """
 
     fault: Literal["refuse", "garble"]
@@ -86,11 +86,11 @@ class Answer(Rule):
         return matches(self.method, method) and matches(self.path, path)
 
     def response(self) -> web.Response:
-        """What is answered. A 429 has no `retry_after`, on which clients count."""
+        """Return the answer. A 429 lacks the `retry_after` on which clients count."""
         if self.fault == "refuse" and self.page:
             return _page(self.status)
-        refused = json.dumps({"message": self.message, "code": self.code})
-        body, status = (refused, self.status) if self.fault == "refuse" else (self.body, 200)
+        refusal = json.dumps({"message": self.message, "code": self.code})
+        body, status = (refusal, self.status) if self.fault == "refuse" else (self.body, 200)
         # Exactly application/json: discord.py parses nothing else.
         headers = {"Via": "1.1 embedded", "Content-Type": "application/json"}
         return web.Response(status=status, body=body.encode(), headers=headers)
@@ -99,10 +99,10 @@ class Answer(Rule):
 class GatewayFault(Rule):
     """A fault of the gateway when an event, such as INTERACTION_CREATE or MESSAGE_*, is due to a session.
 
-    duplicate    the event is told twice
-    reorder      the event is told after the one that follows it, or after `seconds` when none does
-    drop         the connection is closed before the event; a resume tells it
-    reconnect    the gateway asks the bot to connect anew (operation 7), and then tells it
+    duplicate    the event is sent twice
+    reorder      the event is sent after the one that follows it, or after `seconds` when none does
+    drop         the connection is closed before the event; a resume sends it
+    reconnect    the gateway asks the bot to connect anew (operation 7), and then sends it
     invalidate   the session is forgotten, and the event with it: the bot has to identify anew
     """
 
@@ -111,32 +111,34 @@ class GatewayFault(Rule):
     seconds: float = Field(1.0, gt=0, le=60)
 
 
-AnyFault = Annotated[RestFault | Answer | GatewayFault, Field(discriminator="fault")]
+Fault = RestFault | AnswerFault | GatewayFault
 
 
-class Faults:
-    """All that is out of order now. `shift` moves the clock by so many seconds from the true time."""
+class DiscordFaults:
+    """The faults that are asked for now. `shift` moves the clock by so many seconds from the true time."""
 
     def __init__(self, limits: Limits, shift: Callable[[float], None] = lambda _: None) -> None:
-        self._rules: Rules[Any] = Rules(TypeAdapter(AnyFault))
+        kinds: TypeAdapter[Fault] = TypeAdapter(Annotated[Fault, Field(discriminator="fault")])
+        self._rules: Rules[Fault] = Rules(kinds)
         self._limits = limits
         self._shift = shift
         self.clock_s = 0.0
 
-    def look(self) -> dict[str, Any]:
+    def look(self) -> dict[str, object]:
+        """Return all faults, and the error of the clock, as JSON."""
         return {**self._rules.look(), "clock_s": self.clock_s}
 
-    def obey(self, body: Any) -> dict[str, Any]:
-        """One request to the control plane: as `Rules.obey`, and `{"clock_s": seconds}`. Raises FaultError."""
+    def obey(self, body: object) -> dict[str, object]:
+        """Carry out one request: as `Rules.obey`, or `{"clock_s": seconds}`. Raises FaultError."""
         if isinstance(body, dict) and set(body) == {"clock_s"}:
             self._set_clock(body["clock_s"])
             return self.look()
-        told = self._rules.obey(body)
+        result = self._rules.obey(body)
         if body == {"off": True}:
             self._set_clock(0.0)
-        return {**told, **self.look()}
+        return {**result, **self.look()}
 
-    def _set_clock(self, seconds: Any) -> None:
+    def _set_clock(self, seconds: object) -> None:
         if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not abs(seconds) <= MOST_SHIFT_S:
             raise FaultError("clock_s is a number of seconds, of a year at most, before (-) or after the true time.")
         self.clock_s = float(seconds)
@@ -145,44 +147,42 @@ class Faults:
     # ------------------------------------------------------------------ REST
 
     def limit(self, method: str, path: str) -> None:
-        """Empties the bucket of a request that has just come; the limits then refuse it by themselves."""
+        """Empty the bucket of a request that has just come; the limits then refuse it by themselves."""
         rule = self._strike(method, path, limits=True)
-        if rule is not None:
+        if isinstance(rule, RestFault):
             self._limits.exhaust(method, path, rule.seconds, everywhere=rule.everywhere)
 
-    def rest(self, method: str, path: str) -> RestFault | Answer | None:
-        """The fault of a request that the limits have let through."""
-        found: RestFault | Answer | None = self._strike(method, path, limits=False)
-        return found
+    def rest(self, method: str, path: str) -> RestFault | AnswerFault | None:
+        """Return the fault that strikes a request which the limits have let through."""
+        return self._strike(method, path, limits=False)
 
-    def _strike(self, method: str, path: str, *, limits: bool) -> Any:
-        return self._rules.strike(
-            lambda known: (
-                isinstance(known, RestFault | Answer)
-                and (known.fault == "rate_limit") is limits
-                and known.applies(method, path)
+    def _strike(self, method: str, path: str, *, limits: bool) -> RestFault | AnswerFault | None:
+        rule = self._rules.strike(
+            lambda rule: (
+                isinstance(rule, RestFault | AnswerFault)
+                and (rule.fault == "rate_limit") is limits
+                and rule.applies(method, path)
             )
         )
+        return rule if isinstance(rule, RestFault | AnswerFault) else None
 
     # ------------------------------------------------------------------ gateway
 
     def gateway(self, event: str) -> GatewayFault | None:
-        """The fault of this event on its way to a session."""
-        found: GatewayFault | None = self._rules.strike(
-            lambda known: isinstance(known, GatewayFault) and matches(known.event, event)
-        )
-        return found
+        """Return the fault that strikes this event on its way to a session."""
+        rule = self._rules.strike(lambda rule: isinstance(rule, GatewayFault) and matches(rule.event, event))
+        return rule if isinstance(rule, GatewayFault) else None
 
 
 async def suffer(
-    rule: RestFault | Answer, request: web.Request, do: Callable[[], Awaitable[web.Response]]
+    rule: RestFault | AnswerFault, request: web.Request, do: Callable[[], Awaitable[web.Response]]
 ) -> web.StreamResponse:
-    """Answers a request as the fault will have it; `do` does what was asked for."""
+    """Answer a request as the fault will have it; `do` carries it out."""
     if rule.fault == "slow" and not rule.after:
         await asyncio.sleep(rule.seconds)
         return await do()
     answer = await do() if rule.after else None
-    if isinstance(rule, Answer):
+    if isinstance(rule, AnswerFault):
         return rule.response()
     if rule.fault == "slow":
         await asyncio.sleep(rule.seconds)
@@ -190,12 +190,12 @@ async def suffer(
         return await half(request, answer) if answer is not None else abort(request)
     else:
         return failure(rule.status)
-    assert answer is not None  # noqa: S101  # it was done before the wait
+    assert answer is not None  # noqa: S101  # it was carried out before the wait
     return answer
 
 
 def refusal(code: int) -> web.Response:
-    """Discord's answer to a file that is too large, or that of a proxy before it."""
+    """Return Discord's answer to a file that is too large, or with code 0 that of a proxy before it."""
     if code == 0:
         return failure(413)
     message, status = _TOO_LARGE[code]
@@ -204,7 +204,7 @@ def refusal(code: int) -> web.Response:
 
 
 def failure(status: int) -> web.Response:
-    """An error of Discord's own: JSON from the API (500), a page from the edge before it (all others)."""
+    """Return an error of Discord's own: JSON from the API (500), a page from the edge before it (all others)."""
     if status == 500:
         body = '{"message": "500: Internal Server Error", "code": 0}'
         return web.Response(status=500, text=body, content_type="application/json", headers={"Via": "1.1 embedded"})

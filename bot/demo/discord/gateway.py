@@ -12,16 +12,16 @@ import secrets
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import discord
 from aiohttp import WSMessage, WSMsgType, web
 from simcord import intents as simcord_intents
-from simcord.backend import serializers
+from simcord.backend import Backend, serializers
 
 from bot.demo.discord.faults import GatewayFault
+from bot.demo.discord.messages import Payload
 
 DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, VOICE, RESUME = 0, 1, 2, 3, 4, 6
 RECONNECT, MEMBERS, INVALID_SESSION, HELLO, ACK = 7, 8, 9, 10, 11
@@ -34,7 +34,7 @@ LAST_WORD_S = 2.0  # for the other side to take note of a close
 
 @dataclass
 class Session:
-    """A bot's (or one of its shards') place in the stream of events, connected or not."""
+    """The place of a bot, or of one of its shards, in the stream of events, connected or not."""
 
     id: str
     shard: int
@@ -44,16 +44,16 @@ class Session:
     log: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=KEPT_EVENTS))
     connection: Connection | None = None
     left_at: float | None = None
-    held: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)  # events that wait for the next one
+    delayed: list[tuple[str, Payload]] = field(default_factory=list)  # events that are to come after the next one
 
     def release(self) -> None:
-        """Tells what was held back."""
-        held, self.held = self.held, []
-        for event, payload in held:
+        """Send the delayed events."""
+        delayed, self.delayed = self.delayed, []
+        for event, payload in delayed:
             self.push(event, payload)
 
-    def push(self, event: str, payload: Mapping[str, Any]) -> None:
-        """Numbers an event, keeps it for a resume, and sends it if somebody is there."""
+    def push(self, event: str, payload: Payload) -> None:
+        """Number an event, keep it for a resume, and send it if the session is connected."""
         self.seq += 1
         frame = json.dumps({"op": DISPATCH, "t": event, "s": self.seq, "d": payload}, default=str)
         self.log.append((self.seq, frame))
@@ -62,7 +62,7 @@ class Session:
 
 
 class Connection:
-    """One websocket; frames leave in the order in which they were given, as one zlib stream where asked for."""
+    """One websocket. Frames leave in the order in which they were queued, as one zlib stream where asked for."""
 
     def __init__(self, ws: web.WebSocketResponse, *, compress: bool, heartbeat_s: float) -> None:
         self.ws = ws
@@ -75,22 +75,22 @@ class Connection:
         self._deflate = zlib.compressobj() if compress else None
 
     def send(self, frame: str) -> None:
-        """Queues a frame."""
+        """Queue a frame."""
         self._outgoing.put_nowait(frame)
 
-    def say(self, op: int, data: Any = None) -> None:
-        """Queues an operation that is no event."""
+    def say(self, op: int, data: object = None) -> None:
+        """Queue an operation that is not an event."""
         self.send(json.dumps({"op": op, "d": data, "s": None, "t": None}))
 
     def end(self, code: int, reason: str) -> None:
-        """Closes the connection after all that was queued before."""
+        """Close the connection after all that was queued before."""
         self._outgoing.put_nowait(CloseError(code, reason))
 
-    async def next(self) -> tuple[int, Any] | None:
-        """The next operation, or None at the end; answers heartbeats. Raises CloseError when they stay away."""
+    async def next(self) -> tuple[int, object] | None:
+        """Return the next operation, or None at the end; answers heartbeats. Raises CloseError when they stay away."""
         while True:
-            left = self._beat + 2 * self._heartbeat_s - self._loop.time()
-            message = await self._receive(left)
+            remaining = self._beat + 2 * self._heartbeat_s - self._loop.time()
+            message = await self._receive(remaining)
             if message.type is not WSMsgType.TEXT:
                 self.said_goodbye = message.type is WSMsgType.CLOSE and message.data in {1000, 1001}
                 return None
@@ -103,19 +103,19 @@ class Connection:
             self._loop.call_later(0.02, self.say, ACK)
 
     async def _receive(self, seconds: float) -> WSMessage:
-        """Raises CloseError when nothing comes, or when the connection is to end."""
+        """Return the next message. Raises CloseError when none comes, or when the connection is to end."""
         receiving = asyncio.ensure_future(self.ws.receive())
-        either: set[asyncio.Future[Any]] = {receiving, self._ended}
+        either: set[asyncio.Future[WSMessage] | asyncio.Future[CloseError]] = {receiving, self._ended}
         await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if receiving.done():
             return receiving.result()
-        # Whoever closes must not be reading at the same time, or the other side's goodbye gets lost.
+        # Nobody may read while the connection is closed, or the other side's goodbye gets lost.
         receiving.cancel()
         await asyncio.gather(receiving, return_exceptions=True)
         raise self._ended.result() if self._ended.done() else CloseError(4009, "Session timed out.")
 
     async def write(self) -> None:
-        """Sends what was queued, until the connection ends."""
+        """Send the queued frames, until the connection ends."""
         while True:
             frame = await self._outgoing.get()
             if isinstance(frame, CloseError):
@@ -129,7 +129,7 @@ class Connection:
 
 
 class CloseError(Exception):
-    """The connection has to end, with one of Discord's close codes."""
+    """The end of a connection, with one of Discord's close codes."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -137,11 +137,11 @@ class CloseError(Exception):
 
 
 class Gateway:
-    """All sessions, and the events for them."""
+    """The sessions of the bot, and the events for them."""
 
     def __init__(
         self,
-        backend: Any,
+        backend: Backend,
         token: str,
         url: str,
         *,
@@ -160,11 +160,11 @@ class Gateway:
 
     @property
     def connected(self) -> int:
-        """How many sessions are connected."""
+        """The number of connected sessions."""
         return sum(session.connection is not None for session in self._sessions.values())
 
-    def describe(self) -> dict[str, Any]:
-        """The answer to /gateway/bot."""
+    def describe(self) -> Payload:
+        """Return the answer to /gateway/bot."""
         now = time.monotonic()
         while self._identified and now - self._identified[0] > DAY_S:
             self._identified.popleft()
@@ -179,21 +179,21 @@ class Gateway:
 
     # ------------------------------------------------------------------ events
 
-    def emit(self, event: str, payload: Mapping[str, Any]) -> None:
-        """Hands an event to every session that may see it."""
+    def emit(self, event: str, payload: Payload) -> None:
+        """Send an event to every session that may see it."""
         for session in list(self._sessions.values()):
             if self._is_over(session):
                 del self._sessions[session.id]
                 continue
-            shaped = self._shape(session, event, payload)
-            if shaped is not None:
-                self._tell(session, event, shaped)
+            visible = self._visible(session, event, payload)
+            if visible is not None:
+                self._send(session, event, visible)
 
-    def _tell(self, session: Session, event: str, payload: Mapping[str, Any]) -> None:
-        """Tells a session of an event, as the fault of the moment will have it."""
+    def _send(self, session: Session, event: str, payload: Payload) -> None:
+        """Send an event to a session, as the fault of the moment will have it."""
         rule = self._fault(event)
         if rule is not None and rule.fault == "reorder":
-            session.held.append((event, payload))
+            session.delayed.append((event, payload))
             asyncio.get_running_loop().call_later(rule.seconds, session.release)
             return
         if rule is not None and session.connection is not None:
@@ -209,8 +209,8 @@ class Gateway:
             session.push(event, payload)
         session.release()
 
-    def _shape(self, session: Session, event: str, payload: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """What this session sees of an event: nothing of other shards, nothing beyond its intents."""
+    def _visible(self, session: Session, event: str, payload: Payload) -> Payload | None:
+        """Return what this session sees of an event: nothing of other shards, nothing beyond its intents."""
         guild_id = payload.get("id") if event.startswith("GUILD_") and "guild_id" not in payload else None
         guild_id = payload.get("guild_id", guild_id)
         if (int(guild_id) >> 22) % session.shards != session.shard if guild_id else session.shard != 0:
@@ -220,32 +220,32 @@ class Gateway:
             return None
         bot_id = self.backend.bot_user.id
         if event == "GUILD_CREATE":
-            shaped = copy.deepcopy(dict(payload))
-            simcord_intents.prune_guild_create(shaped, session.intents, bot_id)
-            return shaped
+            visible = copy.deepcopy(dict(payload))
+            simcord_intents.prune_guild_create(visible, session.intents, bot_id)
+            return visible
         if event in {"MESSAGE_CREATE", "MESSAGE_UPDATE"} and not session.intents.message_content:
-            shaped = copy.deepcopy(dict(payload))
-            simcord_intents.censor_message(shaped, bot_id, backend=self.backend)
-            return shaped
+            visible = copy.deepcopy(dict(payload))
+            simcord_intents.censor_message(visible, bot_id, backend=self.backend)
+            return visible
         return payload
 
     def _is_over(self, session: Session) -> bool:
         return session.left_at is not None and time.monotonic() - session.left_at > KEPT_S
 
-    # ------------------------------------------------------------------ faults, for tests and the curious
+    # ------------------------------------------------------------------ faults, for tests and curious people
 
     def drop(self) -> None:
-        """Closes every connection; sessions can be resumed."""
+        """Close every connection; sessions can be resumed."""
         for connection in self._connections():
             connection.end(4000, "Unknown error.")
 
     def ask_to_reconnect(self) -> None:
-        """Operation 7: please connect again and resume."""
+        """Ask every bot to connect again and resume (operation 7)."""
         for connection in self._connections():
             connection.say(RECONNECT)
 
     def invalidate(self) -> None:
-        """Forgets every session: a resume gets operation 9 and the bot must identify anew."""
+        """Forget every session: a resume gets operation 9, and the bot must identify anew."""
         self.drop()
         self._sessions.clear()
 
@@ -255,7 +255,7 @@ class Gateway:
     # ------------------------------------------------------------------ connections
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One websocket connection."""
+        """Serve one websocket connection until its end."""
         # Without per-message compression: frames of one zlib stream must not overtake each other.
         ws = web.WebSocketResponse(timeout=LAST_WORD_S, max_msg_size=1 << 16, compress=False)
         await ws.prepare(request)
@@ -280,14 +280,15 @@ class Gateway:
                     self._sessions.pop(session.id, None)
         return ws
 
-    def _act(self, connection: Connection, session: Session | None, op: int, data: Any) -> Session | None:
+    def _act(self, connection: Connection, session: Session | None, op: int, data: object) -> Session | None:
         if op in {IDENTIFY, RESUME}:
             if session is not None:
                 raise CloseError(4005, "Already authenticated.")
-            token = str(data.get("token")) if isinstance(data, dict) else ""
+            fields: Payload = data if isinstance(data, dict) else {}
+            token = str(fields.get("token"))
             if not secrets.compare_digest(token.encode(errors="replace"), self._token.encode()):
                 raise CloseError(4004, "Authentication failed.")
-            return self._identify(connection, data) if op == IDENTIFY else self._resume(connection, data)
+            return self._identify(connection, fields) if op == IDENTIFY else self._resume(connection, fields)
         if op not in {PRESENCE, VOICE, MEMBERS}:
             raise CloseError(4001, "Unknown opcode.")
         if session is None:
@@ -296,7 +297,7 @@ class Gateway:
             self._members(session, data)
         return session
 
-    def _identify(self, connection: Connection, data: dict[str, Any]) -> Session:
+    def _identify(self, connection: Connection, data: Payload) -> Session:
         try:
             shard, shards = (int(number) for number in data.get("shard") or (0, 1))
             intents = discord.Intents._from_value(int(data["intents"]))
@@ -325,63 +326,63 @@ class Gateway:
             },
         )
         for guild in mine:
-            payload = self._shape(session, "GUILD_CREATE", serializers.guild_create_payload(backend, guild))
+            payload = self._visible(session, "GUILD_CREATE", serializers.guild_create_payload(backend, guild))
             if payload is not None:
                 session.push("GUILD_CREATE", payload)
         return session
 
-    def _resume(self, connection: Connection, data: dict[str, Any]) -> Session | None:
-        """The session with what it missed, or operation 9 when that cannot be told any more."""
+    def _resume(self, connection: Connection, data: Payload) -> Session | None:
+        """Return the session after sending what it missed; None, and operation 9, where that is no longer kept."""
         session = self._sessions.get(str(data.get("session_id")))
-        seen = data.get("seq")
-        if session is None or not isinstance(seen, int) or self._is_over(session):
+        last = data.get("seq")
+        if session is None or not isinstance(last, int) or self._is_over(session):
             connection.say(INVALID_SESSION, False)
             return None
-        if seen > session.seq:
+        if last > session.seq:
             raise CloseError(4007, "Invalid seq.")
-        if session.log[0][0] > seen + 1:
+        if session.log[0][0] > last + 1:
             connection.say(INVALID_SESSION, False)
             return None
         session.connection, session.left_at = connection, None
         for seq, frame in session.log:
-            if seq > seen:
+            if seq > last:
                 connection.send(frame)
         session.push("RESUMED", {})
-        session.log.pop()  # nothing to tell again
+        session.log.pop()  # a later resume need not send it again
         return session
 
-    def _members(self, session: Session, data: dict[str, Any]) -> None:
-        """A chunk of members: by ids, by the beginning of a name, or all."""
+    def _members(self, session: Session, data: Payload) -> None:
+        """Send a chunk of members: by ids, by the beginning of a name, or all."""
         ids = data.get("user_ids") or []
         try:
             guild = self.backend.guilds.get(int(data.get("guild_id") or 0))
-            wanted = {int(user_id) for user_id in (ids if isinstance(ids, list) else [ids])}
+            user_ids = {int(user_id) for user_id in (ids if isinstance(ids, list) else [ids])}
         except (TypeError, ValueError, OverflowError):
             raise CloseError(4002, "Decode error.") from None
         if guild is None:
             return
         query = str(data.get("query") or "").lower()
-        if not wanted and not query and not session.intents.members:
+        if not user_ids and not query and not session.intents.members:
             raise CloseError(4014, "Disallowed intent(s).")
-        found = [
+        members = [
             member
             for member in guild.members.values()
-            if (member.user_id in wanted if wanted else self.backend.users[member.user_id].name.startswith(query))
+            if (member.user_id in user_ids if user_ids else self.backend.users[member.user_id].name.startswith(query))
         ]
         session.push(
             "GUILD_MEMBERS_CHUNK",
             {
                 "guild_id": str(guild.id),
-                "members": [dict(serializers.member_payload(self.backend, guild, member)) for member in found],
+                "members": [dict(serializers.member_payload(self.backend, guild, member)) for member in members],
                 "chunk_index": 0,
                 "chunk_count": 1,
-                "not_found": [str(user_id) for user_id in wanted - {member.user_id for member in found}],
+                "not_found": [str(user_id) for user_id in user_ids - {member.user_id for member in members}],
                 **({"nonce": data["nonce"]} if data.get("nonce") else {}),
             },
         )
 
 
-def _read(message: WSMessage) -> tuple[int, Any]:
+def _read(message: WSMessage) -> tuple[int, object]:
     try:
         read = json.loads(message.data)
         return int(read["op"]), read.get("d")

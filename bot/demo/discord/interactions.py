@@ -1,16 +1,16 @@
-"""Interactions from their beginning to what a person sees of them, with Discord's deadlines on the real clock."""
+"""Interactions from their beginning to the answer that a person sees, with Discord's deadlines on the real clock."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import secrets
-from typing import Any
 
 from simcord import interactions as simcord_interactions
-from simcord.backend import serializers
+from simcord.backend import models, serializers
 
 from bot.demo.discord.attachments import MOST_BYTES
+from bot.demo.discord.messages import Payload
 from bot.demo.discord.world import World
 
 ANSWER_S = 3.0  # for the first answer
@@ -18,11 +18,9 @@ TOKEN_S = 15 * 60.0  # for all that follows
 MOST_KEPT = 5000
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL = 2, 3, 4, 5
 
-Body = dict[str, Any]
-
 
 class Interactions:
-    """Opens interactions, tells how they stand, and forgets old ones."""
+    """The open and the answered interactions; old ones are forgotten."""
 
     def __init__(self, world: World, *, answer_s: float = ANSWER_S, token_s: float = TOKEN_S) -> None:
         self.world = world
@@ -30,8 +28,10 @@ class Interactions:
         self._token_s = token_s
         self._waiting: dict[int, set[asyncio.Future[None]]] = {}
 
-    def open(self, kind: int, member_id: int, channel_id: int, data: Body, message: Any = None) -> tuple[int, Body]:
-        """A new interaction: its id, and the payload for the bot."""
+    def open(
+        self, kind: int, member_id: int, channel_id: int, data: Payload, message: models.Message | None = None
+    ) -> tuple[int, Payload]:
+        """Open an interaction; returns its id, and the payload for the bot."""
         backend = self.world.backend
         record, payload = simcord_interactions.base_payload(
             backend,
@@ -55,45 +55,45 @@ class Interactions:
         return record.id, payload
 
     def of_path(self, path: str) -> int | None:
-        """Whose interaction a request such as /webhooks/{application}/{token}/… is about."""
+        """Return the id of the interaction that a request such as /webhooks/{application}/{token}/… is about."""
         parts = path.strip("/").split("/")
         if len(parts) < 3 or parts[0] not in {"interactions", "webhooks"}:
             return None
-        found: int | None = self.world.backend.interaction_tokens.get(parts[2])
-        return found
+        interaction_id: int | None = self.world.backend.interaction_tokens.get(parts[2])
+        return interaction_id
 
-    def refuses(self, interaction_id: int, path: str) -> bool:
-        """Whether a follow-up comes after its token has expired."""
+    def is_too_late(self, interaction_id: int, path: str) -> bool:
+        """Return True for a follow-up that comes after its token has expired."""
         record = self.world.backend.interactions[interaction_id]
         return path.startswith("/webhooks/") and bool(record.expires_at <= self.world.backend.now_iso())
 
     def changed(self, interaction_id: int) -> None:
-        """Wakes whoever waits for an answer."""
+        """Wake all who wait for the answer."""
         for waiter in self._waiting.pop(interaction_id, ()):
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def wait(self, interaction_id: int, seconds: float) -> Body | None:
-        """How it stands, once it is answered or has failed, or after so many seconds."""
+    async def wait(self, interaction_id: int, seconds: float) -> Payload | None:
+        """Return the status, once the interaction is answered or has failed, or after so many seconds."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         while True:
             status = self.status(interaction_id)
-            if status is None or is_settled(status) or (left := until - loop.time()) <= 0:
+            if status is None or is_settled(status) or (remaining := until - loop.time()) <= 0:
                 return status
             waiter: asyncio.Future[None] = loop.create_future()
             self._waiting.setdefault(interaction_id, set()).add(waiter)
             try:
-                # Nothing tells that the first deadline has passed: look again shortly after it.
-                await asyncio.wait({waiter}, timeout=min(left, self._answer_s + 0.01))
+                # No event marks the first deadline: look again shortly after it.
+                await asyncio.wait({waiter}, timeout=min(remaining, self._answer_s + 0.01))
             finally:
                 if waiters := self._waiting.get(interaction_id):  # nobody woke us
                     waiters.discard(waiter)
                     if not waiters:
                         del self._waiting[interaction_id]
 
-    def status(self, interaction_id: int) -> Body | None:
-        """What its member sees of it; nothing where there is no such interaction (any more)."""
+    def status(self, interaction_id: int) -> Payload | None:
+        """Return what the member sees of an interaction; None where there is no such interaction (any more)."""
         backend = self.world.backend
         record = backend.interactions.get(interaction_id)
         if record is None:
@@ -106,20 +106,22 @@ class Interactions:
             "member": backend.users[record.user_id].name,
             "channel_id": str(record.channel_id),
             "kind": record.response_kind.value if record.response_kind else None,
-            # What a person sees as "the application did not respond".
+            # A person reads: "The application did not respond."
             "failed": not record.responded and now >= record.initial_response_deadline,
             "expired": now >= record.expires_at,
             "loading": record.loading,
             "ephemeral": record.ephemeral,
-            "messages": [self.shown(messages[i]) for i in [record.message_id, *record.followup_ids] if i in messages],
+            "messages": [
+                self.describe(messages[i]) for i in [record.message_id, *record.followup_ids] if i in messages
+            ],
             "modal": record.modal,
             "choices": record.autocomplete_choices,
         }
 
-    def shown(self, message: Any) -> Body:
-        """A message as its readers see it, with its thread and whether it is for one member alone."""
+    def describe(self, message: models.Message) -> Payload:
+        """Return a message as its readers see it, with its thread, and the one member that it is for, if it is."""
         backend = self.world.backend
-        payload: Body = plain(serializers.message_payload(backend, message))
+        payload: Payload = plain(serializers.message_payload(backend, message))
         payload["ephemeral"] = message.is_ephemeral
         payload["reacted"] = {
             reaction.emoji: [backend.users[i].name for i in reaction.user_ids if i in backend.users]
@@ -135,7 +137,10 @@ class Interactions:
         return payload
 
     def _forget_old(self) -> None:
-        """A server runs for days; what only one member saw is gone with the interaction, as with a client's restart."""
+        """Forget the oldest interactions, since a server runs for days.
+
+        Messages that only one member saw go with them, as with a client's restart.
+        """
         backend = self.world.backend
         while len(backend.interactions) > MOST_KEPT:
             record = backend.interactions.pop(next(iter(backend.interactions)))
@@ -145,17 +150,18 @@ class Interactions:
                 if message_id in messages and messages[message_id].is_ephemeral:
                     del messages[message_id]
         if len(backend._reserved_ids) > 20 * MOST_KEPT:
-            # simcord remembers every id it gave; those of the past cannot come again, since ids hold the time.
+            # simcord remembers every id that it gave; past ones cannot come again, since ids hold the time.
             latest = max(backend._sequences)
             backend._reserved_ids = {i for i in backend._reserved_ids if i >> 22 >= latest}
             backend._sequences = {latest: backend._sequences[latest]}
 
 
-def is_settled(status: Body) -> bool:
-    """Whether a person waits no longer."""
+def is_settled(status: Payload) -> bool:
+    """Return True when a person waits no longer."""
     return bool(status["failed"] or status["expired"] or (status["kind"] is not None and not status["loading"]))
 
 
-def plain(payload: Any) -> Any:
-    """A payload as it comes off the wire: a copy of plain JSON types."""
-    return json.loads(json.dumps(payload, default=str))
+def plain(payload: object) -> Payload:
+    """Return a payload as it comes off the wire: a copy of plain JSON types."""
+    copy: Payload = json.loads(json.dumps(payload, default=str))
+    return copy

@@ -1,4 +1,4 @@
-"""Rate limits as Discord states them: a bucket a route and major id, one for the bot as a whole, headers on all.
+"""Rate limits as Discord states them: a bucket for each route and major id, one for the bot, headers on all answers.
 
 Windows are fixed, as Discord's are: a bucket that is empty is full again when its window ends.
 https://discord.com/developers/docs/topics/rate-limits
@@ -36,7 +36,7 @@ _MOST_BUCKETS = 10_000
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a request may pass, and what its answer's headers say."""
+    """The decision about a request, and the headers of its answer."""
 
     allowed: bool
     headers: dict[str, str]
@@ -48,17 +48,17 @@ class Verdict:
 @dataclass
 class _Window:
     ends: float = 0.0
-    used: int = 0
+    requests: int = 0
 
     def wait(self, now: float, limit: int, seconds: float) -> float:
-        """Seconds until another request may come; 0.0 for now."""
+        """Return the seconds until another request may come; 0.0 for now."""
         if now >= self.ends:
-            self.ends, self.used = now + seconds, 0
-        return 0.0 if self.used < limit else self.ends - now
+            self.ends, self.requests = now + seconds, 0
+        return 0.0 if self.requests < limit else self.ends - now
 
 
 class Limits:
-    """Counts the bot's requests."""
+    """The counters of the bot's requests."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Limits:
         most_invalid: tuple[int, float] = MOST_INVALID,
         epoch: Callable[[], float] = time.time,
     ) -> None:
-        """`epoch` is what the headers take for the time, in seconds since 1970."""
+        """`epoch` returns the time that the headers state, in seconds since 1970."""
         self._clock = clock
         self._epoch = epoch
         self._windows: dict[str, _Window] = {}
@@ -76,7 +76,7 @@ class Limits:
         self._invalid: deque[float] = deque(maxlen=self._most_invalid)
 
     def check(self, method: str, path: str) -> Verdict:
-        """Counts one request, unless it is refused."""
+        """Count one request, unless it is refused."""
         now = self._clock()
         if self.shut_out:
             return Verdict(False, {}, banned=True)
@@ -90,12 +90,12 @@ class Limits:
         window = self._window(f"{bucket}:{major}", now)
         retry = _up(window.wait(now, limit, seconds))
         if not retry:
-            window.used += 1
-            self._all.used += is_global
+            window.requests += 1
+            self._all.requests += is_global
         after = max(0.0, window.ends - now)
         headers = {
             "X-RateLimit-Limit": str(limit),
-            "X-RateLimit-Remaining": str(max(0, limit - window.used)),
+            "X-RateLimit-Remaining": str(max(0, limit - window.requests)),
             "X-RateLimit-Reset": f"{self._epoch() + after:.3f}",
             "X-RateLimit-Reset-After": f"{_up(after):.3f}",
             "X-RateLimit-Bucket": hashlib.sha256(bucket.encode()).hexdigest()[:32],
@@ -105,26 +105,26 @@ class Limits:
         return Verdict(not retry, headers, retry)
 
     def exhaust(self, method: str, path: str, seconds: float, *, everywhere: bool = False) -> None:
-        """Empties the bucket of a request, or the global one, for so long: as if others had used it up."""
+        """Empty the bucket of a request, or the global one, for so long: as if other requests had used it up."""
         now = self._clock()
         bucket, major, limit, _ = _rule(method, path)
         window = self._all if everywhere else self._window(f"{bucket}:{major}", now)
-        window.ends, window.used = now + seconds, GLOBAL[0] if everywhere else limit
+        window.ends, window.requests = now + seconds, GLOBAL[0] if everywhere else limit
 
     @property
     def shut_out(self) -> bool:
-        """Whether the address, whoever asks from there, had too many invalid requests."""
+        """True after too many invalid requests from this address, whichever client sent them."""
         full = len(self._invalid) == self._most_invalid
         return full and self._clock() - self._invalid[0] < self._invalid_s
 
     def note(self, status: int) -> None:
-        """Remembers an answer's status: too many invalid requests shut an address out."""
+        """Remember an answer's status: too many invalid requests shut an address out."""
         if status in {401, 403, 429}:
             self._invalid.append(self._clock())
 
     def _window(self, key: str, now: float) -> _Window:
         if len(self._windows) > _MOST_BUCKETS:
-            self._windows = {known: window for known, window in self._windows.items() if window.ends > now}
+            self._windows = {name: window for name, window in self._windows.items() if window.ends > now}
         return self._windows.setdefault(key, _Window())
 
 
@@ -139,5 +139,5 @@ def _rule(method: str, path: str) -> tuple[str, str, int, float]:
 
 
 def _up(seconds: float) -> float:
-    """Never tells a client to come back a moment too early."""
+    """Round up to milliseconds, so that no client comes back a moment too early."""
     return math.ceil(seconds * 1000) / 1000

@@ -1,4 +1,4 @@
-"""Messages as a person reads them: the texts of a Components V2 card, its buttons, its media."""
+"""Messages as a person reads them: the texts of a Components V2 card, its buttons and its media."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+Payload = dict[str, Any]  # an object of Discord's JSON, which simcord makes and takes in this form
 BUTTON, SELECT, TEXT_DISPLAY, THUMBNAIL, MEDIA_GALLERY, FILE = 2, 3, 10, 11, 12, 13
 LINK_STYLE = 5
 
@@ -38,19 +39,19 @@ class Message:
     menus: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # values of menus, by custom id
     edited: bool = False
 
-    def button(self, wanted: str) -> Button:
-        """By its label, or else the beginning of its custom id. Raises LookupError."""
+    def button(self, name: str) -> Button:
+        """Return a button by its label, or else by the beginning of its custom id. Raises LookupError."""
         for button in self.buttons:
-            if button.label == wanted:
+            if button.label == name:
                 return button
         for button in self.buttons:
-            if button.custom_id.startswith(wanted):
+            if button.custom_id.startswith(name):
                 return button
-        raise LookupError(f"There is no button {wanted!r}; there are {[b.label or b.custom_id for b in self.buttons]}.")
+        raise LookupError(f"There is no button {name!r}; there are {[b.label or b.custom_id for b in self.buttons]}.")
 
 
-def read_message(data: Mapping[str, Any]) -> Message:
-    """A message from Discord's JSON (https://discord.com/developers/docs/resources/message#message-object)."""
+def read_message(data: Payload) -> Message:
+    """Read a message from Discord's JSON (https://discord.com/developers/docs/resources/message#message-object)."""
     texts = [str(data["content"])] if data.get("content") else []
     texts += [str(e[key]) for e in data.get("embeds") or [] for key in ("title", "description") if e.get(key)]
     buttons: list[Button] = []
@@ -92,8 +93,8 @@ def read_message(data: Mapping[str, Any]) -> Message:
     )
 
 
-def _walk(node: Any) -> Iterator[Mapping[str, Any]]:
-    """Every component of a tree, in reading order."""
+def _walk(node: object) -> Iterator[Payload]:
+    """Yield every component of a tree, in reading order."""
     if isinstance(node, list):
         for child in node:
             yield from _walk(child)

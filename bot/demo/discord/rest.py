@@ -10,20 +10,20 @@ import secrets
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
 
 from aiohttp import BodyPartReader, web
-from simcord.backend import serializers
+from simcord.backend import models, serializers
 from simcord.backend.errors import BackendError
 from simcord.http import router
 from simcord.http import routes as _routes  # noqa: F401  # registers them
 
-from bot.demo.discord import validation as rules
+from bot.demo.discord import validation
 from bot.demo.discord.attachments import MOST_BYTES, safe_name
-from bot.demo.discord.faults import Faults, FileRefusedError, refusal, suffer
+from bot.demo.discord.faults import DiscordFaults, FileRefusedError, refusal, suffer
 from bot.demo.discord.gateway import Gateway
 from bot.demo.discord.interactions import Interactions
 from bot.demo.discord.limits import Limits
+from bot.demo.discord.messages import Payload
 from bot.demo.discord.world import World
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ _VIA = {"Via": "1.1 embedded"}
 
 
 class Rest:
-    """Answers the bot's requests. `on_change` is told of every request that changes something without an event."""
+    """Answers the bot's requests. `on_change` is called after every request that may have changed something."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Rest:
         limits: Limits,
         token: str,
         on_change: Callable[[], None] = lambda: None,
-        faults: Faults | None = None,
+        faults: DiscordFaults | None = None,
     ) -> None:
         self.world = world
         self.gateway = gateway
@@ -55,11 +55,11 @@ class Rest:
         self.on_interaction: list[Callable[[int], None]] = [interactions.changed]
         self._token = token
         self._on_change = on_change
-        self._faults = faults or Faults(limits)
+        self._faults = faults or DiscordFaults(limits)
         self._nonces: dict[tuple[str, str], tuple[float, int]] = {}
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """One request to /api/v10/…"""
+        """Answer one request to /api/v10/…"""
         path = "/" + request.match_info["path"].strip("/")
         # Callbacks and follow-ups are authorised by the token in their path, as on Discord.
         authorised = path.startswith(("/interactions/", "/webhooks/")) or secrets.compare_digest(
@@ -96,14 +96,14 @@ class Rest:
             return web.Response(status=204, headers=headers)
         return reply(result, status, headers)
 
-    async def _answer(self, request: web.Request, path: str, most_bytes: int) -> tuple[int, Any]:
+    async def _answer(self, request: web.Request, path: str, most_bytes: int) -> tuple[int, object]:
         try:
             json_body, files = await read_body(request)
             if any(len(file.fp.getbuffer()) > most_bytes for file in files):
                 raise FileRefusedError
             result = self._dispatch(request, path, json_body, files)
         except (router.RouteNotImplemented, router.UnsupportedField) as error:
-            sys.stderr.write(f"The embedded Discord lacks this: {error}\n")  # loudly: never fake a success
+            sys.stderr.write(f"The embedded Discord lacks this: {error}\n")  # loudly: it never fakes a success
             sys.stderr.flush()
             return 501, {"code": 0, "message": str(error)}
         except BackendError as error:
@@ -115,7 +115,7 @@ class Rest:
             self._on_change()
         return 200, result
 
-    def _dispatch(self, request: web.Request, path: str, body: Any, files: list[Any]) -> Any:
+    def _dispatch(self, request: web.Request, path: str, body: object, files: list[SimpleNamespace]) -> object:
         method, params = request.method, dict(request.query)
         if path == "/gateway":
             return {"url": self.gateway.url}
@@ -124,12 +124,12 @@ class Rest:
         if path == "/applications/@me":
             path = "/oauth2/applications/@me"
         interaction_id = self.interactions.of_path(path)
-        if interaction_id is not None and self.interactions.refuses(interaction_id, path):
+        if interaction_id is not None and self.interactions.is_too_late(interaction_id, path):
             raise BackendError(401, 50027, "Invalid Webhook Token")
-        rules.check(self.world.backend, method, path, body, files)
+        validation.check(self.world.backend, method, path, body, files)
         posts = method == "POST" and path.startswith("/channels/") and path.endswith("/messages")
-        if posts and (known := self._posted_before(path, body)) is not None:
-            return known
+        if posts and (earlier := self._posted_before(path, body)) is not None:
+            return earlier
         if method == "PATCH" and (thread := self._thread(path)) is not None:
             return self._edit_thread(thread, body)
         result = router.dispatch(
@@ -153,8 +153,8 @@ class Rest:
 
     # ------------------------------------------------------------------ nonces
 
-    def _posted_before(self, path: str, body: Any) -> Any | None:
-        """The message that was posted with this nonce a little while ago, where the bot asks for that."""
+    def _posted_before(self, path: str, body: object) -> Payload | None:
+        """Return the message that was posted with this nonce a little while ago, where the bot asks for that."""
         if not isinstance(body, dict) or not body.get("enforce_nonce") or body.get("nonce") is None:
             return None
         posted = self._nonces.get((path, str(body["nonce"])))
@@ -165,53 +165,53 @@ class Rest:
             return None
         return {**serializers.message_payload(self.world.backend, message), "nonce": body["nonce"]}
 
-    def _remember_post(self, path: str, body: Any, result: dict[str, Any]) -> None:
+    def _remember_post(self, path: str, body: object, result: Payload) -> None:
         nonce = body.get("nonce") if isinstance(body, dict) else None
         if nonce is None:
             return
         result["nonce"] = nonce
         now = self.world.seconds()
         if len(self._nonces) > _MOST_NONCES:
-            self._nonces = {key: known for key, known in self._nonces.items() if now - known[0] < NONCE_S}
+            self._nonces = {key: post for key, post in self._nonces.items() if now - post[0] < NONCE_S}
         self._nonces[(path, str(nonce))] = (now, int(result["id"]))
 
     # ------------------------------------------------------------------ threads
 
-    def _thread(self, path: str) -> Any | None:
-        """The thread that a path such as /channels/1 names."""
+    def _thread(self, path: str) -> models.Channel | None:
+        """Return the thread that a path such as /channels/1 names."""
         match = re.fullmatch(r"/channels/(\d+)", path)
         channel = self.world.backend.channels.get(int(match[1])) if match else None
         return channel if channel is not None and channel.is_thread else None
 
-    def _edit_thread(self, thread: Any, body: Any) -> Any:
-        """Threads are managed with Manage Threads, where simcord asks for Manage Channels."""
+    def _edit_thread(self, thread: models.Channel, body: object) -> Payload:
+        """Edit a thread. Discord asks for Manage Threads, where simcord asks for Manage Channels."""
         backend = self.world.backend
-        body = rules.check_thread_edit(body)
-        names = () if thread.owner_id == backend.bot_user.id and "locked" not in body else ("manage_threads",)
+        edit = validation.check_thread_edit(body)
+        names = () if thread.owner_id == backend.bot_user.id and "locked" not in edit else ("manage_threads",)
         backend.require_permissions(thread.guild_id, backend.bot_user.id, thread.id, *names)
-        changes = {key: body[key] for key in ("name", "rate_limit_per_user") if key in body}
-        kept = ("archived", "locked", "auto_archive_duration", "invitable")
-        metadata = {key: body[key] for key in kept if key in body}
+        changes = {key: edit[key] for key in ("name", "rate_limit_per_user") if key in edit}
+        of_metadata = ("archived", "locked", "auto_archive_duration", "invitable")
+        metadata = {key: edit[key] for key in of_metadata if key in edit}
         if "archived" in metadata:
             metadata["archive_timestamp"] = backend.now_iso()
         backend.edit_channel(thread.id, changes, overwrites=None, thread_metadata=metadata)
         return dict(serializers.channel_payload(backend, thread))
 
 
-def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """JSON under exactly `application/json`: discord.py parses nothing else."""
+def reply(body: object, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """Return JSON under exactly `application/json`: discord.py parses nothing else."""
     data = json.dumps(body, default=str).encode()
     return web.Response(body=data, status=status, headers={**(headers or {}), "Content-Type": "application/json"})
 
 
-async def read_body(request: web.Request) -> tuple[Any, list[Any]]:
-    """The JSON body and the files, from JSON or from a multipart form. Raises BackendError when it is too large."""
-    if (request.content_length or 0) > rules.MOST_REQUEST_BYTES:
-        raise rules.too_large()
+async def read_body(request: web.Request) -> tuple[object, list[SimpleNamespace]]:
+    """Read body and files, from JSON or from a multipart form. Raises BackendError when they are too large."""
+    if (request.content_length or 0) > validation.MOST_REQUEST_BYTES:
+        raise validation.too_large()
     if not request.content_type.startswith("multipart"):
         return (await request.json() if request.can_read_body else None), []
-    form: list[dict[str, Any]] = []
-    files: list[Any] = []
+    form: list[Payload] = []
+    files: list[SimpleNamespace] = []
     total = 0
     async for part in await request.multipart():
         if not isinstance(part, BodyPartReader):
@@ -220,8 +220,8 @@ async def read_body(request: web.Request) -> tuple[Any, list[Any]]:
         while chunk := await part.read_chunk(1 << 16):
             data += chunk
             total += len(chunk)
-            if len(data) > MOST_BYTES or total > rules.MOST_REQUEST_BYTES:
-                raise rules.too_large()
+            if len(data) > MOST_BYTES or total > validation.MOST_REQUEST_BYTES:
+                raise validation.too_large()
         if part.filename is None:
             form.append({"name": part.name, "value": data.decode()})
         else:
@@ -236,10 +236,10 @@ async def read_body(request: web.Request) -> tuple[Any, list[Any]]:
     return body, files
 
 
-def _page(users: list[dict[str, Any]], params: dict[str, str]) -> list[dict[str, Any]]:
-    """Who reacted, in pages by id as Discord gives them; simcord gives all at once."""
+def _page(users: list[Payload], params: dict[str, str]) -> list[Payload]:
+    """Return a page, by id as on Discord, of the users who reacted; simcord returns all of them at once."""
     after, limit = int(params.get("after", 0)), int(params.get("limit", 25))
     if not 1 <= limit <= 100:
-        raise rules.invalid("limit must be between 1 and 100.")
+        raise validation.invalid("limit must be between 1 and 100.")
     later = sorted((user for user in users if int(user["id"]) > after), key=lambda user: int(user["id"]))
     return later[:limit]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,18 +12,19 @@ from aiohttp import web
 
 from bot.demo.discord.acting import Acting
 from bot.demo.discord.control import Control
-from bot.demo.discord.faults import Faults
+from bot.demo.discord.faults import DiscordFaults
 from bot.demo.discord.gateway import Gateway
 from bot.demo.discord.interactions import ANSWER_S, TOKEN_S, Interactions
 from bot.demo.discord.limits import Limits
 from bot.demo.discord.rest import Rest
 from bot.demo.discord.validation import MOST_REQUEST_BYTES
 from bot.demo.discord.world import People, World, watch
+from bot.demo.service import bind, port_of, serve_app
 
 
 @dataclass(frozen=True)
 class DiscordConfig:
-    """How to run it. The tokens are secrets of loopback services: what leaks is a demo."""
+    """The settings of an embedded Discord. The tokens are secrets of loopback services: what leaks is a demo."""
 
     state: Path
     bot_token: str = field(repr=False)
@@ -44,7 +44,7 @@ class DiscordConfig:
 
 
 class EmbeddedDiscord:
-    """`start`, then `port`; `close` saves the world."""
+    """`start` sets `port`; `close` saves the world."""
 
     def __init__(self, config: DiscordConfig) -> None:
         self.config = config
@@ -54,10 +54,10 @@ class EmbeddedDiscord:
         self._saver: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Raises OSError when the port is taken, WorldError when the state cannot be used."""
-        listener = _listen(self.config.host, self.config.port)
+        """Begin to listen. Raises OSError when the port is taken, WorldError when the state cannot be used."""
+        listener = bind(self.config.host, self.config.port)
         try:
-            self.port = listener.getsockname()[1]
+            self.port = port_of(listener)
             host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
             world = World.open(self.config.state, f"http://{host}:{self.port}", self.config.people)
         except BaseException:
@@ -66,15 +66,12 @@ class EmbeddedDiscord:
         self.world = world
         changed = asyncio.Event()
         changed.set()
-        self._runner = web.AppRunner(
-            self._compose(world, f"ws://{host}:{self.port}/gateway", changed), access_log=None, shutdown_timeout=1
-        )
-        await self._runner.setup()
-        await web.SockSite(self._runner, listener, backlog=1024).start()
+        app = self._compose(world, f"ws://{host}:{self.port}/gateway", changed)
+        self._runner = await serve_app(app, listener)
         self._saver = asyncio.create_task(world.keep_saving(changed), name="save the world")
 
     async def close(self) -> None:
-        """Stops and saves."""
+        """Stop, and save the world."""
         if self._runner is not None:
             await self._runner.cleanup()
         if self._saver is not None:
@@ -87,7 +84,7 @@ class EmbeddedDiscord:
     def _compose(self, world: World, gateway_url: str, changed: asyncio.Event) -> web.Application:
         config = self.config
         limits = Limits(epoch=world.seconds)
-        faults = Faults(limits, world.shift_clock)
+        faults = DiscordFaults(limits, world.shift_clock)
         gateway = Gateway(
             world.backend, config.bot_token, gateway_url, heartbeat_s=config.heartbeat_s, fault=faults.gateway
         )
@@ -95,7 +92,7 @@ class EmbeddedDiscord:
         rest = Rest(world, gateway, interactions, limits, config.bot_token, changed.set, faults)
         acting = Acting(world, gateway, interactions)
         control = Control(world, gateway, interactions, acting, faults, config.control_token)
-        rest.on_interaction.append(control.tell_of_interaction)
+        rest.on_interaction.append(control.publish_interaction)
         watch(world.backend, changed.set)
         app = web.Application(client_max_size=MOST_REQUEST_BYTES)
         app.router.add_routes(
@@ -108,14 +105,3 @@ class EmbeddedDiscord:
             ]
         )
         return app
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError:
-        listener.close()
-        raise
-    return listener

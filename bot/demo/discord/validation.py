@@ -1,14 +1,16 @@
-"""What Discord refuses and simcord lets pass; each rule raises the error that Discord gives."""
+"""Checks of what Discord refuses and simcord lets pass; each raises the error that Discord gives."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from types import SimpleNamespace
 
+from simcord.backend import Backend, models
 from simcord.backend.errors import BackendError
 
 from bot.demo.discord.attachments import MOST_BYTES
+from bot.demo.discord.messages import Payload
 
 MOST_FILES = 10
 MOST_REQUEST_BYTES = 25 * 1024 * 1024  # of a whole request
@@ -30,17 +32,17 @@ _TOUCHES = re.compile(r"/channels/(\d+)/messages/\d+(?:/reactions/.*)?")
 
 
 def too_large() -> BackendError:
-    """A file above 10 MiB, or a request above 25 MiB."""
+    """Return the error for a file above 10 MiB, or a request above 25 MiB."""
     return BackendError(413, 40005, "Request entity too large")
 
 
 def invalid(detail: str) -> BackendError:
-    """A body that does not hold to a limit."""
+    """Return the error for a body that does not hold to a limit."""
     return BackendError(400, 50035, f"Invalid Form Body: {detail}")
 
 
-def check(backend: Any, method: str, path: str, body: Any, files: list[Any]) -> None:
-    """Raises BackendError where Discord would refuse the bot's request."""
+def check(backend: Backend, method: str, path: str, body: object, files: list[SimpleNamespace]) -> None:
+    """Raise BackendError where Discord would refuse the bot's request."""
     _check_files(files)
     if isinstance(body, dict):
         _check_body(body)
@@ -50,7 +52,7 @@ def check(backend: Any, method: str, path: str, body: Any, files: list[Any]) -> 
         channel = backend.get_channel(int(match[1]))
         if files:
             backend.require_permissions(channel.guild_id, backend.bot_user.id, channel.id, "attach_files")
-        _wake(backend, channel)
+        _unarchive(backend, channel)
     if method in {"PATCH", "PUT", "DELETE"} and (match := _TOUCHES.fullmatch(path)):
         channel = backend.channels.get(int(match[1]))
         deletes_message = method == "DELETE" and "/reactions/" not in path
@@ -59,14 +61,14 @@ def check(backend: Any, method: str, path: str, body: Any, files: list[Any]) -> 
 
 
 def thread_is_archived() -> BackendError:
-    """Messages of an archived thread can be neither edited nor reacted to."""
+    """Return the error for messages of an archived thread, which can be neither edited nor reacted to."""
     return BackendError(400, 50083, "Thread is archived")
 
 
-def check_thread_edit(body: Any) -> dict[str, Any]:
-    """The changes to a thread, if they are such as Discord takes."""
-    known = {"archived", "locked", "auto_archive_duration", "invitable", "name", "rate_limit_per_user"}
-    if not isinstance(body, dict) or set(body) - known:
+def check_thread_edit(body: object) -> Payload:
+    """Return the changes to a thread. Raises BackendError where Discord would refuse them."""
+    fields = {"archived", "locked", "auto_archive_duration", "invitable", "name", "rate_limit_per_user"}
+    if not isinstance(body, dict) or set(body) - fields:
         raise invalid("a thread has no such field.")
     if "name" in body:
         _check_thread_name(body["name"])
@@ -75,10 +77,10 @@ def check_thread_edit(body: Any) -> dict[str, Any]:
     return body
 
 
-def check_components(components: Any) -> None:
-    """Raises BackendError for components that are beyond a limit of Discord's OpenAPI file and that simcord lets pass.
+def check_components(components: object) -> None:
+    """Raise BackendError for components beyond a limit of Discord's OpenAPI file that simcord lets pass.
 
-    It counts characters; which unit Discord counts is not written anywhere, so this is the larger one, UTF-16.
+    Discord counts characters, and writes nowhere in which unit; this counts in the larger one, UTF-16.
     """
     parts = list(_parts(components))
     if len(parts) > MOST_COMPONENTS:
@@ -100,7 +102,7 @@ def check_components(components: Any) -> None:
                 raise invalid(f"components: description must be {MOST_DESCRIPTION} or fewer in length.")
 
 
-def _parts(tree: Any) -> Iterator[dict[str, Any]]:
+def _parts(tree: object) -> Iterator[Payload]:
     for node in tree if isinstance(tree, list) else [tree]:
         if isinstance(node, dict):
             yield node
@@ -108,12 +110,11 @@ def _parts(tree: Any) -> Iterator[dict[str, Any]]:
                 yield from _parts(node.get(key))
 
 
-def _units(text: Any) -> int:
+def _units(text: object) -> int:
     return len(text) + sum(character > "\uffff" for character in text) if isinstance(text, str) else 0
 
 
-def _check_choices(choices: Any) -> None:
-    """What an option suggests."""
+def _check_choices(choices: object) -> None:
     if not isinstance(choices, list) or len(choices) > MOST_CHOICES:
         raise invalid(f"choices must be {MOST_CHOICES} or fewer in length.")
     for choice in choices:
@@ -121,30 +122,30 @@ def _check_choices(choices: Any) -> None:
             raise invalid("choices: name and value must be between 1 and 100 in length.")
 
 
-def _check_files(files: list[Any]) -> None:
+def _check_files(files: list[SimpleNamespace]) -> None:
     if len(files) > MOST_FILES:
         raise invalid(f"attachments must be {MOST_FILES} or fewer in length.")
     if any(len(file.fp.getbuffer()) > MOST_BYTES for file in files):
         raise too_large()
 
 
-def _check_body(body: dict[str, Any]) -> None:
+def _check_body(body: Payload) -> None:
     if len(str(body.get("nonce") or "")) > MOST_NONCE:
         raise invalid(f"nonce must be {MOST_NONCE} or fewer in length.")
     inner = body.get("data")
-    shown = inner if isinstance(inner, dict) else body
-    check_components(shown.get("components") or [])
-    if "choices" in shown:
-        _check_choices(shown["choices"])
-    if _units(shown.get("title")) > MOST_TITLE:
+    message = inner if isinstance(inner, dict) else body
+    check_components(message.get("components") or [])
+    if "choices" in message:
+        _check_choices(message["choices"])
+    if _units(message.get("title")) > MOST_TITLE:
         raise invalid(f"title must be {MOST_TITLE} or fewer in length.")
     for part in ("components", "embeds", "embed"):
-        for url in _urls(shown.get(part)):
+        for url in _urls(message.get(part)):
             if not url.lower().startswith(_SCHEMES):
                 raise invalid("url: Scheme must be one of ('http', 'https', 'attachment', 'discord').")
 
 
-def _check_new_thread(backend: Any, channel_id: int, message_id: str | None, body: dict[str, Any]) -> None:
+def _check_new_thread(backend: Backend, channel_id: int, message_id: str | None, body: Payload) -> None:
     _check_thread_name(body.get("name"))
     if body.get("auto_archive_duration", 60) not in ARCHIVE_MINUTES:
         raise invalid(f"auto_archive_duration must be one of {ARCHIVE_MINUTES}.")
@@ -155,13 +156,13 @@ def _check_new_thread(backend: Any, channel_id: int, message_id: str | None, bod
         raise BackendError(400, 160006, "Maximum number of active threads reached")
 
 
-def _check_thread_name(name: Any) -> None:
+def _check_thread_name(name: object) -> None:
     if not isinstance(name, str) or not 1 <= _units(name) <= 100:
         raise invalid("name must be between 1 and 100 in length.")
 
 
-def _wake(backend: Any, channel: Any) -> None:
-    """A message posted into an archived thread opens it again, where the poster may do that."""
+def _unarchive(backend: Backend, channel: models.Channel) -> None:
+    """Open an archived thread again, as a message posted into it does where the poster may do that."""
     if not _is_archived(channel):
         return
     if channel.thread_metadata.locked:
@@ -169,19 +170,19 @@ def _wake(backend: Any, channel: Any) -> None:
     backend.edit_channel(channel.id, {}, thread_metadata={"archived": False})
 
 
-def _is_archived(channel: Any) -> bool:
+def _is_archived(channel: models.Channel) -> bool:
     return bool(channel.is_thread and channel.thread_metadata.archived)
 
 
-def _urls(tree: Any) -> list[str]:
-    """Every address in a tree of components or embeds."""
-    found: list[str] = []
+def _urls(tree: object) -> list[str]:
+    """Return every address in a tree of components or embeds."""
+    urls: list[str] = []
     if isinstance(tree, dict):
         if isinstance(tree.get("url"), str):
-            found.append(tree["url"])
+            urls.append(tree["url"])
         for value in tree.values():
-            found += _urls(value)
+            urls += _urls(value)
     elif isinstance(tree, list):
         for value in tree:
-            found += _urls(value)
-    return found
+            urls += _urls(value)
+    return urls

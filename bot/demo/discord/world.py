@@ -1,4 +1,4 @@
-"""The demo's guild, and how it is kept: members, channels, threads, messages and commands outlive a restart."""
+"""The demo's guild and its saved state: members, channels, threads, messages and commands outlive a restart."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from simcord.backend.models import Channel, Guild, Message, Overwrite, User
 from simcord.enums import OverwriteType
 
 from bot.demo.discord.attachments import Attachments
+from bot.demo.discord.messages import Payload
 from bot.permissions import PERMISSIONS
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class WorldError(Exception):
 
 @dataclass(frozen=True)
 class People:
-    """Who and what is in a new guild. A saved one stays as it is."""
+    """The members and channels of a new guild. A saved guild stays as it is."""
 
     guild: str = GUILD_NAME
     moderators: tuple[str, ...] = (MODERATOR,)
@@ -55,7 +56,7 @@ class People:
 
 
 class RealClock(Clock):  # type: ignore[misc]  # simcord ships no types
-    """Time passes by itself; the clock may be wrong by `shift_s` seconds."""
+    """The clock of the machine, which `shift_s` seconds can put wrong."""
 
     shift_s = 0.0
 
@@ -70,17 +71,17 @@ class RealClock(Clock):  # type: ignore[misc]  # simcord ships no types
 class World:
     """simcord's backend, with the one guild in it."""
 
-    backend: Any
+    backend: Backend
     state: Path
     guild_id: int
     _lock: IO[str]
     _writing: threading.Lock = field(default_factory=threading.Lock)
-    _version: int = 0  # of what was last put into words
-    _written: int = 0
+    _version: int = 0  # of the latest text
+    _saved_version: int = 0
 
     @classmethod
     def open(cls, state: Path, base_url: str, people: People | None = None) -> World:
-        """The world of an earlier run, or a new one.
+        """Open the world of an earlier run, or a new one.
 
         Raises WorldError when it cannot be read, or when another process has it open.
         """
@@ -92,41 +93,41 @@ class World:
             backend.http_requests = deque(maxlen=_KEPT_CALLS)
             backend.transcript = deque(maxlen=_KEPT_CALLS)
             saved = state / "world.json"
-            known = saved.exists()
-            guild_id = _open_saved(backend, saved, base_url) if known else _create(backend, people or People())
+            is_old = saved.exists()
+            guild_id = _open_saved(backend, saved, base_url) if is_old else _create(backend, people or People())
         except BaseException:
             lock.close()
             raise
         return cls(backend, state, guild_id, lock)
 
     def close(self) -> None:
-        """Saves, and lets others have the folder."""
+        """Save, and let other processes have the folder."""
         try:
             self._write(*self._text())
         finally:
             self._lock.close()
 
     def shift_clock(self, seconds: float) -> None:
-        """Puts the clock of timestamps, ids and deadlines wrong by so many seconds."""
+        """Put the clock of timestamps, ids and deadlines wrong by so many seconds."""
         self.backend.clock.shift_s = seconds
 
     def seconds(self) -> float:
-        """The world's time, in seconds since 1970."""
+        """Return the world's time, in seconds since 1970."""
         return float(self.backend.clock.now().timestamp())
 
     @property
-    def guild(self) -> Any:
+    def guild(self) -> Guild:
         return self.backend.guilds[self.guild_id]
 
     def member_named(self, name: str) -> int | None:
-        """A member's id, by name."""
+        """Return a member's id, by name."""
         for user_id in self.guild.members:
             if self.backend.users[user_id].name == name:
                 return int(user_id)
         return None
 
     def deny(self, channel_id: int, permissions: Sequence[str]) -> None:
-        """Denies the bot these permissions in a channel, by discord.py's names, and no others; the bot is told."""
+        """Deny the bot these permissions in a channel, by discord.py's names, and no others; the bot is told."""
         denied = discord.Permissions(**dict.fromkeys(permissions, True))
         bot_id = self.backend.bot_user.id
         self.backend.set_overwrite(
@@ -134,7 +135,7 @@ class World:
         )
 
     async def keep_saving(self, changed: asyncio.Event) -> None:
-        """Saves after changes, for ever: a process killed by force loses at most what `SAVE_S` holds."""
+        """Save after changes, for ever: a process killed by force loses at most the changes of `SAVE_S`."""
         while True:
             await changed.wait()
             changed.clear()
@@ -144,7 +145,7 @@ class World:
             except OSError as error:  # a full disk may have room again
                 log.error("The world could not be saved: %s. It is tried again.", error)
                 changed.set()
-            # A large world takes long to write down, and nobody may wait for that more than a tenth of the time.
+            # A large world takes long to serialize, which may hold up everybody else for a tenth of the time at most.
             await asyncio.sleep(max(SAVE_S, 9 * (time.monotonic() - began)))
 
     def _text(self) -> tuple[int, str]:
@@ -152,18 +153,18 @@ class World:
         return self._version, json.dumps(_dump(self.backend))
 
     def _write(self, version: int, text: str) -> None:
-        """Replaces the saved world at once or not at all; an older one never replaces a newer one."""
+        """Replace the saved world at once or not at all; an older one never replaces a newer one."""
         path = self.state / "world.json"
         new = path.with_suffix(".new")
         with self._writing:
-            if version < self._written:
+            if version < self._saved_version:
                 return
             with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             new.replace(path)
-            self._written = version
+            self._saved_version = version
 
 
 def _lock(state: Path) -> IO[str]:
@@ -176,7 +177,7 @@ def _lock(state: Path) -> IO[str]:
     return lock
 
 
-def _create(backend: Any, people: People) -> int:
+def _create(backend: Backend, people: People) -> int:
     backend.bot_user.name = "FLock"
     owner = backend.make_user("owner")
     guild = backend.create_guild(people.guild, owner_id=owner.id)
@@ -198,7 +199,7 @@ def _create(backend: Any, people: People) -> int:
 # --------------------------------------------------------------------------- JSON, never pickle
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, enum.Enum):
@@ -210,8 +211,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _typed(kind: Any, value: Any) -> Any:
-    """The reverse of `_plain`, by the type hints of simcord's dataclasses."""
+def _typed(kind: Any, value: Any) -> Any:  # simcord's classes are untyped for us
+    """Reverse `_plain`, by the type hints of simcord's dataclasses."""
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in {typing.Union, types.UnionType}:
         inner = [arg for arg in args if arg is not type(None)]
@@ -230,7 +231,7 @@ def _typed(kind: Any, value: Any) -> Any:
     return value
 
 
-def _dump(backend: Any) -> dict[str, Any]:
+def _dump(backend: Backend) -> Payload:
     lasting = {
         channel_id: {m.id: m for m in messages.values() if not m.is_ephemeral}
         for channel_id, messages in backend.messages.items()
@@ -248,7 +249,7 @@ def _dump(backend: Any) -> dict[str, Any]:
     }
 
 
-def _open_saved(backend: Any, path: Path, base_url: str) -> int:
+def _open_saved(backend: Backend, path: Path, base_url: str) -> int:
     try:
         saved = json.loads(path.read_text())
         if saved["base_url"] != base_url:  # another port this time: the addresses of attachments move along
@@ -259,7 +260,7 @@ def _open_saved(backend: Any, path: Path, base_url: str) -> int:
         raise WorldError(f"{path} cannot be read. Take another --state folder, or remove this one.") from error
 
 
-def _restore(backend: Any, saved: dict[str, Any]) -> None:
+def _restore(backend: Backend, saved: Payload) -> None:
     backend.application_id = saved["application_id"]
     backend.users = _typed(dict[int, User], saved["users"])
     backend.bot_user = backend.users[saved["bot_user_id"]]
@@ -273,6 +274,6 @@ def _restore(backend: Any, saved: dict[str, Any]) -> None:
     }
 
 
-def watch(backend: Any, changed: Callable[[], None]) -> None:
-    """Calls back at every event of the world."""
+def watch(backend: Backend, changed: Callable[[], None]) -> None:
+    """Call back at every event of the world."""
     backend.subscribers.append(lambda _event, _payload: changed())

@@ -9,7 +9,7 @@ import hmac
 import json
 import re
 import time
-from typing import Any
+from typing import TypedDict
 from urllib.parse import unquote, urlencode
 
 from aiohttp import web
@@ -18,7 +18,7 @@ from bot.demo.host.config import HostConfig
 from bot.demo.host.payloads import creator_of, is_base64, refusal
 from bot.demo.host.phases import Phases
 from bot.demo.host.refusals import Refused, answer
-from bot.demo.host.store import Asset, Store
+from bot.demo.host.store import Asset, JsonObject, Store
 from bot.demo.host.uploads import upload_token
 from generation.hosting.host import Phase
 
@@ -38,7 +38,7 @@ _TOKEN_NAME = "embedded"  # noqa: S105 - what the key is called, not the key
 
 
 class Api:
-    """The routes that need the API key, and playback, which does not."""
+    """The routes that need the API key, and playback, which needs none."""
 
     def __init__(self, store: Store, phases: Phases, config: HostConfig, api_key: str) -> None:
         self._store = store
@@ -63,11 +63,11 @@ class Api:
         ]
 
     def authenticated(self, request: web.Request) -> bool:
-        """Whether the request bears our key; Refused for any other one, even where none is needed."""
-        given = request.headers.get("Authorization")
-        if given is None:
+        """Return True if the request bears our key. Raises Refused for any other one, even where none is needed."""
+        header = request.headers.get("Authorization")
+        if header is None:
             return False
-        key = re.sub(r"(?i)^bearer\s+", "", given).strip()
+        key = re.sub(r"(?i)^bearer\s+", "", header).strip()
         if not key:
             raise Refused(401, "no authorization token provided")
         # Livepeer quotes the key here, so a client has to keep it out of its own logs.
@@ -79,7 +79,7 @@ class Api:
         self.authorize(request)
         body = await self._body(request, "new-asset")
         self._check_capacity()
-        asset = self._store.create(phase="uploading", source={"type": "directUpload"}, **_wishes(body))
+        asset = self._store.create(phase="uploading", source={"type": "directUpload"}, **_new_asset(body))
         token = upload_token(self._store.secret, asset.playback_id)
         upload = f"{self.public_url}/api/asset/upload"
         return answer(
@@ -94,12 +94,13 @@ class Api:
     async def upload_url(self, request: web.Request) -> web.Response:
         self.authorize(request)
         body = await self._body(request, "new-asset-from-url")
-        known = self._store.by_source_url(body["url"])
-        if known is not None:
-            return answer({"asset": self.external(known), "task": {"id": known.task_id}})
+        url = str(body["url"])
+        earlier = self._store.by_source_url(url)
+        if earlier is not None:
+            return answer({"asset": self.external(earlier), "task": {"id": earlier.task_id}})
         self._check_capacity()
-        source = {"type": "url", "url": body["url"]}
-        asset = self._store.create(phase="waiting", source=source, **_wishes(body))
+        source: JsonObject = {"type": "url", "url": url}
+        asset = self._store.create(phase="waiting", source=source, **_new_asset(body))
         self._phases.take(asset.id)
         return answer({"asset": self.external(asset), "task": {"id": asset.task_id}}, 201)
 
@@ -120,9 +121,9 @@ class Api:
         limit = min(_whole(query.get("limit", "")) or 100, 1000)
         skip = _whole(query.get("cursor", "").removeprefix("skip")) or 0
         tail = f"ORDER BY {', '.join([*order, 'rowid DESC'])} LIMIT ? OFFSET ?"
-        found = self._store.select(" AND ".join(where), (*values, limit, skip), tail)
-        response = answer([self.external(asset) for asset in found])
-        if len(found) == limit:
+        assets = self._store.select(" AND ".join(where), (*values, limit, skip), tail)
+        response = answer([self.external(asset) for asset in assets])
+        if len(assets) == limit:
             following = urlencode({**query, "cursor": f"skip{skip + limit}"})
             response.headers["Link"] = f'<{self.public_url}/api/asset?{following}>; rel="next"'
         if query.get("count"):
@@ -133,7 +134,7 @@ class Api:
     async def show(self, request: web.Request) -> web.Response:
         self.authorize(request)
         asset = self._find(request)
-        if asset.gone:
+        if asset.is_gone:
             raise Refused(404, "Asset not found")
         return answer(self.external(asset))
 
@@ -143,23 +144,23 @@ class Api:
         asset = self._find(request)
         if asset.phase != "ready":
             raise Refused(422, "asset is not ready")
-        policy = body.get("playbackPolicy")
+        policy = _object(body.get("playbackPolicy"))
         if policy and _private(policy) != _private(asset.policy):
             raise Refused(422, "cannot update playback policy from private to public or vice versa")
-        changes: dict[str, Any] = {}
+        changes: JsonObject = {}
         if "name" in body:
             changes["name"] = body["name"]
         if policy:
             changes["policy"] = policy
         if "creatorId" in body:
             changes["creator"] = creator_of(body["creatorId"])
-        self._store.update(asset.id, **changes)
+        self._store.update(asset.id, expect=None, **changes)
         return answer(self.external(self._store.get(asset.id)))
 
     async def delete(self, request: web.Request) -> web.Response:
         self.authorize(request)
         asset = self._find(request)
-        if asset.gone:
+        if asset.is_gone:
             raise Refused(400, "asset is already deleted")
         self._store.update(asset.id, phase="deleting", progress=None)
         self._phases.take(asset.id)
@@ -181,7 +182,7 @@ class Api:
         if asset.phase != "ready" and not asset.hls_ready:
             raise Refused(422, "asset is not ready for playback")
         files = f"{self.public_url}/media/{asset.playback_id}"
-        sources: list[dict[str, Any]] = [
+        sources: list[JsonObject] = [
             {"hrn": "HLS (TS)", "type": "html5/application/vnd.apple.mpegurl", "url": f"{files}/index.m3u8"},
             {"hrn": "Thumbnails", "type": "text/vtt", "url": f"{files}/thumbnails/thumbnails.vtt"},
         ]
@@ -197,18 +198,18 @@ class Api:
             asset = self._store.by_playback_id(request.match_info["id"])
         except KeyError:
             raise Refused(404, "Asset not found") from None
-        duration = float((asset.video_spec or {}).get("duration", 0.0))
+        duration = asset.video_spec["duration"] if asset.video_spec else 0.0
         minutes = round(asset.views * duration / 60, 3)
         return answer({"playbackId": asset.playback_id, "viewCount": asset.views, "playtimeMins": minutes})
 
-    def external(self, asset: Asset) -> dict[str, Any]:
-        """An asset as the API shows it: nothing that is write-only, such as staticMp4 or a key."""
-        status: dict[str, Any] = {"phase": asset.phase, "updatedAt": asset.updated_at}
+    def external(self, asset: Asset) -> JsonObject:
+        """Return an asset as the API shows it: without what is write-only, such as staticMp4 or a key."""
+        status: JsonObject = {"phase": asset.phase, "updatedAt": asset.updated_at}
         if asset.progress is not None:
             status["progress"] = asset.progress
         if asset.error is not None:
             status["errorMessage"] = asset.error
-        shown: dict[str, Any] = {
+        external: JsonObject = {
             "id": asset.id,
             "playbackId": asset.playback_id,
             "userId": self._store.user_id,
@@ -225,32 +226,32 @@ class Api:
             "videoSpec": asset.video_spec,
             "hash": [{"hash": asset.sha256, "algorithm": "sha256"}] if asset.sha256 else None,
         }
-        shown |= {key: value for key, value in optional.items() if value is not None}
+        external |= {key: value for key, value in optional.items() if value is not None}
         files = f"{self.public_url}/media/{asset.playback_id}"
         if asset.hls_ready:
-            shown["playbackUrl"] = f"{files}/index.m3u8"
+            external["playbackUrl"] = f"{files}/index.m3u8"
         if asset.phase == "ready" and asset.mp4:
-            shown["downloadUrl"] = f"{files}/{asset.mp4['file']}"
-        return shown
+            external["downloadUrl"] = f"{files}/{asset.mp4['file']}"
+        return external
 
     def _cached(self, playback_id: str, with_key: bool) -> Asset | None:
-        """Livepeer's quirk: what was looked up is remembered, and so is that there was nothing."""
+        """Return an asset, or None, as the last look-up did: a quirk of Livepeer, which remembers both for a while."""
         now = time.monotonic()
         expires, asset = self._cache.get((playback_id, with_key), (0.0, None))
         if now < expires:
             return asset
         try:
-            found: Asset | None = self._store.by_playback_id(playback_id)
+            asset = self._store.by_playback_id(playback_id)
         except KeyError:
-            found = None
-        if found is not None and found.gone:
-            found = None
-        young = found is not None and found.phase != "ready"
+            asset = None
+        if asset is not None and asset.is_gone:
+            asset = None
+        young = asset is not None and asset.phase != "ready"
         seconds = self._config.playback_cache_young_s if young else self._config.playback_cache_s
-        if len(self._cache) > 10_000:  # ids are anyone's to invent
+        if len(self._cache) > 10_000:  # anybody may invent ids
             self._cache.clear()
-        self._cache[playback_id, with_key] = (now + self._config.hasten(seconds), found)
-        return found
+        self._cache[playback_id, with_key] = (now + self._config.hasten(seconds), asset)
+        return asset
 
     def authorize(self, request: web.Request) -> None:
         if not self.authenticated(request):
@@ -267,7 +268,7 @@ class Api:
             raise Refused(404, "Asset not found") from None
 
     @staticmethod
-    async def _body(request: web.Request, kind: str) -> dict[str, Any]:
+    async def _body(request: web.Request, kind: str) -> JsonObject:
         try:
             body = await request.json()
             json.dumps(body, ensure_ascii=False).encode()  # half a surrogate pair is no text
@@ -278,39 +279,50 @@ class Api:
         if body.get("profiles") == []:
             raise Refused(400, "assets must have at least one profile")
         if "encryption" in body:
-            if not is_base64(body["encryption"]["encryptedKey"]):
+            if not is_base64(str(body["encryption"]["encryptedKey"])):
                 raise Refused(422, "encryptedKey must be valid base64")
             raise Refused(422, "the embedded host does not encrypt assets")  # rather than keep them in the open
         return dict(body)
 
 
-def _wishes(body: dict[str, Any]) -> dict[str, Any]:
+class _NewAsset(TypedDict):
+    name: str
+    creator: JsonObject | None
+    policy: JsonObject | None
+    static_mp4: bool
+
+
+def _new_asset(body: JsonObject) -> _NewAsset:
     return {
-        "name": body["name"],
+        "name": str(body["name"]),
         "creator": creator_of(body.get("creatorId")),
-        "policy": body.get("playbackPolicy"),
+        "policy": _object(body.get("playbackPolicy")),
         "static_mp4": bool(body.get("staticMp4", False)),
     }
 
 
-def _filters(given: str) -> list[tuple[str, str]]:
-    """`[{"id": "name", "value": "…"}]`; decoded once more than HTTP has done already, as Livepeer does."""
-    if not given:
+def _object(value: object) -> JsonObject | None:
+    return value if isinstance(value, dict) else None
+
+
+def _filters(text: str) -> list[tuple[str, str]]:
+    """Parse `[{"id": "name", "value": "…"}]`; decoded once more than HTTP has done already, as Livepeer does."""
+    if not text:
         return []
     try:
-        entries = json.loads(unquote(given, errors="strict"))
+        entries = json.loads(unquote(text, errors="strict"))
         if not isinstance(entries, list):
             raise TypeError("must be an array")
-        found = [(str(entry["id"]), str(entry["value"])) for entry in entries]
+        filters = [(str(entry["id"]), str(entry["value"])) for entry in entries]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise Refused(400, f"error parsing filters: {type(error).__name__}") from None
-    for name, _ in found:
+    for name, _ in filters:
         if name not in _COLUMNS:
             raise Refused(400, f'error parsing filters: unknown field: "{name}"')
-    return found
+    return filters
 
 
-def _private(policy: dict[str, Any] | None) -> bool:
+def _private(policy: JsonObject | None) -> bool:
     return policy is not None and policy["type"] != "public"
 
 

@@ -6,16 +6,16 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bot.demo.host.faults import Mishaps
+from bot.demo.host.faults import HostFaults
 
 
 @dataclass(frozen=True)
 class HostConfig:
-    """Livepeer's numbers, where they are known; `haste` divides its times so that a demo need not wait minutes."""
+    """Livepeer's numbers, where they are known. `haste` divides its times, so that a demo need not wait minutes."""
 
     haste: float = 50.0
     playback_cache_young_s: float = 5.0  # while an asset is not ready
-    playback_cache_s: float = 120.0  # else, unknown ids included
+    playback_cache_s: float = 120.0  # otherwise, also for unknown ids
     mp4_after_hls_s: float = 10.0  # HLS plays first, the static mp4 follows
     delete_after_s: float = 5.0  # Livepeer: 7 days; the files go at once here, the record follows
     max_pending_tasks: int = 100
@@ -30,7 +30,7 @@ class HostConfig:
 
 @dataclass
 class Fault:
-    """Answers the next `times` requests whose method and path match with an error in place of the real thing."""
+    """An error that the next `times` requests get instead of their answers, if method and path match."""
 
     status: int
     path: str = ".*"  # a regular expression over the whole path
@@ -49,13 +49,13 @@ class Fault:
 
 @dataclass
 class Faults:
-    """What goes wrong on purpose. Change it while the host runs."""
+    """The faults of a host: those that a test sets, also while it runs, and those that are asked for on demand."""
 
     answers: list[Fault] = field(default_factory=list)
-    stick_in: Literal["uploading", "waiting", "processing"] | None = None  # assets that get there stay
+    stick_in: Literal["uploading", "waiting", "processing"] | None = None  # assets that reach this phase stay in it
     fail_with: str | None = None  # processing ends with this errorMessage
-    cut_upload_after: int | None = None  # closes the connection of one upload after so many bytes, then forgets it
-    mishaps: Mishaps = field(default_factory=Mishaps)  # what the control route asks for
+    cut_upload_after: int | None = None  # cuts the connection of one upload after so many bytes, once
+    on_demand: HostFaults = field(default_factory=HostFaults)  # by the control route
 
     def answer(self, method: str, path: str) -> Fault | None:
         return next((fault for fault in self.answers if fault.strikes(method, path)), None)

@@ -1,4 +1,4 @@
-"""Faults that the host can be told to have while it runs: of its API, of uploads, and of what it makes of videos.
+"""Faults that the host can be told to have while it runs: of its API, of uploads, and of the preparation of videos.
 
 The control route, `/control/faults`, exists only where FLOCK_DEMO_CONTROL_TOKEN is set. Everything else stays
 Livepeer's wire format, errors included.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from aiohttp import web
 from pydantic import Field, TypeAdapter
@@ -26,7 +26,7 @@ class AnswerFault(Rule):
     slow    takes `seconds`
     cut     cuts the connection
 
-    `after`: what was asked for is done all the same, and only then comes the fault.
+    `after`: the request is carried out all the same, and only then comes the fault.
     """
 
     fault: Literal["error", "slow", "cut"]
@@ -45,9 +45,9 @@ class UploadFault(Rule):
 
 
 class PhaseFault(Rule):
-    """What becomes of an asset.
+    """A fault of an asset on its way from uploading to ready.
 
-    stick   it stays in a `phase` (uploading, waiting, processing) for `seconds`, or until that is switched off
+    stick   it stays in a `phase` (uploading, waiting, processing) for `seconds`, or until the rule is switched off
     fail    its processing ends in the phase failed, with a `message`
     """
 
@@ -57,37 +57,40 @@ class PhaseFault(Rule):
     message: str = Field("internal error processing file", min_length=1, max_length=200)
 
 
-class Mishaps:
-    """All that is out of order now."""
+Fault = AnswerFault | UploadFault | PhaseFault
+
+
+class HostFaults:
+    """The faults that the control route was asked for."""
 
     def __init__(self) -> None:
-        kinds = Annotated[AnswerFault | UploadFault | PhaseFault, Field(discriminator="fault")]
-        self.rules: Rules[Any] = Rules(TypeAdapter(kinds))
+        kinds: TypeAdapter[Fault] = TypeAdapter(Annotated[Fault, Field(discriminator="fault")])
+        self.rules: Rules[Fault] = Rules(kinds)
 
     async def answer(
         self, request: web.Request, do: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """Answers a request as a fault will have it; `do` does what was asked for."""
-        rule: AnswerFault | None = self.rules.strike(
-            lambda known: (
-                isinstance(known, AnswerFault)
-                and matches(known.method, request.method)
-                and matches(known.path, request.path)
+        """Answer a request as a fault will have it; `do` carries it out."""
+        rule = self.rules.strike(
+            lambda rule: (
+                isinstance(rule, AnswerFault)
+                and matches(rule.method, request.method)
+                and matches(rule.path, request.path)
             )
         )
-        if rule is None:
+        if not isinstance(rule, AnswerFault):
             return await do(request)
         if rule.fault == "slow" and not rule.after:
             await asyncio.sleep(rule.seconds)
             return await do(request)
-        done = await do(request) if rule.after else None
-        if done is not None and done.prepared:  # a file: it has left already
-            return done
-        if rule.fault == "slow" and done is not None:
+        response = await do(request) if rule.after else None
+        if response is not None and response.prepared:  # a file: it has left already
+            return response
+        if rule.fault == "slow" and response is not None:
             await asyncio.sleep(rule.seconds)
-            return done
+            return response
         if rule.fault == "cut":
-            return await half(request, done) if isinstance(done, web.Response) else abort(request)
+            return await half(request, response) if isinstance(response, web.Response) else abort(request)
         headers = {"Retry-After": "1"} if rule.status == 429 else {}
         sentence = "too many requests" if rule.status == 429 else "Internal server error"
         refusal = web.Response(
@@ -99,25 +102,23 @@ class Mishaps:
         refusal.force_close()  # the rest of a body may not have been read
         return refusal
 
-    def cuts(self, received: int) -> bool:
-        """Whether the connection of an upload is to be cut, now that so many bytes have come."""
-        return self.rules.strike(lambda known: isinstance(known, UploadFault) and received >= known.bytes) is not None
+    def cuts_upload(self, received: int) -> bool:
+        """Decide if the connection of an upload is to be cut, now that so many bytes have come."""
+        return self.rules.strike(lambda rule: isinstance(rule, UploadFault) and received >= rule.bytes) is not None
 
     def sticks(self, phase: Stage) -> PhaseFault | None:
-        """The fault that is to hold an asset in a phase that it has come to."""
-        found: PhaseFault | None = self.rules.strike(
-            lambda known: isinstance(known, PhaseFault) and known.fault == "stick" and known.phase == phase
+        """Return the fault that is to hold an asset in a phase that it has come to."""
+        rule = self.rules.strike(
+            lambda rule: isinstance(rule, PhaseFault) and rule.fault == "stick" and rule.phase == phase
         )
-        return found
+        return rule if isinstance(rule, PhaseFault) else None
 
     async def hold(self, phase: Stage) -> None:
-        """Returns when nothing holds an asset in this phase (any more)."""
+        """Wait while a fault holds an asset in this phase."""
         if (rule := self.sticks(phase)) is not None:
             await rule.hold(rule.seconds)
 
     def failure(self) -> str | None:
-        """The message with which the processing of an asset is to fail."""
-        rule: PhaseFault | None = self.rules.strike(
-            lambda known: isinstance(known, PhaseFault) and known.fault == "fail"
-        )
-        return rule.message if rule is not None else None
+        """Return the message with which the processing of an asset is to fail, if it is to."""
+        rule = self.rules.strike(lambda rule: isinstance(rule, PhaseFault) and rule.fault == "fail")
+        return rule.message if isinstance(rule, PhaseFault) else None

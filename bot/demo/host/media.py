@@ -1,6 +1,6 @@
-"""From uploaded bytes to what browsers play, with PyAV: check, HLS by stream copy, static mp4, poster, index of it.
+"""Turns uploaded bytes into what browsers play, with PyAV: check, HLS by stream copy, static mp4, poster and its index.
 
-PyAV is imported by what needs it: a process that lacks it can begin, and say what to install.
+PyAV is imported by the functions that need it: a process that lacks it can begin, and say what to install.
 Nothing here trusts the file: only mp4 and Matroska are opened at all, by their first bytes, since FFmpeg's other
 formats include lists that name further files and addresses.
 """
@@ -9,24 +9,27 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from bot.demo.host.store import fresh_file, sync_file, sync_folder
+from bot.demo.host.store import Mp4, VideoSpec, fresh_file, sync_file, sync_folder
+
+if TYPE_CHECKING:
+    from av import Packet
 
 POSTER = "thumbnails/keyframes_0.jpg"
 _LONGEST_SIDE = 4096
 
 
 class UnplayableError(Exception):
-    """The upload is no video that this host can serve; the message becomes the asset's errorMessage."""
+    """The upload is not a video that this host can serve; the message becomes the asset's errorMessage."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What is known of a valid upload."""
+    """The facts of a valid upload."""
 
     format: str  # "mp4" or "matroska"
     duration_s: float
@@ -38,9 +41,9 @@ class Probe:
     pixel_format: str
     audio: str | None
 
-    def video_spec(self) -> dict[str, Any]:
-        """As the API tells it."""
-        tracks: list[dict[str, Any]] = [
+    def video_spec(self) -> VideoSpec:
+        """Return the facts as the API shows them."""
+        tracks: list[dict[str, object]] = [
             {
                 "type": "video", "codec": self.codec, "duration": self.duration_s, "bitrate": self.bitrate,
                 "width": self.width, "height": self.height, "pixelFormat": self.pixel_format, "fps": self.fps,
@@ -91,7 +94,7 @@ def probe(path: Path) -> Probe:
 
 
 def write_hls(source: Path, form: str, folder: Path) -> None:
-    """index.m3u8 and its segments, MPEG-TS, without encoding anew. The playlist comes last, by rename."""
+    """Write index.m3u8 and its segments, MPEG-TS, without encoding anew. The playlist comes last, by rename."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     options = {
         "hls_time": "2",
@@ -107,7 +110,7 @@ def write_hls(source: Path, form: str, folder: Path) -> None:
 
 
 def write_mp4(source: Path, form: str, target: Path) -> None:
-    """The very bytes of an uploaded mp4 (a signature in it stays valid); Matroska is put into one, moov first."""
+    """Copy an uploaded mp4 byte for byte (a signature in it stays valid); put Matroska into an mp4, moov first."""
     with fresh_file(target) as draft:
         if form == "mp4":
             shutil.copyfile(source, draft)
@@ -116,7 +119,7 @@ def write_mp4(source: Path, form: str, target: Path) -> None:
 
 
 def write_poster(source: Path, probed: Probe, folder: Path) -> None:
-    """keyframes_0.jpg of the first picture, and thumbnails.vtt that names it, as Livepeer lays them out."""
+    """Write keyframes_0.jpg of the first picture, and thumbnails.vtt that names it, as Livepeer lays them out."""
     import av
 
     (folder / "thumbnails").mkdir(mode=0o700, exist_ok=True)
@@ -137,16 +140,16 @@ def write_poster(source: Path, probed: Probe, folder: Path) -> None:
 
 
 def sha256(path: Path) -> str:
-    """In hex."""
+    """Return the SHA-256 hash of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def mp4_facts(target: Path, probed: Probe) -> dict[str, Any]:
-    """What the playback endpoint says of the static mp4."""
+def mp4_facts(target: Path, probed: Probe) -> Mp4:
+    """Return what the playback endpoint says of the static mp4."""
     size = target.stat().st_size
-    facts = {key: asdict(probed)[key] for key in ("width", "height")}
-    return {"file": target.name, "size": size, **facts, "bitrate": int(size * 8 / probed.duration_s)}
+    bitrate = int(size * 8 / probed.duration_s)
+    return {"file": target.name, "size": size, "width": probed.width, "height": probed.height, "bitrate": bitrate}
 
 
 def _format(path: Path) -> str:
@@ -159,7 +162,7 @@ def _format(path: Path) -> str:
     raise UnplayableError("The file is not a video: upload an mp4 or a Matroska file.")
 
 
-def _duration(packets: list[Any], time_base: Fraction | None) -> float:
+def _duration(packets: list[Packet], time_base: Fraction | None) -> float:
     if not packets or time_base is None:
         return 0.0
     first = min(p.pts for p in packets)
@@ -173,12 +176,15 @@ def _copy(source: Path, form: str, target: Path, container: str, options: dict[s
 
     try:
         with (
-            av.open(str(source), format=form) as given,
+            av.open(str(source), format=form) as original,
             av.open(str(target), "w", format=container, options=options) as out,
         ):
-            streams = [given.streams.video[0], *[s for s in given.streams.audio if s.codec_context.name == "aac"][:1]]
+            streams = [
+                original.streams.video[0],
+                *[s for s in original.streams.audio if s.codec_context.name == "aac"][:1],
+            ]
             copies = {stream.index: out.add_stream_from_template(stream) for stream in streams}
-            for packet in given.demux(streams):
+            for packet in original.demux(streams):
                 if packet.dts is not None:  # the demuxer's end marks have none
                     packet.stream = copies[packet.stream.index]
                     out.mux(packet)

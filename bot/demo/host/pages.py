@@ -1,17 +1,17 @@
-"""What people's browsers ask for: the video files with ranges, HLS, thumbnails, and the watch page."""
+"""The routes of people's browsers: the video files with ranges, HLS, thumbnails, and the watch page."""
 
 from __future__ import annotations
 
 import re
+import secrets
 from html import escape
-from typing import Any
 
 from aiohttp import web
 
 from bot.demo.host.media import POSTER
 from bot.demo.host.store import Asset, Store
 
-# The only names that are ever served, and what they are. Everything else is not found.
+# The only names that are ever served, with their types. Everything else is not found.
 _FILES = (
     (re.compile(r"static[0-9]{1,5}p0\.mp4"), "video/mp4"),
     (re.compile(r"index\.m3u8"), "application/vnd.apple.mpegurl"),
@@ -78,7 +78,7 @@ class Pages:
         except KeyError:
             return None
         private = asset.policy is not None and asset.policy["type"] != "public"
-        return None if asset.gone or private else asset
+        return None if asset.is_gone or private else asset
 
     def _player(self, asset: Asset) -> str:
         files = f"{self.public_url}/media/{asset.playback_id}"
@@ -91,9 +91,9 @@ class Pages:
         )
 
     def _tags(self, asset: Asset) -> str:
-        """What Discord reads for a link preview (developers/link-previews): titles of 70 bytes, texts of 350."""
+        """Return what Discord reads for a link preview (developers/link-previews): titles of 70 bytes, texts of 350."""
         files = f"{self.public_url}/media/{asset.playback_id}"
-        track: dict[str, Any] = (asset.video_spec or {}).get("tracks", [{}])[0]
+        track = asset.video_spec["tracks"][0] if asset.video_spec else {}
         tags: dict[str, object] = {
             "og:type": "video.other",
             "og:title": cut(asset.name, 70),
@@ -111,8 +111,6 @@ class Pages:
 
     @staticmethod
     def _page(title: str, body: str, tags: str, status: int) -> web.Response:
-        import secrets
-
         nonce = secrets.token_urlsafe(16)
         headers = {name: value.replace("{nonce}", nonce) for name, value in _HEADERS.items()}
         text = (
@@ -124,7 +122,7 @@ class Pages:
 
 
 def cut(text: str, most_bytes: int) -> str:
-    """The text on one line, within so many bytes of UTF-8, never in the middle of a character."""
+    """Return the text on one line, cut to so many bytes of UTF-8, never in the middle of a character."""
     line = " ".join(text.split())
     if len(line.encode("utf-8", "replace")) <= most_bytes:
         return line

@@ -1,4 +1,4 @@
-"""What a request's body may hold. Refusals look like those of ajv, the validator that Livepeer uses."""
+"""Checks of requests' bodies. Refusals look like those of ajv, the validator that Livepeer uses."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ import binascii
 import json
 import re
 from collections.abc import Callable
-from typing import Any
 
-Check = Callable[[Any, str], "dict[str, Any] | None"]  # a value and where it stands; None, or ajv's complaint
+from bot.demo.host.store import JsonObject
+
+Check = Callable[[object, str], "JsonObject | None"]  # a value and where it stands; None, or ajv's complaint
 
 
-def refusal(body: Any, kind: str) -> str | None:
-    """The first complaint about a body as a JSON string, or None; the kinds are those of `_BODIES`."""
+def refusal(body: object, kind: str) -> str | None:
+    """Return the first complaint about a body as a JSON string, or None; the kinds are those of `_BODIES`."""
     complaint = _BODIES[kind](body, "")
     return None if complaint is None else json.dumps(complaint, separators=(",", ":"))
 
 
-def creator_of(given: Any) -> dict[str, Any] | None:
-    """Requests may name a creator by a mere string; answers always hold the object."""
-    return {"type": "unverified", "value": given} if isinstance(given, str) else given
+def creator_of(creator: object) -> JsonObject | None:
+    """Return the object that answers hold; requests may name a creator by a mere string instead."""
+    if isinstance(creator, str):
+        return {"type": "unverified", "value": creator}
+    return creator if isinstance(creator, dict) else None
 
 
 def is_base64(text: str) -> bool:
-    """Whether a text is standard base64, padded."""
+    """True where a text is standard base64, padded."""
     try:
         base64.b64decode(text, validate=True)
     except binascii.Error:
@@ -32,7 +35,7 @@ def is_base64(text: str) -> bool:
     return True
 
 
-def _complaint(where: str, keyword: str, params: dict[str, Any], message: str) -> dict[str, Any]:
+def _complaint(where: str, keyword: str, params: JsonObject, message: str) -> JsonObject:
     return {
         "instancePath": where,
         "schemaPath": f"#{where}/{keyword}",
@@ -43,8 +46,8 @@ def _complaint(where: str, keyword: str, params: dict[str, Any], message: str) -
 
 
 def _is(name: str, *kinds: type) -> Check:
-    def check(value: Any, where: str) -> dict[str, Any] | None:
-        # True is an int to Python and none to JSON.
+    def check(value: object, where: str) -> JsonObject | None:
+        # True is an int to Python, and not to JSON.
         if isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)):
             return None
         return _complaint(where, "type", {"type": name}, f"must be {name}")
@@ -53,7 +56,7 @@ def _is(name: str, *kinds: type) -> Check:
 
 
 def _one_of(*allowed: str) -> Check:
-    def check(value: Any, where: str) -> dict[str, Any] | None:
+    def check(value: object, where: str) -> JsonObject | None:
         if value in allowed and isinstance(value, str):
             return None
         return _complaint(where, "enum", {"allowedValues": list(allowed)}, "must be equal to one of the allowed values")
@@ -62,18 +65,20 @@ def _one_of(*allowed: str) -> Check:
 
 
 def _matches(pattern: str) -> Check:
-    def check(value: Any, where: str) -> dict[str, Any] | None:
-        if (wrong := _STRING(value, where)) or re.search(pattern, value):
-            return wrong
+    def check(value: object, where: str) -> JsonObject | None:
+        if not isinstance(value, str):
+            return _STRING(value, where)
+        if re.search(pattern, value):
+            return None
         return _complaint(where, "pattern", {"pattern": pattern}, f'must match pattern "{pattern}"')
 
     return check
 
 
 def _object(fields: dict[str, Check], required: tuple[str, ...] = ()) -> Check:
-    def check(value: Any, where: str) -> dict[str, Any] | None:
-        if wrong := _is("object", dict)(value, where):
-            return wrong
+    def check(value: object, where: str) -> JsonObject | None:
+        if not isinstance(value, dict):
+            return _ANY_OBJECT(value, where)
         for name in required:
             if name not in value:
                 return _complaint(where, "required", {"missingProperty": name}, f"must have required property '{name}'")
@@ -87,20 +92,20 @@ def _object(fields: dict[str, Check], required: tuple[str, ...] = ()) -> Check:
 
 
 def _list(item: Check) -> Check:
-    def check(value: Any, where: str) -> dict[str, Any] | None:
-        if wrong := _is("array", list)(value, where):
-            return wrong
+    def check(value: object, where: str) -> JsonObject | None:
+        if not isinstance(value, list):
+            return _ANY_LIST(value, where)
         return next((wrong for i, entry in enumerate(value) if (wrong := item(entry, f"{where}/{i}"))), None)
 
     return check
 
 
 def _either(*checks: Check) -> Check:
-    def check(value: Any, where: str) -> dict[str, Any] | None:
-        wrongs = [c(value, where) for c in checks]
-        return None if None in wrongs else wrongs[-1]
+    def check_all(value: object, where: str) -> JsonObject | None:
+        complaints = [check(value, where) for check in checks]
+        return None if None in complaints else complaints[-1]
 
-    return check
+    return check_all
 
 
 _STRING = _is("string", str)
@@ -109,6 +114,7 @@ _INTEGER = _is("integer", int)
 _BOOLEAN = _is("boolean", bool)
 _NULL = _is("null", type(None))
 _ANY_OBJECT = _is("object", dict)
+_ANY_LIST = _is("array", list)
 
 _POLICY = _either(
     _NULL,

@@ -1,4 +1,4 @@
-"""The background work: waiting, processing with progress, ready or failed. HLS plays before the mp4 does."""
+"""The background work on assets: waiting, processing with progress, ready or failed. HLS plays before the mp4 does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Phases:
-    """Takes assets that wait, oldest first, and a few at a time. What a crash interrupts waits again."""
+    """Takes assets that wait, oldest first, and a few at a time. An asset that a crash interrupts waits again."""
 
     def __init__(self, store: Store, config: HostConfig, faults: Faults) -> None:
         self._store = store
@@ -32,11 +32,11 @@ class Phases:
             self.take(asset.id)
 
     def take(self, asset_id: str) -> None:
-        """See to an asset that has begun to wait, or to be deleted."""
+        """Work on an asset that has begun to wait, or to be deleted."""
         previous = self._tasks.get(asset_id)
         task = asyncio.create_task(self._run(asset_id, previous))
         self._tasks[asset_id] = task
-        task.add_done_callback(lambda done: self._forget(asset_id, done))
+        task.add_done_callback(lambda finished: self._forget(asset_id, finished))
 
     async def close(self) -> None:
         tasks = list(self._tasks.values())
@@ -59,7 +59,7 @@ class Phases:
             return
         if asset.phase != "waiting" or self._faults.stick_in == "waiting":
             return
-        await self._faults.mishaps.hold("waiting")
+        await self._faults.on_demand.hold("waiting")
         async with self._gate:
             if not self._store.update(asset_id, expect="waiting", phase="processing", progress=0.0):
                 return
@@ -83,7 +83,7 @@ class Phases:
         probed = await asyncio.to_thread(media.probe, source)
         if probed.duration_s < self._config.fail_shorter_than_s:
             raise media.UnplayableError(f"The video is shorter than {self._config.fail_shorter_than_s:g} seconds.")
-        if (failure := self._faults.fail_with or self._faults.mishaps.failure()) is not None:
+        if (failure := self._faults.fail_with or self._faults.on_demand.failure()) is not None:
             raise media.UnplayableError(failure)
         digest = await asyncio.to_thread(media.sha256, source)
         self._progress(asset, 0.25, size=source.stat().st_size, sha256=digest, video_spec=probed.video_spec())
@@ -92,7 +92,7 @@ class Phases:
         self._progress(asset, 0.5, hls_ready=True)
         if self._faults.stick_in == "processing":
             return
-        await self._faults.mishaps.hold("processing")
+        await self._faults.on_demand.hold("processing")
         pause = self._config.hasten(self._config.mp4_after_hls_s) / 4
         for step in (0.6, 0.7, 0.8, 0.9):
             await asyncio.sleep(pause)
@@ -107,11 +107,11 @@ class Phases:
 
     def _progress(self, asset: Asset, progress: float, **values: object) -> None:
         if not self._store.update(asset.id, expect="processing", progress=progress, **values):
-            raise media.UnplayableError("The asset was deleted meanwhile.")  # whose phase this no longer changes
+            raise media.UnplayableError("The asset was deleted meanwhile.")  # its phase stays as it is now
 
 
 async def fetch(url: str, target: Path, most_bytes: int) -> None:
-    """Copy what an address holds. This host fetches from the machine that it runs on and from nowhere else.
+    """Copy the file at an address. This host fetches from the machine that it runs on and from nowhere else.
 
     Raises UnplayableError; the address is not repeated, since it may hold a token.
     """
@@ -134,7 +134,7 @@ async def fetch(url: str, target: Path, most_bytes: int) -> None:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an address is of this machine; a name is none, since it may lead anywhere."""
+    """True where an address is on this machine; a name never counts, since it may lead anywhere."""
     try:
         parts = urlsplit(url)
         return parts.scheme in {"http", "https"} and ipaddress.ip_address(parts.hostname or "").is_loopback

@@ -1,4 +1,4 @@
-"""How the embedded host says no: `{"errors": [sentence, …]}` with the status that Livepeer gives."""
+"""Refusals of the embedded host: `{"errors": [sentence, …]}` with the status that Livepeer gives."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aiohttp import web
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a failure of the host
-    """Becomes an answer of that status with these sentences."""
+    """A request that gets an answer of that status with these sentences."""
 
     def __init__(self, status: int, *sentences: str) -> None:
         super().__init__(*sentences)
@@ -20,12 +20,12 @@ class Refused(Exception):  # noqa: N818 - an answer, not a failure of the host
 
 
 def errors(status: int, *sentences: str) -> web.Response:
-    """An answer that is a refusal."""
+    """Return an answer that refuses a request."""
     return web.json_response({"errors": list(sentences)}, status=status, dumps=_dumps)
 
 
 def answer(body: object, status: int = 200) -> web.Response:
-    """An answer that is what was asked for."""
+    """Return an answer that holds what was asked for."""
     return web.json_response(body, status=status, dumps=_dumps)
 
 

@@ -1,4 +1,4 @@
-"""The entry: one HTTP server for the API, the uploads, the files and the watch page, over one state directory."""
+"""The embedded host: one HTTP server for API, uploads, files and the watch page, over one state directory."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from bot.demo.host.refusals import Refused, errors
 from bot.demo.host.store import Store
 from bot.demo.host.uploads import Uploads
 from bot.demo.host.webhooks import Webhooks
+from bot.demo.service import bind, port_of, serve_app
 from generation.hosting.http_errors import check_url
 
 log = logging.getLogger(__name__)
@@ -32,9 +33,9 @@ class EmbeddedHost:
     """A video host that speaks Livepeer's wire format, kept in a directory.
 
     `start()` listens and sets `port`; `close()` ends what is under way, and a later start goes on with it.
-    `public_url` is what addresses in answers begin with, http://<bind>:<port> unless given. Raises ValueError
-    for an unusable key or address, BlockingIOError when another process has the directory. With a `control_token`
-    whoever knows it may ask for faults while the host runs.
+    Addresses in answers begin with `public_url`: http://<bind>:<port> unless given. With a `control_token` whoever
+    knows it may ask for faults while the host runs. Raises ValueError for an unusable key or address,
+    BlockingIOError when another process has the directory.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class EmbeddedHost:
         return f"{self.public_url}/v/{{playback_id}}"
 
     async def start(self) -> None:
-        """Raises OSError when the port is taken."""
+        """Begin to listen. Raises OSError when the port is taken."""
         self._store = store = Store(self._state)
         try:
             store.recover()
@@ -84,26 +85,23 @@ class EmbeddedHost:
             self._uploads = Uploads(store, self._phases, self.config, self.faults)
             api, pages = Api(store, self._phases, self.config, self._key), Pages(store)
             self._webhooks = Webhooks(store, self.config, api.authorize)
-            self._webhooks.shown, store.observe = api.external, self._webhooks.changed
+            self._webhooks.snapshot, store.observe = api.external, self._webhooks.changed
             app = web.Application(middlewares=[self._answer], client_max_size=_JSON_BYTES)
             if self._control_token:
-                app.add_routes(control_routes(self.faults.mishaps.rules, self._control_token))
+                app.add_routes(control_routes(self.faults.on_demand.rules, self._control_token))
             app.add_routes([*self._uploads.routes(), *api.routes(), *pages.routes(), *self._webhooks.routes()])
-            # aiohttp's access log would hold the addresses of uploads.
-            self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
-            await self._runner.setup()
-            site = web.TCPSite(self._runner, self._bind, self.port, reuse_address=True)
-            await site.start()
-            self.port = self._runner.addresses[0][1]
-            for room in (api, self._uploads, pages):
-                room.public_url = self.public_url
+            listener = bind(self._bind, self.port)
+            self._runner = await serve_app(app, listener, shutdown_s=2.0)
+            self.port = port_of(listener)
+            for routes in (api, self._uploads, pages):
+                routes.public_url = self.public_url
             self._phases.start()
         except BaseException:
             await self.close()
             raise
 
     async def close(self) -> None:
-        """Uploads that are under way are cut; their bytes stay, and so does everything else."""
+        """Cut the uploads that are under way; their bytes stay, and so does everything else."""
         if self._runner is not None:
             await self._uploads.close()
             await self._runner.cleanup()
@@ -125,7 +123,7 @@ class EmbeddedHost:
 
     @web.middleware
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Faults first, then the room; every refusal becomes JSON. Any origin may ask, as with Livepeer."""
+        """Answer with a fault, or by the route; every refusal becomes JSON. Any origin may ask, as with Livepeer."""
         fault = self.faults.answer(request.method, request.path)
         if fault is not None:
             return web.Response(
@@ -133,7 +131,7 @@ class EmbeddedHost:
             )
         response: web.StreamResponse
         try:
-            response = await self._preflight(request) or await self._handle(request, handler)
+            response = _preflight(request) or await self._handle(request, handler)
         except Refused as refused:
             response = refused.response()
             if refused.status in {408, 413, 423}:
@@ -142,7 +140,7 @@ class EmbeddedHost:
             response = errors(error.status, "Not found" if error.status == 404 else error.reason)
             if "Allow" in error.headers:
                 response.headers["Allow"] = error.headers["Allow"]
-        except ConnectionResetError:  # people leave; nobody hears this answer
+        except ConnectionResetError:  # the client has left; nobody reads this answer
             response = errors(400, "the connection was closed")
         except Exception as error:
             log.exception("The embedded host failed on %s.", request.method)
@@ -155,18 +153,18 @@ class EmbeddedHost:
         return response
 
     async def _handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path == ROUTE:  # whoever switches a fault off must not meet it
+        if request.path == ROUTE:  # a fault must not keep anybody from switching it off
             return await handler(request)
-        return await self.faults.mishaps.answer(request, handler)
+        return await self.faults.on_demand.answer(request, handler)
 
-    @staticmethod
-    async def _preflight(request: web.Request) -> web.Response | None:
-        if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
-            return None
-        allowed = {
-            "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
-            "Access-Control-Allow-Headers": "Authorization, Content-Type, Range, Tus-Resumable, Upload-Length, "
-            "Upload-Metadata, Upload-Offset, X-HTTP-Method-Override",
-            "Access-Control-Max-Age": "600",
-        }
-        return web.Response(status=204, headers=allowed)
+
+def _preflight(request: web.Request) -> web.Response | None:
+    if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
+        return None
+    allowed = {
+        "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+        "Access-Control-Allow-Headers": "Authorization, Content-Type, Range, Tus-Resumable, Upload-Length, "
+        "Upload-Metadata, Upload-Offset, X-HTTP-Method-Override",
+        "Access-Control-Max-Age": "600",
+    }
+    return web.Response(status=204, headers=allowed)

@@ -1,15 +1,16 @@
 """The embedded host's disk: assets and their phases in SQLite, bytes in files whose names it chooses itself.
 
-    state/host.db                  assets: the phase machine
+    state/host.db                  assets and their phases
     state/incoming/<upload>.part   bytes of an upload; the file's size is the upload's offset
     state/media/<playback id>/     what is served: static<height>p0.mp4, index.m3u8, thumbnails/…
 
-Killed at any byte, the process finds on its next start what it had acknowledged: rows are committed with FULL
-synchronisation, bytes are synced before they are acknowledged, and whole files appear by rename.
+A process that is killed at any byte finds on its next start all that it had acknowledged: rows are committed with
+FULL synchronisation, bytes are synced before they are acknowledged, and whole files appear by rename.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from generation.hosting.host import Phase
 
@@ -42,18 +43,53 @@ CREATE INDEX IF NOT EXISTS asset_phase ON asset (phase);
 _PLAYBACK_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
+JsonObject = dict[str, object]
+
+
+class VideoSpec(TypedDict):
+    """The facts of an uploaded video, as the API shows them. The first track is the picture's."""
+
+    format: str
+    duration: float  # seconds
+    bitrate: int
+    tracks: list[JsonObject]
+
+
+class Mp4(TypedDict):
+    """The facts of a static mp4, once it is served."""
+
+    file: str
+    size: int
+    width: int
+    height: int
+    bitrate: int
+
+
+class Hook(TypedDict, total=False):
+    """A webhook as it was asked for, with the id and the time that it got."""
+
+    id: str
+    createdAt: int
+    name: str
+    url: str
+    events: list[str]
+    sharedSecret: str
+    projectId: str
+    streamId: str
+
+
 @dataclass(frozen=True)
 class Asset:
-    """One row; JSON columns parsed."""
+    """One row of the table; JSON columns are parsed."""
 
     id: str
     playback_id: str
     task_id: str
     name: str
-    creator: dict[str, Any] | None
-    source: dict[str, Any]
+    creator: JsonObject | None
+    source: JsonObject
     source_url: str | None
-    policy: dict[str, Any] | None
+    policy: JsonObject | None
     static_mp4: bool
     created_at: int  # milliseconds, as in the API
     updated_at: int
@@ -65,12 +101,12 @@ class Asset:
     hls_ready: bool
     size: int | None
     sha256: str | None
-    video_spec: dict[str, Any] | None
-    mp4: dict[str, Any] | None  # {"file", "size", "width", "height", "bitrate"} once it is served
+    video_spec: VideoSpec | None
+    mp4: Mp4 | None
     views: int
 
     @property
-    def gone(self) -> bool:
+    def is_gone(self) -> bool:
         return self.phase in {"deleting", "deleted"}
 
 
@@ -79,7 +115,7 @@ _COLUMNS = frozenset(Asset.__annotations__)
 
 
 class Store:
-    """Opens or makes a state directory, for one process at a time (raises BlockingIOError for a second)."""
+    """An open state directory, made where there is none. A second process that opens it gets BlockingIOError."""
 
     def __init__(self, state: Path) -> None:
         self.root = state
@@ -109,9 +145,9 @@ class Store:
         *,
         name: str,
         phase: Phase,
-        source: dict[str, Any],
-        creator: dict[str, Any] | None,
-        policy: dict[str, Any] | None,
+        source: JsonObject,
+        creator: JsonObject | None,
+        policy: JsonObject | None,
         static_mp4: bool,
     ) -> Asset:
         now = _now()
@@ -125,29 +161,29 @@ class Store:
                 _dump(policy), static_mp4, now, now, phase,
             ),
         )  # fmt: skip
-        made = self.get(asset_id)
-        self.observe(made, None)
-        return made
+        asset = self.get(asset_id)
+        self.observe(asset, None)
+        return asset
 
     def get(self, asset_id: str) -> Asset:
-        """Raises KeyError."""
-        return self._one("id = ?", asset_id)
+        """Return an asset. Raises KeyError."""
+        return self._find("id = ?", asset_id)
 
     def by_playback_id(self, playback_id: str) -> Asset:
-        """Raises KeyError."""
-        return self._one("playback_id = ?", playback_id)
+        """Return the asset that plays under an id. Raises KeyError."""
+        return self._find("playback_id = ?", playback_id)
 
     def by_upload_id(self, upload_id: str) -> Asset:
-        """Raises KeyError."""
-        return self._one("upload_id = ?", upload_id)
+        """Return the asset that an upload is for. Raises KeyError."""
+        return self._find("upload_id = ?", upload_id)
 
     def by_source_url(self, url: str) -> Asset | None:
-        """The asset that was made from an address before and is not deleted, as Livepeer deduplicates."""
-        found = self.select("source_url = ? AND phase NOT IN ('failed', 'deleting', 'deleted')", (url,))
-        return found[0] if found else None
+        """Return the asset that was made from an address before and is not deleted, as Livepeer deduplicates."""
+        assets = self.select("source_url = ? AND phase NOT IN ('failed', 'deleting', 'deleted')", (url,))
+        return assets[0] if assets else None
 
-    def select(self, where: str, values: tuple[Any, ...] = (), tail: str = "") -> list[Asset]:
-        """Rows by a condition that our own code wrote; every value is bound."""
+    def select(self, where: str, values: tuple[object, ...] = (), tail: str = "") -> list[Asset]:
+        """Return rows by a condition that our own code wrote; every value is bound."""
         rows = self._db.execute(f"SELECT * FROM asset WHERE {where} {tail}", values)  # noqa: S608 - see above
         return [_asset(row) for row in rows]
 
@@ -156,7 +192,7 @@ class Store:
         query = f"SELECT count(*) FROM asset WHERE phase IN ({marks})"  # noqa: S608 - question marks only
         return int(self._db.execute(query, phases).fetchone()[0])
 
-    def update(self, asset_id: str, *, expect: Phase | None = None, **values: Any) -> bool:
+    def update(self, asset_id: str, *, expect: Phase | None = None, **values: object) -> bool:
         """Change columns in one commit; with `expect`, only while the asset is in that phase. Tells if it did."""
         if not values.keys() <= _COLUMNS:
             raise ValueError("An asset has no such column.")
@@ -174,15 +210,15 @@ class Store:
             self.observe(self.get(asset_id), before)
         return changed
 
-    def keep_webhook(self, hook_id: str, hook: dict[str, Any] | None) -> None:
-        """Keeps what somebody wants to be told; None forgets it."""
+    def keep_webhook(self, hook_id: str, hook: Hook | None) -> None:
+        """Keep a webhook; None forgets it."""
         if hook is None:
             self._db.execute("DELETE FROM webhook WHERE id = ?", (hook_id,))
         else:
             self._db.execute("INSERT INTO webhook VALUES (?, ?)", (hook_id, json.dumps(hook)))
 
-    def webhooks(self) -> list[dict[str, Any]]:
-        """Who wants to be told of assets."""
+    def webhooks(self) -> list[Hook]:
+        """Return all webhooks, oldest first."""
         return [json.loads(row["hook"]) for row in self._db.execute("SELECT hook FROM webhook ORDER BY rowid")]
 
     def count_view(self, playback_id: str) -> None:
@@ -192,7 +228,7 @@ class Store:
         return self.incoming / f"{upload_id}.part"
 
     def source(self, asset: Asset) -> Path:
-        """The whole upload, once it is complete."""
+        """Return the path of the whole upload, which is there once it is complete."""
         return self.incoming / f"{asset.playback_id}.source"
 
     def folder(self, asset: Asset) -> Path:
@@ -205,9 +241,9 @@ class Store:
             self.part(asset.upload_id).unlink(missing_ok=True)
 
     def complete_upload(self, asset: Asset, part: Path) -> bool:
-        """Uploading becomes waiting: first the bytes stand under their final name, then the row says so.
+        """Turn uploading into waiting: first the bytes stand under their final name, then the row says so.
 
-        Tells whether it did; an asset that has moved on meanwhile keeps what it has.
+        Returns True if it did; an asset that has moved on meanwhile keeps what it has.
         """
         if self.get(asset.id).phase != "uploading":
             part.unlink(missing_ok=True)
@@ -218,7 +254,7 @@ class Store:
         return self.update(asset.id, expect="uploading", phase="waiting")
 
     def recover(self) -> None:
-        """After a start: finish what a killed process had received in full, and queue again what it prepared."""
+        """Finish the uploads that a killed process had received in full, and queue again what it was preparing."""
         for asset in self.select("phase = 'uploading' AND upload_id IS NOT NULL"):
             part = self.part(asset.upload_id or "")
             if self.source(asset).exists():
@@ -234,16 +270,16 @@ class Store:
         for draft in self.root.glob("*/**/.*"):
             draft.unlink(missing_ok=True)
 
-    def _one(self, where: str, value: str) -> Asset:
-        found = self.select(where, (value,))
-        if not found:
+    def _find(self, where: str, value: str) -> Asset:
+        assets = self.select(where, (value,))
+        if not assets:
             raise KeyError(value)
-        return found[0]
+        return assets[0]
 
 
 @contextmanager
 def fresh_file(target: Path) -> Iterator[Path]:
-    """A path to write to; it becomes `target` when all went well, synced and by rename, and vanishes otherwise."""
+    """Yield a path to write to; it becomes `target` when all went well, by rename and synced, or else vanishes."""
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         yield draft
@@ -270,8 +306,6 @@ def sync_folder(path: Path) -> None:
 
 
 def _lock(path: Path) -> int:
-    import fcntl  # here, since the rest of this module would run where there is no fcntl
-
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -289,7 +323,7 @@ def _asset(row: sqlite3.Row) -> Asset:
     return Asset(**values)
 
 
-def _dump(value: Any) -> str | None:
+def _dump(value: object) -> str | None:
     return None if value is None else json.dumps(value)
 
 

@@ -1,4 +1,7 @@
-"""Takes bytes: TUS 1.0.0 as @tus/server speaks it, and the one-shot direct upload. The token is the credential."""
+"""The routes that take bytes: TUS 1.0.0 as @tus/server speaks it, and the one-shot direct upload.
+
+The upload token is the credential.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +29,13 @@ _PIECE = 256 * 1024
 
 
 def upload_token(secret: bytes, playback_id: str) -> str:
-    """A JWT (HS256) without an end, as Livepeer's: it speaks for the upload of one asset."""
+    """Return a JWT (HS256) that does not expire, as Livepeer's: it stands for the upload of one asset."""
     head = _b64(b'{"alg":"HS256","typ":"JWT"}') + "." + _b64(json.dumps({"playbackId": playback_id}).encode())
     return head + "." + _b64(hmac.digest(secret, head.encode(), "sha256"))
 
 
 def playback_id_of(secret: bytes, token: str) -> str:
-    """Whose upload a token speaks for; Refused where it is missing or not ours."""
+    """Return the playback id for which a token stands. Raises Refused where it is missing or not ours."""
     if not token:
         raise Refused(401, "Missing uploadToken metadata from /request-upload API")
     head, _, signature = token.rpartition(".")
@@ -97,7 +100,9 @@ class Uploads:
     async def head(self, request: web.Request) -> web.Response:
         asset = self._upload(request)
         _check_version(request)
-        await self._stop_writer(asset.upload_id or "")  # a connection that died on the way must not keep us waiting
+        await self._stop_writer(
+            asset.upload_id or ""
+        )  # a connection that died on the way must not keep this request waiting
         headers = {"Upload-Offset": str(self._offset(asset)), "Upload-Length": str(asset.upload_length)}
         return web.Response(headers={**_TUS, **headers, "Cache-Control": "no-store"})
 
@@ -116,7 +121,7 @@ class Uploads:
             raise Refused(400, "Upload-Offset header required")
         upload_id = asset.upload_id or ""
         await self._stop_writer(upload_id)
-        asset = self._upload(request)  # it may have become complete meanwhile
+        asset = self._upload(request)  # it may be complete by now
         if asset.phase != "uploading":
             raise Refused(422, "asset has already been uploaded")
         if claimed != self._offset(asset):
@@ -126,7 +131,7 @@ class Uploads:
         try:
             offset = await asyncio.shield(writer)
         except asyncio.CancelledError:
-            if not writer.cancelled():  # we are the ones who end
+            if not writer.cancelled():  # this request is cancelled, not its writer
                 writer.cancel()
                 raise
             raise Refused(423, "the upload was taken over by another request") from None
@@ -134,7 +139,7 @@ class Uploads:
             if self._writers.get(upload_id) is writer:
                 del self._writers[upload_id]
         if offset == asset.upload_length and self._faults.stick_in != "uploading":
-            self._completing(asset)
+            self._complete_or_stick(asset)
         return web.Response(status=204, headers={**_TUS, "Upload-Offset": str(offset)})
 
     async def direct(self, request: web.Request) -> web.Response:
@@ -162,7 +167,7 @@ class Uploads:
         await asyncio.gather(*self._sticking, return_exceptions=True)
 
     async def _append(self, asset: Asset, request: web.Request) -> int:
-        """What arrives is kept, even if the connection breaks: the next HEAD tells how much that was."""
+        """Keep the bytes that arrive, even if the connection breaks: the next HEAD tells how many they were."""
         length = asset.upload_length or 0
         received = 0
         with self._store.part(asset.upload_id or "").open("ab") as file:
@@ -173,7 +178,7 @@ class Uploads:
                     file.write(piece)  # to the page cache: fast, and it survives a kill of this process
                     received += len(piece)
                     limit = self._faults.cut_upload_after
-                    if (limit is not None and received >= limit) or self._faults.mishaps.cuts(received):
+                    if (limit is not None and received >= limit) or self._faults.on_demand.cuts_upload(received):
                         self._faults.cut_upload_after = None
                         if request.transport is not None:
                             request.transport.abort()
@@ -198,9 +203,9 @@ class Uploads:
             writer.cancel()
             await asyncio.wait([writer])
 
-    def _completing(self, asset: Asset) -> None:
-        """Completes an upload, unless it is to stick for a while."""
-        rule = self._faults.mishaps.sticks("uploading")
+    def _complete_or_stick(self, asset: Asset) -> None:
+        """Complete an upload, unless it is to stick for a while."""
+        rule = self._faults.on_demand.sticks("uploading")
         if rule is None:
             self._complete(asset)
             return
@@ -229,7 +234,7 @@ class Uploads:
             asset = self._store.by_playback_id(playback_id)
         except KeyError:
             raise Refused(404, "asset not found") from None
-        if asset.gone:
+        if asset.is_gone:
             raise Refused(404, "asset not found")
         if asset.phase != "uploading":
             raise Refused(422, "asset has already been uploaded")
@@ -240,7 +245,7 @@ class Uploads:
             asset = self._store.by_upload_id(request.match_info["upload"])
         except KeyError:
             raise Refused(404, "The file for this url was not found") from None
-        if asset.gone:
+        if asset.is_gone:
             raise Refused(410, "The file for this url no longer exists")
         return asset
 
@@ -256,7 +261,7 @@ def _check_version(request: web.Request) -> None:
 
 
 def _check_metadata(header: str) -> None:
-    """`name base64, name base64`; we take nothing from it, yet say no to what is malformed."""
+    """Check `name base64, name base64`. The values are not used, yet what is malformed is refused."""
     for pair in filter(None, (p.strip() for p in header.split(","))):
         name, _, value = pair.partition(" ")
         try:

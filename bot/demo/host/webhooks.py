@@ -1,7 +1,7 @@
-"""Tells those who asked what becomes of assets, as Livepeer does: signed, in order, again after a 5xx, never a 4xx.
+"""Webhooks about assets, as Livepeer sends them: signed, in order, again after a 5xx, never after a 4xx.
 
 Source of the wire's quirks: github.com/livepeer/studio, packages/api/src/webhooks/cannon.ts. Deliveries that are under
-way when this host ends are lost, as some of Livepeer's are: whoever listens has to poll as well.
+way when this host ends are lost, as some of Livepeer's are: a listener has to poll as well.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import cast
 
 import aiohttp
 from aiohttp import web
@@ -21,7 +21,7 @@ from bot.demo.host.config import HostConfig
 from bot.demo.host.payloads import refusal
 from bot.demo.host.phases import is_loopback
 from bot.demo.host.refusals import Refused, answer
-from bot.demo.host.store import Asset, Store
+from bot.demo.host.store import Asset, Hook, JsonObject, Store
 from generation.hosting.webhooks import SIGNATURE, sign
 
 log = logging.getLogger(__name__)
@@ -33,15 +33,15 @@ _OF_PHASE = {"ready": "asset.ready", "failed": "asset.failed", "deleting": "asse
 
 
 class Webhooks:
-    """The routes of webhooks, and their deliveries: one after the other for each."""
+    """The routes of webhooks, and their deliveries: for each webhook one after the other."""
 
     def __init__(self, store: Store, config: HostConfig, authorize: Callable[[web.Request], None]) -> None:
         self._store = store
         self._config = config
         self._authorize = authorize
-        self._queues: dict[str, asyncio.Queue[dict[str, Any]]] = {}
+        self._queues: dict[str, asyncio.Queue[JsonObject]] = {}
         self._senders: dict[str, asyncio.Task[None]] = {}
-        self.shown: Callable[[Asset], dict[str, Any]] = lambda _: {}  # an asset as the API shows it
+        self.snapshot: Callable[[Asset], JsonObject] = lambda _: {}  # an asset as the API shows it
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -60,18 +60,19 @@ class Webhooks:
         if complaint := refusal(body, "webhook"):
             raise Refused(422, complaint)
         if not is_loopback(body["url"]):
-            raise Refused(422, "the embedded host tells loopback addresses only")
-        hook = {**body, "id": str(uuid.uuid4()), "createdAt": time.time_ns() // 1_000_000}
+            raise Refused(422, "the embedded host calls loopback addresses only")
+        # `refusal` has checked the fields of the body.
+        hook = cast(Hook, {**body, "id": str(uuid.uuid4()), "createdAt": time.time_ns() // 1_000_000})
         self._store.keep_webhook(hook["id"], hook)
-        return answer(_shown(hook))
+        return answer(_public(hook))
 
     async def listing(self, request: web.Request) -> web.Response:
         self._authorize(request)
-        return answer([_shown(hook) for hook in self._store.webhooks()])
+        return answer([_public(hook) for hook in self._store.webhooks()])
 
     async def show(self, request: web.Request) -> web.Response:
         self._authorize(request)
-        return answer(_shown(self._find(request)))
+        return answer(_public(self._find(request)))
 
     async def delete(self, request: web.Request) -> web.Response:
         self._authorize(request)
@@ -79,10 +80,10 @@ class Webhooks:
         self._store.keep_webhook(hook["id"], None)
         if sender := self._senders.pop(hook["id"], None):
             sender.cancel()
-        return answer(_shown(hook))
+        return answer(_public(hook))
 
     def changed(self, asset: Asset, before: str | None) -> None:
-        """An asset was made, or changed: `before` is the phase that it had."""
+        """Queue the events of an asset that was made, or changed: `before` is the phase that it had."""
         events = ["asset.created"] if before is None else ["asset.updated"]
         if asset.phase != before and asset.phase in _OF_PHASE:
             events.append(_OF_PHASE[asset.phase])
@@ -96,23 +97,23 @@ class Webhooks:
             sender.cancel()
         await asyncio.gather(*self._senders.values(), return_exceptions=True)
 
-    def _find(self, request: web.Request) -> dict[str, Any]:
-        wanted = request.match_info["id"]
+    def _find(self, request: web.Request) -> Hook:
+        hook_id = request.match_info["id"]
         for hook in self._store.webhooks():
-            if hook["id"] == wanted:
+            if hook["id"] == hook_id:
                 return hook
         raise Refused(404, "webhook not found")
 
-    def _delivery(self, hook_id: str, event: str, asset: Asset) -> dict[str, Any]:
+    def _delivery(self, hook_id: str, event: str, asset: Asset) -> JsonObject:
         return {
             "id": str(uuid.uuid4()),
             "webhookId": hook_id,
             "createdAt": time.time_ns() // 1_000_000,
             "event": event,
-            "payload": {"asset": {"id": asset.id, "snapshot": self.shown(asset)}},
+            "payload": {"asset": {"id": asset.id, "snapshot": self.snapshot(asset)}},
         }
 
-    def _queue(self, hook_id: str) -> asyncio.Queue[dict[str, Any]]:
+    def _queue(self, hook_id: str) -> asyncio.Queue[JsonObject]:
         if hook_id not in self._senders:
             self._queues[hook_id] = asyncio.Queue()
             self._senders[hook_id] = asyncio.create_task(self._send_all(hook_id), name="webhook")
@@ -130,8 +131,8 @@ class Webhooks:
                     await asyncio.sleep(self._config.hasten(pause))
                     pause = min(2 * pause, LONGEST_PAUSE_S)
 
-    async def _send(self, session: aiohttp.ClientSession, hook: dict[str, Any], delivery: dict[str, Any]) -> bool:
-        """Whether that was the last attempt: it was taken, or refused for good."""
+    async def _send(self, session: aiohttp.ClientSession, hook: Hook, delivery: JsonObject) -> bool:
+        """Send once. Returns True if that was the last attempt: the delivery was taken, or refused for good."""
         at_ms = time.time_ns() // 1_000_000
         body = json.dumps({**delivery, "timestamp": at_ms}, separators=(",", ":")).encode()
         headers = {"Content-Type": "application/json", "User-Agent": "livepeer.studio"}
@@ -144,5 +145,5 @@ class Webhooks:
             return False
 
 
-def _shown(hook: dict[str, Any]) -> dict[str, Any]:
+def _public(hook: Hook) -> JsonObject:
     return {key: value for key, value in hook.items() if key != "sharedSecret"}

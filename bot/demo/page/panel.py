@@ -1,17 +1,19 @@
-"""What happens behind the scenes of the demo, as the page's side panel shows it: read only, from what all can read."""
+"""The facts that the page's side panel shows behind the scenes: read only, from sources that everybody can read."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, TypeVar
 
 import httpx
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.demo.stack import House
+from bot.demo.stack import Stack
+from bot.demo.supervisor import ProcessState
 from bot.domain.rounds import Round
 from bot.domain.videos import UNDER_WAY
 from bot.store import videos
@@ -23,17 +25,99 @@ from migrations.schema import videos as video_table
 
 MOST_BATCHES = 6
 MOST_ASSETS = 6
-LOOK_S = 3.0  # for each part: what does not answer is said to be away
+LOOK_S = 3.0  # for each part, which is shown as absent when it does not answer
+
+T = TypeVar("T")
 
 
-class Behind:
-    """Looks at queue, worker, host and chain. A part that does not answer shows as `null`, the others stay."""
+class QueueEntry(TypedDict):
+    """A video on its way, with what the worker reports of it, if anything."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    id: str
+    prompt: str
+    member: str
+    status: str
+    phase: str | None
+    step: int | None
+    steps: int | None
+
+
+class AssetEntry(TypedDict):
+    """An asset at the video host."""
+
+    id: str
+    name: str | None
+    phase: str
+    progress: float | None
+    playback_id: str | None
+
+
+class TransactionEntry(TypedDict):
+    """A transaction of the relayer."""
+
+    kind: str
+    seq: int | None
+    state: str
+    block: int | None
+    gas: int | None
+    entries: int
+    tx: str | None
+
+
+class ChainFacts(TypedDict):
+    """The newest block, the newest transactions, and the number of entries that wait for the relayer."""
+
+    block: int
+    address: str
+    waiting: int
+    transactions: list[TransactionEntry]
+
+
+class Votes(TypedDict):
+    """The votes for and against a video."""
+
+    up: int
+    down: int
+
+
+class TallyEntry(TypedDict):
+    """The votes on a video, in the database and on the ledger."""
+
+    id: str
+    prompt: str
+    up: int
+    down: int
+    chain: Votes | None
+
+
+class RoundFacts(TypedDict):
+    """The newest round and its tallies."""
+
+    number: int
+    task: str
+    status: str
+    finalized_tx: str | None
+    tallies: list[TallyEntry]
+
+
+class PanelFacts(TypedDict):
+    """Everything that the panel shows; None stands for a part that does not answer."""
+
+    processes: dict[str, ProcessState]
+    queue: list[QueueEntry] | None
+    assets: list[AssetEntry] | None
+    chain: ChainFacts | None
+    round: RoundFacts | None
+
+
+class Panel:
+    """A reader of queue, worker, host and chain. A part that does not answer is None; the others stay."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
         self._database: AsyncEngine | None = None
         self._ledger: Ledger | None = None
-        self._http = httpx.AsyncClient(timeout=LOOK_S, headers={"Authorization": f"Bearer {house.keys.host_key}"})
+        self._http = httpx.AsyncClient(timeout=LOOK_S, headers={"Authorization": f"Bearer {stack.keys.host_key}"})
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -42,23 +126,23 @@ class Behind:
         if self._database is not None:
             await self._database.dispose()
 
-    async def look(self) -> dict[str, Any]:
-        """Everything, as plain JSON types."""
+    async def look(self) -> PanelFacts:
+        """Return everything, as plain JSON types."""
         queue, assets, chain, round_ = await asyncio.gather(
-            self._or_nothing(self._queue()),
-            self._or_nothing(self._assets()),
-            self._or_nothing(self._chain()),
-            self._or_nothing(self._round()),
+            self._or_none(self._queue()),
+            self._or_none(self._assets()),
+            self._or_none(self._chain()),
+            self._or_none(self._round()),
         )
         return {
-            "processes": self._house.supervisor.states(),
+            "processes": self._stack.supervisor.states(),
             "queue": queue,
             "assets": assets,
             "chain": chain,
             "round": round_,
         }
 
-    async def _or_nothing(self, part: Any) -> Any:
+    async def _or_none(self, part: Awaitable[T]) -> T | None:
         try:
             async with asyncio.timeout(LOOK_S):
                 return await part
@@ -68,14 +152,14 @@ class Behind:
     @property
     def _open(self) -> AsyncEngine:
         if self._database is None:
-            url = parse_url(self._house.database_url)
+            url = parse_url(self._stack.database_url)
             if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
                 raise LookupError("The bot has not made the database yet.")
-            self._database = open_database(self._house.database_url)
+            self._database = open_database(self._stack.database_url)
         return self._database
 
-    async def _queue(self) -> list[dict[str, Any]]:
-        """The videos on their way, in their order, with what the worker reports."""
+    async def _queue(self) -> list[QueueEntry]:
+        """Return the videos on their way, in their order, with what the worker reports."""
         query = (
             select(video_table, render_progress.c.phase, render_progress.c.step, render_progress.c.steps)
             .outerjoin(render_progress, render_progress.c.video_id == video_table.c.id)
@@ -97,11 +181,11 @@ class Behind:
             for row in rows
         ]
 
-    async def _assets(self) -> list[dict[str, Any]]:
-        """The host's newest assets and their phases."""
-        if not self._house.keys.host_port:
+    async def _assets(self) -> list[AssetEntry]:
+        """Return the host's newest assets and their phases."""
+        if not self._stack.keys.host_port:
             return []
-        answer = await self._http.get(f"{self._house.host_url}/api/asset")
+        answer = await self._http.get(f"{self._stack.host_url}/api/asset")
         answer.raise_for_status()
         assets = sorted(answer.json(), key=lambda asset: asset.get("createdAt") or 0, reverse=True)
         return [
@@ -115,25 +199,25 @@ class Behind:
             for asset in assets[:MOST_ASSETS]
         ]
 
-    async def _chain(self) -> dict[str, Any] | None:
-        """The newest block and transactions of the relayer, and what waits for it."""
-        deployment = self._house.deployment
+    async def _chain(self) -> ChainFacts | None:
+        """Return the newest block and transactions of the relayer, and the number of entries that wait for it."""
+        deployment = self._stack.deployment
         if deployment is None:
             return None
         if self._ledger is None:
-            self._ledger = Ledger(self._house.rpc_url, deployment.address)
+            self._ledger = Ledger(self._stack.rpc_url, deployment.address)
         block = await self._ledger.node.block_number()
         transactions = chain_transactions.c
         async with self._open.connect() as connection:
             waiting = await connection.scalar(
                 select(func.count()).select_from(outbox).where(outbox.c.state.in_(("pending", "batched")))
             )
-            sent = (
+            rows = (
                 await connection.execute(
                     select(chain_transactions).order_by(transactions.id.desc()).limit(MOST_BATCHES)
                 )
             ).all()
-            entries = await self._entries(connection, [row.id for row in sent])
+            entries = await self._entries(connection, [row.id for row in rows])
         return {
             "block": block,
             "address": deployment.address,
@@ -148,7 +232,7 @@ class Behind:
                     "entries": entries.get(row.id, 0),
                     "tx": row.hashes[-1] if row.hashes else None,
                 }
-                for row in sent
+                for row in rows
             ],
         }
 
@@ -160,14 +244,14 @@ class Behind:
         )
         return {number: int(count) for number, count in await connection.execute(query)}
 
-    async def _round(self) -> dict[str, Any] | None:
-        """The newest round's tallies, here and on the chain."""
+    async def _round(self) -> RoundFacts | None:
+        """Return the newest round's tallies, in the database and on the ledger."""
         async with self._open.connect() as connection:
             row = (await connection.execute(select(rounds).order_by(rounds.c.id.desc()).limit(1))).first()
         if row is None:
             return None
         newest = Round.from_row(row)
-        tallies = []
+        tallies: list[TallyEntry] = []
         for entry in await videos.entries(self._open, newest.id):
             number = entry.video.chain_id
             on_chain = await self._ledger.tally(number) if self._ledger is not None and number else None

@@ -1,7 +1,7 @@
-"""Serves the demo's page on loopback: its files, and a member's half of the embedded Discord's control plane.
+"""The server of the demo's page on loopback: its files, and a member's part of the embedded Discord's control plane.
 
-Whoever has the page's token can be any member of the demo's guild, and nothing more: the control plane's own token,
-which can also forge clicks and cut connections, never reaches a browser.
+The holder of the page's token can act as any member of the demo's guild, and nothing more: the control plane's own
+token, which can also forge clicks and cut connections, never reaches a browser.
 """
 
 from __future__ import annotations
@@ -10,21 +10,23 @@ import asyncio
 import contextlib
 import json
 import secrets
-import socket
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp import web
 
+from bot.demo.faults import bears
+from bot.demo.page.panel import PanelFacts
+from bot.demo.service import bind, port_of, serve_app
+
 STATIC = Path(__file__).with_name("static")
 MOST_REQUEST_BYTES = 64 * 1024
 HELLO_S = 10.0
-BEHIND_S = 1.0  # between two looks behind the scenes, while somebody watches
+PANEL_S = 1.0  # between two looks behind the scenes, while somebody watches
 
-# What a member's client may ask of the control plane, and with which fields. `forged` is not among them.
+# The acts that a member's client may ask of the control plane, with their fields. `forged` is not among them.
 _ACTS: Mapping[str, frozenset[str]] = {
     "command": frozenset({"member", "channel_id", "name", "options", "wait"}),
     "autocomplete": frozenset({"member", "channel_id", "name", "options", "focused", "value", "wait"}),
@@ -37,40 +39,39 @@ _ACTS: Mapping[str, frozenset[str]] = {
 _LOOKS = frozenset({"world", "commands", "messages"})
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
-Look = Callable[[], Awaitable[dict[str, Any]]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Look = Callable[[], Awaitable[PanelFacts]]
 
 
 class Page:
-    """`start`, then `link`; `show_discord` once there is one to show; `close` at the end."""
+    """`start`, then `link`; `show_discord` once the embedded Discord runs; `close` at the end."""
 
-    def __init__(self, token: str, look_behind: Look) -> None:
-        """`look_behind` returns what happens behind the scenes, as plain JSON types."""
+    def __init__(self, token: str, look: Look) -> None:
+        """`look` returns the facts for the panel."""
         if not token:
             raise ValueError("The page's token must not be empty.")
         self._token = token
-        self._look_behind = look_behind
+        self._look_at_stack = look
         self._discord: str | None = None
         self._session: aiohttp.ClientSession | None = None
         self._runner: web.AppRunner | None = None
         self._sockets: set[web.WebSocketResponse] = set()
         self._watching: asyncio.Task[None] | None = None
-        self._behind = "{}"
+        self._panel = "{}"
         self.port = 0
 
     @property
     def link(self) -> str:
-        """The page's address. The token stands behind #, which browsers send to nobody."""
+        """The page's address. The token follows the #, which browsers send to nobody."""
         return f"http://127.0.0.1:{self.port}/#{self._token}"
 
     async def start(self, port: int = 0) -> None:
-        """Listens on loopback; where the port is taken, on a free one."""
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        """Listen on loopback; where the port is taken, on a free one."""
         try:
-            listener.bind(("127.0.0.1", port))
+            listener = bind("127.0.0.1", port)
         except OSError:
-            listener.bind(("127.0.0.1", 0))
-        self.port = listener.getsockname()[1]
+            listener = bind("127.0.0.1", 0)
+        self.port = port_of(listener)
         app = web.Application(client_max_size=MOST_REQUEST_BYTES, middlewares=[self._guard])
         app.router.add_routes(
             [
@@ -82,19 +83,17 @@ class Page:
                 web.post("/api/{act:[a-z]+}", self._act),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-        await self._runner.setup()
-        await web.SockSite(self._runner, listener).start()
-        self._watching = asyncio.create_task(self._keep_looking(), name="look behind")
+        self._runner = await serve_app(app, listener)
+        self._watching = asyncio.create_task(self._keep_looking(), name="panel")
 
     def show_discord(self, url: str, control_token: str) -> None:
-        """From now on the page shows this embedded Discord."""
+        """Show this embedded Discord from now on."""
         headers = {"Authorization": f"Bearer {control_token}"}
         self._session = aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=60))
         self._discord = url
 
     async def close(self) -> None:
-        """Lets all browsers go."""
+        """Close the connections of all browsers, and stop."""
         if self._watching is not None:
             self._watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -109,21 +108,18 @@ class Page:
     # ------------------------------------------------------------------ borders
 
     @web.middleware
-    async def _guard(self, request: web.Request, handler: Callable[[web.Request], Awaitable[Any]]) -> Any:
-        """Only browsers that were pointed at us: a foreign page cannot reach us through a name of its own (rebinding),
-        nor act in the name of ours.
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse all but browsers that opened the link.
+
+        A foreign page can neither reach this server through a name of its own (rebinding), nor act in the page's name.
         """
         here = {f"127.0.0.1:{self.port}", f"localhost:{self.port}"}
         origin = request.headers.get("Origin")
         if request.host not in here or (origin is not None and urlsplit(origin).netloc not in here):
-            return _refused("This page is for the machine that it runs on.", 403)
-        if request.path.startswith("/api/") and request.path != "/api/events" and not self._allowed(request):
+            return _refused("This page can only be opened on the machine that it runs on.", 403)
+        if request.path.startswith("/api/") and request.path != "/api/events" and not bears(request, self._token):
             return _refused("Wrong or missing token: open the link that `flock demo` printed.", 401)
         return await handler(request)
-
-    def _allowed(self, request: web.Request) -> bool:
-        given = request.headers.get("Authorization", "")
-        return secrets.compare_digest(given.encode(errors="replace"), f"Bearer {self._token}".encode())
 
     # ------------------------------------------------------------------ answers
 
@@ -137,7 +133,7 @@ class Page:
             content_type=_TYPES[path.suffix],
             charset="utf-8",
             headers={
-                # Prompts are hostile: no script but our files, no frame, no form, nothing from elsewhere.
+                # Prompts may be hostile: no script but our files, no frame, no form, nothing from elsewhere.
                 "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src "
                 f"'self' ws://{request.host}; img-src 'self' http://{media}; media-src http://{media}; "
                 "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -150,37 +146,40 @@ class Page:
     async def _look(self, request: web.Request) -> web.StreamResponse:
         look = request.match_info.get("look")
         if look == "behind":
-            return web.Response(text=self._behind, content_type="application/json")
+            return web.Response(text=self._panel, content_type="application/json")
         if look is not None and look not in _LOOKS:
-            return _refused("There is nothing of that name.", 404)
+            return _refused("There is nothing by that name.", 404)
         path = look or f"interactions/{request.match_info['id']}"
-        return await self._ask("GET", path, params=dict(request.query))
+        return await self._ask("GET", path, query=dict(request.query))
 
     async def _act(self, request: web.Request) -> web.StreamResponse:
         fields = _ACTS.get(request.match_info["act"])
         if fields is None:
-            return _refused("There is nothing of that name.", 404)
+            return _refused("There is nothing by that name.", 404)
         try:
             body = await request.json()
         except ValueError:
             return _refused("That request cannot be read.", 400)
         if not isinstance(body, dict) or not set(body) <= fields:
             return _refused("A member's client cannot do that.", 400)
-        return await self._ask("POST", request.match_info["act"], json=body)
+        return await self._ask("POST", request.match_info["act"], body=body)
 
-    async def _ask(self, method: str, path: str, **more: Any) -> web.StreamResponse:
+    async def _ask(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: object = None
+    ) -> web.StreamResponse:
         if self._session is None:
             return _refused("The embedded Discord is starting.", 503)
+        url = f"{self._discord}/control/{path}"
         try:
-            async with self._session.request(method, f"{self._discord}/control/{path}", **more) as answer:
+            async with self._session.request(method, url, params=query, json=body) as answer:
                 return web.Response(status=answer.status, body=await answer.read(), content_type="application/json")
         except (aiohttp.ClientError, TimeoutError):
-            return _refused("The embedded Discord does not answer. It is started again; try once more.", 503)
+            return _refused("The embedded Discord does not answer. It is being started again; try once more.", 503)
 
     # ------------------------------------------------------------------ events
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """A window's events: it says once who it is, and then hears what that member may see."""
+        """Send a window its events: it says once which member it is for, and then gets what that member may see."""
         ws = web.WebSocketResponse(heartbeat=20, max_msg_size=4096)
         await ws.prepare(request)
         self._sockets.add(ws)
@@ -191,7 +190,7 @@ class Page:
             elif self._session is None:
                 await ws.close(code=1013, message=b"The embedded Discord is starting.")
             else:
-                await ws.send_str(f'{{"event":"BEHIND","data":{self._behind}}}')
+                await ws.send_str(f'{{"event":"BEHIND","data":{self._panel}}}')
                 await self._pipe(ws, self._session, member)
         finally:
             self._sockets.discard(ws)
@@ -200,8 +199,8 @@ class Page:
     async def _hello(self, ws: web.WebSocketResponse) -> str | None:
         try:
             async with asyncio.timeout(HELLO_S):
-                said = await ws.receive_json()
-            token, member = str(said["token"]), str(said["member"])
+                hello = await ws.receive_json()
+            token, member = str(hello["token"]), str(hello["member"])
         except (TimeoutError, TypeError, ValueError, KeyError):
             return None
         right = secrets.compare_digest(token.encode(errors="replace"), self._token.encode())
@@ -220,20 +219,20 @@ class Page:
                 finally:
                     reader.cancel()
         except (aiohttp.ClientError, TimeoutError, OSError):
-            pass  # it is started again, and so is the window's connection
+            pass  # Discord is started again, and the window connects again
         if not ws.closed:
-            await ws.close(code=1013, message=b"The embedded Discord is away.")
+            await ws.close(code=1013, message=b"The embedded Discord does not answer.")
 
     async def _keep_looking(self) -> None:
         while True:
             if self._sockets:
-                behind = json.dumps(await self._look_behind())
-                if behind != self._behind:
-                    self._behind = behind
+                panel = json.dumps(await self._look_at_stack())
+                if panel != self._panel:
+                    self._panel = panel
                     for ws in list(self._sockets):
                         with contextlib.suppress(ConnectionError, RuntimeError):
-                            await ws.send_str(f'{{"event":"BEHIND","data":{behind}}}')
-            await asyncio.sleep(BEHIND_S)
+                            await ws.send_str(f'{{"event":"BEHIND","data":{panel}}}')
+            await asyncio.sleep(PANEL_S)
 
 
 async def _forward(events: aiohttp.ClientWebSocketResponse, ws: web.WebSocketResponse) -> None:
@@ -245,7 +244,7 @@ async def _forward(events: aiohttp.ClientWebSocketResponse, ws: web.WebSocketRes
 
 async def _read_until_closed(ws: web.WebSocketResponse) -> None:
     async for _ in ws:
-        pass  # after its hello a window says nothing
+        pass  # after its hello a window sends nothing
 
 
 def _refused(sentence: str, status: int) -> web.Response:

@@ -41,7 +41,7 @@ async def test_the_bot_goes_on_from_a_backup(tmp_path: Path) -> None:
     saved = tmp_path / "saved.db"
     settings = {"FLOCK_FLUSH_S": "60"}
     async with open_watched(tmp_path / "state", ["a red circle"], bot=settings) as story:
-        database = open_database(story.house.database_url)
+        database = open_database(story.stack.database_url)
         await story.wait_for_bot(database)
         await story.open_round(database)
         await story.make_videos(database)
@@ -51,14 +51,14 @@ async def test_the_bot_goes_on_from_a_backup(tmp_path: Path) -> None:
         with pytest.raises(OperatorError, match="1 bot and 1 worker are still running"):
             restore(ours, saved)
         for name in ("bot", "worker"):
-            await story.house.supervisor.forget(name)
+            await story.stack.supervisor.forget(name)
         await database.dispose()
         (tmp_path / "state" / "flock.db").write_bytes(b"")  # the loss
         for ending in ("-wal", "-shm"):
             (tmp_path / "state" / f"flock.db{ending}").unlink(missing_ok=True)
         assert "is now the backup" in restore(ours, saved, force=True)
-        await story.house.open_bot_and_worker()
-        database = open_database(story.house.database_url)
+        await story.stack.open_bot_and_worker()
+        database = open_database(story.stack.database_url)
         await story.wait_for_bot(database)
         await story.close_round(database)
         result = await story.look_back(database)
@@ -73,16 +73,16 @@ async def test_the_bot_goes_on_from_a_backup(tmp_path: Path) -> None:
 async def test_a_backup_of_a_running_house_is_whole(told: Told, tmp_path: Path) -> None:
     """Only its owner may read it, and an audit that uses it finds what the living database has."""
     saved = tmp_path / "saved.db"
-    ours = settings_for(told.house.state / "flock.db")
+    ours = settings_for(told.stack.state / "flock.db")
     backup(ours, saved)
     assert stat.S_IMODE(saved.stat().st_mode) == 0o600
     assert list(tmp_path.iterdir()) == [saved]
     copy = open_database(f"sqlite:///{saved}")
-    address = told.house.deployment.address if told.house.deployment else ""
-    report = await audit(told.house.rpc_url, address, database=copy, pepper=told.house.keys.pepper.encode())
+    address = told.stack.deployment.address if told.stack.deployment else ""
+    report = await audit(told.stack.rpc_url, address, database=copy, pepper=told.stack.keys.pepper.encode())
     await copy.dispose()
     assert report.ok
-    assert votes_in(saved) == votes_in(told.house.state / "flock.db") > 0
+    assert votes_in(saved) == votes_in(told.stack.state / "flock.db") > 0
 
 
 async def test_nothing_is_overwritten_by_mistake(tmp_path: Path) -> None:

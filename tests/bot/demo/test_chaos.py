@@ -14,29 +14,29 @@ import aiohttp
 
 from bot.demo.chaos import MOST_KILLS, Chaos, Switch
 from bot.demo.discord.people import CannotDoError, NoAnswerError, wait_for
-from bot.demo.stack import House
+from bot.demo.stack import Stack
 from bot.demo.supervisor import Supervisor
-from tests.builders.stack import SETTLED_S, Trouble, open_trouble
+from tests.builders.stack import SETTLED_S, Scenario, open_scenario
 
 SLEEPER = [sys.executable, "-c", "import sys; sys.stdin.read()"]
 
 
 @asynccontextmanager
-async def services(folder: Path) -> AsyncIterator[House]:
+async def services(folder: Path) -> AsyncIterator[Stack]:
     """The embedded services as the demo starts them, and processes that stand for bot and worker: they only live."""
     supervisor = Supervisor(folder)
-    house = House(folder, supervisor)
+    stack = Stack(folder, supervisor)
     try:
-        await house.open_services()
+        await stack.open_services()
         for name in ("bot", "worker"):
             await supervisor.start(name, SLEEPER, {})
-        yield house
+        yield stack
     finally:
         await supervisor.stop()
 
 
-async def faults(house: House, url: str) -> dict[str, Any]:
-    headers = {"Authorization": f"Bearer {house.keys.control_token}"}
+async def faults(stack: Stack, url: str) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {stack.keys.control_token}"}
     async with (
         aiohttp.ClientSession(headers=headers) as session,
         session.get(f"{url}/control/faults", raise_for_status=True) as answer,
@@ -65,35 +65,35 @@ async def until_told(chaos: Chaos, told: list[str], count: int) -> list[str]:
 async def test_chaos_over_real_services(tmp_path: Path) -> None:
     """The same seed breaks the same things, each is told in a sentence, and in the end everything is switched off."""
     quick: dict[str, Any] = {"pause_s": (0.0, 0.01), "kill_every": 0}
-    async with services(tmp_path) as house:
+    async with services(tmp_path) as stack:
         runs = []
         for seed in (5, 5, 6):
             told: list[str] = []
-            runs.append(await until_told(Chaos.of(house, told.append, seed=seed, **quick), told, 60))
+            runs.append(await until_told(Chaos.of(stack, told.append, seed=seed, **quick), told, 60))
             assert told[-1] == "All faults are switched off."
-            for url in (house.discord_url, house.host_url, house.rpc_url):
-                assert (await faults(house, url))["faults"] == []
+            for url in (stack.discord_url, stack.host_url, stack.rpc_url):
+                assert (await faults(stack, url))["faults"] == []
         assert runs[0] == runs[1] != runs[2]
         assert len(set(runs[0])) > 20
         assert not any("could not be broken" in sentence for run in runs for sentence in run)
         assert all(sentence[0].isupper() and sentence.endswith(".") for sentence in runs[0])
-        assert [state["restarts"] for state in house.supervisor.states().values()] == [0] * 5
+        assert [state["restarts"] for state in stack.supervisor.states().values()] == [0] * 5
 
         # Who does not know the token breaks nothing, and says so.
-        switches = [Switch("Discord", house.discord_url, "guessed")] * 3
+        switches = [Switch("Discord", stack.discord_url, "guessed")] * 3
         told = []
-        stranger = Chaos((switches[0], switches[1], switches[2]), house.supervisor, told.append, **quick)
+        stranger = Chaos((switches[0], switches[1], switches[2]), stack.supervisor, told.append, **quick)
         for sentence in await until_told(stranger, told, 3):
             assert sentence == "Discord could not be broken (ClientResponseError)."
         assert told[-1].startswith("No answer from Discord")
         assert "guessed" not in repr(stranger.discord)
-        assert (await faults(house, house.discord_url))["faults"] == []
+        assert (await faults(stack, stack.discord_url))["faults"] == []
 
         # Deaths are of bot and worker alone, and come back.
         told = []
-        deadly = Chaos.of(house, told.append, seed=1, pause_s=(0.2, 0.3), kill_every=1)
+        deadly = Chaos.of(stack, told.append, seed=1, pause_s=(0.2, 0.3), kill_every=1)
         await until_told(deadly, told, 6)
-        restarts = {name: state["restarts"] for name, state in house.supervisor.states().items()}
+        restarts = {name: state["restarts"] for name, state in stack.supervisor.states().items()}
         assert restarts["bot"] + restarts["worker"] >= 3
         assert restarts["discord"] == restarts["host"] == restarts["chain"] == 0
         assert max(restarts.values()) < MOST_KILLS
@@ -101,19 +101,19 @@ async def test_chaos_over_real_services(tmp_path: Path) -> None:
 
 async def test_a_round_lives_through_chaos(tmp_path: Path) -> None:
     """Prompts and votes while everything breaks and bot and worker die: each card once, each vote as last told."""
-    async with open_trouble(tmp_path / "state") as trouble:
-        await trouble.open_round()
-        calm = (await trouble.insist(trouble.ana, "prompt", text="the calm before.")).interaction_id
-        card = await trouble.card_of(await trouble.published(calm))
+    async with open_scenario(tmp_path / "state") as scenario:
+        await scenario.open_round()
+        calm = (await scenario.insist(scenario.ana, "prompt", text="the calm before.")).interaction_id
+        card = await scenario.card_of(await scenario.wait_for_video(calm))
         told: list[str] = []
         seed = int(os.environ.get("FLOCK_TEST_SEED", "20"))
-        chaos = Chaos.of(trouble.house, told.append, seed=seed, pause_s=(0.2, 1.2), kill_every=10)
+        chaos = Chaos.of(scenario.stack, told.append, seed=seed, pause_s=(0.2, 1.2), kill_every=10)
         running = asyncio.create_task(chaos.run())
         prompts = [f"the storm's number {number}." for number in range(4)]
         try:
-            asked = await asyncio.gather(*(ask(trouble, name, p) for name, p in zip(NAMES, prompts, strict=True)))
+            asked = await asyncio.gather(*(ask(scenario, name, p) for name, p in zip(NAMES, prompts, strict=True)))
             acknowledged = dict(
-                zip(NAMES, await asyncio.gather(*(vote(trouble, name, card) for name in NAMES)), strict=True)
+                zip(NAMES, await asyncio.gather(*(vote(scenario, name, card) for name in NAMES)), strict=True)
             )
         finally:
             running.cancel()
@@ -121,25 +121,25 @@ async def test_a_round_lives_through_chaos(tmp_path: Path) -> None:
             print(f"seed {seed}:", *told, sep="\n  ")  # noqa: T201  # for who reads a failure
         assert told[-1] == "All faults are switched off."
         for video_id in asked:
-            await trouble.published(video_id)
-        texts = await trouble.cards(card.channel_id)
+            await scenario.wait_for_video(video_id)
+        texts = await scenario.cards(card.channel_id)
         for prompt in prompts:
             assert sum(prompt in text for text in texts) >= 1
         assert len(texts) == len(set(texts)), "a card stands twice"
-        await trouble.close_round()
-        assert await trouble.choices(calm) == acknowledged
-        await trouble.audited()
+        await scenario.close_round()
+        assert await scenario.choices(calm) == acknowledged
+        await scenario.check_audit()
 
 
 NAMES = ("ana", "ben", "chloé", "dmitri")
 
 
-async def ask(trouble: Trouble, name: str, prompt: str) -> str:
+async def ask(scenario: Scenario, name: str, prompt: str) -> str:
     """Asks until somebody answers; gives the id of the video that was acknowledged."""
 
     async def asked() -> str | None:
         try:
-            answer = await trouble.community.person(name).command("prompt", text=prompt)
+            answer = await scenario.community.person(name).command("prompt", text=prompt)
         except (NoAnswerError, CannotDoError):
             return None
         return None if answer.ephemeral else answer.interaction_id
@@ -147,13 +147,13 @@ async def ask(trouble: Trouble, name: str, prompt: str) -> str:
     return await wait_for("the prompt to be taken", asked, seconds=SETTLED_S)
 
 
-async def vote(trouble: Trouble, name: str, card: Any) -> int:
+async def vote(scenario: Scenario, name: str, card: Any) -> int:
     """Changes their mind a few times, each time until somebody answers; gives the last choice."""
     for choice in ("Up", "Down", "Up", "Down", "Up"):
 
         async def pressed(choice: str = choice) -> bool | None:
             try:
-                answer = await trouble.community.person(name).press(card, choice)
+                answer = await scenario.community.person(name).press(card, choice)
             except NoAnswerError:
                 return None
             return True if f"is **{choice.lower()}**" in answer.text else None

@@ -45,9 +45,9 @@ def test_what_does_not_apply_is_neither_met_nor_struck() -> None:
     rules = rain()
     rule = rules.add({"fault": "rain", "place": "hill*"})
     assert rules.strike(lambda known: matches(known.place, "valley")) is None
-    assert (rule.look()["met"], rule.spent) == (0, False)
+    assert (rule.look()["met"], rule.is_spent) == (0, False)
     assert rules.strike(lambda known: matches(known.place, "hillside")) is rule
-    assert (rule.look()["met"], rule.spent) == (1, True)
+    assert (rule.look()["met"], rule.is_spent) == (1, True)
 
 
 async def test_who_is_held_up_goes_on_when_it_is_switched_off() -> None:

@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from bot.demo.discord.people import wait_for
 from bot.store import videos
-from tests.builders.stack import SETTLED_S, Trouble, open_trouble
+from tests.builders.stack import SETTLED_S, Scenario, open_scenario
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -36,27 +36,27 @@ def refusal() -> str | None:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def trouble(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trouble]:
-    """A house whose worker has 512 KiB for its videos, and an open round."""
+async def shared_scenario(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scenario]:
+    """A stack whose worker has 512 KiB for its videos, and an open round."""
     if (why := refusal()) is not None:
         pytest.skip(f"A full disk cannot be tried here: {why}.")
     state = tmp_path_factory.mktemp("full") / "state"
-    async with open_trouble(state) as trouble:
+    async with open_scenario(state) as scenario:
         folder = state / "data" / "videos"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         worker = shlex.join([sys.executable, "-m", "bot", "worker", "--watch-stdin"])
         mounting = f"mount -t tmpfs -o {ROOM} tmpfs {shlex.quote(str(folder))} && exec {worker}"
-        await trouble.house.supervisor.forget("worker")
+        await scenario.stack.supervisor.forget("worker")
         argv = [*NAMESPACE, "sh", "-c", mounting]
-        await trouble.house.supervisor.start("worker", argv, trouble.house.worker_env)
-        await trouble.open_round()
-        yield trouble
+        await scenario.stack.supervisor.start("worker", argv, scenario.stack.worker_env)
+        await scenario.open_round()
+        yield scenario
 
 
-def inside(trouble: Trouble) -> Path:
+def inside(scenario: Scenario) -> Path:
     """The worker's folder of videos, as it sees it."""
-    folder = trouble.house.state / "data" / "videos"
-    return Path(f"/proc/{trouble.house.supervisor.pid('worker')}/root{folder}")
+    folder = scenario.stack.state / "data" / "videos"
+    return Path(f"/proc/{scenario.stack.supervisor.pid('worker')}/root{folder}")
 
 
 def fill(folder: Path) -> Path:
@@ -71,35 +71,35 @@ def fill(folder: Path) -> Path:
     return ballast
 
 
-async def test_a_full_disk_is_told_and_nothing_is_lost(trouble: Trouble) -> None:
+async def test_a_full_disk_is_told_and_nothing_is_lost(scenario: Scenario) -> None:
     """The member reads why there is no video and that the prompt does not count; with room again the next is made."""
-    card = await trouble.a_card("while there is room.")
-    ballast = fill(inside(trouble))
-    asked = await trouble.ana.command("prompt", text="while there is none.")
+    card = await scenario.post_card("while there is room.")
+    ballast = fill(inside(scenario))
+    asked = await scenario.ana.command("prompt", text="while there is none.")
 
     async def told() -> str | None:
-        text = (await trouble.ana.look(asked)).text
+        text = (await scenario.ana.look(asked)).text
         return text if "⚠️" in text else None
 
     text = await wait_for("the sentence for the member", told, seconds=SETTLED_S)
     assert f"The worker could not write the video ({os.strerror(errno.ENOSPC)})." in text
     assert "Your prompt does not count; ask again." in text
-    video = await videos.get(trouble.database, asked.interaction_id)
+    video = await videos.get(scenario.database, asked.interaction_id)
     assert video is not None
     assert video.status == "failed"
-    left = {path.name for path in inside(trouble).iterdir() if asked.interaction_id in path.name}
+    left = {path.name for path in inside(scenario).iterdir() if asked.interaction_id in path.name}
     assert left == set(), "what was half written is gone"
 
-    assert "is **up**" in (await trouble.ben.press(card, "Up")).text, "what was made before can be voted on"
+    assert "is **up**" in (await scenario.ben.press(card, "Up")).text, "what was made before can be voted on"
     ballast.unlink()
-    again = await trouble.a_card("when there is room again.")
-    assert (await trouble.community.fetch(again.media[0], Range="bytes=0-11")).status_code == 206
-    assert len(await trouble.cards(card.channel_id)) == 2
+    again = await scenario.post_card("when there is room again.")
+    assert (await scenario.community.fetch(again.media[0], Range="bytes=0-11")).status_code == 206
+    assert len(await scenario.cards(card.channel_id)) == 2
 
 
-async def test_room_for_the_video_and_not_for_a_note(trouble: Trouble) -> None:
+async def test_room_for_the_video_and_not_for_a_note(scenario: Scenario) -> None:
     """A disk that is full just after the video was written costs nobody their video."""
-    folder, files = inside(trouble), []
+    folder, files = inside(scenario), []
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
         for number in range(1000):
             (folder / f"ballast-{number}").touch()
@@ -107,9 +107,9 @@ async def test_room_for_the_video_and_not_for_a_note(trouble: Trouble) -> None:
     for path in files[:2]:  # the video and its poster
         path.unlink()
     try:
-        card = await trouble.a_card("room for the video alone.")
-        assert (await trouble.community.fetch(card.media[0], Range="bytes=0-11")).status_code == 206
+        card = await scenario.post_card("room for the video alone.")
+        assert (await scenario.community.fetch(card.media[0], Range="bytes=0-11")).status_code == 206
     finally:
         for path in files[2:]:
             path.unlink()
-    assert "The note on video" in trouble.log("worker")
+    assert "The note on video" in scenario.log("worker")

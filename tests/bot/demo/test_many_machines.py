@@ -12,13 +12,13 @@ import pytest_asyncio
 from sqlalchemy import insert, select, text
 
 from bot.demo.discord.people import Answer, Message, wait_for
-from bot.demo.stack import House
+from bot.demo.stack import Stack
 from bot.domain.videos import Video
 from bot.files.attachments import brought_path
 from bot.store import videos
 from generation.video import c2pa_manifest as manifest
 from migrations.schema import original_parts, originals
-from tests.builders.stack import QUICK_MODEL, SETTLED_S, Trouble, open_trouble
+from tests.builders.stack import QUICK_MODEL, SETTLED_S, Scenario, open_scenario
 from tests.conftest import empty_postgresql
 from tests.generation.render.red_guard import make
 
@@ -28,7 +28,7 @@ LINK = "Watch on Livepeer"
 AWAY = {"fault": "error", "status": 503, "path": "/api/*", "count": 1_000_000}
 
 
-class TwoMachines(House):
+class TwoMachines(Stack):
     """The worker's data folder is not the bot's."""
 
     @property
@@ -41,41 +41,33 @@ class TwoMachines(House):
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def house(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trouble]:
-    """One house for all of these tests, whose bot waits a second for the host, with an open round."""
+async def shared_scenario(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scenario]:
+    """One stack for all of these tests, whose bot waits a second for the host, with an open round."""
     folder = tmp_path_factory.mktemp("machines") / "state"
     url = await asyncio.to_thread(empty_postgresql, postgres_server)
-    async with open_trouble(folder, url, TwoMachines, FLOCK_HOST_PATIENCE_S="1") as trouble:
-        await trouble.open_round()
-        yield trouble
+    async with open_scenario(folder, url, TwoMachines, FLOCK_HOST_PATIENCE_S="1") as scenario:
+        await scenario.open_round()
+        yield scenario
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def trouble(house: Trouble) -> AsyncIterator[Trouble]:
-    """In order before a test and after it."""
-    await house.put_in_order()
-    yield house
-    await house.put_in_order()
+async def asked(scenario: Scenario, prompt: str) -> str:
+    return (await scenario.insist(scenario.ana, "prompt", text=prompt)).interaction_id
 
 
-async def asked(trouble: Trouble, prompt: str) -> str:
-    return (await trouble.insist(trouble.ana, "prompt", text=prompt)).interaction_id
-
-
-def rendered(trouble: Trouble, video: Video) -> bytes:
+def rendered(scenario: Scenario, video: Video) -> bytes:
     """The worker's own file, which the bot's machine has no way to."""
     path = Path(video.video_path or "")
-    assert path == trouble.house.state / "far" / "videos" / f"{video.id}.mp4"
+    assert path == scenario.stack.state / "far" / "videos" / f"{video.id}.mp4"
     data = path.read_bytes()
     assert hashlib.sha256(data).hexdigest() == video.sha256
     return data
 
 
-async def is_the_original(trouble: Trouble, message: Message, video: Video, folder: Path) -> None:
+async def is_the_original(scenario: Scenario, message: Message, video: Video, folder: Path) -> None:
     """Byte for byte, with the manifest that says where it comes from."""
     [url] = message.attachments
-    data = (await trouble.community.fetch(url)).content
-    assert data == rendered(trouble, video)
+    data = (await scenario.community.fetch(url)).content
+    assert data == rendered(scenario, video)
     copy = folder / "copy.mp4"
     copy.write_bytes(data)
     found = manifest.read(copy)
@@ -83,142 +75,142 @@ async def is_the_original(trouble: Trouble, message: Message, video: Video, fold
     assert found["state"] == "Valid"
 
 
-async def wished(trouble: Trouble, video_id: str) -> str:
+async def wished(scenario: Scenario, video_id: str) -> str:
     """Waits until the bot has asked for a file; its hash."""
 
     async def so() -> str | None:
         query = select(originals.c.sha256).where(originals.c.video_id == video_id)
-        async with trouble.database.connect() as connection:
+        async with scenario.database.connect() as connection:
             sha256: str | None = await connection.scalar(query)
         return sha256
 
     return await wait_for("the bot to ask for the file", so, seconds=SETTLED_S)
 
 
-async def parts(trouble: Trouble) -> int:
-    async with trouble.database.connect() as connection:
+async def parts(scenario: Scenario) -> int:
+    async with scenario.database.connect() as connection:
         return len((await connection.execute(select(original_parts.c.part))).all())
 
 
-async def nothing_is_left(trouble: Trouble, video: Video) -> None:
+async def nothing_is_left(scenario: Scenario, video: Video) -> None:
     """Neither in the database nor on the bot's disk; the worker's file stays where it is."""
 
     async def so() -> bool | None:
-        async with trouble.database.connect() as connection:
+        async with scenario.database.connect() as connection:
             wishes = (await connection.execute(select(originals))).all()
-        here = brought_path(video.id, trouble.house.state / "data")
+        here = brought_path(video.id, scenario.stack.state / "data")
         files = list(here.parent.glob(f"*{video.id}*"))
-        return True if (wishes, await parts(trouble), files) == ([], 0, []) else None
+        return True if (wishes, await parts(scenario), files) == ([], 0, []) else None
 
     await wait_for("the parts and the bot's copy to be deleted", so, seconds=SETTLED_S)
     assert Path(video.video_path or "").is_file()
 
 
-async def hosted_too(trouble: Trouble, video: Video) -> Video:
+async def hosted_too(scenario: Scenario, video: Video) -> Video:
     """The video, once its link is on the card."""
 
     async def so() -> Video | None:
-        return await videos.known(trouble.database, video.id) if LINK in (await trouble.card_of(video)).text else None
+        return await videos.known(scenario.database, video.id) if LINK in (await scenario.card_of(video)).text else None
 
     return await wait_for("the link on the card", so, seconds=SETTLED_S)
 
 
-async def test_a_card_shows_the_original_and_not_the_hosts_copy(trouble: Trouble, tmp_path: Path) -> None:
+async def test_a_card_shows_the_original_and_not_the_hosts_copy(scenario: Scenario, tmp_path: Path) -> None:
     """With the host in order: the file that was rendered, and the link beside it."""
-    video = await trouble.published(await asked(trouble, "a lighthouse"))
-    await is_the_original(trouble, await trouble.card_of(video), video, tmp_path)
-    await nothing_is_left(trouble, video)
-    video = await hosted_too(trouble, video)
-    hosted = (await trouble.community.fetch(video.playback_url or "")).content
-    assert hosted != rendered(trouble, video)  # the host was given a longer copy, which says nothing of its origin
+    video = await scenario.wait_for_video(await asked(scenario, "a lighthouse"))
+    await is_the_original(scenario, await scenario.card_of(video), video, tmp_path)
+    await nothing_is_left(scenario, video)
+    video = await hosted_too(scenario, video)
+    hosted = (await scenario.community.fetch(video.playback_url or "")).content
+    assert hosted != rendered(scenario, video)  # the host was given a longer copy, which says nothing of its origin
 
 
-async def test_it_is_posted_while_its_host_is_away(trouble: Trouble, tmp_path: Path) -> None:
+async def test_it_is_posted_while_its_host_is_away(scenario: Scenario, tmp_path: Path) -> None:
     """More of them than uploads that a machine has at once: those that wait for the host hold up none."""
-    await trouble.switch("host", **AWAY)
-    ids = [await asked(trouble, f"a ship number {number}") for number in range(3)]
-    posted = [await trouble.published(video_id) for video_id in ids]
+    await scenario.switch("host", **AWAY)
+    ids = [await asked(scenario, f"a ship number {number}") for number in range(3)]
+    posted = [await scenario.wait_for_video(video_id) for video_id in ids]
     for video in posted:
-        card = await trouble.card_of(video)
+        card = await scenario.card_of(video)
         assert LINK not in card.text
-        await is_the_original(trouble, card, video, tmp_path)
-    await trouble.put_in_order()
+        await is_the_original(scenario, card, video, tmp_path)
+    await scenario.clear_faults()
     for video in posted:
-        await hosted_too(trouble, video)
-        await is_the_original(trouble, await trouble.card_of(video), video, tmp_path)
-        await nothing_is_left(trouble, video)
+        await hosted_too(scenario, video)
+        await is_the_original(scenario, await scenario.card_of(video), video, tmp_path)
+        await nothing_is_left(scenario, video)
 
 
-async def test_death_on_the_way_loses_nothing_and_posts_once(trouble: Trouble, tmp_path: Path) -> None:
+async def test_death_on_the_way_loses_nothing_and_posts_once(scenario: Scenario, tmp_path: Path) -> None:
     """Both are killed while the file is on its way, the host being away."""
-    await trouble.switch("host", **AWAY)
-    async with trouble.database.begin() as locking:
+    await scenario.switch("host", **AWAY)
+    async with scenario.database.begin() as locking:
         await locking.execute(text("LOCK TABLE original_parts IN EXCLUSIVE MODE"))  # nobody can write a part
-        video_id = await asked(trouble, "a storm")
+        video_id = await asked(scenario, "a storm")
 
-        await wished(trouble, video_id)
+        await wished(scenario, video_id)
         await asyncio.sleep(1)
         for name in ("worker", "bot"):
-            trouble.house.supervisor.kill(name)
-    video = await trouble.published(video_id)
-    await is_the_original(trouble, await trouble.card_of(video), video, tmp_path)
-    texts = await trouble.cards(str(video.thread_id))
+            scenario.stack.supervisor.kill(name)
+    video = await scenario.wait_for_video(video_id)
+    await is_the_original(scenario, await scenario.card_of(video), video, tmp_path)
+    texts = await scenario.cards(str(video.thread_id))
     assert sum(video.prompt in text for text in texts) == 1
-    await nothing_is_left(trouble, video)
+    await nothing_is_left(scenario, video)
 
 
-async def test_other_bytes_are_refused(trouble: Trouble) -> None:
+async def test_other_bytes_are_refused(scenario: Scenario) -> None:
     """What comes under the file's name and is not it is never posted: the card shows what the host has."""
-    async with trouble.database.begin() as locking:
+    async with scenario.database.begin() as locking:
         await locking.execute(text("LOCK TABLE original_parts IN EXCLUSIVE MODE"))
-        video_id = await asked(trouble, "a forgery")
+        video_id = await asked(scenario, "a forgery")
 
-        sha256 = await wished(trouble, video_id)
+        sha256 = await wished(scenario, video_id)
         forged = b"\0\0\0\x20ftypisom and other bytes"
         await locking.execute(insert(original_parts).values(video_id=video_id, sha256=sha256, part=0, data=forged))
-    video = await trouble.published(video_id)
-    [url] = (await trouble.card_of(video)).attachments
-    data = (await trouble.community.fetch(url)).content
-    assert data == (await trouble.community.fetch(video.playback_url or "")).content
-    assert f"The original of video {video_id} is not brought here" in trouble.log("bot")
-    await nothing_is_left(trouble, video)
+    video = await scenario.wait_for_video(video_id)
+    [url] = (await scenario.card_of(video)).attachments
+    data = (await scenario.community.fetch(url)).content
+    assert data == (await scenario.community.fetch(video.playback_url or "")).content
+    assert f"The original of video {video_id} is not brought here" in scenario.log("bot")
+    await nothing_is_left(scenario, video)
 
 
-async def test_moderators_watch_what_is_held(trouble: Trouble, tmp_path: Path) -> None:
+async def test_moderators_watch_what_is_held(scenario: Scenario, tmp_path: Path) -> None:
     """It is neither at the host nor posted; approved while the host is away, it is posted as it was watched."""
     guard = make(tmp_path / "guard", bias=50.0)
-    models = Path(trouble.house.settings["FLOCK_MODELS_FILE"])
+    models = Path(scenario.stack.settings["FLOCK_MODELS_FILE"])
     models.write_text(f'[classifier]\nsource = "{guard}"\nlabels = {{ red = 0.9 }}\nframes = 2\n{QUICK_MODEL}')
-    trouble.house.supervisor.kill("worker")
-    await trouble.switch("host", **AWAY)
-    video_id = await asked(trouble, "a quiet lake")
+    scenario.stack.supervisor.kill("worker")
+    await scenario.switch("host", **AWAY)
+    video_id = await asked(scenario, "a quiet lake")
 
     async def listed() -> Answer | None:
-        answer = await trouble.mira.command("review list")
+        answer = await scenario.mira.command("review list")
         return answer if "a quiet lake" in answer.text else None
 
     held = await wait_for("the video to be held", listed, seconds=3 * SETTLED_S)  # its worker has to start again
-    video = await videos.known(trouble.database, video_id)
+    video = await videos.known(scenario.database, video_id)
     assert (video.asset_id, video.message_id) == (None, None)
-    assert await parts(trouble) == 0
-    watched = await trouble.mira.press(held.message, "Watch")
+    assert await parts(scenario) == 0
+    watched = await scenario.mira.press(held.message, "Watch")
     assert watched.ephemeral
-    await is_the_original(trouble, watched.messages[-1], video, tmp_path)
-    assert "Approved" in (await trouble.mira.submit(await trouble.mira.press(held.message, "Approve"), text="")).text
-    video = await trouble.published(video_id)
-    await is_the_original(trouble, await trouble.card_of(video), video, tmp_path)
-    await nothing_is_left(trouble, video)
+    await is_the_original(scenario, watched.messages[-1], video, tmp_path)
+    assert "Approved" in (await scenario.mira.submit(await scenario.mira.press(held.message, "Approve"), text="")).text
+    video = await scenario.wait_for_video(video_id)
+    await is_the_original(scenario, await scenario.card_of(video), video, tmp_path)
+    await nothing_is_left(scenario, video)
 
-    rejected = await asked(trouble, "a loud lake")
+    rejected = await asked(scenario, "a loud lake")
 
     async def listed_too() -> Answer | None:
-        answer = await trouble.mira.command("review list")
+        answer = await scenario.mira.command("review list")
         return answer if "a loud lake" in answer.text else None
 
     held = await wait_for("the video to be held", listed_too, seconds=SETTLED_S)
-    here = brought_path(rejected, trouble.house.state / "data")
+    here = brought_path(rejected, scenario.stack.state / "data")
     assert here.is_file()
-    await trouble.mira.submit(await trouble.mira.press(held.message, "Reject"), text="No.")
+    await scenario.mira.submit(await scenario.mira.press(held.message, "Reject"), text="No.")
 
     async def deleted() -> bool | None:
         return None if here.exists() else True

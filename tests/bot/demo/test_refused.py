@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import select, update
 
 from bot.demo.discord.people import Answer, Message, Person, wait_for
@@ -18,7 +16,7 @@ from contracts.ledger.calldata import close_round
 from contracts.ledger.client import Ledger
 from contracts.signers.keystore import open_key_file
 from migrations.schema import outbox
-from tests.builders.stack import SETTLED_S, Trouble, open_trouble
+from tests.builders.stack import SETTLED_S, Scenario
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -26,21 +24,13 @@ AWAY = {"fault": "http_error", "status": 503, "rate": 1.0}
 NO_DRAFTS = {**AWAY, "method": "eth_estimateGas"}  # as far away as that for the relayer, and not for us
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def trouble(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trouble]:
-    """A house with an open round."""
-    async with open_trouble(tmp_path_factory.mktemp("refused") / "state") as made:
-        await made.open_round()
-        yield made
-
-
-async def end_on_ledger(trouble: Trouble) -> None:
+async def end_on_ledger(scenario: Scenario) -> None:
     """What time does: the round and its grace are over on the ledger."""
-    number = (await rounds.get(trouble.database, trouble.number)).chain_id
-    assert trouble.house.deployment is not None
+    number = (await rounds.get(scenario.database, scenario.number)).chain_id
+    assert scenario.stack.deployment is not None
     assert number is not None
-    signer, address = open_key_file(trouble.house.key_file), trouble.house.deployment.address
-    async with Ledger(trouble.house.rpc_url, address) as ledger:
+    signer, address = open_key_file(scenario.stack.key_file), scenario.stack.deployment.address
+    async with Ledger(scenario.stack.rpc_url, address) as ledger:
         node, fees = ledger.node, await ledger.node.fees()
         transaction = {
             "chainId": await node.chain_id(), "nonce": await node.nonce(signer.address), "to": address, "value": 0,
@@ -51,37 +41,37 @@ async def end_on_ledger(trouble: Trouble) -> None:
         assert (await node.wait(signed.tx, timeout_s=SETTLED_S)).ok
 
 
-async def over_already(trouble: Trouble) -> None:
+async def over_already(scenario: Scenario) -> None:
     """The open round, of which the ledger does not know yet, will be over, grace and all, when it hears of it."""
     until = int(time.time()) - 5
-    entry = (outbox.c.kind == "round", outbox.c.round_id == trouble.number)
-    async with trouble.database.begin() as connection:
+    entry = (outbox.c.kind == "round", outbox.c.round_id == scenario.number)
+    async with scenario.database.begin() as connection:
         payload = (await connection.execute(select(outbox.c.payload).where(*entry))).scalar_one()
         changed = {**payload, "opens": min(payload["opens"], until - 1), "closes": until, "grace": 0}
         await connection.execute(update(outbox).where(*entry).values(payload=changed))
 
 
-async def settled(trouble: Trouble, state: str, count: int) -> None:
+async def settled(scenario: Scenario, state: str, count: int) -> None:
     """Waits until so many votes of the round have come to this end."""
     query = select(outbox.c.id).where(
-        outbox.c.kind == "vote", outbox.c.state == state, outbox.c.round_id == trouble.number
+        outbox.c.kind == "vote", outbox.c.state == state, outbox.c.round_id == scenario.number
     )
 
     async def so() -> bool | None:
-        async with trouble.database.connect() as connection:
+        async with scenario.database.connect() as connection:
             return True if len((await connection.execute(query)).all()) == count else None
 
     await wait_for(f"{count} votes to be {state}", so, seconds=SETTLED_S)
 
 
-async def result(trouble: Trouble, words: str) -> Message:
+async def result(scenario: Scenario, words: str) -> Message:
     """The post with the round's result, once it says so."""
 
     async def found() -> Message | None:
-        round_ = await rounds.get(trouble.database, trouble.number)
+        round_ = await rounds.get(scenario.database, scenario.number)
         if round_.result_message_id is None:
             return None
-        message = await trouble.ben.message(str(round_.channel_id), str(round_.result_message_id))
+        message = await scenario.ben.message(str(round_.channel_id), str(round_.result_message_id))
         return message if words in message.text else None
 
     return await wait_for(f"the result to say {words!r}", found, seconds=SETTLED_S)
@@ -97,77 +87,79 @@ async def followed(who: Person, answer: Answer, words: str) -> Answer:
     return await wait_for(f"to be told {words!r}", found, seconds=SETTLED_S)
 
 
-async def test_the_result_is_the_ledgers_and_says_what_was_refused(trouble: Trouble) -> None:
+async def test_the_result_is_the_ledgers_and_says_what_was_refused(scenario: Scenario) -> None:
     """Votes that came too late count nowhere: another video wins than was said before, and the post explains it."""
-    first, second = await trouble.a_card("the one that wins."), await trouble.a_card("the one that had won.")
-    answer = await trouble.ana.press(first, "Up")
+    first, second = await scenario.post_card("the one that wins."), await scenario.post_card("the one that had won.")
+    answer = await scenario.ana.press(first, "Up")
     assert "It is on the chain in about a minute" in answer.text
-    await settled(trouble, "final", 1)
-    await trouble.switch("chain", **NO_DRAFTS)
+    await settled(scenario, "final", 1)
+    await scenario.switch("chain", **NO_DRAFTS)
     for name in ("ben", "chloé"):
-        assert "is **up**" in (await trouble.community.person(name).press(second, "Up")).text
-    await trouble.insist(trouble.mira, "round close")
-    before = await result(trouble, "had won")
+        assert "is **up**" in (await scenario.community.person(name).press(second, "Up")).text
+    await scenario.insist(scenario.mira, "round close")
+    before = await result(scenario, "had won")
     assert re.search(r"is decided\n🏆 \*\*.*the one that had won.*with 👍 2 and 👎 0", before.text)
     assert "As counted here" in before.text
     assert "Final tally" not in before.text
-    assert "As counted here" in (await trouble.ben.command("standings")).text
+    assert "As counted here" in (await scenario.ben.command("standings")).text
 
-    await end_on_ledger(trouble)
-    await trouble.put_in_order()
-    await trouble.decided()
-    after = (await result(trouble, "Final tally")).text
+    await end_on_ledger(scenario)
+    await scenario.clear_faults()
+    await scenario.wait_for_result()
+    after = (await result(scenario, "Final tally")).text
     assert re.search(r"is decided\n🏆 \*\*.*the one that wins.*with 👍 1 and 👎 0", after)
     assert re.search(r"1\. .*the one that wins.*👍 1 · 👎 0\n2\. .*the one that had won.*👍 0 · 👎 0", after)
     assert "2 votes were refused by the ledger; `/receipt round:1` shows members whose." in after
     assert re.search(r"As counted here, \*\*.*the one that had won.*\*\* had won", after)
-    round_ = await rounds.get(trouble.database, trouble.number)
+    round_ = await rounds.get(scenario.database, scenario.number)
     assert f"transaction `{round_.finalized_tx}`" in after
-    assert trouble.house.deployment is not None
-    address = trouble.house.deployment.address
-    command = rf"flock audit --rpc {trouble.house.rpc_url} --ledger {address}( --since \d+)? --round {round_.chain_id}`"
+    assert scenario.stack.deployment is not None
+    address = scenario.stack.deployment.address
+    command = (
+        rf"flock audit --rpc {scenario.stack.rpc_url} --ledger {address}( --since \d+)? --round {round_.chain_id}`"
+    )
     assert re.search(command, after)
-    report = await audit(trouble.house.rpc_url, address, round=round_.chain_id)
-    won = await trouble.on_card(first)
+    report = await audit(scenario.stack.rpc_url, address, round=round_.chain_id)
+    won = await scenario.video_on(first)
     assert [audited.winner for audited in report.rounds] == [won.chain_id]
     assert round_.winner_video_id == won.id
-    await trouble.audited()
-    standings = (await trouble.ana.command("standings")).text
+    await scenario.check_audit()
+    standings = (await scenario.ana.command("standings")).text
     assert re.search(r"1\. .*the one that wins.*👍 1 · 👎 0", standings)
     assert "Final tally" in standings
     assert "2 votes were refused" in standings
 
 
-async def test_who_was_refused_is_told_once_and_nobody_else(trouble: Trouble) -> None:
+async def test_who_was_refused_is_told_once_and_nobody_else(scenario: Scenario) -> None:
     """With the next answer that only they see; whoever looks at their receipt has read it there."""
-    told = await followed(trouble.ben, await trouble.ben.command("videos"), "refused one vote of yours in round 1")
+    told = await followed(scenario.ben, await scenario.ben.command("videos"), "refused one vote of yours in round 1")
     assert "had already closed on the ledger" in told.text
     assert told.ephemeral
-    chloe = trouble.community.person("chloé")
+    chloe = scenario.community.person("chloé")
     assert "not on the chain" in (await chloe.command("receipt")).text
-    quiet = [(who, await who.command("videos")) for who in (trouble.ben, chloe, trouble.ana)]
+    quiet = [(who, await who.command("videos")) for who in (scenario.ben, chloe, scenario.ana)]
     await asyncio.sleep(2)
     for who, answer in quiet:
         assert len((await who.look(answer)).messages) == 1
 
 
-async def test_a_round_that_never_got_onto_the_ledger_comes_to_an_end(trouble: Trouble) -> None:
+async def test_a_round_that_never_got_onto_the_ledger_comes_to_an_end(scenario: Scenario) -> None:
     """Its post says so, with the reason; the round stays closed, and nothing waits for it any more."""
-    await trouble.switch("chain", **AWAY)
-    await trouble.open_round()
-    card = await trouble.a_card("never recorded.")
-    await trouble.ana.press(card, "Up")
-    await over_already(trouble)
-    await trouble.insist(trouble.mira, "round close")
-    await result(trouble, "on their way to the chain")
-    await trouble.put_in_order()
-    post = (await result(trouble, "Not on the ledger")).text
+    await scenario.switch("chain", **AWAY)
+    await scenario.open_round()
+    card = await scenario.post_card("never recorded.")
+    await scenario.ana.press(card, "Up")
+    await over_already(scenario)
+    await scenario.insist(scenario.mira, "round close")
+    await result(scenario, "on their way to the chain")
+    await scenario.clear_faults()
+    post = (await result(scenario, "Not on the ledger")).text
     assert "The round was already over when the ledger could be reached." in post
     assert "on their way" not in post
     assert re.search(r"is decided\n🏆 \*\*.*never recorded.*with 👍 1 and 👎 0", post)
     assert "As counted here" in post
-    round_ = await rounds.get(trouble.database, trouble.number)
+    round_ = await rounds.get(scenario.database, scenario.number)
     assert (round_.status, round_.chain_id, round_.finalized_tx) == ("closed", None, None)
-    assert f"Round {trouble.number} will never be on the ledger" in trouble.log("bot")
-    assert "Not on the ledger" in (await trouble.mira.command("round status")).text
-    await followed(trouble.ana, await trouble.ana.command("standings"), "refused one vote of yours in round 2")
+    assert f"Round {scenario.number} will never be on the ledger" in scenario.log("bot")
+    assert "Not on the ledger" in (await scenario.mira.command("round status")).text
+    await followed(scenario.ana, await scenario.ana.command("standings"), "refused one vote of yours in round 2")

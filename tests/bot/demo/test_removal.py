@@ -3,57 +3,40 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from bot.demo.discord.people import CannotDoError, Message, wait_for
 from bot.domain.videos import Video
 from bot.store import rounds, videos
 from generation.video.provenance import read_card
-from tests.builders.stack import SETTLED_S, Trouble, open_trouble
+from tests.builders.stack import SETTLED_S, Scenario
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+SETTINGS = {"FLOCK_HOST_PATIENCE_S": "2"}
 GONE = "A moderator removed this video"
 _numbers = itertools.count(1)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trouble]:
-    """One house for all of these tests, with an open round, which the last of them closes."""
-    async with open_trouble(tmp_path_factory.mktemp("removal") / "state", FLOCK_HOST_PATIENCE_S="2") as trouble:
-        await trouble.open_round()
-        yield trouble
+async def posted(scenario: Scenario) -> tuple[Video, Message]:
+    answer = await scenario.insist(scenario.ana, "prompt", text=f"an offence number {next(_numbers)}")
+    video = await scenario.wait_for_video(answer.interaction_id)
+    return video, await scenario.card_of(video)
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def trouble(house: Trouble) -> AsyncIterator[Trouble]:
-    """In order before a test and after it."""
-    await house.put_in_order()
-    yield house
-    await house.put_in_order()
-
-
-async def posted(trouble: Trouble) -> tuple[Video, Message]:
-    answer = await trouble.insist(trouble.ana, "prompt", text=f"an offence number {next(_numbers)}")
-    video = await trouble.published(answer.interaction_id)
-    return video, await trouble.card_of(video)
-
-
-async def emptied(trouble: Trouble, video: Video) -> Message:
+async def emptied(scenario: Scenario, video: Video) -> Message:
     async def so() -> Message | None:
-        card = await trouble.card_of(video)
+        card = await scenario.card_of(video)
         return card if GONE in card.text else None
 
     return await wait_for("the card to be emptied", so, seconds=SETTLED_S)
 
 
-async def deleted_at_the_host(trouble: Trouble, video: Video) -> None:
+async def deleted_at_the_host(scenario: Scenario, video: Video) -> None:
     async def so() -> bool | None:
-        return True if (await trouble.community.fetch(video.playback_url or "")).status_code == 404 else None
+        return True if (await scenario.community.fetch(video.playback_url or "")).status_code == 404 else None
 
     await wait_for("its deletion at the host", so, seconds=SETTLED_S)
 
@@ -62,140 +45,148 @@ def link_to(card: Message, video: Video) -> str:
     return f"https://discord.com/channels/{video.guild_id}/{card.channel_id}/{card.id}"
 
 
-async def test_a_removed_video_is_nowhere_and_counts_no_more(trouble: Trouble) -> None:
+async def test_a_removed_video_is_nowhere_and_counts_no_more(scenario: Scenario) -> None:
     """Card, buttons, prompt, standings, file, host: gone. Its member reads why; its voter's receipt still tells."""
-    video, card = await posted(trouble)
-    assert "is **up**" in (await trouble.ben.press(card, "Up")).text
-    assert video.prompt in (await trouble.ben.command("standings")).text
-    assert (await trouble.community.fetch(video.playback_url or "")).status_code == 200
-    made = await trouble.ben.command("provenance", video=video.id)
+    video, card = await posted(scenario)
+    assert "is **up**" in (await scenario.ben.press(card, "Up")).text
+    assert video.prompt in (await scenario.ben.command("standings")).text
+    assert (await scenario.community.fetch(video.playback_url or "")).status_code == 200
+    made = await scenario.ben.command("provenance", video=video.id)
     assert made.ephemeral
     assert f"seed `{video.seed}`" in made.text
     assert "self-made certificate" in made.text
     [attached] = made.message.attachments
-    provenance = read_card((await trouble.community.fetch(attached)).text)
+    provenance = read_card((await scenario.community.fetch(attached)).text)
     assert (provenance["prompt"], provenance["file"]["sha256"]) == (video.prompt, video.sha256)
-    assert video.prompt in await trouble.ben.complete("provenance", "video", "OFFENCE number")
+    assert video.prompt in await scenario.ben.complete("provenance", "video", "OFFENCE number")
 
-    said = await trouble.mira.command("video remove", video=link_to(card, video), reason="It shows *a real person*.")
+    said = await scenario.mira.command("video remove", video=link_to(card, video), reason="It shows *a real person*.")
     assert said.ephemeral
     assert "ledger stays" in said.text
 
-    card_now = await emptied(trouble, video)
+    card_now = await emptied(scenario, video)
     assert "a real person" in card_now.text
     assert "*a real" not in card_now.text.replace("\\*a real", "")
     assert video.prompt not in card_now.text
     assert (card_now.attachments, card_now.buttons) == ((), ())
-    late = await trouble.ben.press_id(card, f"v1:down:{video.id}", forged=True)
+    late = await scenario.ben.press_id(card, f"v1:down:{video.id}", forged=True)
     assert "not there any more" in late.text
-    assert video.prompt not in (await trouble.ben.command("standings")).text
-    assert "not there any more" in (await trouble.ben.command("provenance", video=video.id)).text
-    await deleted_at_the_host(trouble, video)
+    assert video.prompt not in (await scenario.ben.command("standings")).text
+    assert "not there any more" in (await scenario.ben.command("provenance", video=video.id)).text
+    await deleted_at_the_host(scenario, video)
 
     async def told() -> bool | None:
-        texts = [m.text for m in await trouble.ana.messages(await trouble.community.channel("general"))]
+        texts = [m.text for m in await scenario.ana.messages(await scenario.community.channel("general"))]
         return True if any("removed your video" in text and "a real person" in text for text in texts) else None
 
     await wait_for("word to its member", told, seconds=SETTLED_S)
-    assert "removed by a moderator" in (await trouble.ana.command("videos")).text
-    assert "a video that a moderator removed" in (await trouble.ben.command("receipt")).text
+    assert "removed by a moderator" in (await scenario.ana.command("videos")).text
+    assert "a video that a moderator removed" in (await scenario.ben.command("receipt")).text
 
     async def no_file() -> bool | None:
         return None if Path(video.video_path or "").exists() else True
 
     await wait_for("the file to be deleted", no_file, seconds=SETTLED_S)
-    again = await trouble.mira.command("video remove", video=video.id, reason="Once more.")
+    again = await scenario.mira.command("video remove", video=video.id, reason="Once more.")
     assert "is being removed" in again.text
 
 
-async def test_only_moderators_may(trouble: Trouble) -> None:
+async def test_only_moderators_may(scenario: Scenario) -> None:
     """A member is not offered the command; what is no video is refused with a sentence."""
     with pytest.raises(CannotDoError):
-        await trouble.ben.command("video remove", video="1", reason="I do not like it.")
+        await scenario.ben.command("video remove", video="1", reason="I do not like it.")
     for named in ("1", "nonsense", "https://discord.com/channels/1/2/3", "https://example.org/channels/1/2/3"):
-        assert "not there any more" in (await trouble.mira.command("video remove", video=named, reason="No.")).text
+        assert "not there any more" in (await scenario.mira.command("video remove", video=named, reason="No.")).text
 
 
-async def test_videos_are_suggested_by_their_prompts(trouble: Trouble) -> None:
+async def test_videos_are_suggested_by_their_prompts(scenario: Scenario) -> None:
     """While the moderator types; a removed one is not among them, and % stands for itself."""
-    video, _ = await posted(trouble)
-    assert video.prompt in await trouble.mira.complete("video remove", "video", "OFFENCE number")
-    assert await trouble.mira.complete("video remove", "video", "%") == ()
-    assert "number 1" not in " ".join(await trouble.mira.complete("video remove", "video", "offence number 1"))
+    video, _ = await posted(scenario)
+    assert video.prompt in await scenario.mira.complete("video remove", "video", "OFFENCE number")
+    assert await scenario.mira.complete("video remove", "video", "%") == ()
+    assert "number 1" not in " ".join(await scenario.mira.complete("video remove", "video", "offence number 1"))
 
 
-async def test_a_video_on_its_way_is_stopped(trouble: Trouble) -> None:
+async def test_a_video_on_its_way_is_stopped(scenario: Scenario) -> None:
     """It is never posted; its member reads the moderator's reason."""
-    await trouble.switch("host", fault="stick", phase="processing")
-    trouble.house.supervisor.kill("worker")
-    asked = await trouble.insist(trouble.ana, "prompt", text="an offence that is stopped")
-    said = await trouble.mira.command("video remove", video=asked.interaction_id, reason="Not here.")
+    await scenario.switch("host", fault="stick", phase="processing")
+    scenario.stack.supervisor.kill("worker")
+    asked = await scenario.insist(scenario.ana, "prompt", text="an offence that is stopped")
+    said = await scenario.mira.command("video remove", video=asked.interaction_id, reason="Not here.")
     assert "won't be posted" in said.text
 
     async def over() -> Video | None:
-        video = await videos.get(trouble.database, asked.interaction_id)
+        video = await videos.get(scenario.database, asked.interaction_id)
         return video if video is not None and video.status == "cancelled" else None
 
     assert "Not here." in ((await wait_for("its end", over, seconds=SETTLED_S)).reason or "")
 
 
 @pytest.mark.parametrize("away", ["discord", "host"])
-async def test_a_removal_outlives_the_death_of_the_bot(trouble: Trouble, away: str) -> None:
+async def test_a_removal_outlives_the_death_of_the_bot(scenario: Scenario, away: str) -> None:
     """Killed in the middle of it, while Discord or the host takes nothing: after the restart it is carried through."""
-    video, card = await posted(trouble)
+    video, card = await posted(scenario)
     paths = {"discord": "/channels/*/messages/*", "host": "/api/asset/*"}
     methods = {"discord": "PATCH", "host": "DELETE"}
-    await trouble.switch(away, fault="error", status=503, path=paths[away], method=methods[away], count=1_000_000)
-    assert "is being removed" in (await trouble.mira.command("video remove", video=link_to(card, video), reason="No.")).text
+    await scenario.switch(away, fault="error", status=503, path=paths[away], method=methods[away], count=1_000_000)
+    assert (
+        "is being removed"
+        in (await scenario.mira.command("video remove", video=link_to(card, video), reason="No.")).text
+    )
 
     async def struck() -> bool | None:
-        return True if any(rule["done"] for rule in (await trouble.switch(away))["faults"]) else None
+        return True if any(rule["done"] for rule in (await scenario.switch(away))["faults"]) else None
 
     await wait_for("the removal to meet the outage", struck, seconds=SETTLED_S)
-    trouble.house.supervisor.kill("bot")
-    await trouble.put_in_order()
-    await emptied(trouble, video)
-    await deleted_at_the_host(trouble, video)
+    scenario.stack.supervisor.kill("bot")
+    await scenario.clear_faults()
+    await emptied(scenario, video)
+    await deleted_at_the_host(scenario, video)
 
 
-async def test_a_video_that_is_removed_while_it_is_uploaded_leaves_nothing(trouble: Trouble) -> None:
+async def test_a_video_that_is_removed_while_it_is_uploaded_leaves_nothing(scenario: Scenario) -> None:
     """Posted without its host, removed, and only then is the host in order again: no asset is left there."""
-    await trouble.switch("host", fault="stick", phase="processing")
-    video, card = await posted(trouble)
+    await scenario.switch("host", fault="stick", phase="processing")
+    video, card = await posted(scenario)
     assert video.page_url is None
-    assert "is being removed" in (await trouble.mira.command("video remove", video=link_to(card, video), reason="No.")).text
-    await emptied(trouble, video)
-    await trouble.put_in_order()
+    assert (
+        "is being removed"
+        in (await scenario.mira.command("video remove", video=link_to(card, video), reason="No.")).text
+    )
+    await emptied(scenario, video)
+    await scenario.clear_faults()
 
     async def ended() -> bool | None:
-        return True if trouble.log("bot").count("removed everywhere") and await _nowhere(trouble, video) else None
+        return True if scenario.log("bot").count("removed everywhere") and await _nowhere(scenario, video) else None
 
     await wait_for("its asset to be deleted", ended, seconds=SETTLED_S)
-    assert GONE in (await trouble.card_of(video)).text
+    assert GONE in (await scenario.card_of(video)).text
 
 
-async def _nowhere(trouble: Trouble, video: Video) -> bool:
-    asset = (await videos.known(trouble.database, video.id)).asset_id
-    headers = {"Authorization": f"Bearer {trouble.house.keys.host_key}"}
-    return (await trouble.community.fetch(f"{trouble.house.host_url}/api/asset/{asset}", **headers)).status_code == 404
+async def _nowhere(scenario: Scenario, video: Video) -> bool:
+    asset = (await videos.known(scenario.database, video.id)).asset_id
+    headers = {"Authorization": f"Bearer {scenario.stack.keys.host_key}"}
+    return (
+        await scenario.community.fetch(f"{scenario.stack.host_url}/api/asset/{asset}", **headers)
+    ).status_code == 404
 
 
-async def test_a_winner_can_be_removed_when_the_round_is_over(trouble: Trouble) -> None:
+async def test_a_winner_can_be_removed_when_the_round_is_over(scenario: Scenario) -> None:
     """The thread stays locked, the result names the next one and says that the ledger cannot; the audit is content."""
-    worst, _ = await posted(trouble)
-    best, card = await posted(trouble)
-    for person in (trouble.ben, trouble.mira):
+    worst, _ = await posted(scenario)
+    best, card = await posted(scenario)
+    for person in (scenario.ben, scenario.mira):
         assert "is **up**" in (await person.press(card, "Up")).text
-    assert "is **up**" in (await trouble.ben.press(await trouble.card_of(worst), "Up")).text
-    await trouble.close_round()
-    round_ = await rounds.get(trouble.database, trouble.number)
+    assert "is **up**" in (await scenario.ben.press(await scenario.card_of(worst), "Up")).text
+    await scenario.close_round()
+    round_ = await rounds.get(scenario.database, scenario.number)
 
     async def result() -> Message:
-        return await trouble.ben.message(str(round_.channel_id), str(round_.result_message_id))
+        return await scenario.ben.message(str(round_.channel_id), str(round_.result_message_id))
 
     assert best.prompt in (await result()).text.split("with")[0]
-    assert "is being removed" in (await trouble.mira.command("video remove", video=best.id, reason="No.")).text
-    await emptied(trouble, best)
+    assert "is being removed" in (await scenario.mira.command("video remove", video=best.id, reason="No.")).text
+    await emptied(scenario, best)
 
     async def anew() -> bool | None:
         text = (await result()).text
@@ -206,11 +197,11 @@ async def test_a_winner_can_be_removed_when_the_round_is_over(trouble: Trouble) 
 
     async def shut() -> bool | None:
         try:
-            await trouble.ben.react(card, "👍")
-            await trouble.ben.react(card, "👍", on=False)
+            await scenario.ben.react(card, "👍")
+            await scenario.ben.react(card, "👍", on=False)
         except CannotDoError:
             return True
         return None
 
     await wait_for("the thread to be archived again", shut, seconds=SETTLED_S)
-    await trouble.audited()
+    await scenario.check_audit()

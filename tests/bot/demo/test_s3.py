@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
@@ -15,7 +15,7 @@ from bot.settings import Settings
 from bot.video_hosts import open_host
 from generation.hosting.host import HostRejected
 from tests.builders.seaweed import ACCESS, BUCKET, SECRET, Seaweed
-from tests.builders.stack import SETTLED_S, Trouble, open_trouble
+from tests.builders.stack import SETTLED_S, Scenario, open_scenario
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -32,49 +32,51 @@ def settings_of(store: Seaweed) -> dict[str, str]:
     }
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Trouble, Seaweed]]:
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
     store = Seaweed(tmp_path_factory.mktemp("seaweed"))
     store.start()
     try:
-        folder = tmp_path_factory.mktemp("s3") / "state"
-        async with open_trouble(folder, **settings_of(store)) as trouble:
-            trouble.house.settings.pop("FLOCK_WATCH_PAGE", None)
-            await trouble.open_round()
-            yield trouble, store
+        yield store
     finally:
         store.kill()
 
 
-async def test_a_video_is_posted_watched_and_removed(house: tuple[Trouble, Seaweed]) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_scenario(store: Seaweed, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scenario]:
+    """A stack whose bot has its videos in the store, and an open round."""
+    async with open_scenario(tmp_path_factory.mktemp("s3") / "state", **settings_of(store)) as scenario:
+        await scenario.open_round()
+        yield scenario
+
+
+async def test_a_video_is_posted_watched_and_removed(scenario: Scenario, store: Seaweed) -> None:
     """Its card has a link that plays, its mp4 is the very one; after its removal there is nothing."""
-    trouble, store = house
-    asked = await trouble.insist(trouble.ana, "prompt", text="a harbour at night")
-    video = await trouble.published(asked.interaction_id)
-    card = await trouble.card_of(video)
+    asked = await scenario.insist(scenario.ana, "prompt", text="a harbour at night")
+    video = await scenario.wait_for_video(asked.interaction_id)
+    card = await scenario.card_of(video)
     assert card.attachments
-    mp4 = await trouble.community.fetch(video.playback_url or "")
+    mp4 = await scenario.community.fetch(video.playback_url or "")
     assert mp4.status_code == 200
-    assert mp4.content == (await trouble.community.fetch(card.attachments[0])).content
+    assert mp4.content == (await scenario.community.fetch(card.attachments[0])).content
     assert str(video.playback_url).startswith(f"{store.endpoint}/{BUCKET}/flock/{video.asset_id}/")
-    hls = await trouble.community.fetch(str(video.playback_url).replace("video.mp4", "index.m3u8"))
+    hls = await scenario.community.fetch(str(video.playback_url).replace("video.mp4", "index.m3u8"))
     assert hls.text.startswith("#EXTM3U")
     assert re.search(r"Watch|Open the video", card.text)
     assert "Livepeer" not in card.text
-    assert SECRET not in trouble.log("bot") + trouble.log("worker")
+    assert SECRET not in scenario.log("bot") + scenario.log("worker")
 
-    said = await trouble.mira.command("video remove", video=video.id, reason="No.")
+    said = await scenario.mira.command("video remove", video=video.id, reason="No.")
     assert "is being removed" in said.text
 
     async def gone() -> bool | None:
-        return True if (await trouble.community.fetch(video.playback_url or "")).status_code == 404 else None
+        return True if (await scenario.community.fetch(video.playback_url or "")).status_code == 404 else None
 
     await wait_for("its deletion in the store", gone, seconds=SETTLED_S)
 
 
-async def test_the_doctor_asks_the_store(house: tuple[Trouble, Seaweed], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_doctor_asks_the_store(store: Seaweed, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is right is told so; a wrong secret is refused with what to check."""
-    _, store = house
     for name, value in settings_of(store).items():
         monkeypatch.setenv(name, value)
     [found] = await look_at_host(Settings())  # type: ignore[call-arg]  # every field has a default

@@ -115,7 +115,7 @@ async def test_what_dies_again_and_again_is_given_up(
     finally:
         await supervisor.stop()
     assert told[:2] == ["the one died and is started again"] * 2
-    assert (f"in a row; its log tells why: {supervisor.log_path('one')}" in told[2]) is given_up
+    assert (f"in a row; its log says why: {supervisor.log_path('one')}" in told[2]) is given_up
 
 
 async def test_nothing_outlives_a_supervisor_that_was_killed(tmp_path: Path) -> None:

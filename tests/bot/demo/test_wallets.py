@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -20,7 +19,7 @@ from contracts.ledger import calldata as calls
 from contracts.ledger.client import Ledger
 from contracts.outbox import progress as receipts
 from contracts.signers.keystore import open_key_file
-from tests.builders.stack import SETTLED_S, Trouble, open_trouble
+from tests.builders.stack import SETTLED_S, Scenario
 from tests.chromium import needs_chromium, open_chromium
 from tests.contracts.accounts import member, sign
 
@@ -31,48 +30,41 @@ UP, DOWN = 1, 2
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trouble]:
-    """One house for all of these tests, with an open round."""
-    async with open_trouble(tmp_path_factory.mktemp("wallets") / "state") as trouble:
-        await trouble.open_round()
-        yield trouble
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def card(house: Trouble) -> Message:
+async def card(shared_scenario: Scenario) -> Message:
     """A card whose video is on the chain."""
-    card = await house.a_card("a white square at noon")
-    video = await video_of(house, card)
+    scenario = shared_scenario
+    card = await scenario.post_card("a white square at noon")
+    video = await video_of(scenario, card)
 
     async def recorded() -> bool | None:
-        found = await videos.get(house.database, video.id)
-        return True if found is not None and await number_of(house, found) else None
+        found = await videos.get(scenario.database, video.id)
+        return True if found is not None and await number_of(scenario, found) else None
 
     await wait_for("the video on the chain", recorded, seconds=SETTLED_S)
     return card
 
 
-async def video_of(house: Trouble, card: Message) -> Video:
-    for entry in await videos.entries(house.database, house.number):
+async def video_of(scenario: Scenario, card: Message) -> Video:
+    for entry in await videos.entries(scenario.database, scenario.number):
         if entry.video.message_id == int(card.id):
             return entry.video
     raise LookupError("The card has no video.")
 
 
-async def number_of(house: Trouble, video: Video) -> int:
-    async with Ledger(house.house.rpc_url, house.house.deployment.address) as ledger:  # type: ignore[union-attr]  # it stands
+async def number_of(scenario: Scenario, video: Video) -> int:
+    async with Ledger(scenario.stack.rpc_url, scenario.stack.deployment.address) as ledger:  # type: ignore[union-attr]  # it stands
         return await ledger.video_of(bytes.fromhex(video.chain_key))
 
 
-async def tally(house: Trouble, card: Message) -> tuple[int, int]:
-    async with Ledger(house.house.rpc_url, house.house.deployment.address) as ledger:  # type: ignore[union-attr]  # it stands
-        found = await ledger.tally(await number_of(house, await video_of(house, card)))
+async def tally(scenario: Scenario, card: Message) -> tuple[int, int]:
+    async with Ledger(scenario.stack.rpc_url, scenario.stack.deployment.address) as ledger:  # type: ignore[union-attr]  # it stands
+        found = await ledger.tally(await number_of(scenario, await video_of(scenario, card)))
         return found.up, found.down
 
 
-async def on_chain(house: Trouble, card: Message, *, up: int, down: int) -> None:
+async def on_chain(scenario: Scenario, card: Message, *, up: int, down: int) -> None:
     async def so() -> bool | None:
-        return True if await tally(house, card) == (up, down) else None
+        return True if await tally(scenario, card) == (up, down) else None
 
     await wait_for(f"{up} up and {down} down on the chain", so, seconds=SETTLED_S)
 
@@ -91,38 +83,38 @@ def page_of(answer: Answer) -> tuple[str, str]:
     return link, token
 
 
-async def paste(house: Trouble, who: Any, answer: Answer, signature: str) -> str:
+async def paste(scenario: Scenario, who: Any, answer: Answer, signature: str) -> str:
     form = await who.press(answer.message, "Paste a signature")
     return str((await who.submit(form, text=signature)).text)
 
 
-async def linked(house: Trouble, who: Any) -> None:
+async def linked(scenario: Scenario, who: Any) -> None:
     async def so() -> bool | None:
         return True if "votes for you. `/wallet sign`" in (await who.command("wallet show")).text else None
 
     await wait_for("the link on the chain", so, seconds=SETTLED_S)
 
 
-async def test_a_member_links_votes_changes_and_unlinks(house: Trouble, card: Message) -> None:
+async def test_a_member_links_votes_changes_and_unlinks(scenario: Scenario, card: Message) -> None:
     """All of it by pasted signatures and the page's border; the chain has it, the database agrees, receipts tell."""
-    ana, video = house.ana, await video_of(house, card)
+    ana, video = scenario.ana, await video_of(scenario, card)
     await ana.press(card, "Up")
-    await on_chain(house, card, up=1, down=0)
+    await on_chain(scenario, card, up=1, down=0)
     assert "no wallet is linked" in (await ana.command("wallet show")).text
     assert "no wallet address" in (await ana.command("wallet link", address="ana.eth")).text
     asked = await ana.command("wallet link", address=ANA.address.lower())
     assert asked.ephemeral
     message = message_in(asked)
     assert message["message"]["wallet"] == ANA.address
-    assert "no signature of" in await paste(house, ana, asked, "0x" + sign(BEN, message).hex())
-    assert "Linked" in await paste(house, ana, asked, "0x" + sign(ANA, message).hex())
-    assert "is over, or already signed" in await paste(house, ana, asked, "0x" + sign(ANA, message).hex())
-    await linked(house, ana)
+    assert "no signature of" in await paste(scenario, ana, asked, "0x" + sign(BEN, message).hex())
+    assert "Linked" in await paste(scenario, ana, asked, "0x" + sign(ANA, message).hex())
+    assert "is over, or already signed" in await paste(scenario, ana, asked, "0x" + sign(ANA, message).hex())
+    await linked(scenario, ana)
 
     asked = await ana.press(card, "Down")
     assert "you chose **down**" in asked.text
     assert "It counts once" in asked.text
-    assert (await house.choices(video.id))["ana"] == UP
+    assert (await scenario.choices(video.id))["ana"] == UP
     link, token = page_of(asked)
     async with aiohttp.ClientSession() as browser:
         headers = {"Authorization": f"Bearer {token}"}
@@ -139,58 +131,58 @@ async def test_a_member_links_votes_changes_and_unlinks(house: Trouble, card: Me
         for status in (200, 410):
             async with browser.post(f"{link}/signature", headers=headers, json={"signature": signature}) as answer:
                 assert answer.status == status, await answer.text()
-    assert (await house.choices(video.id))["ana"] == DOWN
-    await on_chain(house, card, up=0, down=1)
-    await house.audited()
+    assert (await scenario.choices(video.id))["ana"] == DOWN
+    await on_chain(scenario, card, up=0, down=1)
+    await scenario.check_audit()
     receipt = await ana.command("receipt")
     assert "down" in receipt.text
     assert "your wallet signed" in receipt.text
     assert "nothing to sign" in (await ana.command("wallet sign")).text
 
     asked = await ana.command("wallet unlink")
-    assert "Unlinked" in await paste(house, ana, asked, "0x" + sign(ANA, message_in(asked)).hex())
+    assert "Unlinked" in await paste(scenario, ana, asked, "0x" + sign(ANA, message_in(asked)).hex())
 
     async def unlinked() -> bool | None:
         return True if "no wallet is linked" in (await ana.command("wallet show")).text else None
 
     await wait_for("the unlink on the chain", unlinked, seconds=SETTLED_S)
     assert "Your wallet has voted in round" in (await ana.press(card, "Up")).text
-    assert (await house.choices(video.id))["ana"] == DOWN
+    assert (await scenario.choices(video.id))["ana"] == DOWN
 
 
-async def test_somebody_elses_wallet_is_refused(house: Trouble, card: Message) -> None:
+async def test_somebody_elses_wallet_is_refused(scenario: Scenario, card: Message) -> None:
     """A wallet votes for one member; a request is signed by the member who was asked."""
-    ben, emi = house.ben, house.community.person("emi")
+    ben, emi = scenario.ben, scenario.community.person("emi")
     asked = await ben.command("wallet link", address=BEN.address)
     signature = "0x" + sign(BEN, message_in(asked)).hex()
-    assert "Linked" in await paste(house, ben, asked, signature)
+    assert "Linked" in await paste(scenario, ben, asked, signature)
     assert "votes for somebody else" in (await emi.command("wallet link", address=BEN.address)).text
     assert "already" in (await ben.command("wallet link", address=EMI.address)).text
-    await linked(house, ben)
+    await linked(scenario, ben)
     assert "votes for somebody else" in (await emi.command("wallet link", address=BEN.address)).text
     assert "no wallet is linked" in (await emi.command("wallet sign")).text
 
 
-async def test_a_wallet_may_send_its_ballot_and_its_unlink_itself(house: Trouble, card: Message) -> None:
+async def test_a_wallet_may_send_its_ballot_and_its_unlink_itself(scenario: Scenario, card: Message) -> None:
     """Past a relayer that would not: the bot hears of it from the chain, counts it, and the receipt names it."""
-    chloe, video = house.community.person("chloé"), await video_of(house, card)
+    chloe, video = scenario.community.person("chloé"), await video_of(scenario, card)
     asked = await chloe.command("wallet link", address=CHLOE.address)
-    assert "Linked" in await paste(house, chloe, asked, "0x" + sign(CHLOE, message_in(asked)).hex())
-    await linked(house, chloe)
-    before = await tally(house, card)
+    assert "Linked" in await paste(scenario, chloe, asked, "0x" + sign(CHLOE, message_in(asked)).hex())
+    await linked(scenario, chloe)
+    before = await tally(scenario, card)
     message = message_in(await chloe.press(card, "Down"))["message"]
     listed = [(one["video"], one["choice"]) for one in message["choices"]]
     told = message_in(await chloe.command("wallet sign"))
     about = (CHLOE.address, told["message"]["round"], listed, told["message"]["nonce"], told["message"]["deadline"])
-    await fund(house, CHLOE.address)
-    tx = await send(house, CHLOE, calls.cast_signed(*about, sign(CHLOE, told)))
-    await house.chosen(video.id, chloé=DOWN)
-    assert await tally(house, card) == (before[0], before[1] + 1)
+    await fund(scenario, CHLOE.address)
+    tx = await send(scenario, CHLOE, calls.cast_signed(*about, sign(CHLOE, told)))
+    await scenario.wait_for_choices(video.id, chloé=DOWN)
+    assert await tally(scenario, card) == (before[0], before[1] + 1)
     receipt = (await chloe.command("receipt")).text
     assert "your wallet signed it" in receipt
     assert tx in receipt
-    await house.audited()
-    await send(house, CHLOE, calls.unlink(bytes.fromhex(receipt.split("voter id here is `")[1][:64]), 0, 0, b""))
+    await scenario.check_audit()
+    await send(scenario, CHLOE, calls.unlink(bytes.fromhex(receipt.split("voter id here is `")[1][:64]), 0, 0, b""))
 
     async def unlinked() -> bool | None:
         return True if "no wallet is linked" in (await chloe.command("wallet show")).text else None
@@ -199,19 +191,19 @@ async def test_a_wallet_may_send_its_ballot_and_its_unlink_itself(house: Trouble
     assert "Your wallet has voted in round" in (await chloe.press(card, "Up")).text
 
 
-async def fund(house: Trouble, address: str) -> None:
+async def fund(scenario: Scenario, address: str) -> None:
     """Coin for an account, from the chain's own, while the relayer that shares it has nothing to do."""
 
     async def idle() -> bool | None:
-        return True if await receipts.drained(house.database, house.number) else None
+        return True if await receipts.drained(scenario.database, scenario.number) else None
 
     await wait_for("the relayer to be idle", idle, seconds=SETTLED_S)
-    await send(house, open_key_file(house.house.key_file), b"", to=address, value=10**18)
+    await send(scenario, open_key_file(scenario.stack.key_file), b"", to=address, value=10**18)
 
 
-async def send(house: Trouble, account: Any, data: bytes, *, to: str | None = None, value: int = 0) -> str:
+async def send(scenario: Scenario, account: Any, data: bytes, *, to: str | None = None, value: int = 0) -> str:
     """Sends a transaction, to the ledger unless said otherwise, and waits for it; its hash."""
-    async with Ledger(house.house.rpc_url, house.house.deployment.address) as ledger:  # type: ignore[union-attr]  # it stands
+    async with Ledger(scenario.stack.rpc_url, scenario.stack.deployment.address) as ledger:  # type: ignore[union-attr]  # it stands
         node = ledger.node
         call = {
             "chainId": await node.chain_id(),
@@ -273,9 +265,9 @@ class BrowserWallet:
 
 
 @needs_chromium
-async def test_a_browser_wallet_signs_on_the_page(house: Trouble, card: Message) -> None:
+async def test_a_browser_wallet_signs_on_the_page(scenario: Scenario, card: Message) -> None:
     """The page finds the wallet, brings it to the right chain, and sends what it signs; a refusal is no loss."""
-    emi = house.community.person("emi")
+    emi = scenario.community.person("emi")
     async with open_chromium() as browser:
         asked = await emi.command("wallet link", address=EMI.address)
         page = await browser.new_page()
@@ -289,7 +281,7 @@ async def test_a_browser_wallet_signs_on_the_page(house: Trouble, card: Message)
         await page.get_by_role("button", name="Sign with Test Wallet").click()
         await expect(page.get_by_role("status")).to_contain_text("votes for you from now on")
         assert "wallet_addEthereumChain" in wallet.asked
-        await linked(house, emi)
+        await linked(scenario, emi)
 
         asked = await emi.press(card, "Up")
         page = await browser.new_page()
@@ -305,17 +297,17 @@ async def test_a_browser_wallet_signs_on_the_page(house: Trouble, card: Message)
         await expect(page.get_by_role("status")).to_contain_text("1 choice signed by")
         await page.reload()
         await expect(page.get_by_role("heading")).to_have_text("Nothing to sign here")
-    video = await video_of(house, card)
-    assert (await house.choices(video.id))["emi"] == UP
+    video = await video_of(scenario, card)
+    assert (await scenario.choices(video.id))["emi"] == UP
 
 
-async def test_the_round_ends_with_what_wallets_signed(house: Trouble, card: Message) -> None:
+async def test_the_round_ends_with_what_wallets_signed(scenario: Scenario, card: Message) -> None:
     """The result, the ledger and the database agree; nobody signs afterwards."""
-    asked = await house.ben.press(card, "Up")
+    asked = await scenario.ben.press(card, "Up")
     token = page_of(asked)[1]
-    await house.close_round()
-    await house.audited()
-    form = await house.ben.press_id(asked.message, f"w1:paste:{token}")
-    late = await house.ben.submit(form, text="0x" + sign(BEN, message_in(asked)).hex())
+    await scenario.close_round()
+    await scenario.check_audit()
+    form = await scenario.ben.press_id(asked.message, f"w1:paste:{token}")
+    late = await scenario.ben.submit(form, text="0x" + sign(BEN, message_in(asked)).hex())
     assert "too late" in late.text
-    assert "nothing to sign" in (await house.ben.command("wallet sign")).text
+    assert "nothing to sign" in (await scenario.ben.command("wallet sign")).text

@@ -186,15 +186,15 @@ def _endpoints(data: Any) -> Iterator[str]:
 @pytest.mark.asyncio(loop_scope="session")
 async def test_no_secret_is_in_any_log_of_a_house_that_logs_everything(told: Told) -> None:
     """At DEBUG, with real tokens, keys and upload addresses; and the search does find a secret that is planted."""
-    house = told.house
-    keys = house.keys
+    stack = told.stack
+    keys = stack.keys
     secrets = {
         "token": keys.bot_token,
         "control token": keys.control_token,
         "host key": keys.host_key,
         "pepper": keys.pepper,
-        "relayer key": house.key_file.read_text().strip().removeprefix("0x"),
-        **dict(run_time_credentials(house.state / "flock.db")),
+        "relayer key": stack.key_file.read_text().strip().removeprefix("0x"),
+        **dict(run_time_credentials(stack.state / "flock.db")),
     }
     assert sum(name.startswith("upload") for name in secrets) >= 1
     logs = told.logs()

@@ -73,7 +73,7 @@ async def test_a_bot_without_discord_or_chain_says_what_is_wrong(tmp_path: Path)
     async with open_watched(tmp_path / "state", [], bot=settings) as story:
         await story.wait_for_bot(None)  # type: ignore[arg-type]  # it looks at Discord alone
         assert (await state_of(port, "healthz"))[0] == 200
-        await story.house.supervisor.forget("discord")
+        await story.stack.supervisor.forget("discord")
         await until(port, "readyz", 503, "Discord")
         await until(port, "healthz", 503, "Discord")
 

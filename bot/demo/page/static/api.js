@@ -1,4 +1,4 @@
-// Talks to the page's server: requests that a member makes, and the events that a member sees.
+// The connection to the page's server: requests that a member makes, and the events that a member sees.
 
 export class CannotError extends Error {}
 
@@ -17,8 +17,8 @@ export class Api {
     } catch {
       throw new CannotError("The demo does not answer. Is it still running?");
     }
-    const body = await answer.json().catch(() => ({ error: `The demo answered ${answer.status}.` }));
-    if (!answer.ok) throw new CannotError(body.error ?? `The demo answered ${answer.status}.`);
+    const body = await answer.json().catch(() => ({ error: `The demo answered with status ${answer.status}.` }));
+    if (!answer.ok) throw new CannotError(body.error ?? `The demo answered with status ${answer.status}.`);
     return body;
   }
 
@@ -31,7 +31,7 @@ export class Api {
   }
 }
 
-// One connection for one member. It comes back by itself; `onState` hears "open" and "closed".
+// A connection for one member. It opens again by itself; `onState` is called with "open" and "closed".
 export class Events {
   constructor(token, member, onEvent, onState) {
     Object.assign(this, { token, member, onEvent, onState, ended: false, pause: 250 });
@@ -44,8 +44,8 @@ export class Events {
     socket.onopen = () => socket.send(JSON.stringify({ token: this.token, member: this.member }));
     socket.onmessage = ({ data }) => {
       if (this.ended) return;
-      if (this.pause !== 250 || !this.told) {
-        this.told = true;
+      if (this.pause !== 250 || !this.announced) {
+        this.announced = true;
         this.pause = 250;
         this.onState("open");
       }
@@ -54,7 +54,7 @@ export class Events {
     };
     socket.onclose = ({ code }) => {
       if (this.ended) return;
-      this.told = false;
+      this.announced = false;
       this.onState("closed", code);
       this.timer = setTimeout(() => this.#connect(), this.pause);
       this.pause = Math.min(this.pause * 2, 4000);

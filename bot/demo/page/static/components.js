@@ -107,7 +107,7 @@ export function field(component) {
   });
   input.value = leaf.value ?? "";
   const element = h("div", { class: "field" },
-    h("label", { for: id }, component.label ?? leaf.label, required ? h("span", { class: "needed", title: "needed" }, " *") : null),
+    h("label", { for: id }, component.label ?? leaf.label, required ? h("span", { class: "needed", title: "required" }, " *") : null),
     component.description ? h("p", { class: "subtext" }, component.description) : null, input);
   return [element, () => [leaf.custom_id, input.value]];
 }

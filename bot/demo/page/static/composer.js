@@ -6,7 +6,7 @@ const TYPES = { STRING: 3, INTEGER: 4, BOOLEAN: 5, USER: 6, CHANNEL: 7, ROLE: 8,
 const SUBCOMMANDS = [1, 2];
 const SUGGEST_MS = 250;
 
-// Commands as one types them: "round open" is one of its own.
+// Returns commands as people type them: "round open" is a command of its own.
 export function flatten(commands) {
   const flat = [];
   const walk = (node, path) => {
@@ -35,7 +35,7 @@ export class Composer {
     (this.form.querySelector("[data-option]") ?? this.input).focus();
   }
 
-  // Back to plain words.
+  // Returns to an ordinary message.
   plain(text = "") {
     this.command = null;
     this.input.value = text;
@@ -52,7 +52,7 @@ export class Composer {
     if (!text.startsWith("/")) return this.#offer([]);
     const typed = text.slice(1).toLowerCase();
     const commands = this.ctx.commands();
-    // "/prompt a red…": the name is complete, what follows belongs to its first option
+    // "/prompt a red…": the name is complete, and the rest belongs to its first option
     const whole = commands.filter((c) => typed.startsWith(`${c.name} `)).sort((a, b) => b.name.length - a.name.length)[0];
     if (whole && !commands.some((c) => c !== whole && c.name.startsWith(typed))) return this.#choose(whole, text.slice(whole.name.length + 2));
     this.#offer(commands.filter((c) => c.name.includes(typed.trim())).sort((a, b) => a.name.indexOf(typed) - b.name.indexOf(typed)));
@@ -96,7 +96,7 @@ export class Composer {
     }
   }
 
-  // The command's options as fields in the line; the rest of what was typed goes into the first one.
+  // Shows the command's options as fields in the line; the rest of the typed text goes into the first one.
   #choose(command, rest = "") {
     this.command = command;
     this.#offer([]);
@@ -158,11 +158,11 @@ export class Composer {
     return input;
   }
 
-  // Suggestions of the bot's, while one types.
+  // Offers the bot's suggestions while a member types.
   #suggest(option, input) {
     const list = this.list;
     let timer;
-    let asked = 0;
+    let latest = 0;
     let choices = [];
     let marked = 0;
     input.setAttribute("role", "combobox");
@@ -174,16 +174,16 @@ export class Composer {
       [...list.children].forEach((item, i) => item.setAttribute("aria-selected", String(i === number)));
     };
     const ask = async () => {
-      const number = ++asked;
+      const number = ++latest;
       const offered = await this.ctx.suggest(this.command.name, this.#values(), option.name, input.value).catch(() => []);
-      if (number !== asked || !input.isConnected) return;
+      if (number !== latest || !input.isConnected) return;
       choices = offered;
       replace(list, choices.map((choice) => h("li", { role: "option", onmousedown: (event) => { event.preventDefault(); take(choice); } }, choice.name)));
       list.hidden = !choices.length;
       this.form.prepend(list);
       mark(0);
     };
-    // Before the field's own keys: Enter takes a suggestion first, and sends only when there is none.
+    // Handled before the field's own keys: Enter takes a suggestion first, and sends only when there is none.
     input.addEventListener("keydown", (event) => {
       if (!choices.length || event.isComposing) return;
       if (event.key === "ArrowDown" || event.key === "ArrowUp") {
@@ -224,7 +224,7 @@ export class Composer {
         this.plain();
         this.input.focus();
       } catch {
-        // what was typed stays, and the reason is shown above
+        // the typed text stays, and the reason is shown above
       }
       return;
     }
@@ -236,18 +236,18 @@ export class Composer {
     }
     const { name } = this.command;
     const values = this.#values();
-    const kept = [...this.fields];
+    const fields = [...this.fields];
     const before = this.command;
     try {
-      const begun = this.ctx.run(name, values);
+      const running = this.ctx.run(name, values);
       this.plain();
       this.input.focus();
-      await begun;
+      await running;
     } catch (error) {
-      // Nothing that was typed is lost: the command stands there again, with the reason.
+      // Nothing that was typed is lost: the command is shown again, with the reason.
       if (!this.command && !this.input.value) {
         this.#choose(before);
-        for (const { option, input } of kept) {
+        for (const { option, input } of fields) {
           const field = this.fields.find((f) => f.option.name === option.name);
           if (field) field.input.value = input.value;
         }

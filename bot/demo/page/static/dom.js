@@ -1,4 +1,4 @@
-// Builds elements. Texts become text nodes and nothing else: no word of a member is ever read as HTML.
+// Builders of elements. Texts become text nodes and nothing else: members' words are never read as HTML.
 
 export function h(tag, props = {}, ...children) {
   const element = document.createElement(tag);
@@ -26,7 +26,7 @@ export function replace(element, ...children) {
   return element;
 }
 
-// An address that a link or a video may have, or null. javascript:, data: and the like are not among them.
+// Returns an address that a link or a video may have, or null. javascript:, data: and the like are refused.
 export function safeUrl(text) {
   try {
     const url = new URL(text);
@@ -36,7 +36,7 @@ export function safeUrl(text) {
   }
 }
 
-// The colour of somebody's avatar: always the same one for the same name.
+// Returns a member's avatar: the same name always has the same colour.
 export function avatar(name, { bot = false } = {}) {
   let sum = 0;
   for (const letter of name) sum = (sum * 31 + letter.codePointAt(0)) % 8;

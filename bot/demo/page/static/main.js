@@ -1,11 +1,11 @@
-// The page: a small Discord on the demo's guild. State lives here; the other modules build what is seen of it.
+// The page: a small Discord on the demo's guild. It keeps the state; the other modules build what is shown of it.
 
 import { Api, CannotError, Events } from "./api.js";
-import { showBehind } from "./behind.js";
 import { Composer, flatten } from "./composer.js";
 import { avatar, h, replace } from "./dom.js";
 import { messageElement, pendingElement } from "./message.js";
 import { openModal } from "./modal.js";
+import { showPanel } from "./panel.js";
 
 const THREADS = [10, 11, 12];
 const FORUM = 15;
@@ -23,7 +23,7 @@ const state = {
   unread: new Set(), commands: [], dismissed: new Set(),
 };
 let events = null;
-let generation = 0; // of what is shown: answers that come late for another channel are dropped
+let generation = 0; // of the messages that are shown: late answers for another channel are dropped
 
 // ---------------------------------------------------------------- looking things up
 
@@ -56,8 +56,8 @@ async function begin() {
     await new Promise((resolve) => setTimeout(resolve, 500));
   }
   notice(null);
-  const wanted = new URLSearchParams(location.search).get("as") ?? sessionStorage.getItem("member");
-  const member = people().find((m) => m.name === wanted) ?? people().find((m) => !m.moderator) ?? people()[0];
+  const name = new URLSearchParams(location.search).get("as") ?? sessionStorage.getItem("member");
+  const member = people().find((m) => m.name === name) ?? people().find((m) => !m.moderator) ?? people()[0];
   const first = channel(sessionStorage.getItem("channel")) ?? state.world.channels.find((c) => !isThread(c));
   state.channelId = first?.id ?? null;
   await become(member.name);
@@ -79,7 +79,7 @@ async function become(name) {
 }
 
 async function onConnection(what) {
-  if (what === "closed") return notice("The connection is gone. It comes back by itself…");
+  if (what === "closed") return notice("The connection was lost. Reconnecting…");
   notice(null);
   await refreshWorld();
   await load();
@@ -92,7 +92,7 @@ async function refreshWorld() {
     showTop();
     await loadCommands();
   } catch {
-    // the next event brings it
+    // the next event tries again
   }
 }
 
@@ -130,8 +130,7 @@ const where = () => {
 };
 
 async function open(channelId, messageId) {
-  const known = channel(channelId);
-  if (!known) return;
+  if (!channel(channelId)) return;
   state.channelId = channelId;
   state.unread.delete(channelId);
   sessionStorage.setItem("channel", channelId);
@@ -198,7 +197,7 @@ function contextOf(message) {
   return Object.defineProperties(Object.create(ctx), { press: { value: press(message) } });
 }
 
-// Puts one message in its place. The element that had the focus has it again afterwards.
+// Puts one message in its place. The element that had the focus keeps it.
 function showMessage(message) {
   const follow = atEnd();
   const old = $(`message-${message.id}`);
@@ -219,7 +218,7 @@ function showMessage(message) {
   if (follow) toEnd();
 }
 
-// A video that plays goes on playing when its card is edited.
+// Lets a video go on playing when its card is edited.
 function keepMedia(old, fresh) {
   for (const media of fresh.querySelectorAll("video")) {
     const playing = [...old.querySelectorAll("video")].find((other) => other.src === media.src);
@@ -244,7 +243,7 @@ function forget(id) {
 // ---------------------------------------------------------------- events
 
 const HANDLERS = {
-  BEHIND: (data) => Object.keys(data).length && showBehind($("behind"), data),
+  BEHIND: (data) => Object.keys(data).length && showPanel($("behind"), data),
   MESSAGE_CREATE(message) {
     if (message.channel_id === state.channelId) upsert(message);
     else if (!message.ephemeral) { state.unread.add(message.channel_id); showChannels(); }
@@ -264,7 +263,7 @@ const HANDLERS = {
 for (const name of ["CHANNEL_CREATE", "CHANNEL_UPDATE", "CHANNEL_DELETE", "THREAD_CREATE", "THREAD_UPDATE", "THREAD_DELETE", "GUILD_UPDATE", "GUILD_MEMBER_ADD", "GUILD_MEMBER_REMOVE", "GUILD_MEMBER_UPDATE", "GUILD_CREATE"]) {
   HANDLERS[name] = async (data) => {
     await refreshWorld();
-    // Mentions of what was not known yet have a name now.
+    // A mention of something unknown may have a name now.
     for (const message of state.messages.values()) if (JSON.stringify(message.components).includes(data.id) || message.content?.includes(data.id)) showMessage(message);
     const starter = state.messages.get(data.id);
     if (name.startsWith("THREAD") && starter) upsert({ ...starter, thread: channel(data.id) });
@@ -293,9 +292,9 @@ function reacted({ message_id: id, user_id: userId, emoji }, on) {
 
 async function run(name, options) {
   const channelId = state.channelId;
-  // Refused by the client (a missing option, say): an error that the composer shows beside what was typed.
-  const begun = await api.act("command", { member: state.member, channel_id: channelId, name, options, wait: 0 });
-  const pending = { id: begun.interaction_id, name, channelId, state: "thinking" };
+  // An error here is the client's own, such as a missing option: the composer shows it beside the typed text.
+  const start = await api.act("command", { member: state.member, channel_id: channelId, name, options, wait: 0 });
+  const pending = { id: start.interaction_id, name, channelId, state: "thinking" };
   state.pending.set(pending.id, pending);
   showPending(pending);
   follow(pending.id);
@@ -306,7 +305,7 @@ async function suggest(name, options, focused, value) {
   return status?.choices ?? [];
 }
 
-// Until it is answered: events usually come first; this is for what has none, such as silence.
+// Waits for the answer. Events usually come first; this is for what has no event, such as silence.
 async function follow(id, onModal = null) {
   for (;;) {
     let status;
@@ -373,9 +372,9 @@ function press(message) {
 async function showModal(status) {
   const channelId = status.channel_id;
   await openModal(status.modal, async (values) => {
-    const { status: answered } = await api.act("modal", { member: state.member, channel_id: channelId, interaction_id: status.id, values, wait: WAIT_S });
-    if (!answered || answered.failed) throw new CannotError("The application did not respond. What you typed is still here.");
-    answered.messages.forEach(upsert);
+    const { status: answer } = await api.act("modal", { member: state.member, channel_id: channelId, interaction_id: status.id, values, wait: WAIT_S });
+    if (!answer || answer.failed) throw new CannotError("The application did not respond. What you typed is still here.");
+    answer.messages.forEach(upsert);
   });
 }
 
@@ -398,7 +397,7 @@ async function copyLink(message) {
   const link = `https://discord.com/channels/${state.world.guild.id}/${message.channel_id}/${message.id}`;
   await attempt(async () => {
     await navigator.clipboard.writeText(link);
-    notice("The link is copied.", 3000);
+    notice("Link copied.", 3000);
   });
 }
 
@@ -446,5 +445,5 @@ const fit = () => {
 phone.addEventListener("change", fit);
 fit();
 window.addEventListener("unhandledrejection", (event) => { if (event.reason instanceof CannotError) event.preventDefault(); });
-showBehind($("behind"), { processes: {}, queue: null, assets: null, chain: null, round: null });
+showPanel($("behind"), { processes: {}, queue: null, assets: null, chain: null, round: null });
 begin();

@@ -1,4 +1,4 @@
-// Discord's markdown as DOM nodes: https://support.discord.com/hc/en-us/articles/210298617. Never as HTML text.
+// Discord's markdown as DOM nodes, never as HTML text: https://support.discord.com/hc/en-us/articles/210298617
 
 import { h, safeUrl } from "./dom.js";
 
@@ -22,7 +22,7 @@ const INLINE = [
   ["italic", /^\*([^\s*](?:[^]*?[^\s*])?)\*(?!\*)/],
   ["italic", /^_([^\s_](?:[^]*?[^\s_])?)_(?![\p{L}\p{N}_])/u],
 ];
-const WORDS = /^[\p{L}\p{N}\s]+/u; // nothing begins within these, except an address
+const WORDS = /^[\p{L}\p{N}\s]+/u; // no markup begins within these, except an address
 const MOST_DEPTH = 12;
 
 export function markdown(text, ctx) {
@@ -149,7 +149,7 @@ function build(kind, match, ctx, depth) {
 
 function spoiler(children) {
   const show = (event) => event.currentTarget.classList.add("shown");
-  return h("span", { class: "spoiler", role: "button", tabindex: "0", title: "Spoiler: click to see it", onclick: show,
+  return h("span", { class: "spoiler", role: "button", tabindex: "0", title: "Spoiler: click to reveal", onclick: show,
     onkeydown: (event) => event.key === "Enter" && show(event) }, children);
 }
 
@@ -161,7 +161,7 @@ function link(address, label, ctx) {
   return h("a", { href, target: "_blank", rel: "noopener noreferrer nofollow" }, label ?? address);
 }
 
-// A mention of a channel, or a link to a message: stays within the page.
+// Returns a mention of a channel, or a link to a message, that stays within the page.
 function channelLink(channelId, messageId, ctx, label) {
   const name = ctx.channelName(channelId);
   if (!name) return h("span", { class: "mention" }, label ?? "#unknown");
@@ -190,7 +190,7 @@ function relative(seconds) {
   return new Intl.RelativeTimeFormat("en", { numeric: "auto" }).format(Math.round(left / size), unit);
 }
 
-// Relative times move on by themselves.
+// Relative times are kept current.
 setInterval(() => {
   for (const element of document.querySelectorAll("time[data-relative]")) {
     element.textContent = relative(Number(element.dataset.relative));

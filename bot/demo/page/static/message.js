@@ -1,4 +1,4 @@
-// One message, as Discord shows it: who, when, a card or text, reactions, and what one can do with it.
+// One message, as Discord shows it: author, time, card or text, reactions, and buttons to act on it.
 
 import { avatar, h } from "./dom.js";
 import { all, attachment, embed } from "./components.js";
@@ -73,16 +73,16 @@ function reactions(message, ctx) {
 
 function tools(message, ctx, authorId) {
   const mine = authorId === ctx.memberId;
-  return h("div", { class: "tools", role: "group", "aria-label": "What to do with this message" },
+  return h("div", { class: "tools", role: "group", "aria-label": "Actions for this message" },
     QUICK.map((emoji) => h("button", {
       type: "button", class: "icon", "aria-label": `React with ${emoji}`, "data-quick": emoji,
       onclick: () => ctx.react(message, emoji, !(message.reacted?.[emoji] ?? []).includes(ctx.member)),
     }, emoji)),
-    h("button", { type: "button", class: "icon", "aria-label": "Copy the link of this message", title: "Copy link", onclick: () => ctx.copyLink(message) }, "🔗"),
+    h("button", { type: "button", class: "icon", "aria-label": "Copy the link to this message", title: "Copy link", onclick: () => ctx.copyLink(message) }, "🔗"),
     mine || ctx.moderator ? h("button", { type: "button", class: "icon", "aria-label": "Delete this message", title: "Delete", onclick: () => ctx.remove(message) }, "🗑") : null);
 }
 
-// A command under way: what Discord shows as "thinking", and as "did not respond".
+// A command that waits for its answer: Discord shows it as "thinking", and later as "did not respond".
 export function pendingElement(pending, ctx) {
   const failed = pending.state === "failed";
   return h("article", { class: `message pending${failed ? " failed" : ""}`, "data-pending": pending.id },

@@ -23,7 +23,7 @@ from contracts.ledger.client import Ledger
 from contracts.relayer.relayer import Relayer
 from contracts.rpc.endpoints import Patience
 from contracts.rpc.node import ChainUnreachableError, Node, NodeRefusedError
-from tests.bot.demo.chain.test_chain import ask
+from tests.bot.demo.chain.test_server import ask
 from tests.contracts.conftest import ChainProcess
 from tests.contracts.relayer.test_relayer import PEPPER, QUICK, Community, ballots
 

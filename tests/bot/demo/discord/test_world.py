@@ -201,15 +201,15 @@ def test_the_past_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with opened(tmp_path) as world:
         ids = lived_in(world)
         backend, ana = world.backend, world.member_named("ana") or 0
-        house = Interactions(world)
+        stack = Interactions(world)
         message = backend.messages[ids["thread"]][ids["card"]]
-        first, _ = house.open(COMPONENT, ana, ids["thread"], {"custom_id": "x"}, message)
+        first, _ = stack.open(COMPONENT, ana, ids["thread"], {"custom_id": "x"}, message)
         for _ in range(1000):
-            house.open(COMPONENT, ana, ids["thread"], {"custom_id": "x"}, message)
+            stack.open(COMPONENT, ana, ids["thread"], {"custom_id": "x"}, message)
         assert len(backend.interactions) <= 21
         assert len(backend.interaction_tokens) == len(backend.interactions)
         assert len(backend._reserved_ids) <= 20 * 20 + 1
-        assert house.status(first) is None
+        assert stack.status(first) is None
         assert message.id in backend.messages[ids["thread"]]
 
 
@@ -217,13 +217,13 @@ async def test_who_waits_in_vain_leaves_nothing_behind(tmp_path: Path) -> None:
     """Waiting for answers that never come, again and again, does not fill the memory."""
     with opened(tmp_path) as world:
         ids = lived_in(world)
-        house = Interactions(world, answer_s=60)
-        interaction_id, _ = house.open(COMPONENT, world.member_named("ana") or 0, ids["thread"], {"custom_id": "x"})
+        stack = Interactions(world, answer_s=60)
+        interaction_id, _ = stack.open(COMPONENT, world.member_named("ana") or 0, ids["thread"], {"custom_id": "x"})
         for _ in range(3):
-            status = await house.wait(interaction_id, 0.01)
+            status = await stack.wait(interaction_id, 0.01)
             assert status is not None
             assert not status["failed"]
-        assert not house._waiting
+        assert not stack._waiting
 
 
 def test_the_clock_is_real() -> None:

@@ -225,10 +225,10 @@ async def test_a_host_that_ends_while_assets_stick(tmp_path: Path, key: str, vid
     config = HostConfig(haste=200.0)
     async with httpx.AsyncClient(verify=tls) as http:
         async with EmbeddedHost(tmp_path / "host", key, config=config, control_token=TOKEN) as host:
-            host.faults.mishaps.rules.add({"fault": "stick", "phase": "waiting"})
+            host.faults.on_demand.rules.add({"fault": "stick", "phase": "waiting"})
             first = LivepeerHost(host.api_base, key, host.watch_page, http, retry_s=0.01)
             asset = await publish(first, http, video)
-            while not host.faults.mishaps.rules.look()["faults"][0]["holding"]:
+            while not host.faults.on_demand.rules.look()["faults"][0]["holding"]:
                 await asyncio.sleep(0.02)
         async with EmbeddedHost(tmp_path / "host", key, config=config) as host:
             second = LivepeerHost(host.api_base, key, host.watch_page, http, retry_s=0.01)

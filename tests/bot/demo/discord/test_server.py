@@ -1,4 +1,4 @@
-"""An unmodified discord.py bot in its own process: what people do, and what they see of it."""
+"""The embedded Discord as an unmodified discord.py bot meets it: what people do, and what they see of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What outlives a restart of the embedded Discord, and what a state folder refuses."""
+"""The process of the embedded Discord: its state outlives a restart, and it refuses what it cannot use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from bot.demo.discord.people import wait_for
 from tests.bot.demo.discord.an_unmodified_bot import CLIP
-from tests.bot.demo.discord.test_with_an_unmodified_bot import post
+from tests.bot.demo.discord.test_server import post
 from tests.bot.demo.discord.town import ROOT, Process, Town
 
 
