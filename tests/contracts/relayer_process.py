@@ -56,9 +56,10 @@ def die() -> None:
 
 def arm(relayer: Any, step: str, kind: str) -> None:
     """Dies at a step of the first transaction of a kind."""
-    underway = relayer._underway
-    sending, outcomes = underway.sending, underway.outcomes
-    store, send, included, final = underway.store, sending.broadcast, outcomes.included, outcomes.final
+    transactions = relayer.transactions
+    broadcast, settlement = transactions.broadcast, transactions.settlement
+    store, send = transactions.store, broadcast.send
+    record_inclusion, record_finality = settlement.record_inclusion, settlement.record_finality
     sign = relayer._signer.sign
 
     async def at_store(draft: Any) -> None:
@@ -83,15 +84,15 @@ def arm(relayer: Any, step: str, kind: str) -> None:
     async def at_receipt(row: Any, receipt: Any) -> None:
         if row.kind == kind and step == "after receipt":
             die()
-        await included(row, receipt)
+        await record_inclusion(row, receipt)
 
     async def at_final(row: Any, receipt: Any) -> None:
         if row.kind == kind and step == "before final":
             die()
-        await final(row, receipt)
+        await record_finality(row, receipt)
 
-    underway.store, sending.broadcast = at_store, at_send
-    outcomes.included, outcomes.final = at_receipt, at_final
+    transactions.store, broadcast.send = at_store, at_send
+    settlement.record_inclusion, settlement.record_finality = at_receipt, at_final
 
 
 async def main(options: dict[str, Any]) -> None:

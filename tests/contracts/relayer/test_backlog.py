@@ -38,13 +38,13 @@ def test_the_pace_follows_what_transactions_take() -> None:
     pace = Pace(clock)
     assert pace.seconds == 0
     clock.now += 10
-    pace.moved()
+    pace.included()
     assert pace.seconds == 10
     clock.now += 500
     pace.idle()
     assert pace.seconds == 10
     clock.now += 20
-    pace.moved()
+    pace.included()
     assert pace.seconds == pytest.approx(13)
     clock.now += 60
     assert pace.seconds == 60
@@ -96,8 +96,7 @@ async def test_a_chain_that_takes_nothing_raises_the_alarm_before_the_round_is_o
     """The trouble is told with what it will cost; when the chain is well again, neither is."""
     clock = Clock()
     async with FaultProxy(chain.url) as proxy, Ledger(proxy.url, ledger.address) as through:
-        relayer = Relayer(community.engine, through, chain.signer, QUICK)
-        relayer._underway.pace = Pace(clock)
+        relayer = Relayer(community.engine, through, chain.signer, QUICK, pace=Pace(clock))
         round_id = await community.round(seconds=3600)
         await community.video(round_id, "a")
         await settle(relayer)
@@ -126,8 +125,7 @@ async def test_a_chain_that_takes_nothing_raises_the_alarm_before_the_round_is_o
 async def test_votes_that_are_gathered_are_no_backlog(community: Community, ledger: Ledger, chain: Any) -> None:
     """They wait by design, and however long they do no alarm is raised; nor by a relayer that is not at work."""
     clock = Clock()
-    relayer = Relayer(community.engine, ledger, chain.signer, LAZY)
-    relayer._underway.pace = Pace(clock)
+    relayer = Relayer(community.engine, ledger, chain.signer, LAZY, pace=Pace(clock))
     round_id = await community.round(seconds=3600)
     await community.video(round_id, "a")
     await settle(relayer)
@@ -136,8 +134,7 @@ async def test_votes_that_are_gathered_are_no_backlog(community: Community, ledg
     await settle(relayer)
     assert (await relayer.status()).trouble is None
     assert (await community.states("vote")) == {"pending": 1}
-    other = Relayer(community.engine, ledger, chain.signer, LAZY)
-    other._underway.pace = Pace(clock)
+    other = Relayer(community.engine, ledger, chain.signer, LAZY, pace=Pace(clock))
     clock.now += 9000
     assert await other.tick() is False
     clock.now += 9000

@@ -160,7 +160,7 @@ async def test_a_relayer_that_died_half_way_through_a_reorganisation(
     await anvil.rpc("evm_setAutomine", True)
     receipt = await ledger.node.receipt(first.hashes[-1])
     assert receipt is not None
-    await relayer._underway.outcomes.included(first, receipt)
+    await relayer.transactions.settlement.record_inclusion(first, receipt)
     await forget_lease(community.engine)
     await community.vote(round_id, "a", (2, 2))
     await finish(Relayer(community.engine, ledger, anvil.signer, replace(PATIENT, confirmations=4)), anvil)
@@ -585,9 +585,9 @@ async def test_a_node_that_was_restarted(community: Community, tmp_path: Path) -
         await asyncio.to_thread(node.stop)
 
 
-@pytest.mark.parametrize("taken_back", [True, False])
+@pytest.mark.parametrize("check_reorg", [True, False])
 async def test_a_revert_that_a_reorganisation_takes_back_counts_against_nobody(
-    community: Community, ledger: Ledger, anvil: Anvil, monkeypatch: pytest.MonkeyPatch, taken_back: bool
+    community: Community, ledger: Ledger, anvil: Anvil, monkeypatch: pytest.MonkeyPatch, check_reorg: bool
 ) -> None:
     """It is forgotten with its block; one whose block stays counts once that is final. What it was for is recorded."""
     relayer, _ = await begin(community, ledger, anvil, replace(PATIENT, confirmations=4))
@@ -601,12 +601,12 @@ async def test_a_revert_that_a_reorganisation_takes_back_counts_against_nobody(
     known = Reverts(community.engine)
     await known.read()
     assert [(record.times, record.final) for record in known._records.values()] == [(1, 0)]
-    if taken_back:
+    if check_reorg:
         await anvil.rpc("anvil_reorg", 1, [])
     await anvil.mine(4)
-    assert await relayer._underway.count_reverts() is False
+    assert await relayer.transactions.count_reverts() is False
     await known.read()
-    assert [(record.times, record.final) for record in known._records.values()] == ([] if taken_back else [(1, 1)])
+    assert [(record.times, record.final) for record in known._records.values()] == ([] if check_reorg else [(1, 1)])
     monkeypatch.undo()
     await finish(relayer, anvil)
     assert await community.states("round") == {"final": 2}

@@ -20,12 +20,12 @@ from contracts.ledger import calldata as calls
 from contracts.ledger.client import Ledger, Tally, from_hex
 from contracts.outbox import entries as outbox
 from contracts.outbox import progress as receipts
-from contracts.outbox.rejections import CHANGED_ITS_MIND, SENTENCES, UNEXPLAINED
+from contracts.outbox.rejections import ANSWER_CHANGED, SENTENCES, UNEXPLAINED
 from contracts.relayer import reverts
 from contracts.relayer.attempts import call_of
 from contracts.relayer.planning.draft import Draft
 from contracts.relayer.relayer import Relayer
-from contracts.relayer.reverts import Record, Reverts, Try
+from contracts.relayer.reverts import Record, Revert, Reverts
 from contracts.rpc.node import LedgerError, LedgerRefusedError
 from migrations.schema import chain_transactions, voters
 from migrations.schema import reverts as noted
@@ -44,7 +44,7 @@ from tests.contracts.relayer.test_wallet_relay import begin, reasons
 
 ETHER = 10**18
 NO, BURN = 1, 2  # what an account that changes its mind is told by its owner
-SAID = SENTENCES[CHANGED_ITS_MIND]
+SAID = SENTENCES[ANSWER_CHANGED]
 
 
 class Attacker:
@@ -455,8 +455,8 @@ async def test_the_loop_slows_down_while_nothing_but_reverts_comes_of_it(
     monkeypatch.undo()
     await community.round(3)
     await settle(relayer)
-    assert relayer._underway.reverted == 0
-    relayer._underway.interrupted()
+    assert relayer.transactions.reverted == 0
+    relayer.transactions.note_trouble()
     assert relayer._in_trouble("The node is away.", QUICK.poll_s) < QUICK.poll_s * 2.5
 
 
@@ -472,16 +472,16 @@ def test_halving_finds_all_that_are_to_blame_and_nobody_else(count: int, bad: se
     random.Random(seed).shuffle(waiting)  # noqa: S311  # an order to try, no secret
     through: set[str] = set()
     given_up: set[str] = set()
-    found._records = dict.fromkeys(waiting, Record((Try(count, True, 0),)))
+    found._records = dict.fromkeys(waiting, Record((Revert(count, True, 0),)))
     transactions = 0
     while waiting:
-        ready, over = found.part(waiting, Record.theirs)
+        ready, over = found.part(waiting, Record.judge_account)
         given_up |= set(over)
         waiting = [one for one in waiting if one not in given_up]
         if ready:
             transactions += 1
             if any(reverts.vote(number) in ready for number in bad):
-                found._records |= {one: Record((*found.of(one).tries, Try(len(ready), True, 0))) for one in ready}
+                found._records |= {one: Record((*found.of(one).reverts, Revert(len(ready), True, 0))) for one in ready}
             else:
                 through |= set(ready)
                 waiting = [one for one in waiting if one not in ready]
@@ -493,14 +493,14 @@ def test_halving_finds_all_that_are_to_blame_and_nobody_else(count: int, bad: se
 
 def test_what_may_be_done_with_what_was_reverted() -> None:
     """Two final ones are enough where somebody else has a say; one that is not final is not."""
-    sure, unsure = Try(1, True, 0), Try(1, False, 0)
-    assert [str(Record(tries).theirs()) for tries in ((), (sure,), (sure, unsure), (sure, sure))] == [
+    sure, unsure = Revert(1, True, 0), Revert(1, False, 0)
+    assert [str(Record(tries).judge_account()) for tries in ((), (sure,), (sure, unsure), (sure, sure))] == [
         "go", "go", "wait", "no",
     ]  # fmt: skip
-    assert Record((sure, sure)).ours() == "go", "long ago"
-    assert Record((sure, unsure)).ours() == "wait"
-    assert Record((sure,) * reverts.MOST).ours() == "no"
-    assert Record((sure, replace(sure, at_ms=2**50))).ours() == "wait", "just now"
+    assert Record((sure, sure)).judge_chain() == "go", "long ago"
+    assert Record((sure, unsure)).judge_chain() == "wait"
+    assert Record((sure,) * reverts.MOST).judge_chain() == "no"
+    assert Record((sure, replace(sure, at_ms=2**50))).judge_chain() == "wait", "just now"
 
 
 def test_what_ran_out_of_gas_gets_more_and_never_more_than_a_transaction_may_have() -> None:

@@ -78,7 +78,7 @@ async def flood(
 ) -> list[str]:
     """Works, with more poured in before each transaction, until it is over; gives the kinds that were sent."""
     sent: list[str] = []
-    drafts = relayer._drafts
+    drafts = relayer.planner
     real = drafts.next
 
     async def following(**about: Any) -> Draft | None:
@@ -261,7 +261,7 @@ async def test_one_servers_new_voters_do_not_fill_every_registration(
     await town.link(ledger, 41, member(41))
     linking = await town.wallet_of(THIRD, 41)
     first: list[int] = []
-    real = relayer._underway.store
+    real = relayer.transactions.store
 
     async def store(draft: Draft) -> None:
         if draft.kind == "votes" and not first:
@@ -269,7 +269,7 @@ async def test_one_servers_new_voters_do_not_fill_every_registration(
             first.append(await ledger.voter_index(from_hex(linking)))
         await real(draft)
 
-    monkeypatch.setattr(relayer._underway, "store", store)
+    monkeypatch.setattr(relayer.transactions, "store", store)
     await settle(relayer)
     assert all(0 < index <= 4 for index in first), "both were in the first registration"
     assert len(first) == 2
@@ -295,14 +295,14 @@ async def test_a_restart_does_not_begin_every_row_of_turns_anew(town: Town, ledg
 async def flood_once(relayer: Relayer) -> list[str]:
     """One transaction, and no more."""
     sent: list[str] = []
-    real = relayer._drafts.next
+    real = relayer.planner.next
 
     async def only(**about: Any) -> Draft | None:
         draft = None if sent else await real(**about)
         sent.extend([draft.kind] if draft else [])
         return draft
 
-    relayer._drafts.next = only  # type: ignore[method-assign]  # it ends after one
+    relayer.planner.next = only  # type: ignore[method-assign]  # it ends after one
     await settle(relayer)
     return sent
 
@@ -373,7 +373,7 @@ async def test_what_nodes_do_not_answer_for_one_kind_holds_up_no_other(
     await town.video(here, "a")
     await settle(relayer)
     await town.vote(here, "a", (1, 1))
-    relayer._drafts._drafters[kind] = refused
+    relayer.planner._drafters[kind] = refused
     await town.video(here, "b")  # so that each kind has something to do
     for _ in range(12):
         try:
