@@ -55,6 +55,4 @@ class TransactionState(StrEnum):
     REVERTED = "reverted"  # a block holds it and it did nothing, or another transaction has its nonce
 
 
-UNDERWAY_ENTRIES = (OutboxState.PENDING, OutboxState.BATCHED)  # not over yet
-CHOICE_KINDS = (OutboxKind.VOTE, OutboxKind.SIGNED)  # a voter's choice about a video
 UNDERWAY_TRANSACTIONS = (TransactionState.SIGNED, TransactionState.SENT)  # not over yet

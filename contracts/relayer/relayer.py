@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contracts.ledger.client import Ledger
+from contracts.outbox.progress import UNDERWAY
 from contracts.relayer import attempts, batch_recovery, reorgs
 from contracts.relayer.backlog import Pace, outlook
 from contracts.relayer.finality import Finality
@@ -29,7 +30,7 @@ from contracts.signers.keystore import Signer, SignerError
 from migrations.database import database_now_ms
 from migrations.leases import release_lease, take_lease
 from migrations.schema import leases, outbox
-from migrations.states import UNDERWAY_ENTRIES, OutboxState
+from migrations.states import OutboxState
 
 __all__ = ["Relayer", "RelayerSettings", "RelayerStatus"]
 
@@ -224,7 +225,7 @@ class Relayer:
 
     async def status(self) -> RelayerStatus:
         """Return the status, from the database and from the last look at the chain."""
-        underway = outbox.c.state.in_(UNDERWAY_ENTRIES)
+        underway = outbox.c.state.in_(UNDERWAY)
         async with self._engine.connect() as connection:
             backlog, oldest = (
                 await connection.execute(select(func.count(), func.min(outbox.c.created_at_ms)).where(underway))

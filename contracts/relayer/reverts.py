@@ -16,11 +16,12 @@ from sqlalchemy import ColumnElement, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contracts.ledger import calldata
+from contracts.outbox.progress import UNDERWAY
 from contracts.relayer import attempts
 from contracts.relayer.attempts import TransactionRow
 from migrations.database import now_ms
 from migrations.schema import chain_transactions, outbox, reverts, rounds, seats
-from migrations.states import UNDERWAY_ENTRIES, OutboxKind, OutboxState, TransactionKind, TransactionState
+from migrations.states import OutboxKind, OutboxState, TransactionKind, TransactionState
 
 T = TypeVar("T")
 
@@ -132,8 +133,8 @@ class Reverts:
             entries = {int(number) for kind in ("entry", "vote") for (number,) in by_kind.get(kind, [])}
             voters = {voter_id for (voter_id,) in by_kind.get("voter", [])}
             rounds_of_seats = {int(round_id) for round_id, _ in by_kind.get("seat", [])}
-            waits = await _among(connection, outbox.c.id, entries, outbox.c.state.in_(UNDERWAY_ENTRIES))
-            unregistered = await _among(connection, outbox.c.voter_id, voters, outbox.c.state.in_(UNDERWAY_ENTRIES))
+            waits = await _among(connection, outbox.c.id, entries, outbox.c.state.in_(UNDERWAY))
+            unregistered = await _among(connection, outbox.c.voter_id, voters, outbox.c.state.in_(UNDERWAY))
             running = await _among(connection, rounds.c.id, rounds_of_seats, rounds.c.finalized_tx.is_(None))
             over = [name(number) for number in entries - waits for name in (entry, vote)]
             over += [voter(voter_id) for voter_id in voters - unregistered]
@@ -164,7 +165,7 @@ class Reverts:
             for row in await connection.execute(query):
                 revert = Revert(int(row.shared), row.final_at_ms is not None, int(row.created_at_ms))
                 by_subject.setdefault(row.subject, []).append(revert)
-        self._records = {subject: Record(tuple(listed)) for subject, listed in by_subject.items()}
+        self._records = {subject: Record(tuple(tries)) for subject, tries in by_subject.items()}
 
     def of(self, subject: str) -> Record:
         """Return the record of an entry, a voter or a seat, by its name."""

@@ -12,13 +12,14 @@ from sqlalchemy import ColumnElement, Row, and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contracts.ledger.client import Ledger
+from contracts.outbox.progress import UNDERWAY
 from contracts.outbox.rejections import ANSWER_CHANGED, NOT_OPEN, SENTENCES, TEMPORARY_REFUSALS, UNEXPLAINED
 from contracts.relayer import reverts
 from contracts.relayer.reverts import Record, Reverts, Verdict
 from contracts.relayer.turns import Path, Turns
 from contracts.rpc.node import ChainUnreachableError, LedgerError, LedgerRefusedError, NodeRefusedError
 from migrations.schema import chain_transactions, outbox, rounds, voters
-from migrations.states import UNDERWAY_ENTRIES, OutboxKind, OutboxState, TransactionKind
+from migrations.states import OutboxKind, OutboxState, TransactionKind
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ async def mark(connection: AsyncConnection, entries: Iterable[int], state: Outbo
     for start in range(0, len(ids), 500):  # a statement takes a limited number of values
         result = await connection.execute(
             update(outbox)
-            .where(outbox.c.id.in_(ids[start : start + 500]), outbox.c.state.in_(UNDERWAY_ENTRIES))
+            .where(outbox.c.id.in_(ids[start : start + 500]), outbox.c.state.in_(UNDERWAY))
             .values(state=state, **values)
         )
         changed += result.rowcount
