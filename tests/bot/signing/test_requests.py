@@ -45,8 +45,8 @@ from contracts.outbox.rejections import ANSWER_CHANGED, SENTENCES
 from migrations.database import now_ms
 from migrations.schema import outbox, rounds, videos
 from tests.bot.store.test_vote_writer import GUILD, MEMBER, PEPPER, add_round, add_video
-from tests.contracts.accounts import YES, member, sign
-from tests.contracts.conftest import ChainProcess
+from tests.builders.accounts import YES, member, sign
+from tests.builders.chain_process import ChainProcess
 
 ANA, BEN = member(1), member(2)
 

@@ -26,7 +26,7 @@ from contracts.rpc.node import WrongLedgerError
 from migrations.database import now_ms, open_database
 from migrations.schema import outbox as entries
 from migrations.schema import rounds, videos, votes
-from tests.contracts.accounts import member, sign
+from tests.builders.accounts import member, sign
 
 FIRST = number_of(1, 1)  # the first round's first video
 SECOND = FIRST + 1

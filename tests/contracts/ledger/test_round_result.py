@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.ledger.client import Ledger, Tally
 from contracts.ledger.round_result import Result, result_of
@@ -15,12 +14,7 @@ from contracts.outbox import progress as receipts
 from contracts.relayer.relayer import Relayer
 from contracts.rpc.node import ChainUnreachableError
 from migrations.schema import outbox as entries
-from tests.contracts.relayer.test_relayer import FIRST, PEPPER, QUICK, Community, settle
-
-
-@pytest.fixture
-def community(store: AsyncEngine) -> Community:
-    return Community(store)
+from tests.builders.relayed_community import FIRST, PEPPER, QUICK, Community, relay_all
 
 
 async def refuse(community: Community, *votes: tuple[str, int]) -> None:
@@ -44,13 +38,13 @@ async def test_a_final_round_has_its_winner_and_tallies(community: Community, le
     await community.vote(round_id, "a", (1, 1), (2, 2))
     await community.vote(round_id, "b", (1, 1))
     relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
-    await settle(relayer)
+    await relay_all(relayer)
     with pytest.raises(ChainUnreachableError, match="does not know yet that round 1 is final"):
         await result_of(ledger, 1, [FIRST])
     await community.vote(round_id, "a", (3, 1), (4, 1), (2, 1))
     await refuse(community, ("a", 3), ("a", 4), ("a", 2))
     await community.close(round_id)
-    await settle(relayer)
+    await relay_all(relayer)
     tallies = {FIRST: Tally(1, 1), FIRST + 1: Tally(1, 0)}
     assert await result_of(ledger, 1, list(tallies)) == Result(FIRST + 1, tallies)
     assert await receipts.recorded_tallies(community.engine, round_id) == {"a": (1, 1), "b": (1, 0)}
@@ -67,7 +61,7 @@ async def test_a_vote_that_was_taken_after_a_refused_one_was_not_refused(
     await refuse(community, ("a", 1))
     assert await receipts.refused_votes(community.engine, round_id) == 1
     await community.vote(round_id, "a", (1, 2), (2, 1))
-    await settle(Relayer(community.engine, ledger, chain.signer, QUICK))
+    await relay_all(Relayer(community.engine, ledger, chain.signer, QUICK))
     assert await receipts.refused_votes(community.engine, round_id) == 0
     assert await receipts.recorded_tallies(community.engine, round_id) == {"a": (1, 1)}
 

@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.ledger.client import Ledger
 from contracts.relayer.backlog import Outlook, Pace, outlook
 from contracts.relayer.relayer import Relayer
 from contracts.rpc.node import ChainUnreachableError
 from migrations.schema import outbox as entries
-from tests.contracts.proxy import FaultProxy
-from tests.contracts.relayer.test_relayer import LAZY, QUICK, Community, forget_lease, settle
+from tests.builders.fault_proxy import FaultProxy
+from tests.builders.relayed_community import LAZY, QUICK, Community, forget_lease, relay_all
 
 
 class Clock:
@@ -25,11 +24,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@pytest.fixture
-def community(store: AsyncEngine) -> Community:
-    return Community(store)
 
 
 def test_the_pace_follows_what_transactions_take() -> None:
@@ -99,7 +93,7 @@ async def test_a_chain_that_takes_nothing_raises_the_alarm_before_the_round_is_o
         relayer = Relayer(community.engine, through, chain.signer, QUICK, pace=Pace(clock))
         round_id = await community.round(seconds=3600)
         await community.video(round_id, "a")
-        await settle(relayer)
+        await relay_all(relayer)
         await community.vote(round_id, "a", (1, 1))
         rule = proxy.add("cut", method="eth_sendRawTransaction", rate=1.0)
         for _ in range(2):
@@ -116,7 +110,7 @@ async def test_a_chain_that_takes_nothing_raises_the_alarm_before_the_round_is_o
         assert status.needs_s > status.left_s
         proxy.heal()
         assert rule.look()["done"] > 0
-        await settle(relayer)
+        await relay_all(relayer)
         relayer._trouble = None  # as `run` does after a tick without any
         status = await relayer.status()
         assert (status.trouble, status.needs_s, status.left_s) == (None, 0, None)
@@ -128,10 +122,10 @@ async def test_votes_that_are_gathered_are_no_backlog(community: Community, ledg
     relayer = Relayer(community.engine, ledger, chain.signer, LAZY, pace=Pace(clock))
     round_id = await community.round(seconds=3600)
     await community.video(round_id, "a")
-    await settle(relayer)
+    await relay_all(relayer)
     await community.vote(round_id, "a", (1, 1))
     clock.now += 9000
-    await settle(relayer)
+    await relay_all(relayer)
     assert (await relayer.status()).trouble is None
     assert (await community.states("vote")) == {"pending": 1}
     other = Relayer(community.engine, ledger, chain.signer, LAZY, pace=Pace(clock))

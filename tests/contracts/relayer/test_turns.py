@@ -24,8 +24,8 @@ from contracts.rpc.node import ChainUnreachableError, LedgerError, NodeRefusedEr
 from migrations.database import now_ms
 from migrations.schema import outbox as entries
 from migrations.schema import rounds, videos, wallets
-from tests.contracts.accounts import member
-from tests.contracts.relayer.test_relayer import FIRST, PEPPER, QUICK, Community, by_hand, forget_lease, settle
+from tests.builders.accounts import member
+from tests.builders.relayed_community import FIRST, PEPPER, QUICK, Community, forget_lease, relay_all, send_by_hand
 
 FLOODED, CALM, THIRD = 7, 8, 9  # servers
 BOUND = 30  # transactions within which whatever waits has been sent, whatever is poured in meanwhile
@@ -92,7 +92,7 @@ async def flood(
 
     drafts.next = following  # type: ignore[method-assign]  # as if others were quicker than the chain
     try:
-        await settle(relayer)
+        await relay_all(relayer)
     finally:
         drafts.next = real  # type: ignore[method-assign]
     return sent
@@ -135,7 +135,7 @@ async def test_videos_that_come_faster_than_blocks_keep_no_vote_waiting(
     """200 votes wait while more videos are entered than the chain takes: all of them are sent."""
     round_id = await town.round()
     await town.video(round_id, "a")
-    await settle(relayer)
+    await relay_all(relayer)
     await town.vote(round_id, "a", *[(one, 1) for one in range(1, 201)])
     numbers = itertools.count()
 
@@ -164,7 +164,7 @@ async def test_a_flood_of_one_kind_holds_up_nothing_else(
     await town.vote(flooded, "a", (1, 1), (2, 1))
     for one in (1, 2, 3, 4):
         await town.link(ledger, one, member(one))
-    await settle(relayer)
+    await relay_all(relayer)
     numbers = itertools.count(100)
 
     async def pour() -> None:
@@ -218,7 +218,7 @@ async def test_a_member_of_the_flooded_server_waits_for_no_more_than_its_turn(
     """Within a server members take turns as well; the one who floods is served too."""
     round_id = await town.round()
     await town.video(round_id, "a")
-    await settle(relayer)
+    await relay_all(relayer)
     numbers = itertools.count(100)
 
     async def pour() -> None:
@@ -255,7 +255,7 @@ async def test_one_servers_new_voters_do_not_fill_every_registration(
     crowd, few = await town.round_of(FLOODED, 1), await town.round_of(CALM, 2)
     await town.video(crowd, "a")
     await town.video(few, "b")
-    await settle(relayer)
+    await relay_all(relayer)
     await town.vote(crowd, "a", *[(one, 1) for one in range(1, 31)])
     await town.vote(few, "b", (40, 1))
     await town.link(ledger, 41, member(41))
@@ -270,7 +270,7 @@ async def test_one_servers_new_voters_do_not_fill_every_registration(
         await real(draft)
 
     monkeypatch.setattr(relayer.transactions, "store", store)
-    await settle(relayer)
+    await relay_all(relayer)
     assert all(0 < index <= 4 for index in first), "both were in the first registration"
     assert len(first) == 2
     assert await ledger.tally(FIRST) == Tally(30, 0)
@@ -280,7 +280,7 @@ async def test_a_restart_does_not_begin_every_row_of_turns_anew(town: Town, ledg
     """A relayer that is restarted after each transaction serves every kind all the same."""
     round_id = await town.round()
     await town.video(round_id, "a")
-    await settle(Relayer(town.engine, ledger, chain.signer, QUICK))
+    await relay_all(Relayer(town.engine, ledger, chain.signer, QUICK))
     await town.vote(round_id, "a", (1, 1))
     kinds = []
     for number in range(6):
@@ -303,7 +303,7 @@ async def flood_once(relayer: Relayer) -> list[str]:
         return draft
 
     relayer.planner.next = only  # type: ignore[method-assign]  # it ends after one
-    await settle(relayer)
+    await relay_all(relayer)
     return sent
 
 
@@ -317,10 +317,10 @@ async def test_what_belongs_to_a_round_that_closes_soon_goes_first(
     """It was entered last and goes first; where its round has time, it waits for its turn."""
     calm = [await town.round_of(20 + number, number) for number in range(1, 6)]
     soon = await town.round_of(CALM, 6, seconds)
-    await settle(relayer)
+    await relay_all(relayer)
     for number, round_id in enumerate([*calm, soon]):
         await town.video(round_id, f"v{number}")
-    await settle(relayer)
+    await relay_all(relayer)
     order = [row.round_id for row in await town.sent("video")]
     assert order == ([soon, *calm] if seconds == 300 else [*calm, soon])
 
@@ -330,12 +330,12 @@ async def test_many_things_in_a_hurry_leave_every_second_transaction_to_others(
 ) -> None:
     """A flood of what is urgent is a flood as well."""
     calm, soon = await town.round_of(CALM, 1), await town.round_of(FLOODED, 2, 300)
-    await settle(relayer)
+    await relay_all(relayer)
     for number in range(6):
         await town.video(soon, f"s{number}")
     await town.video(calm, "c0")
     await town.video(calm, "c1")
-    await settle(relayer)
+    await relay_all(relayer)
     order = [row.round_id for row in await town.sent("video")]
     assert [place for place, one in enumerate(order) if one == calm] == [1, 3]
 
@@ -352,7 +352,7 @@ async def test_a_round_whose_time_has_not_come_holds_up_nobody(town: Town, ledge
     await town.vote(early, "a", (1, 1))
     await town.vote(usual, "b", (2, 1))
     with pytest.raises(ChainUnreachableError, match="has not reached the round's opening"):
-        await settle(relayer)
+        await relay_all(relayer)
     assert await ledger.tally(number_of(2, 1)) == Tally(1, 0)
     assert await town.states("vote") == {"pending": 1, "final": 1}
 
@@ -371,7 +371,7 @@ async def test_what_nodes_do_not_answer_for_one_kind_holds_up_no_other(
 
     here = await town.round_of(CALM, 1)
     await town.video(here, "a")
-    await settle(relayer)
+    await relay_all(relayer)
     await town.vote(here, "a", (1, 1))
     relayer.planner._drafters[kind] = refused
     await town.video(here, "b")  # so that each kind has something to do
@@ -390,14 +390,14 @@ async def test_a_foreign_writer_stops_batches_and_nothing_else(
     round_id = await town.round()
     await town.video(round_id, "a")
     await town.vote(round_id, "a", (1, 1))
-    await settle(relayer)
-    await by_hand(ledger, chain, calls.batch(1, 1, [], stream.encode([stream.Ballot(FIRST, 0, 2)])))
+    await relay_all(relayer)
+    await send_by_hand(ledger, chain, calls.batch(1, 1, [], stream.encode([stream.Ballot(FIRST, 0, 2)])))
     await town.vote(round_id, "a", (2, 1))
     await town.link(ledger, 3, member(3))
     await town.ballot(ledger, round_id, 3, member(3), {"a": 1})
     await town.video(round_id, "b")
     with pytest.raises(WrongLedgerError, match="No votes are sent any more"):
-        await settle(relayer)
+        await relay_all(relayer)
     assert await town.states("vote") == {"final": 1, "pending": 1}
     assert [await town.states(kind) for kind in ("link", "ballot", "video")] == [
         {"final": 1},

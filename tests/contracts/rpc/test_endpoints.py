@@ -12,7 +12,7 @@ import pytest
 from contracts.rpc.endpoints import Patience
 from contracts.rpc.node import ChainUnreachableError, Node
 from contracts.rpc.urls import addresses, names
-from tests.contracts.proxy import FaultProxy
+from tests.builders.fault_proxy import FaultProxy
 
 QUICK = Patience(pause_s=0.01, rest_s=0.2, look_every_s=0.0)
 

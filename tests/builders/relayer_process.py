@@ -1,6 +1,6 @@
 """A relayer as a process of its own, which may be told at which step to kill itself (SIGKILL).
 
-`python -m tests.contracts.relayer_process`, with one JSON object of options on standard input. Ends by itself, with
+`python -m tests.builders.relayer_process`, with one JSON object of options on standard input. Ends by itself, with
 one line of JSON, once nothing is left to do.
 """
 
@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from contracts.ledger.client import Ledger
 from contracts.relayer.planning.draft import DraftSettings
 from contracts.relayer.relayer import Relayer, RelayerSettings
@@ -27,10 +29,15 @@ STEPS = ("before sign", "after sign", "after persist", "after send", "after rece
 PASSING = ("lost its lease", "outbox changed")  # trouble that two relayers on one database make each other
 
 
+def options(engine: AsyncEngine, ledger: Ledger, chain: Any, **more: Any) -> dict[str, Any]:
+    database = f"sqlite:///{engine.url.database}"
+    return {"database": database, "url": chain.url, "ledger": ledger.address, "key": chain.ready["key_file"], **more}
+
+
 def start(wanted: dict[str, Any]) -> subprocess.Popen[str]:
     """Starts one; `main` says which options it takes."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.contracts.relayer_process"],
+        [sys.executable, "-m", "tests.builders.relayer_process"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip
     assert process.stdin is not None
