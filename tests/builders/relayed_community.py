@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from dataclasses import replace
 from typing import Any
 
 from eth_account.signers.local import LocalAccount
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from contracts.audit.audit import audit
 from contracts.ledger import calldata as calls
 from contracts.ledger.batch_codec import number_of
 from contracts.ledger.client import Ledger, from_hex
@@ -38,6 +40,7 @@ ANVIL_SETTINGS = RelayerSettings(
     bump_s=0.0,
     longest_pause_s=0.2,
 )
+PATIENT = replace(ANVIL_SETTINGS, bump_s=3600.0)
 LAZY = RelayerSettings(drafts=DraftSettings(flush_votes=500, flush_age_s=3600.0), poll_s=0.05)
 
 
@@ -230,3 +233,26 @@ async def relay_on_anvil(relayer: Relayer, anvil: Anvil) -> None:
             trouble = str(error)
         await anvil.mine()
     raise AssertionError(trouble)
+
+
+async def begin_on_anvil(
+    community: Community, ledger: Ledger, anvil: Anvil, settings: RelayerSettings
+) -> tuple[Relayer, int]:
+    """A round with a video whose first votes are on the chain for good."""
+    round_id = await community.round()
+    await community.video(round_id, "a")
+    await community.vote(round_id, "a", (1, 1), (2, 1), (3, 2))
+    relayer = Relayer(community.engine, ledger, anvil.signer, settings)
+    await relay_on_anvil(relayer, anvil)
+    assert await ballots(ledger, 1, 3) == [1, 1, 2]
+    return relayer, round_id
+
+
+async def check_on_anvil(community: Community, ledger: Ledger, anvil: Anvil, wanted: list[int]) -> None:
+    """Everything is final, the ballots are as wanted, each batch stands once, and the audit agrees."""
+    assert set(await community.states()) <= {"final", "superseded"}
+    assert await ballots(ledger, 1, len(wanted)) == wanted
+    report = await audit(anvil.url, ledger.address, database=community.engine, pepper=PEPPER)
+    assert report.ok, report.problems
+    final = [row.seq for row in await community.sent("votes") if row.state == "final"]
+    assert final == list(range(await ledger.seq()))

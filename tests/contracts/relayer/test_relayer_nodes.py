@@ -9,19 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
 
 from contracts.audit.audit import audit
 from contracts.ledger.client import Ledger
-from contracts.outbox import entries as outbox
-from contracts.outbox import progress as receipts
 from contracts.relayer.attempts import chain_of
 from contracts.relayer.relayer import Relayer
 from contracts.rpc.endpoints import Patience
 from contracts.rpc.node import ChainUnreachableError, LedgerError, WrongLedgerError
-from migrations.schema import voters
 from tests.builders.fault_proxy import FaultProxy
-from tests.builders.relayed_community import FIRST, PEPPER, QUICK, Community, ballots, forget_lease, relay_all
+from tests.builders.relayed_community import PEPPER, QUICK, Community, ballots, forget_lease, relay_all
 
 SEND = "eth_sendRawTransaction"
 
@@ -163,26 +159,6 @@ async def test_a_node_that_is_behind_refuses_nobody(
         assert await community.states() == {"final": 3}
 
 
-async def test_a_number_that_the_ledger_has_not_given_is_not_written_down(
-    community: Community, ledger: Ledger, chain: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The receipt came from one node, the state from another that is behind: 0 is no round's number, so it waits."""
-    relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
-    round_id = await community.round()
-    known = ledger.round_of
-
-    async def behind(*_: Any) -> int:
-        return 0
-
-    monkeypatch.setattr(ledger, "round_of", behind)
-    with pytest.raises(ChainUnreachableError, match="its state does not have"):
-        await relay_all(relayer)
-    assert (await receipts.round_progress(community.engine, round_id)).chain_id is None
-    monkeypatch.setattr(ledger, "round_of", known)
-    await persist(relayer)
-    assert (await receipts.round_progress(community.engine, round_id)).chain_id == 1
-
-
 async def test_a_single_node_that_changes_its_chain_stops_the_relayer(
     community: Community, ledger: Ledger, nodes: list[FaultProxy], chain: Any
 ) -> None:
@@ -201,24 +177,3 @@ async def test_a_single_node_that_changes_its_chain_stops_the_relayer(
         nodes[0].heal()
         await persist(relayer)
         assert await community.states() == {"final": 2}
-
-
-async def test_one_vote_that_spoils_a_batch_is_found_and_the_others_go(
-    community: Community, ledger: Ledger, chain: Any
-) -> None:
-    """Its member reads why; a hundred others are recorded, and no batch is reverted on the chain."""
-    round_id = await community.round()
-    await community.video(round_id, "a")
-    relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
-    await community.vote(round_id, "a", *[(member, 1) for member in range(1, 101)])
-    stranger = outbox.voter_id(PEPPER, 7, 50)
-    async with community.engine.begin() as connection:
-        await connection.execute(insert(voters).values(voter_id=stranger, voter_index=4_000_000))
-    await relay_all(relayer)
-    assert await community.states("vote") == {"final": 99, "rejected": 1}
-    assert (await ledger.tally(FIRST)).up == 99
-    told = (await receipts.voter_receipts(community.engine, round_id, stranger))["a"]
-    assert told.state == "rejected"
-    assert str(told.reason).startswith("The ledger refused it: ")
-    assert {row.state for row in await community.sent("votes")} == {"final"}
-    assert len(await community.sent("votes")) <= 10

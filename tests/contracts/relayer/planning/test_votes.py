@@ -14,12 +14,21 @@ from contracts.ledger import calldata as calls
 from contracts.ledger.batch_codec import number_of
 from contracts.ledger.client import Ledger, Tally, from_hex, gather
 from contracts.outbox import entries as outbox
+from contracts.outbox import progress as receipts
 from contracts.relayer.planning.draft import DraftSettings
 from contracts.relayer.planning.votes import _Choice, _first_that_fit, _take_seats
 from contracts.relayer.relayer import Relayer, RelayerSettings
 from migrations.schema import outbox as entries
 from migrations.schema import seats, videos, voters
-from tests.builders.relayed_community import FIRST, PEPPER, QUICK, Community, ballots, relay_all
+from tests.builders.relayed_community import (
+    FIRST,
+    LAZY,
+    PEPPER,
+    QUICK,
+    Community,
+    ballots,
+    relay_all,
+)
 
 ROOMY = RelayerSettings(drafts=DraftSettings(flush_age_s=0.0, max_gas=25_000_000), poll_s=0.05, rebroadcast_s=0.05)
 
@@ -144,3 +153,68 @@ async def test_a_vote_for_a_seat_that_is_a_wallets_own_holds_up_nobody(
     await relay_all(Relayer(community.engine, ledger, chain.signer, QUICK))
     assert await community.states("vote") == {"final": 1, "rejected": 1}
     assert await ledger.tally(FIRST) == Tally(1, 0)
+
+
+async def test_votes_wait_to_be_gathered_and_go_when_the_round_closes(
+    community: Community, ledger: Ledger, chain: Any
+) -> None:
+    """Young votes stay in the outbox; closing sends them at once, before the round is closed on chain."""
+    round_id = await community.round()
+    await community.video(round_id, "a")
+    relayer = Relayer(community.engine, ledger, chain.signer, LAZY)
+    await community.vote(round_id, "a", (1, 1), (2, 2))
+    await relay_all(relayer)
+    assert await community.states("vote") == {"pending": 2}
+    assert await ledger.seq() == 0
+    await community.close(round_id)
+    await relay_all(relayer)
+    assert await community.states("vote") == {"final": 2}
+    assert await ledger.tally(FIRST) == Tally(1, 1)
+
+
+async def test_enough_votes_go_without_waiting(community: Community, ledger: Ledger, chain: Any) -> None:
+    """From `flush_votes` on, age does not matter; one below, nothing is sent."""
+    settings = RelayerSettings(drafts=DraftSettings(flush_votes=3, flush_age_s=3600.0))
+    round_id = await community.round()
+    await community.video(round_id, "a")
+    relayer = Relayer(community.engine, ledger, chain.signer, settings)
+    await community.vote(round_id, "a", (1, 1), (2, 1))
+    await relay_all(relayer)
+    assert await ledger.seq() == 0
+    await community.vote(round_id, "a", (3, 1))
+    await relay_all(relayer)
+    assert await ledger.tally(FIRST) == Tally(3, 0)
+
+
+async def test_a_batch_that_would_cost_too_much_is_split(community: Community, ledger: Ledger, chain: Any) -> None:
+    """Over the gas limit, votes go in several batches; all of them arrive."""
+    settings = RelayerSettings(drafts=DraftSettings(flush_age_s=0.0, max_gas=130_000))
+    round_id = await community.round()
+    await community.video(round_id, "a")
+    await community.vote(round_id, "a", *[(member, 1) for member in range(1, 101)])
+    await relay_all(Relayer(community.engine, ledger, chain.signer, settings))
+    assert await ledger.tally(FIRST) == Tally(100, 0)
+    batches = await community.sent("votes")
+    assert len(batches) > 1
+    assert [row.seq for row in batches] == list(range(len(batches)))
+
+
+async def test_one_vote_that_spoils_a_batch_is_found_and_the_others_go(
+    community: Community, ledger: Ledger, chain: Any
+) -> None:
+    """Its member reads why; a hundred others are recorded, and no batch is reverted on the chain."""
+    round_id = await community.round()
+    await community.video(round_id, "a")
+    relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
+    await community.vote(round_id, "a", *[(member, 1) for member in range(1, 101)])
+    stranger = outbox.voter_id(PEPPER, 7, 50)
+    async with community.engine.begin() as connection:
+        await connection.execute(insert(voters).values(voter_id=stranger, voter_index=4_000_000))
+    await relay_all(relayer)
+    assert await community.states("vote") == {"final": 99, "rejected": 1}
+    assert (await ledger.tally(FIRST)).up == 99
+    told = (await receipts.voter_receipts(community.engine, round_id, stranger))["a"]
+    assert told.state == "rejected"
+    assert str(told.reason).startswith("The ledger refused it: ")
+    assert {row.state for row in await community.sent("votes")} == {"final"}
+    assert len(await community.sent("votes")) <= 10
