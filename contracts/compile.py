@@ -1,4 +1,4 @@
-"""Turns `VoteLedger.vy` into the committed `VoteLedger.json`: `python -m contracts.compile`. Needs the `dev` extra."""
+"""The compiler of `VoteLedger.vy` into the committed `VoteLedger.json`: `python -m contracts.compile`. Needs `dev`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from contracts.ledger.artifact import ARTEFACT, keccak_hex
 
 SOURCE = Path(__file__).with_name("VoteLedger.vy")
 
 
-def compile_ledger(source: Path = SOURCE) -> dict[str, Any]:
-    """What `VoteLedger.json` must hold for this source: the same source and compiler give the same bytes.
+def compile_ledger(source: Path = SOURCE) -> dict[str, object]:
+    """Return the content of `VoteLedger.json` for this source: the same source and compiler give the same bytes.
 
     `source_sha256` names the source text, `integrity` is Vyper's own sum over the source and its imports,
     `runtime_keccak` is what `eth_getCode` of a deployed ledger hashes to, `storage` names the slots that
@@ -25,7 +24,7 @@ def compile_ledger(source: Path = SOURCE) -> dict[str, Any]:
     from vyper.compiler import compile_code
 
     text = source.read_text(encoding="utf-8")
-    made = compile_code(
+    compiled = compile_code(
         text,
         contract_path=source.name,
         output_formats=[
@@ -39,31 +38,31 @@ def compile_ledger(source: Path = SOURCE) -> dict[str, Any]:
             "layout",
         ],
     )
-    runtime = made["bytecode_runtime"]
+    runtime = compiled["bytecode_runtime"]
     return {
         "contract": source.stem,
         "compiler": f"vyper {vyper.__version__}",
-        "settings": made["settings_dict"],
+        "settings": compiled["settings_dict"],
         "source_sha256": hashlib.sha256(text.encode("utf-8")).hexdigest(),
-        "integrity": made["integrity"],
+        "integrity": compiled["integrity"],
         "runtime_keccak": keccak_hex(bytes.fromhex(runtime[2:])),
-        "abi": made["abi"],
-        "bytecode": made["bytecode"],
+        "abi": compiled["abi"],
+        "bytecode": compiled["bytecode"],
         "runtime_bytecode": runtime,
-        "userdoc": made["userdoc"],
-        "devdoc": made["devdoc"],
-        "storage": {name: held["slot"] for name, held in made["layout"]["storage_layout"].items()},
+        "userdoc": compiled["userdoc"],
+        "devdoc": compiled["devdoc"],
+        "storage": {name: slot["slot"] for name, slot in compiled["layout"]["storage_layout"].items()},
     }
 
 
 def main() -> None:
-    """Writes the artefact beside its source and says what it holds."""
+    """Write the artefact beside its source and print a summary of it."""
     if find_spec("vyper") is None:
         raise SystemExit("Compiling the ledger needs vyper, which is not installed. Run: pip install 'flock[dev]'")
-    made = compile_ledger()
-    ARTEFACT.write_text(json.dumps(made, indent=1, sort_keys=False) + "\n", encoding="utf-8")
-    size = (len(made["runtime_bytecode"]) - 2) // 2
-    sys.stdout.write(f"{ARTEFACT.name}: {made['compiler']}, {size} bytes of code, {made['runtime_keccak']}\n")
+    artefact = compile_ledger()
+    ARTEFACT.write_text(json.dumps(artefact, indent=1, sort_keys=False) + "\n", encoding="utf-8")
+    size = (len(str(artefact["runtime_bytecode"])) - 2) // 2
+    sys.stdout.write(f"{ARTEFACT.name}: {artefact['compiler']}, {size} bytes of code, {artefact['runtime_keccak']}\n")
 
 
 if __name__ == "__main__":

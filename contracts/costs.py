@@ -1,6 +1,6 @@
-"""What a round costs on a chain: measured gas (contracts/gas.json, to which the tests hold the contract) times a fee.
+"""The cost of a round on a chain: measured gas (contracts/gas.json, to which the tests hold the contract) times a fee.
 
-An estimate, and it says what it assumes. Gas is the same on every EVM; what a unit of it costs is asked of the chain.
+An estimate that states its assumptions. Gas is the same on every EVM; the chain is asked for the price of a unit of it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from importlib import resources
 
 from contracts.units import COIN, GWEI
 
-ITEM_GAS = 2_500  # what finalize pays for each further video: one slot that it has not read yet
+ITEM_GAS = 2_500  # gas of finalize for each further video: one slot that it has not read yet
 REGISTERED_AT_ONCE = 256
 
-# Bytes of calldata once it is compressed (zlib's quickest, for which the tests try real calldata: a rollup's compressor
-# is much like it). Hashes, keys and voter ids do not compress.
-TRANSACTION_BYTES = 120  # what each transaction has besides its calldata: signature, fees, addresses
+# Bytes of compressed calldata. The tests try real calldata with zlib's quickest level, which a rollup's compressor is
+# much like. Hashes, keys and voter ids do not compress.
+TRANSACTION_BYTES = 120  # of each transaction besides its calldata: signature, fees, addresses
 OPEN_BYTES = 100
 VIDEO_BYTES = 177
-VOTER_BYTES = 32.3  # of one who is registered, 256 at once
+VOTER_BYTES = 32.3  # of a voter in a registration of 256
 CLOSE_BYTES = FINALIZE_BYTES = 16
-VOTE_BYTES = {10: 10.0, 100: 3.7, 500: 2.4, 1000: 2.0}  # of one, by the votes in its batch; of members new to the round
+VOTE_BYTES = {10: 10.0, 100: 3.7, 500: 2.4, 1000: 2.0}  # of a vote of a member new to the round, by its batch's votes
 
 # Arbitrum One on paper. Sources: docs.arbitrum.io on gas and fees, and on ArbOS 51; contracts/gas.json for the rest.
 ARBITRUM_BASE_FEE = GWEI // 50  # wei for a unit of gas: the least since ArbOS 51
@@ -36,7 +36,7 @@ LEFT_OUT = "Linked wallets, battles and commitments are not counted."
 
 
 def assumptions(batch: int) -> dict[str, float]:
-    """What the estimate on paper takes for granted, by name; fees in gwei."""
+    """Return the assumptions of the estimate on paper, by name; fees in gwei."""
     least, most = ARBITRUM_DATA_FEES
     return {
         "gwei_a_gas": ARBITRUM_BASE_FEE / GWEI,
@@ -52,7 +52,7 @@ def assumptions(batch: int) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Community:
-    """A round: its videos, the members who vote, how many of them are new, all their votes, and votes in a batch."""
+    """A round: its videos, the members who vote, the new ones among them, all votes, and the votes of a batch."""
 
     videos: int = 10
     voters: int = 1000
@@ -61,7 +61,7 @@ class Community:
     batch: int = 500
 
     def __post_init__(self) -> None:
-        """Raises ValueError, with a sentence, for a round that cannot be."""
+        """Raise ValueError, with a sentence, for a round that cannot be."""
         if min(self.videos, self.voters, self.votes, self.batch) < 1 or self.new_voters < 0:
             raise ValueError("A round has at least one video, one voter and one vote, and a batch one vote.")
         if self.new_voters > self.voters:
@@ -74,7 +74,7 @@ class Community:
 
 @dataclass(frozen=True)
 class Cost:
-    """One kind of transaction in a round; `gas` and compressed `data_bytes` are those of all of them."""
+    """The cost of one kind of transaction in a round; `gas` and compressed `data_bytes` are those of all of them."""
 
     what: str
     count: int
@@ -83,20 +83,20 @@ class Cost:
 
 
 def measured() -> dict[str, int]:
-    """Gas by the name of what was done."""
+    """Return the measured gas, by the name of what was done."""
     figures: dict[str, int] = json.loads(resources.files("contracts").joinpath("gas.json").read_text())
     return figures
 
 
 def costs(community: Community, figures: Mapping[str, int]) -> list[Cost]:
-    """What a round does on the ledger, in the order in which it is done."""
+    """Return the transactions of a round on the ledger, in the order in which they are made."""
     batches = math.ceil(community.votes / community.batch)
     registrations = math.ceil(community.new_voters / REGISTERED_AT_ONCE)
     finalize = figures["finalize_3_items"] + ITEM_GAS * max(0, community.videos - 3)
     videos, voters = community.videos, community.new_voters
     vote_gas = community.votes * between(community.batch, _gas_a_vote(figures))
     vote_bytes = community.votes * between(community.batch, VOTE_BYTES)
-    told = [
+    transactions = [
         _cost("open the round", 1, figures["open_round"], OPEN_BYTES),
         _cost("add a video", videos, videos * figures["add_video"], videos * VIDEO_BYTES),
         _cost("register new voters", registrations, voters * figures["register_a_voter"], voters * VOTER_BYTES),
@@ -104,7 +104,7 @@ def costs(community: Community, figures: Mapping[str, int]) -> list[Cost]:
         _cost("close the round", 1, figures["close_round"], CLOSE_BYTES),
         _cost("finalize the round", 1, finalize, FINALIZE_BYTES),
     ]
-    return [cost for cost in told if cost.count]
+    return [cost for cost in transactions if cost.count]
 
 
 def _cost(what: str, count: int, gas: float, calldata: float) -> Cost:
@@ -112,13 +112,13 @@ def _cost(what: str, count: int, gas: float, calldata: float) -> Cost:
 
 
 def _gas_a_vote(figures: Mapping[str, int]) -> dict[int, int]:
-    """Gas of a vote, by the votes in its batch."""
+    """Return the gas of a vote, by the votes in its batch."""
     name = "votes_typical_"
-    return {int(found.removeprefix(name)): gas for found, gas in figures.items() if found.startswith(name)}
+    return {int(key.removeprefix(name)): gas for key, gas in figures.items() if key.startswith(name)}
 
 
 def between(batch: int, measured_at: Mapping[int, float]) -> float:
-    """Between two measured sizes of a batch: what is paid once for a batch is shared by its votes."""
+    """Interpolate between two measured sizes of a batch: what is paid once for a batch is shared by its votes."""
     sizes = sorted(measured_at)
     place = bisect.bisect_left(sizes, batch)
     if place == 0:
@@ -130,9 +130,9 @@ def between(batch: int, measured_at: Mapping[int, float]) -> float:
     return math.exp(math.log(measured_at[below]) * (1 - share) + math.log(measured_at[above]) * share)
 
 
-def on_arbitrum(told: Sequence[Cost]) -> tuple[float, float]:
-    """The least and the most that these transactions cost on Arbitrum One, in ETH, by the assumptions above."""
-    gas = sum(cost.gas for cost in told)
-    data_gas = sum(cost.data_bytes for cost in told) * ARBITRUM_DATA_GAS_A_BYTE
+def on_arbitrum(transactions: Sequence[Cost]) -> tuple[float, float]:
+    """Return the least and the most that these transactions cost on Arbitrum One, in ETH, by the assumptions above."""
+    gas = sum(cost.gas for cost in transactions)
+    data_gas = sum(cost.data_bytes for cost in transactions) * ARBITRUM_DATA_GAS_A_BYTE
     quiet, busy = ((gas * ARBITRUM_BASE_FEE + data_gas * fee) / COIN for fee in ARBITRUM_DATA_FEES)
     return quiet, busy

@@ -1,13 +1,14 @@
-"""Puts the ledger onto a chain, once: a record file remembers the signed bytes before they are first sent."""
+"""The deployment of the ledger onto a chain, once: a record file holds the signed bytes before they are first sent."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 from eth_abi.abi import encode
 from web3.types import Nonce
@@ -19,9 +20,19 @@ from contracts.rpc.node import LedgerError, LedgerRefusedError, Node, WrongLedge
 from contracts.signers.keystore import Signer
 
 
+class Record(TypedDict, total=False):
+    """The record file: with the signed bytes (`raw`) until the deployment is mined, then with its block."""
+
+    chain_id: int
+    address: str
+    tx: str
+    raw: str
+    block: int
+
+
 @dataclass(frozen=True)
 class Deployment:
-    """Where a ledger lives, and since when: `block` is the first that can hold its events."""
+    """The place of a ledger: chain, address, and the block of its deployment, the first that can hold its events."""
 
     address: str
     tx: str
@@ -39,90 +50,106 @@ async def deploy(
     relayer: str | None = None,
     timeout_s: float = 120.0,
 ) -> Deployment:
-    """Deploys the ledger and waits until it is mined; with a record of an earlier deployment, that one is returned.
+    """Deploy the ledger and wait until it is mined; with a record of an earlier deployment, return that one.
 
-    Safe to repeat after a crash at any point: the record holds the signed bytes, and only they are ever sent.
-    Roles that are not named go to the signer. Raises LedgerError with a sentence when the record belongs to another
-    chain, the code there is not ours, the chain does not answer, the account cannot pay, or the ledger of the record
-    has another owner or guardian than is named.
+    Safe to repeat after a crash at any point: the record holds the signed bytes, and only they are ever sent. Roles
+    that are not named go to the signer. Raises LedgerError with a sentence when the record belongs to another chain,
+    the code there is not ours, the chain does not answer, the account cannot pay, or the ledger of the record has
+    another owner or guardian than is named.
     """
     node = Node(rpc_url)
     try:
         chain_id = await node.chain_id()
-        held = await asyncio.to_thread(_read, record)
-        if held is None:
+        stored = await asyncio.to_thread(_read, record)
+        if stored is None:
             roles = [node.checksum(role or signer.address) for role in (owner, guardian, relayer)]
-            data = bytes.fromhex(ledger_artefact().bytecode[2:]) + encode(["address"] * 3, roles)
-            fees, nonce = await node.fees(), await node.nonce(signer.address)
-            gas = await node.estimate(signer.address, None, data)
-            gas += gas // 5
-            # Before the record, which fixes the roles: whoever must come back with coin may think better of them.
-            if (lacks := gas * fees.maximum - await node.balance(signer.address)) > 0:
-                raise LedgerError(
-                    f"Account {signer.address} lacks {lacks / 10**18:.9f} coins to pay for the deployment."
-                )
-            signed = await signer.sign(
-                {
-                    "chainId": chain_id,
-                    "nonce": nonce,
-                    "to": "",  # a creation
-                    "data": data,
-                    "value": 0,
-                    "gas": gas,
-                    "maxFeePerGas": fees.maximum,
-                    "maxPriorityFeePerGas": fees.tip,
-                }
-            )
-            address = get_create_address(node.checksum(signer.address), Nonce(nonce))
-            held = {"chain_id": chain_id, "address": address, "tx": signed.tx, "raw": "0x" + signed.raw.hex()}
-            await asyncio.to_thread(_write, record, held)
-        if held["chain_id"] != chain_id:
+            stored = await _sign(node, signer, chain_id, roles)
+            await asyncio.to_thread(_write, record, stored)
+        if stored["chain_id"] != chain_id:
             raise WrongLedgerError(
-                f"{record} tells of a ledger on chain {held['chain_id']}, but {node.host} serves chain {chain_id}; "
+                f"{record} tells of a ledger on chain {stored['chain_id']}, but {node.host} serves chain {chain_id}; "
                 "use another record file for another chain."
             )
-        if "block" not in held:
-            receipt = await node.receipt(held["tx"])
+        if "block" not in stored:
+            receipt = await node.receipt(stored["tx"])
             if receipt is None:
-                await node.send(bytes.fromhex(held["raw"][2:]))
-                receipt = await node.wait(held["tx"], timeout_s=timeout_s)
+                await node.send(bytes.fromhex(stored["raw"][2:]))
+                receipt = await node.wait(stored["tx"], timeout_s=timeout_s)
             if not receipt.ok:
                 raise LedgerRefusedError("the deployment was reverted")
-            held = {"chain_id": chain_id, "address": held["address"], "tx": held["tx"], "block": receipt.block_number}
-            await asyncio.to_thread(_write, record, held)
+            stored = {
+                "chain_id": chain_id,
+                "address": stored["address"],
+                "tx": stored["tx"],
+                "block": receipt.block_number,
+            }
+            await asyncio.to_thread(_write, record, stored)
     finally:
         await node.close()
     try:
-        await verify(rpc_url, held["address"])
+        await verify(rpc_url, stored["address"])
     except WrongLedgerError as error:
         raise WrongLedgerError(f"{error} Move {record} away first: it tells of that address.") from None
-    await _check_roles(rpc_url, held["address"], record, {"owner": owner, "guardian": guardian})
-    return Deployment(held["address"], held["tx"], held["block"], held["chain_id"])
+    await _check_roles(rpc_url, stored["address"], record, {"owner": owner, "guardian": guardian})
+    return _deployment(stored)
+
+
+async def _sign(node: Node, signer: Signer, chain_id: int, roles: Sequence[str]) -> Record:
+    """Sign the deployment; return the record of it. Sends nothing. Raises LedgerError where the account cannot pay."""
+    data = bytes.fromhex(ledger_artefact().bytecode[2:]) + encode(["address"] * 3, roles)
+    fees, nonce = await node.fees(), await node.nonce(signer.address)
+    gas = await node.estimate(signer.address, None, data)
+    gas += gas // 5
+    # Checked before the record is written, which fixes the roles: an operator who must come back with coin may choose
+    # other roles.
+    if (lacks := gas * fees.maximum - await node.balance(signer.address)) > 0:
+        raise LedgerError(f"Account {signer.address} lacks {lacks / 10**18:.9f} coins to pay for the deployment.")
+    signed = await signer.sign(
+        {
+            "chainId": chain_id,
+            "nonce": nonce,
+            "to": "",  # a creation
+            "data": data,
+            "value": 0,
+            "gas": gas,
+            "maxFeePerGas": fees.maximum,
+            "maxPriorityFeePerGas": fees.tip,
+        }
+    )
+    address = get_create_address(node.checksum(signer.address), Nonce(nonce))
+    return {"chain_id": chain_id, "address": address, "tx": signed.tx, "raw": "0x" + signed.raw.hex()}
 
 
 def read_deployment(record: Path) -> Deployment | None:
-    """The deployment that a record file tells of; None when there is none, or it has not been mined yet.
+    """Return the deployment of a record file; None when there is none, or it has not been mined yet.
 
     Raises ValueError with a sentence for a file that is no such record.
     """
-    held = _read(record)
-    return None if held is None or "block" not in held else Deployment(**held)
+    stored = _read(record)
+    return None if stored is None or "block" not in stored else _deployment(stored)
 
 
-async def _check_roles(rpc_url: str, address: str, record: Path, named: dict[str, str | None]) -> None:
-    """A record may be of a deployment that named others: nobody shall believe in an owner who is none."""
+def _deployment(stored: Record) -> Deployment:
+    return Deployment(stored["address"], stored["tx"], stored["block"], stored["chain_id"])
+
+
+async def _check_roles(rpc_url: str, address: str, record: Path, named_roles: dict[str, str | None]) -> None:
+    """Raise WrongLedgerError where a record's deployment has another owner or guardian than is named.
+
+    Otherwise somebody would believe in an owner who is none.
+    """
     async with Ledger(rpc_url, address) as ledger:
-        held = {"owner": await ledger.owner(), "guardian": await ledger.guardian()}
-        for role, wanted in named.items():
-            if wanted is not None and ledger.node.checksum(wanted) != held[role]:
+        roles = {"owner": await ledger.owner(), "guardian": await ledger.guardian()}
+        for role, account in named_roles.items():
+            if account is not None and ledger.node.checksum(account) != roles[role]:
                 raise WrongLedgerError(
-                    f"The ledger that {record} tells of is there already: its {role} is {held[role]}, not {wanted}. "
+                    f"The ledger that {record} tells of is there already: its {role} is {roles[role]}, not {account}. "
                     "Let its owner change that, or move the record away to deploy another ledger."
                 )
 
 
 async def verify(rpc_url: str, address: str) -> int:
-    """Compares the code on chain with the committed artefact, byte for byte by its hash; gives the chain's id.
+    """Compare the code on chain with the committed artefact, byte for byte by its hash; return the chain's id.
 
     Raises WrongLedgerError with a sentence when there is no such ledger.
     """
@@ -130,24 +157,26 @@ async def verify(rpc_url: str, address: str) -> int:
         return await ledger.check()
 
 
-def _read(record: Path) -> dict[str, Any] | None:
+def _read(record: Path) -> Record | None:
+    """Return the content of a record file, None where there is none. Raises ValueError for any other file."""
     if not record.exists():
         return None
     try:
-        held = json.loads(record.read_text(encoding="utf-8"))
-        complete = isinstance(held, dict) and {"chain_id", "address", "tx"} <= held.keys()
+        stored = json.loads(record.read_text(encoding="utf-8"))
+        complete = isinstance(stored, dict) and {"chain_id", "address", "tx"} <= stored.keys()
     except ValueError:
         complete = False
-    if not complete or not ({"raw", "block"} & held.keys()):
+    if not complete or not ({"raw", "block"} & stored.keys()):
         raise ValueError(f"{record} is not the record of a deployment; move it away to deploy anew.")
-    return dict(held)
+    return cast(Record, stored)
 
 
-def _write(record: Path, held: dict[str, Any]) -> None:
+def _write(record: Path, content: Record) -> None:
+    """Replace a record file by a complete new one, which only its owner can read."""
     record.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     fresh = record.with_name(record.name + ".new")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(held, file, indent=1)
+        json.dump(content, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(record)

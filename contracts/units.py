@@ -1,4 +1,4 @@
-"""A chain's coin, counted in wei: ether on Ethereum. Light, for the command line loads it before anything else."""
+"""The units of a chain's coin, counted in wei: ether on Ethereum. Light, for the command line loads it first."""
 
 from __future__ import annotations
 

@@ -10,14 +10,13 @@ from eth_utils.address import is_checksum_address, to_checksum_address
 
 from bot.domain.errors import AddressError
 from bot.domain.votes import Choice
+from contracts.ledger.signatures import normalize
 
 WalletState = Literal["linking", "linked", "refused", "unlinking", "unlinked"]
 RequestKind = Literal["link", "unlink", "ballot"]
 
 TOKEN = r"[A-Za-z0-9_-]{22}"  # noqa: S105  # what one looks like
 _UNDERWAY = ("pending", "batched")
-_TOP_BIT = 1 << 255
-_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141  # of secp256k1
 
 
 @dataclass(frozen=True)
@@ -91,17 +90,4 @@ def clean_signature(text: str) -> bytes | None:
     plain = text.strip().strip("\"'").removeprefix("0x")
     if len(plain) % 2 or not 128 <= len(plain) <= 4096 or not re.fullmatch(r"[0-9a-fA-F]+", plain):
         return None
-    signature = bytes.fromhex(plain)
-    if len(signature) == 64:
-        top = int.from_bytes(signature[32:], "big")
-        return _parts(signature[:32], top % _TOP_BIT, odd=top >= _TOP_BIT)
-    if len(signature) == 65 and signature[64] in (0, 1, 27, 28):
-        return _parts(signature[:32], int.from_bytes(signature[32:64], "big"), odd=signature[64] in (1, 28))
-    return signature
-
-
-def _parts(r: bytes, s: int, *, odd: bool) -> bytes:
-    """r, s and v in 65 bytes; of the two signatures that mean the same, the one with the low s."""
-    if _ORDER // 2 < s < _ORDER:
-        s, odd = _ORDER - s, not odd
-    return r + s.to_bytes(32, "big") + bytes([28 if odd else 27])
+    return normalize(bytes.fromhex(plain))

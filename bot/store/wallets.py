@@ -13,7 +13,7 @@ from bot.domain.errors import SigningOverError, WalletLinkedError
 from bot.domain.votes import Choice, Source
 from bot.domain.wallets import RequestKind, SignedChoice, SigningRequest, Wallet, wallet_state
 from contracts.outbox import entries
-from contracts.outbox.rejections import CHANGED_ITS_MIND, SENTENCES
+from contracts.outbox.rejections import ANSWER_CHANGED, SENTENCES
 from migrations.database import now_ms, one_of, upsert_into
 from migrations.schema import outbox, seats, signing_requests, unsigned_choices, videos, votes, wallets
 
@@ -329,7 +329,7 @@ async def turned_down(connection: AsyncConnection, voter_id: str, address: str, 
     query = (
         select(outbox.c.payload)
         .where(outbox.c.voter_id == voter_id, outbox.c.video_id.is_(None), outbox.c.created_at_ms > since_ms)
-        .where(outbox.c.state == "rejected", outbox.c.reason == SENTENCES[CHANGED_ITS_MIND])
+        .where(outbox.c.state == "rejected", outbox.c.reason == SENTENCES[ANSWER_CHANGED])
     )
     return sum(payload.get("wallet") == address for payload in await connection.scalars(query))
 

@@ -1,7 +1,7 @@
-"""The audit: every tally computed anew from the chain's log alone, then held against the contract's storage.
+"""The audit: every tally computed anew from the chain's log alone, then compared with the contract's storage.
 
-It trusts the chain's node for the log, and nothing else of ours. It can show that what is recorded adds up; it cannot
-show that voters are distinct people, nor what a relayer left out (see SECURITY.md). An operator may have the database
+It trusts the chain's node for the log, and nothing else of ours. It can show that the record adds up; it cannot show
+that voters are distinct people, nor what a relayer left out (see SECURITY.md). An operator may have the database
 compared as well (`contracts.audit.database`).
 """
 
@@ -21,7 +21,7 @@ from contracts.ledger.client import Ledger, gather
 from contracts.ledger.typed_data import Domain
 from contracts.rpc.node import LedgerError
 
-GETTERS = 200  # entries of each map of the contract that are looked up: all where there are no more
+LOOKUPS = 200  # of entries of each map of the contract: all where there are no more
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -38,33 +38,33 @@ async def audit(
     since: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> AuditReport:
-    """Audits a ledger up to the latest block.
+    """Audit a ledger up to the latest block.
 
     `round` is a ledger number; None takes all rounds. The log is always read whole, from the ledger's deployment on: a
     round's digest and order only make sense in it. `since` is the block of the deployment, or any before; without it
-    the block is looked for. `progress` is told the block up to which the log was asked for, and the last one.
-    With a database, its votes, hashes and winners are compared; with the pepper as well, each member's vote.
-    Raises LedgerError when the chain does not answer or no such ledger is there, LookupError for a round that the
-    ledger does not hold, LateStartError for a `since` after the deployment.
+    the block is searched for. `progress` is called with the block up to which the log was asked for, and the last one.
+    With a database, its votes, hashes and winners are compared; with the pepper as well, each member's vote. Raises
+    LedgerError when the chain does not answer or no such ledger is there, LookupError for a round that the ledger does
+    not hold, LateStartError for a `since` after the deployment.
     """
     async with Ledger(rpc_url, address) as ledger:
-        found_chain = await ledger.check(chain_id)
+        actual_chain_id = await ledger.check(chain_id)
         block = await ledger.node.block_number()
         notes: list[str] = []
-        replay, since, whole = await _read_log(ledger, found_chain, since, block, notes, progress)
+        replay, since, whole = await _read_log(ledger, actual_chain_id, since, block, notes, progress)
         if round is not None and round not in replay.rounds:
             raise LookupError(f"The ledger holds no round {round}.")
-        chosen = [round] if round is not None else list(replay.rounds)
-        forged = await _forged(ledger, replay.unproven, notes)
+        numbers = [round] if round is not None else list(replay.rounds)
+        forged = await _forged_signatures(ledger, replay.unproven, notes)
         report = AuditReport(
-            chain_id=found_chain,
+            chain_id=actual_chain_id,
             address=ledger.address,
             since=since,
             block=block,
             digest="0x" + replay.digest.hex(),
             batches=replay.seq,
             votes=replay.votes,
-            ballots=sum(len(replay.videos[video].ballots) for number in chosen for video in replay.videos_of(number)),
+            ballots=sum(len(replay.videos[video].ballots) for number in numbers for video in replay.videos_of(number)),
             voters=len(replay.voters),
             linked=len(replay.wallets),
             signed=replay.signed,
@@ -73,17 +73,17 @@ async def audit(
             problems=[*whole, *replay.problems, *forged],
             notes=notes,
         )
-        report.problems += [problem async for problem in _against_contract(ledger, replay, chosen, block)]
+        report.problems += [problem async for problem in _compare_contract(ledger, replay, numbers, block)]
     if replay.unclaimed:
         report.notes.append(
             "Choices that the relayer wrote for members who had linked a wallet, into seats from before the link that "
             f"nobody had claimed yet: {replay.unclaimed}."
         )
-    names: dict[int, str] = {}
+    video_ids: dict[int, str] = {}
     if database is not None:
         async with database.connect() as connection:
-            names = await compare_database(connection, replay, chosen, report, pepper)
-    _tell(report, replay, chosen, names)
+            video_ids = await compare_database(connection, replay, numbers, report, pepper)
+    _fill(report, replay, numbers, video_ids)
     return report
 
 
@@ -95,7 +95,9 @@ async def _read_log(
     notes: list[str],
     progress: Callable[[int, int], None] | None,
 ) -> tuple[Replay, int, list[str]]:
-    """The log replayed, the block from which it was read, and a sentence where it does not begin as a ledger's does."""
+    """Return the log replayed, the block from which it was read, and a sentence where it does not begin as a ledger's
+    does.
+    """
 
     async def replayed(first: int) -> Replay:
         replay = Replay(Domain(chain_id, ledger.address))
@@ -126,44 +128,45 @@ async def _read_log(
     return replay, 0, ["The log does not begin with the ledger's deployment: the node hides a part of it."]
 
 
-async def _forged(ledger: Ledger, unproven: Sequence[Unproven], notes: list[str]) -> list[str]:
-    """Sentences for signatures of no key's that are no smart account's either: those have code when they vote.
+async def _forged_signatures(ledger: Ledger, unproven: Sequence[Unproven], notes: list[str]) -> list[str]:
+    """Return sentences for signatures of no key's that are no smart account's either: those have code when they vote.
 
-    The contract asked each of them when its ballot came (EIP-1271), and took no other.
+    The contract asked each of them when its ballot came (EIP-1271), and accepted no other.
     """
-    pairs = list(dict.fromkeys((one.account, one.block) for one in unproven))
-    lost = False
+    pairs = list(dict.fromkeys((ballot.account, ballot.block) for ballot in unproven))
+    no_history = False
 
     async def has_code(pair: tuple[str, int]) -> bool:
-        nonlocal lost
+        nonlocal no_history
         try:
             return bool(await ledger.node.code(*pair))
         except LedgerError:
-            lost = True
+            no_history = True
             return bool(await ledger.node.code(pair[0]))
 
     smart = dict(zip(pairs, await gather(has_code, pairs), strict=True))
-    if lost:
+    if no_history:
         notes.append("The node keeps no history: whether a wallet is a smart account was looked up as it is now.")
     return [
-        f"{one.where} was not signed by wallet {one.account}, which is no smart account."
-        for one in unproven
-        if not smart[one.account, one.block]
+        f"{ballot.where} was not signed by wallet {ballot.account}, which is no smart account."
+        for ballot in unproven
+        if not smart[ballot.account, ballot.block]
     ]
 
 
-def _tell(report: AuditReport, replay: Replay, chosen: Sequence[int], names: dict[int, str]) -> None:
-    for number in chosen:
-        about = replay.rounds[number]
-        mine = replay.videos_of(number)
+def _fill(report: AuditReport, replay: Replay, numbers: Sequence[int], video_ids: dict[int, str]) -> None:
+    """Add the rounds, videos and battles of the log to the report. `video_ids` are the database's, by ledger number."""
+    for number in numbers:
+        round_ = replay.rounds[number]
+        round_videos = replay.videos_of(number)
         by_wallet = len(replay.by_wallet(number))
         report.rounds.append(
             RoundAudit(
-                number, about.opens, about.closes, about.grace, mine, len(about.voters) - by_wallet, by_wallet,
-                about.winner, about.finalized_tx,
+                number, round_.opens, round_.closes, round_.grace, round_videos, len(round_.voters) - by_wallet,
+                by_wallet, round_.winner, round_.finalized_tx,
             )
         )  # fmt: skip
-        for place in mine:
+        for place in round_videos:
             video = replay.videos[place]
             report.videos.append(
                 VideoAudit(
@@ -174,10 +177,10 @@ def _tell(report: AuditReport, replay: Replay, chosen: Sequence[int], names: dic
                     content_hash=video.content_hash.hex(),
                     playback_id=video.playback_id,
                     tx=[video.tx, *dict.fromkeys(video.votes_txs)],
-                    video_id=names.get(place),
+                    video_id=video_ids.get(place),
                 )
             )
-        for place in about.items:
+        for place in round_.items:
             if place in replay.battles:
                 battle = replay.battles[place]
                 model_a, model_b = (None, None) if battle.models is None else [model.hex() for model in battle.models]
@@ -194,8 +197,8 @@ def _tell(report: AuditReport, replay: Replay, chosen: Sequence[int], names: dic
                 )
 
 
-async def _against_contract(ledger: Ledger, replay: Replay, chosen: Sequence[int], at: int) -> AsyncIterator[str]:
-    """Sentences for everything in which the contract's storage differs from its log, at one block."""
+async def _compare_contract(ledger: Ledger, replay: Replay, numbers: Sequence[int], at: int) -> AsyncIterator[str]:
+    """Yield a sentence for everything in which the contract's storage differs from its log, at one block."""
     counts = await ledger.counts(at)
     expected = {
         "rounds": (len(replay.rounds), counts.rounds),
@@ -205,34 +208,34 @@ async def _against_contract(ledger: Ledger, replay: Replay, chosen: Sequence[int
         "signed ballots": (replay.signed, counts.signed),
         "commitments": (replay.commitments, counts.commitments),
     }
-    for what, (logged, stored) in expected.items():
+    for plural, (logged, stored) in expected.items():
         if logged != stored:
-            yield f"The log holds {logged} {what}, the contract {stored}."
+            yield f"The log holds {logged} {plural}, the contract {stored}."
     if replay.digest != counts.digest:
         yield "The digest over all batches in the log is not the contract's: the log is incomplete or altered."
     if replay.signed_digest != counts.signed_digest:
         yield "The digest over all signed ballots in the log is not the contract's: the log is incomplete or altered."
-    async for problem in _getters(ledger, replay, chosen, at):
+    async for problem in _compare_lookups(ledger, replay, numbers, at):
         yield problem
-    for number in chosen:
-        about = replay.rounds[number]
+    for number in numbers:
+        round_ = replay.rounds[number]
         info = await ledger.round_info(number, at)
-        if (info.opens, info.closes, info.grace) != (about.opens, about.closes, about.grace):
+        if (info.opens, info.closes, info.grace) != (round_.opens, round_.closes, round_.grace):
             yield f"Round {number} has other times in the contract than in the log."
-        if info.final != (about.winner is not None) or info.winner != (about.winner or 0):
+        if info.final != (round_.winner is not None) or info.winner != (round_.winner or 0):
             yield f"Round {number} has another result in the contract than in the log."
-        if info.seats != about.seats:
-            yield f"Round {number} has {info.seats} seats in the contract, {about.seats} in the log."
-        if await ledger.videos_of(number, at) != about.items:
+        if info.seats != round_.seats:
+            yield f"Round {number} has {info.seats} seats in the contract, {round_.seats} in the log."
+        if await ledger.videos_of(number, at) != round_.items:
             yield f"Round {number} has other videos in the contract than in the log."
-        mine = replay.videos_of(number)
-        tallies = await gather(lambda video: ledger.tally(video, at), mine)
-        for video, stored_tally in zip(mine, tallies, strict=True):
+        round_videos = replay.videos_of(number)
+        tallies = await gather(lambda video: ledger.tally(video, at), round_videos)
+        for video, stored_tally in zip(round_videos, tallies, strict=True):
             logged_tally = replay.videos[video].tally
             if stored_tally != logged_tally:
                 there, here = tally_words(stored_tally), tally_words(logged_tally)
                 yield f"Video {video} has {there} in the contract; its log gives {here}."
-        battles = [item for item in about.items if item in replay.battles]
+        battles = [item for item in round_.items if item in replay.battles]
         for battle, stored_battle in zip(
             battles, await gather(lambda battle: ledger.battle_tally(battle, at), battles), strict=True
         ):
@@ -240,32 +243,35 @@ async def _against_contract(ledger: Ledger, replay: Replay, chosen: Sequence[int
                 yield f"Battle {battle} has another tally in the contract than in the log."
 
 
-async def _getters(ledger: Ledger, replay: Replay, chosen: Sequence[int], at: int) -> AsyncIterator[str]:
-    """Sentences for numbers that the contract gives otherwise than its log did.
+async def _compare_lookups(ledger: Ledger, replay: Replay, numbers: Sequence[int], at: int) -> AsyncIterator[str]:
+    """Yield a sentence for each number that the contract gives otherwise than its log did.
 
-    Of voters, wallets and videos at most `GETTERS` are looked up, drawn anew for each audit.
+    Of voters, wallets and videos at most `LOOKUPS` are looked up, drawn anew for each audit.
     """
-    entered = [item for number in chosen for item in replay.rounds[number].items]
-    numbers = {(replay.videos.get(item) or replay.battles[item]).key: item for item in entered}
-    rounds = {replay.rounds[number].key: number for number in chosen}
-    for key, stored in await _drawn(rounds, lambda key: ledger.round_of(key, at)):
+    entered = [item for number in numbers for item in replay.rounds[number].items]
+    item_of = {(replay.videos.get(item) or replay.battles[item]).key: item for item in entered}
+    rounds = {replay.rounds[number].key: number for number in numbers}
+    for key, stored in await _compare_sample(rounds, lambda key: ledger.round_of(key, at)):
         yield f"The contract knows round {rounds[key]} as round {stored}."
-    for key, stored in await _drawn(numbers, lambda key: ledger.video_of(key, at)):
-        yield f"The contract knows video {numbers[key]} as video {stored}."
-    for voter, stored in await _drawn(replay.voters, lambda voter: ledger.voter_index(voter, at)):
+    for key, stored in await _compare_sample(item_of, lambda key: ledger.video_of(key, at)):
+        yield f"The contract knows video {item_of[key]} as video {stored}."
+    for voter, stored in await _compare_sample(replay.voters, lambda voter: ledger.voter_index(voter, at)):
         yield f"The contract knows voter {replay.voters[voter]} ({voter.hex()[:8]}…) as voter {stored}."
     wallets: dict[int, str | None] = {voter: replay.wallets.get(voter) for voter in replay.indices}
     linked = {voter: wallet for voter, wallet in wallets.items() if wallet is not None}
     unlinked = {voter: wallet for voter, wallet in wallets.items() if wallet is None}
-    for held in (linked, unlinked):
-        for index, wallet in await _drawn(held, lambda index: ledger.wallet_of(index, at)):
+    for group in (linked, unlinked):
+        for index, wallet in await _compare_sample(group, lambda index: ledger.wallet_of(index, at)):
             yield f"Voter {index} has wallet {wallet} in the contract, {wallets[index]} in the log."
 
 
-async def _drawn(held: Mapping[K, V], ask: Callable[[K], Awaitable[V]]) -> list[tuple[K, V]]:
-    """What the contract answers otherwise than is held, of entries drawn by chance; all of them where they are few."""
-    keys = list(held)
-    if len(keys) > GETTERS:
-        keys = random.SystemRandom().sample(keys, GETTERS)
+async def _compare_sample(expected: Mapping[K, V], ask: Callable[[K], Awaitable[V]]) -> list[tuple[K, V]]:
+    """Return the entries for which the contract answers otherwise than expected, of some drawn by chance.
+
+    All of them are asked for where they are few.
+    """
+    keys = list(expected)
+    if len(keys) > LOOKUPS:
+        keys = random.SystemRandom().sample(keys, LOOKUPS)
     answers = zip(keys, await gather(ask, keys), strict=True)
-    return [(key, answer) for key, answer in answers if answer != held[key]]
+    return [(key, answer) for key, answer in answers if answer != expected[key]]

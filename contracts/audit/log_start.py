@@ -1,4 +1,4 @@
-"""Where a ledger's log begins: the block that holds its deployment, and the event that its constructor writes first."""
+"""The start of a ledger's log: the block that holds its deployment, and the event that its constructor writes first."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ class LateStartError(ValueError):
 
 
 async def first_block(node: Node, address: str, last: int) -> int | None:
-    """The first block after which a contract is there; `last` is one at which it is. None where the node cannot tell.
+    """Return the first block after which a contract is there; `last` is one at which it is. None where the node cannot
+    tell.
 
-    Found by halves, so that a chain of a hundred million blocks takes 27 questions. Nodes without the state of old
-    blocks refuse them, or answer that nothing was there yet: hold the log's first event against that.
+    It is found by halves, so that a chain of a hundred million blocks takes 27 questions. Nodes without the state of
+    old blocks refuse them, or answer that nothing was there yet: compare the log's first event with that.
     """
     first = 0
     while first < last:
@@ -36,17 +37,17 @@ async def first_block(node: Node, address: str, last: int) -> int | None:
 
 
 async def from_the_beginning(events: AsyncIterator[Event], since: int) -> AsyncIterator[Event]:
-    """The same events. Raises LateStartError where the first is not the constructor's, or where there is none."""
-    begun = False
+    """Yield the same events. Raises LateStartError where the first is not the constructor's, or where there is none."""
+    started = False
     async for event in events:
-        if not begun and not _is_first(event):
+        if not started and not _is_first(event):
             raise LateStartError(since)
-        begun = True
+        started = True
         yield event
-    if not begun:
+    if not started:
         raise LateStartError(since)
 
 
 def _is_first(event: Event) -> bool:
-    """The constructor hands the ownership over from nobody; no later transfer does."""
+    """Return True for the constructor's event: it hands the ownership over from nobody; no later transfer does."""
     return event.name == "OwnershipTransferred" and int(event.args["previous_owner"], 16) == 0

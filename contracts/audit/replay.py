@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from contracts.ledger import typed_data as wallet
+from contracts.ledger import typed_data
 from contracts.ledger.batch_codec import (
     EMPTY_DIGEST,
     OWN_SEATS,
     Ballot,
-    StreamError,
+    BatchError,
     decode,
     decode_arrivals,
     next_digest,
@@ -33,7 +33,7 @@ class Unproven(NamedTuple):
 
 @dataclass
 class ReplayedVideo:
-    """A video as the log tells it; ballots by voter index, 1 up and 2 down, withdrawn ones absent."""
+    """A video by the log; ballots by voter index, 1 up and 2 down, withdrawn ones absent."""
 
     round: int
     key: bytes
@@ -47,13 +47,14 @@ class ReplayedVideo:
 
     @property
     def tally(self) -> Tally:
+        """The video's votes."""
         choices = list(self.ballots.values())
         return Tally(choices.count(1), choices.count(2))
 
 
 @dataclass
 class ReplayedBattle:
-    """A battle as the log tells it; ballots by voter index: 1 A, 2 B, 3 tie. Models are None until revealed."""
+    """A battle by the log; ballots by voter index: 1 A, 2 B, 3 tie. Models are None until revealed."""
 
     round: int
     key: bytes
@@ -66,13 +67,14 @@ class ReplayedBattle:
 
     @property
     def tally(self) -> BattleTally:
+        """The battle's votes."""
         choices = list(self.ballots.values())
         return BattleTally(choices.count(1), choices.count(2), choices.count(3))
 
 
 @dataclass
 class ReplayedRound:
-    """A round as the log tells it; times in seconds; `winner` is None until it is final, 0 for nobody."""
+    """A round by the log; times in seconds; `winner` is None until it is final, 0 for nobody."""
 
     key: bytes
     opens: int
@@ -89,6 +91,7 @@ class ReplayedRound:
 
     @property
     def over(self) -> bool:
+        """True once the round was closed or finalized."""
         return self.closed_early or self.winner is not None
 
 
@@ -97,10 +100,10 @@ class Replay:
     """The state that follows from the events, and a sentence for everything in them that cannot be.
 
     With a domain, the signatures of signed ballots are checked too. Those that a log alone cannot judge are `unproven`:
-    whether a wallet is a smart account only the chain can tell.
+    only the chain can tell whether a wallet is a smart account.
     """
 
-    domain: wallet.Domain | None = None
+    domain: typed_data.Domain | None = None
     rounds: dict[int, ReplayedRound] = field(default_factory=dict)
     videos: dict[int, ReplayedVideo] = field(default_factory=dict)
     battles: dict[int, ReplayedBattle] = field(default_factory=dict)
@@ -122,13 +125,13 @@ class Replay:
     problems: list[str] = field(default_factory=list)
 
     def apply(self, events: Iterable[Event]) -> Replay:
-        """Takes events in the order of the chain."""
+        """Take events in the order of the chain."""
         for event in events:
             self.take(event)
         return self
 
     def take(self, event: Event) -> None:
-        """Takes the next event; events of roles change nothing here."""
+        """Take the next event; events of roles change nothing here."""
         handler = {
             "RoundOpened": self._opened,
             "VideoAdded": self._added,
@@ -149,18 +152,20 @@ class Replay:
             handler(event)
 
     def videos_of(self, number: int) -> list[int]:
-        """The videos of a round, without its battles."""
+        """Return the videos of a round, without its battles."""
         return [item for item in self.rounds[number].items if item in self.videos]
 
     def winner(self, number: int) -> int:
-        """Who wins a round by the ballots: best net score, then most ups, then the lower number; 0 for nobody."""
+        """Return the winner of a round by the ballots: best net score, then most ups, then the lower number; 0 for
+        nobody.
+        """
         tallies = {video: self.videos[video].tally for video in self.videos_of(number)}
         if not any(tally.up or tally.down for tally in tallies.values()):
             return 0
         return min(tallies, key=lambda video: (tallies[video].down - tallies[video].up, -tallies[video].up, video))
 
     def by_wallet(self, number: int) -> set[int]:
-        """The voters whose seats in a round only a wallet may write."""
+        """Return the voters whose seats in a round only a wallet may write."""
         claimed = self.claimed.get(number, set())
         return {voter for seat, voter in self.rounds[number].voters.items() if seat >= OWN_SEATS or seat in claimed}
 
@@ -186,15 +191,15 @@ class Replay:
         self.battles[args["battle"]] = ReplayedBattle(args["round"], args["key"], args["sides"], event.tx)
         self._enter("Battle", args["battle"], args["round"])
 
-    def _enter(self, what: str, number: int, into: int) -> None:
+    def _enter(self, noun: str, number: int, into: int) -> None:
         about = self.rounds.get(into)
         if about is None or about.over:
-            self.problems.append(f"{what} {number} was entered into round {into}, which was not open.")
+            self.problems.append(f"{noun} {number} was entered into round {into}, which was not open.")
         if about is None:
             return
         about.items.append(number)
         if round_and_place(number) != (into, len(about.items)):
-            self.problems.append(f"{what} {number} was entered into round {into} out of turn.")
+            self.problems.append(f"{noun} {number} was entered into round {into} out of turn.")
 
     def _revealed(self, event: Event) -> None:
         args = event.args
@@ -207,10 +212,10 @@ class Replay:
     # ------------------------------------------------------------ voters and batches
 
     def _registered(self, event: Event) -> None:
-        first, named = event.args["first"], event.args["voter_ids"]
+        first, voter_ids = event.args["first"], event.args["voter_ids"]
         if first != len(self.voters) + 1:
             self.problems.append(f"Voters were registered from {first} on where {len(self.voters) + 1} was next.")
-        for place, voter in enumerate(named):
+        for place, voter in enumerate(voter_ids):
             if voter in self.voters:
                 self.problems.append(f"Voter {voter.hex()} was registered twice.")
             self.voters[voter] = first + place
@@ -235,7 +240,7 @@ class Replay:
         try:
             newcomers = decode_arrivals(arrivals)
             ballots = decode(number, words, self.battles.keys())
-        except StreamError as error:
+        except BatchError as error:
             self.problems.append(f"Batch {seq} cannot be read: {error}")
             return
         if args["first_seat"] != about.seats:
@@ -324,9 +329,9 @@ class Replay:
             self._cast(Ballot(video, seat, choice), where, event.tx)
         self.votes += len(choices)
         if self.domain is not None:
-            message = wallet.ballot_message(self.domain, account, number, choices, args["nonce"], args["deadline"])
-            self.signed_digest = wallet.next_signed_digest(self.signed_digest, account, message)
-            if wallet.signer_of(message, bytes(args["signature"])) != account:
+            message = typed_data.ballot_message(self.domain, account, number, choices, args["nonce"], args["deadline"])
+            self.signed_digest = typed_data.next_signed_digest(self.signed_digest, account, message)
+            if typed_data.signer_of(message, bytes(args["signature"])) != account:
                 self.unproven.append(Unproven(account, event.block, where))
 
     # ------------------------------------------------------------ the end
@@ -341,8 +346,8 @@ class Replay:
     def _decided(self, event: Event) -> None:
         args = event.args
         battle = self.battles.get(args["battle"])
-        told = (args["outcome"], BattleTally(args["a"], args["b"], args["ties"]))
-        if battle is None or told != (outcome(battle.tally), battle.tally):
+        decision = (args["outcome"], BattleTally(args["a"], args["b"], args["ties"]))
+        if battle is None or decision != (outcome(battle.tally), battle.tally):
             self.problems.append(f"Battle {args['battle']} was decided otherwise than its votes say.")
             return
         battle.outcome = args["outcome"]
@@ -359,9 +364,9 @@ class Replay:
                 f"Round {number} names video {about.winner} as its winner; by the votes it is {self.winner(number)}."
             )
         elif about.winner:
-            told = Tally(event.args["up"], event.args["down"])
-            if told != self.videos[about.winner].tally:
-                self.problems.append(f"Round {number} was finalized with {told}, which the votes do not give.")
+            tally = Tally(event.args["up"], event.args["down"])
+            if tally != self.videos[about.winner].tally:
+                self.problems.append(f"Round {number} was finalized with {tally}, which the votes do not give.")
 
     def _committed(self, event: Event) -> None:
         number, parent = event.args["number"], event.args["parent"]
@@ -371,7 +376,7 @@ class Replay:
 
 
 def outcome(tally: BattleTally) -> int:
-    """How a battle ends: 1 A, 2 B, 3 a tie, 0 when nobody holds a vote."""
+    """Return the outcome of a battle: 1 A, 2 B, 3 a tie, 0 when nobody holds a vote."""
     if not any(tally):
         return 0
     return 3 if tally.a == tally.b else 1 if tally.a > tally.b else 2

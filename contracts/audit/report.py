@@ -1,9 +1,8 @@
-"""What an audit tells, as plain values: rounds, videos and battles by the log, each contradiction in a sentence."""
+"""The report of an audit, as plain values: rounds, videos and battles by the log, each contradiction in a sentence."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from contracts.ledger.client import Tally
 
@@ -60,11 +59,11 @@ class RoundAudit:
 
 @dataclass
 class AuditReport:
-    """What was found. `problems` are sentences; without any, `ok` is true.
+    """The findings of an audit. `problems` are sentences; without any, `ok` is true.
 
     `votes` counts the choices in all batches and signed ballots; `ballots` those that stand. `pending` votes are not on
-    chain yet and `refused` ones never will be: neither is a contradiction. With one round audited, only its videos are
-    listed. `linked` voters vote by wallet; of the `signed` ballots, `smart` have signatures that only the chain can
+    the ledger yet and `refused` ones never will be: neither is a contradiction. With one round audited, only its videos
+    are listed. `linked` voters vote by wallet; of the `signed` ballots, `smart` have signatures that only the chain can
     check. `unclaimed` of the choices were written by the relayer for voters who had linked a wallet, into seats from
     before that nobody had claimed. The log was read from block `since` to `block`. `notes` are sentences that are no
     contradictions.
@@ -95,13 +94,14 @@ class AuditReport:
 
     @property
     def ok(self) -> bool:
+        """True without contradictions."""
         return not self.problems
 
-    def to_json(self) -> dict[str, Any]:
-        """The report as plain values for `json.dumps`."""
+    def to_json(self) -> dict[str, object]:
+        """Return the report as plain values for `json.dumps`."""
         return {"ok": self.ok, **asdict(self)}
 
 
 def tally_words(tally: Tally) -> str:
-    """A video's votes as a sentence has them."""
+    """Return a video's votes in words, for a sentence."""
     return f"{tally.up} up and {tally.down} down"

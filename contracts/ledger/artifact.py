@@ -10,17 +10,18 @@ from typing import Any
 
 from eth_utils.crypto import keccak
 
+LEDGER_VERSION = "2"  # as the contract's `version` returns it; a part of what wallets sign
 ARTEFACT = Path(__file__).parents[1] / "VoteLedger.json"
 
 
 def keccak_hex(data: bytes) -> str:
-    """Keccak-256 as 0x and 64 hex digits."""
+    """Return Keccak-256 as 0x and 64 hex digits."""
     return "0x" + keccak(data).hex()
 
 
 @dataclass(frozen=True)
 class Artefact:
-    """What a client needs of the compiled contract."""
+    """The parts of the compiled contract that a client needs."""
 
     abi: list[dict[str, Any]]
     bytecode: str
@@ -32,13 +33,13 @@ class Artefact:
 
 @functools.cache
 def ledger_artefact() -> Artefact:
-    """The artefact of the `VoteLedger` that this version of FLock writes to and reads."""
-    held = json.loads(ARTEFACT.read_text(encoding="utf-8"))
+    """Return the artefact of the `VoteLedger` that this version of FLock writes to and reads."""
+    content = json.loads(ARTEFACT.read_text(encoding="utf-8"))
     return Artefact(
-        abi=held["abi"],
-        bytecode=held["bytecode"],
-        runtime_bytecode=held["runtime_bytecode"],
-        runtime_keccak=held["runtime_keccak"],
-        compiler=held["compiler"],
-        source_sha256=held["source_sha256"],
+        abi=content["abi"],
+        bytecode=content["bytecode"],
+        runtime_bytecode=content["runtime_bytecode"],
+        runtime_keccak=content["runtime_keccak"],
+        compiler=content["compiler"],
+        source_sha256=content["source_sha256"],
     )

@@ -1,4 +1,4 @@
-"""The batch stream: votes as the ledger reads them, 112 to a word, by seat. Pure functions, no chain.
+"""The codec of batches: votes as the ledger reads them, 112 to a word, by seat. Pure functions, no chain.
 
 A round's voters take seats 0, 1, 2 ... with their first vote. A batch is about one round: `arrivals` lists the voters
 who take the next seats, eight 32-bit indices to a word; each of the `words` is
@@ -26,8 +26,8 @@ EMPTY_DIGEST = bytes(32)
 _WITHDRAWN = 3  # as a word has it
 
 
-class StreamError(ValueError):
-    """The stream is not one that the ledger would take."""
+class BatchError(ValueError):
+    """The ledger would not accept these words."""
 
 
 class Ballot(NamedTuple):
@@ -39,25 +39,28 @@ class Ballot(NamedTuple):
 
 
 def number_of(round_number: int, place: int) -> int:
-    """The number of the video or battle at a place of a round."""
+    """Return the number of the video or battle at a place of a round."""
     return round_number << 10 | place
 
 
 def round_and_place(video: int) -> tuple[int, int]:
-    """The round of a video or battle, and its place there, by its number."""
+    """Return the round of a video or battle, and its place there, by its number."""
     return video >> 10, video & MAX_PLACE
 
 
 def words_for(ballots: Iterable[Ballot]) -> int:
-    """How many words `encode` makes of these ballots: one for each place and each 112 seats that they are about."""
+    """Return the number of words that `encode` makes of these ballots: one for each place and each 112 seats that they
+    name.
+    """
     return len({(round_and_place(ballot.video)[1], ballot.seat // SEATS) for ballot in ballots})
 
 
 def encode(ballots: Iterable[Ballot], battles: Set[int] = frozenset()) -> list[int]:
-    """The words that record these ballots, all of one round: of two about the same seat and video the later counts.
+    """Return the words that record these ballots, all of one round: of two about the same seat and video the later
+    counts.
 
     `battles` names the numbers that are battles: a tie can be recorded there, a withdrawal cannot (`cast_signed` can).
-    Raises StreamError for a ballot out of range, for two rounds, and for more than 256 words.
+    Raises BatchError for a ballot out of range, for two rounds, and for more than 256 words.
     """
     last: dict[tuple[int, int, int], int] = {}
     rounds: set[int] = set()
@@ -66,28 +69,28 @@ def encode(ballots: Iterable[Ballot], battles: Set[int] = frozenset()) -> list[i
         rounds.add(number)
         choices = (1, 2, 3) if ballot.video in battles else (0, 1, 2)
         if number < 1 or place < 1 or not 0 <= ballot.seat < OWN_SEATS or ballot.choice not in choices:
-            raise StreamError(f"{ballot} cannot be written into a batch.")
+            raise BatchError(f"{ballot} cannot be written into a batch.")
         slot, seat = divmod(ballot.seat, SEATS)
         last[place, slot, seat] = ballot.choice or _WITHDRAWN
     if len(rounds) > 1:
-        raise StreamError("A batch is about one round.")
+        raise BatchError("A batch is about one round.")
     words: dict[tuple[int, int], int] = {}
     for (place, slot, seat), choice in last.items():
         words[place, slot] = words.get((place, slot), 0) | choice << 2 * seat
     if len(words) > MAX_WORDS:
-        raise StreamError(f"{len(words)} words are more than the {MAX_WORDS} that a batch can hold.")
+        raise BatchError(f"{len(words)} words are more than the {MAX_WORDS} that a batch can hold.")
     return [place << 246 | slot << 224 | choices for (place, slot), choices in sorted(words.items())]
 
 
 def decode(round_number: int, words: Iterable[int], battles: Set[int] = frozenset()) -> list[Ballot]:
-    """The ballots of a batch, in order. Raises StreamError where the ledger itself would refuse the shape."""
+    """Return the ballots of a batch, in order. Raises BatchError where the ledger itself would refuse the shape."""
     ballots: list[Ballot] = []
     for word in words:
         place, slot, choices = word >> 246, word >> 224 & 2**22 - 1, word & 2**224 - 1
         if not choices:
-            raise StreamError("A word holds no choice.")
+            raise BatchError("A word holds no choice.")
         if not place or slot * SEATS >= OWN_SEATS:
-            raise StreamError("A word names no video, or seats that are not the relayer's.")
+            raise BatchError("A word names no video, or seats that are not the relayer's.")
         video = number_of(round_number, place)
         for seat in range(SEATS):
             choice = choices >> 2 * seat & 3
@@ -95,34 +98,36 @@ def decode(round_number: int, words: Iterable[int], battles: Set[int] = frozense
                 withdrawn = choice == _WITHDRAWN and video not in battles
                 ballots.append(Ballot(video, slot * SEATS + seat, 0 if withdrawn else choice))
     if not ballots:
-        raise StreamError("The batch is empty.")
+        raise BatchError("The batch is empty.")
     return ballots
 
 
 def encode_arrivals(voters: Sequence[int]) -> list[int]:
-    """The words that seat these voters, by their indices. Raises StreamError for one out of range, and for too many."""
+    """Return the words that seat these voters, by their indices. Raises BatchError for one out of range, and for too
+    many.
+    """
     if len(voters) > MAX_ARRIVALS:
-        raise StreamError(f"{len(voters)} arrivals are more than the {MAX_ARRIVALS} that a batch can hold.")
+        raise BatchError(f"{len(voters)} arrivals are more than the {MAX_ARRIVALS} that a batch can hold.")
     if any(not 1 <= voter <= MAX_VOTER for voter in voters):
-        raise StreamError("An arrival names no voter.")
+        raise BatchError("An arrival names no voter.")
     data = b"".join(voter.to_bytes(4, "big") for voter in voters)
     data += bytes(-len(data) % 32)
     return [int.from_bytes(data[start : start + 32], "big") for start in range(0, len(data), 32)]
 
 
 def decode_arrivals(words: Sequence[int]) -> list[int]:
-    """The voters who are seated, in order. Raises StreamError where the ledger itself would refuse the list."""
+    """Return the voters who are seated, in order. Raises BatchError where the ledger itself would refuse the list."""
     data = b"".join(word.to_bytes(32, "big") for word in words)
-    listed = [int.from_bytes(data[start : start + 4], "big") for start in range(0, len(data), 4)]
-    while listed and not listed[-1]:
-        listed.pop()
-    if 0 in listed or len(words) != -(-len(listed) // 8):
-        raise StreamError("The arrivals have a gap.")
-    return listed
+    voters = [int.from_bytes(data[start : start + 4], "big") for start in range(0, len(data), 4)]
+    while voters and not voters[-1]:
+        voters.pop()
+    if 0 in voters or len(words) != -(-len(voters) // 8):
+        raise BatchError("The arrivals have a gap.")
+    return voters
 
 
 def next_digest(digest: bytes, round_number: int, arrivals: Sequence[int], words: Sequence[int]) -> bytes:
-    """The ledger's rolling digest after a batch: keccak256(abi.encode(digest, round, arrivals, words))."""
+    """Return the ledger's rolling digest after a batch: keccak256(abi.encode(digest, round, arrivals, words))."""
     second = 128 + 32 * (1 + len(arrivals))
     numbers = [round_number, 128, second, len(arrivals), *arrivals, len(words), *words]
     return keccak(digest + b"".join(number.to_bytes(32, "big") for number in numbers))

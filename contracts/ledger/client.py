@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from eth_utils.abi import event_abi_to_log_topic
 
-from contracts.ledger.artifact import keccak_hex, ledger_artefact
+from contracts.ledger.artifact import LEDGER_VERSION, keccak_hex, ledger_artefact
 from contracts.ledger.batch_codec import decode_arrivals, number_of
 from contracts.rpc.node import ChainUnreachableError, LedgerError, Node, NodeRefusedError, WrongLedgerError
 
 At = int | str  # a block's number, or latest | safe | finalized
+Topic = str | list[str] | None  # a topic in a filter of the log: one, any of some, or any at all
 T = TypeVar("T")
 R = TypeVar("R")
-
-VERSION = "2"  # what a ledger of ours says of itself
 
 
 class Tally(NamedTuple):
@@ -52,14 +51,10 @@ class RoundInfo:
     final: bool
     winner: int
 
-    @property
-    def known(self) -> bool:
-        return self.closes != 0
-
 
 @dataclass(frozen=True)
 class Counts:
-    """How much the ledger holds, and where its batches and signed ballots stand."""
+    """The size of the ledger, and the positions of its batches and signed ballots."""
 
     rounds: int
     voters: int
@@ -83,19 +78,19 @@ class Event:
 
 
 def from_hex(value: str) -> bytes:
-    """32 bytes from 64 hex digits, with or without 0x. Raises ValueError for anything else."""
+    """Return 32 bytes from 64 hex digits, with or without 0x. Raises ValueError for anything else."""
     data = bytes.fromhex(value.removeprefix("0x"))
     if len(data) != 32:
         raise ValueError(f"A ledger key or hash has 32 bytes, not {len(data)}.")
     return data
 
 
-def choice_of(choice: Any) -> tuple[int, int]:
-    """Number and choice of one part of a signed ballot, as the log's decoder gives it: by names, or in order."""
-    if hasattr(choice, "keys"):
+def choice_of(choice: Mapping[str, int] | Sequence[int]) -> tuple[int, int]:
+    """Return number and choice of one part of a signed ballot, as the log's decoder gives it: by names, or in order."""
+    if isinstance(choice, Mapping):
         return int(choice["video"]), int(choice["choice"])
-    video, chosen = choice
-    return int(video), int(chosen)
+    video, number = choice
+    return int(video), int(number)
 
 
 # --------------------------------------------------------------------- client
@@ -128,65 +123,70 @@ class Ledger:
         await self.node.close()
 
     async def check(self, chain_id: int | None = None) -> int:
-        """The chain's id, after making sure that the expected chain and exactly our contract are there.
+        """Return the chain's id, after making sure that the expected chain and exactly our contract are there.
 
         Raises WrongLedgerError with a sentence otherwise.
         """
-        found = await self.node.chain_id()
-        if chain_id is not None and found != chain_id:
+        node_chain = await self.node.chain_id()
+        if chain_id is not None and node_chain != chain_id:
             raise WrongLedgerError(
-                f"The node at {self.node.host} serves chain {found}, but chain {chain_id} is expected."
+                f"The node at {self.node.host} serves chain {node_chain}, but chain {chain_id} is expected."
             )
         code = await self.node.code(self.address)
         if not code:
-            raise WrongLedgerError(f"There is no contract at {self.address} on chain {found}; run `flock deploy`.")
+            raise WrongLedgerError(f"There is no contract at {self.address} on chain {node_chain}; run `flock deploy`.")
         if keccak_hex(code) != ledger_artefact().runtime_keccak:
-            told = await self._told_version()
-            if told not in (None, VERSION):
+            version = await self._own_version()
+            if version not in (None, LEDGER_VERSION):
                 raise WrongLedgerError(
-                    f"The contract at {self.address} on chain {found} is version {told} of the ledger, and this FLock "
-                    f"writes version {VERSION}. Its record stays as it is; deploy a new ledger with `flock deploy`, "
-                    "and put the new address into FLOCK_LEDGER_ADDRESS."
+                    f"The contract at {self.address} on chain {node_chain} is version {version} of the ledger, and "
+                    f"this FLock writes version {LEDGER_VERSION}. Its record stays as it is; deploy a new ledger with "
+                    "`flock deploy`, and put the new address into FLOCK_LEDGER_ADDRESS."
                 )
             raise WrongLedgerError(
-                f"The contract at {self.address} on chain {found} is not this version's VoteLedger; "
+                f"The contract at {self.address} on chain {node_chain} is not this version's VoteLedger; "
                 "check the address, or deploy a new ledger with `flock deploy`."
             )
-        return found
+        return node_chain
 
-    async def _told_version(self) -> str | None:
-        """What a contract that is not ours says of its version; None where that is nothing short."""
+    async def _own_version(self) -> str | None:
+        """Return the version of a contract that is not ours, by its own word; None for anything that is not short."""
         try:
-            told = str(await self._read("version"))
+            version = str(await self._read("version"))
         except LedgerError:
             return None
-        return told if told.isdigit() and len(told) < 4 else None
+        return version if version.isdigit() and len(version) < 4 else None
 
-    async def _read(self, function: str, *args: Any, at: At = "latest") -> Any:
+    async def _read(self, function: str, *args: object, at: At = "latest") -> Any:
         with self.node.asking():
-            return await self._contract.functions[function](*args).call(block_identifier=at)
+            return await self._contract.functions[function](*args).call(block_identifier=at)  # type: ignore[arg-type]  # web3 wants a literal
 
     async def seq(self, at: At = "latest") -> int:
+        """Return the sequence number of the next batch."""
         return int(await self._read("seq", at=at))
 
     async def digest(self, at: At = "latest") -> bytes:
+        """Return the rolling digest over all batches."""
         return bytes(await self._read("digest", at=at))
 
     async def paused(self, at: At = "latest") -> bool:
+        """Return True while the guardian has paused the ledger."""
         return bool(await self._read("paused", at=at))
 
     async def is_relayer(self, address: str, at: At = "latest") -> bool:
+        """Return True if the ledger takes batches from an account."""
         return bool(await self._read("is_relayer", self.node.checksum(address), at=at))
 
     async def owner(self, at: At = "latest") -> str:
-        """The account that may change the roles, checksummed."""
+        """Return the account that may change the roles, checksummed."""
         return str(await self._read("owner", at=at))
 
     async def guardian(self, at: At = "latest") -> str:
-        """The account that may pause, checksummed."""
+        """Return the account that may pause, checksummed."""
         return str(await self._read("guardian", at=at))
 
     async def counts(self, at: At = "latest") -> Counts:
+        """Return the ledger's counters and digests."""
         names = (
             "rounds_count", "voters_count", "seq", "digest", "linked_count", "signed_count", "signed_digest",
             "commitments_count",
@@ -194,55 +194,59 @@ class Ledger:
         return Counts(*[await self._read(name, at=at) for name in names])
 
     async def round_of(self, key: bytes, at: At = "latest") -> int:
-        """The number of the round of this key; 0 when there is none."""
+        """Return the number of the round of this key; 0 when there is none."""
         return int(await self._read("round_of", key, at=at))
 
     async def video_of(self, key: bytes, at: At = "latest") -> int:
-        """The number of the video or battle of this key; 0 when there is none."""
+        """Return the number of the video or battle of this key; 0 when there is none."""
         return int(await self._read("video_of", key, at=at))
 
     async def voter_index(self, voter_id: bytes, at: At = "latest") -> int:
-        """The voter's index; 0 for one who is not registered."""
+        """Return the voter's index; 0 for one who is not registered."""
         return int(await self._read("voter_index", voter_id, at=at))
 
     async def voter_indices(self, voter_ids: Sequence[bytes], at: At = "latest") -> list[int]:
+        """Return the voters' indices, in order; 0 for those who are not registered."""
         return await gather(lambda voter_id: self.voter_index(voter_id, at), voter_ids)
 
     async def tally(self, video: int, at: At = "latest") -> Tally:
+        """Return a video's votes."""
         return Tally(*(await self._read("tally", video, at=at))[:2])
 
     async def battle_tally(self, battle: int, at: At = "latest") -> BattleTally:
+        """Return a battle's votes."""
         return BattleTally(*await self._read("tally", battle, at=at))
 
     async def vote_of(self, video: int, seat: int, at: At = "latest") -> int:
-        """A seat's choice about a video: 0 nothing or withdrawn, 1 up, 2 down; of a battle 1 A, 2 B, 3 tie."""
+        """Return a seat's choice about a video: 0 nothing or withdrawn, 1 up, 2 down; of a battle 1 A, 2 B, 3 tie."""
         return int(await self._read("vote_of", video, seat, at=at))
 
     async def own_seat(self, round_number: int, voter: int, at: At = "latest") -> int | None:
-        """The seat in which a voter votes by signature; None without one."""
-        found, seat = await self._read("own_seat", round_number, voter, at=at)
-        return int(seat) if found else None
+        """Return the seat in which a voter votes by signature; None without one."""
+        has_seat, seat = await self._read("own_seat", round_number, voter, at=at)
+        return int(seat) if has_seat else None
 
     async def wallet_of(self, voter: int, at: At = "latest") -> str | None:
-        """The wallet that a voter has linked; None without one."""
-        found = str(await self._read("wallet_of", voter, at=at))
-        return None if int(found, 16) == 0 else found
+        """Return the wallet that a voter has linked; None without one."""
+        wallet = str(await self._read("wallet_of", voter, at=at))
+        return None if int(wallet, 16) == 0 else wallet
 
     async def voter_of(self, wallet: str, at: At = "latest") -> tuple[int, int]:
-        """The index of the voter who has linked a wallet (0 for none), and the wallet's last nonce."""
+        """Return the index of the voter who has linked a wallet (0 for none), and the wallet's last nonce."""
         voter, nonce = await self._read("voter_of", self.node.checksum(wallet), at=at)
         return int(voter), int(nonce)
 
     async def round_info(self, round_number: int, at: At = "latest") -> RoundInfo:
+        """Return a round's times, counters and winner."""
         return RoundInfo(*await self._read("round_info", round_number, at=at))
 
     async def videos_of(self, round_number: int, at: At = "latest") -> list[int]:
-        """The numbers of a round's videos and battles, in the order in which they were entered."""
+        """Return the numbers of a round's videos and battles, in the order in which they were entered."""
         info = await self.round_info(round_number, at)
         return [number_of(round_number, place) for place in range(1, info.items + 1)]
 
     async def seats_of(self, round_number: int, first: int = 0) -> dict[int, int]:
-        """Who sits where in a round, by the log from block `first` on: the seat of each voter's index.
+        """Return the seat of each voter's index in a round, by the log from block `first` on.
 
         Only seats that batches have given.
         """
@@ -258,24 +262,24 @@ class Ledger:
         last: int | None = None,
         *,
         step: int = 10_000,
-        topics: Sequence[Any] | None = None,
+        topics: Sequence[Topic] | None = None,
         reached: Callable[[int], None] | None = None,
     ) -> AsyncIterator[Event]:
-        """The ledger's log from block `first` to `last` (both included; None is the latest), in order.
+        """Yield the ledger's log from block `first` to `last` (both included; None is the latest), in order.
 
-        Asks for `step` blocks at a time, and for fewer where the node finds that too much; `reached` is told each block
-        up to which it has asked.
+        Asks for `step` blocks at a time, and for fewer where the node finds that too much; `reached` is called with
+        each block up to which the log was asked for.
         """
         decoders = self._decoders
         end = await self.node.block_number() if last is None else last
         while first <= end:
             upto = min(end, first + step - 1)
-            wanted: dict[str, Any] = {"address": self.address, "fromBlock": first, "toBlock": upto}
+            log_filter: dict[str, object] = {"address": self.address, "fromBlock": first, "toBlock": upto}
             if topics:
-                wanted["topics"] = list(topics)
+                log_filter["topics"] = list(topics)
             try:
                 with self.node.asking():
-                    logs = await self.node.web3.eth.get_logs(wanted)  # type: ignore[arg-type]  # a FilterParams by its fields
+                    logs = await self.node.web3.eth.get_logs(log_filter)  # type: ignore[arg-type]  # a FilterParams by its fields
             except (NodeRefusedError, ChainUnreachableError) as error:
                 too_much = isinstance(error, NodeRefusedError) or "busy" in str(error)
                 if not too_much or step == 1:
@@ -288,10 +292,10 @@ class Ledger:
                 decoder = decoders.get(bytes(log["topics"][0]))
                 if decoder is None:
                     raise WrongLedgerError(f"The ledger's log holds an event that we do not know (block {upto}).")
-                found = decoder.process_log(log)
+                event = decoder.process_log(log)
                 yield Event(
-                    name=str(found["event"]),
-                    args=dict(found["args"]),
+                    name=str(event["event"]),
+                    args=dict(event["args"]),
                     block=int(log["blockNumber"]),
                     place=int(log["logIndex"]),
                     tx="0x" + bytes(log["transactionHash"]).hex(),
@@ -307,7 +311,7 @@ class Ledger:
         }
 
     async def roll_of(self, round_number: int, seat: int, first: int = 0) -> tuple[int, list[int]] | None:
-        """The batch that gave a seat: its first seat and its arrivals, by the log from block `first` on."""
+        """Return the batch that gave a seat: its first seat and its arrivals, by the log from block `first` on."""
         async for event in self.events(first, topics=self._topics("VotesRecorded", None, round_number)):
             arrivals = list(event.args["arrivals"])
             if 0 <= seat - event.args["first_seat"] < len(decode_arrivals(arrivals)):
@@ -315,39 +319,39 @@ class Ledger:
         return None
 
     async def batch_tx(self, seq: int, first: int = 0) -> str | None:
-        """The transaction of a batch, whoever sent it, by the log from block `first` on."""
+        """Return the transaction of a batch, whoever sent it, by the log from block `first` on."""
         async for event in self.events(first, topics=self._topics("VotesRecorded", seq)):
             return event.tx
         return None
 
     async def ballot_tx(self, round_number: int, voter: int, nonce: int, first: int = 0) -> str | None:
-        """The transaction of a voter's signed ballot, whoever sent it, by the log from block `first` on."""
+        """Return the transaction of a voter's signed ballot, whoever sent it, by the log from block `first` on."""
         async for event in self.events(first, topics=self._topics("BallotCast", voter, round_number)):
             if event.args["nonce"] == nonce:
                 return event.tx
         return None
 
     async def finalized_tx(self, round_number: int, first: int = 0) -> str | None:
-        """The transaction that finalized a round, whoever sent it, by the log from block `first` on."""
+        """Return the transaction that finalized a round, whoever sent it, by the log from block `first` on."""
         async for event in self.events(first, topics=self._topics("RoundFinalized", round_number)):
             return event.tx
         return None
 
-    def named(self, *names: str) -> list[list[str]]:
-        """What `events` filters by: any of these events."""
-        wanted = [topic for topic, decoder in self._decoders.items() if decoder.event_name in names]
-        return [["0x" + topic.hex() for topic in wanted]]
+    def any_of(self, *names: str) -> list[Topic]:
+        """Return the filter of `events` for any of these events."""
+        hashes = [topic for topic, decoder in self._decoders.items() if decoder.event_name in names]
+        return [["0x" + topic.hex() for topic in hashes]]
 
-    def _topics(self, name: str, *fields: int | None) -> list[str | None]:
-        """What `eth_getLogs` filters by: an event's name and its indexed numbers, None for any."""
+    def _topics(self, name: str, *fields: int | None) -> list[Topic]:
+        """Return the filter of `eth_getLogs` for an event's name and its indexed numbers, None for any."""
         topic = next(topic for topic, decoder in self._decoders.items() if decoder.event_name == name)
         numbers = [None if field is None else "0x" + field.to_bytes(32, "big").hex() for field in fields]
         return ["0x" + topic.hex(), *numbers]
 
 
 async def gather(ask: Callable[[T], Awaitable[R]], values: Iterable[T], *, at_once: int = 16) -> list[R]:
-    """The answers to many questions, in order, a few at a time."""
-    listed, answers = list(values), []
-    for start in range(0, len(listed), at_once):
-        answers += await asyncio.gather(*(ask(value) for value in listed[start : start + at_once]))
+    """Return the answers to many questions, in order; a few are asked at a time."""
+    questions, answers = list(values), []
+    for start in range(0, len(questions), at_once):
+        answers += await asyncio.gather(*(ask(value) for value in questions[start : start + at_once]))
     return answers

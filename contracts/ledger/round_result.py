@@ -18,7 +18,7 @@ class Result:
 
 
 async def result_of(ledger: Ledger, round_number: int, video_numbers: Sequence[int]) -> Result:
-    """The winner of a final round, and the tallies of these videos of it.
+    """Return the winner of a final round, and the tallies of these videos of it.
 
     Raises ChainUnreachableError where the node does not answer, or does not know yet that the round is final.
     """

@@ -1,4 +1,4 @@
-"""What a member's wallet signs (EIP-712), and who signed it. Pure functions, no chain and no key.
+"""The messages that a member's wallet signs (EIP-712), and their signer. Pure functions, no chain and no key.
 
 The messages are plain values for a wallet's `eth_signTypedData_v4`; the ledger checks the same ones on chain.
 """
@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 from eth_account import Account
 from eth_account.messages import SignableMessage, encode_typed_data
 from eth_utils.crypto import keccak
+
+from contracts.ledger.artifact import LEDGER_VERSION
+
+TypedData: TypeAlias = dict[str, object]  # a message for `eth_signTypedData_v4`
 
 DOMAIN_FIELDS = [
     {"name": "name", "type": "string"},
@@ -42,13 +46,14 @@ class Domain:
     chain_id: int
     address: str
 
-    def message(self, primary: str, types: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
+    def message(self, primary: str, types: dict[str, object], content: dict[str, object]) -> TypedData:
+        """Return a whole message: types, domain and content."""
         return {
             "types": {"EIP712Domain": DOMAIN_FIELDS, **types},
             "primaryType": primary,
             "domain": {
                 "name": "VoteLedger",
-                "version": "2",
+                "version": LEDGER_VERSION,
                 "chainId": self.chain_id,
                 "verifyingContract": self.address,
             },
@@ -56,25 +61,25 @@ class Domain:
         }
 
 
-def link_message(domain: Domain, wallet: str, voter_id: bytes, nonce: int, deadline: int) -> dict[str, Any]:
-    """What a wallet signs to take over a voter's votes. The deadline is in seconds since the epoch."""
+def link_message(domain: Domain, wallet: str, voter_id: bytes, nonce: int, deadline: int) -> TypedData:
+    """Return the message by which a wallet takes over a voter's votes. The deadline is in seconds since the epoch."""
     return domain.message("Link", {"Link": LINK_FIELDS}, _about_voter(wallet, voter_id, nonce, deadline))
 
 
-def unlink_message(domain: Domain, wallet: str, voter_id: bytes, nonce: int, deadline: int) -> dict[str, Any]:
-    """What a wallet signs to give a voter's votes back."""
+def unlink_message(domain: Domain, wallet: str, voter_id: bytes, nonce: int, deadline: int) -> TypedData:
+    """Return the message by which a wallet gives a voter's votes back."""
     return domain.message("Unlink", {"Unlink": LINK_FIELDS}, _about_voter(wallet, voter_id, nonce, deadline))
 
 
-def _about_voter(wallet: str, voter_id: bytes, nonce: int, deadline: int) -> dict[str, Any]:
+def _about_voter(wallet: str, voter_id: bytes, nonce: int, deadline: int) -> dict[str, object]:
     return {"wallet": wallet, "voterId": "0x" + voter_id.hex(), "nonce": nonce, "deadline": deadline}
 
 
 def ballot_message(
     domain: Domain, wallet: str, round_number: int, choices: Sequence[tuple[int, int]], nonce: int, deadline: int
-) -> dict[str, Any]:
-    """What a wallet signs to vote: (number, choice) of each video and battle; choices as on the ledger."""
-    content = {
+) -> TypedData:
+    """Return the message by which a wallet votes: (number, choice) of each video and battle, as on the ledger."""
+    content: dict[str, object] = {
         "wallet": wallet,
         "round": round_number,
         "choices": [{"video": video, "choice": choice} for video, choice in choices],
@@ -84,13 +89,16 @@ def ballot_message(
     return domain.message("Ballot", {"Ballot": BALLOT_FIELDS, "Choice": CHOICE_FIELDS}, content)
 
 
-def signable(message: dict[str, Any]) -> SignableMessage:
-    """The message as it is hashed; its `body` is the hash of the content (EIP-712's hashStruct)."""
+def signable(message: TypedData) -> SignableMessage:
+    """Return the message as it is hashed; its `body` is the hash of the content (EIP-712's hashStruct)."""
     return encode_typed_data(full_message=message)
 
 
-def signer_of(message: dict[str, Any], signature: bytes) -> str | None:
-    """The checksummed address that signed the message; None where 65 bytes name nobody, or a smart account signed."""
+def signer_of(message: TypedData, signature: bytes) -> str | None:
+    """Return the checksummed address that signed the message.
+
+    None where 65 bytes name nobody, or a smart account signed.
+    """
     if len(signature) != 65:
         return None
     try:
@@ -99,6 +107,6 @@ def signer_of(message: dict[str, Any], signature: bytes) -> str | None:
         return None
 
 
-def next_signed_digest(digest: bytes, wallet: str, message: dict[str, Any]) -> bytes:
-    """The ledger's rolling digest after a signed ballot: keccak256(abi.encode(digest, wallet, content))."""
+def next_signed_digest(digest: bytes, wallet: str, message: TypedData) -> bytes:
+    """Return the ledger's rolling digest after a signed ballot: keccak256(abi.encode(digest, wallet, content))."""
     return keccak(digest + bytes(12) + bytes.fromhex(wallet[2:]) + signable(message).body)

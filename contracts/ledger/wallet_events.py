@@ -1,4 +1,4 @@
-"""What happened on the ledger past us: ballots and unlinks that a wallet sent itself."""
+"""The ledger's events that others than the relayer brought about: ballots and unlinks that a wallet sent itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Cast:
 
 @dataclass(frozen=True)
 class Unlinked:
-    """A voter whom a wallet let go; with the nonce up to which its signatures are worth nothing any more."""
+    """A voter whom a wallet let go; signatures of the wallet with a nonce up to this one are worth nothing any more."""
 
     voter: int
     wallet: str
@@ -33,13 +33,13 @@ class Unlinked:
 
 
 async def happened(ledger: Ledger, first: int, last: int) -> AsyncIterator[Cast | Unlinked]:
-    """Signed ballots and unlinks from block `first` to `last`, in the order of the chain, whoever sent them."""
-    async for event in ledger.events(first, last, topics=ledger.named("BallotCast", "WalletUnlinked")):
+    """Yield signed ballots and unlinks from block `first` to `last`, in the order of the chain, whoever sent them."""
+    async for event in ledger.events(first, last, topics=ledger.any_of("BallotCast", "WalletUnlinked")):
         args = event.args
         if event.name == "WalletUnlinked":
             yield Unlinked(args["voter"], args["wallet"], args["nonce"], event.tx)
         else:
-            choices = tuple(choice_of(one) for one in args["choices"])
+            choices = tuple(choice_of(choice) for choice in args["choices"])
             yield Cast(
                 args["round"],
                 args["voter"],

@@ -1,4 +1,4 @@
-"""What the bot writes down for the ledger, inside its own transactions; the relayer takes it from here. No web3.
+"""The entries that the bot writes down for the ledger, inside its own transactions; the relayer reads them. No web3.
 
 Every function may be repeated: a round, a video or a close is entered once, whatever happens to its caller.
 """
@@ -8,23 +8,26 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TypeAlias
 
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrations.database import now_ms
 from migrations.schema import outbox
+from migrations.states import OutboxKind, OutboxState
+
+OutboxRow: TypeAlias = dict[str, object]  # the columns of a new row of the outbox
 
 MIN_PEPPER = 16  # bytes
 MAX_PLAYBACK_ID = 128  # bytes, as the contract has it
 
 
 def voter_id(pepper: bytes, guild_id: int, member_id: int) -> str:
-    """A member's pseudonym in a guild, 64 hex digits: HMAC-SHA256 (RFC 2104) under a secret pepper.
+    """Return a member's pseudonym in a guild, 64 hex digits: HMAC-SHA256 (RFC 2104) under a secret pepper.
 
-    Without the pepper nobody can tell who it is; ids of one member in two guilds have nothing in common.
-    Raises ValueError for a pepper under 16 bytes: a plain hash of a Discord id can be reversed.
+    Without the pepper nobody can tell who it is; ids of one member in two guilds have nothing in common. Raises
+    ValueError for a pepper under 16 bytes: a plain hash of a Discord id can be reversed.
     """
     if len(pepper) < MIN_PEPPER:
         raise ValueError(f"The pepper must have at least {MIN_PEPPER} bytes.")
@@ -33,14 +36,14 @@ def voter_id(pepper: bytes, guild_id: int, member_id: int) -> str:
 
 
 def text_hash(text: str) -> str:
-    """SHA-256 of the UTF-8 text, 64 hex digits: anyone who has the text can check it with `sha256sum`."""
+    """Return SHA-256 of the UTF-8 text, 64 hex digits: anyone who has the text can check it with `sha256sum`."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _digits(value: str, what: str) -> str:
+def _digits(value: str, field: str) -> str:
     plain = value.removeprefix("0x").lower()
     if len(plain) != 64 or any(digit not in "0123456789abcdef" for digit in plain):
-        raise ValueError(f"The {what} must be 64 hex digits.")
+        raise ValueError(f"The {field} must be 64 hex digits.")
     return plain
 
 
@@ -54,20 +57,20 @@ async def record_round(
     meta_hash: str,
     grace_s: int = 0,
 ) -> None:
-    """Enters a round. Members vote until `closes_ms`; late batches with their votes are taken for `grace_s` longer.
+    """Enter a round. Members vote until `closes_ms`; late batches with their votes are taken for `grace_s` longer.
 
     Raises ValueError for keys or hashes that are not 64 hex digits, or a round that closes before it opens.
     """
     if closes_ms // 1000 <= opens_ms // 1000:
         raise ValueError("A round must close after it opens.")
-    payload = {
+    payload: dict[str, object] = {
         "key": _digits(key, "round's key"),
         "opens": opens_ms // 1000,  # the ledger counts in seconds
         "closes": -(-closes_ms // 1000),
         "grace": grace_s,
         "meta_hash": _digits(meta_hash, "round's hash"),
     }
-    await _enter_once(connection, "round", round_id, None, payload)
+    await _enter_once(connection, OutboxKind.ROUND, round_id, None, payload)
 
 
 async def record_video(
@@ -81,42 +84,42 @@ async def record_video(
     model_hash: str,
     playback_id: str,
 ) -> None:
-    """Enters a video of a round. `content_hash` is the SHA-256 of the video file.
+    """Enter a video of a round. `content_hash` is the SHA-256 of the video file.
 
     Raises ValueError for keys or hashes that are not 64 hex digits, or a playback id over 128 bytes.
     """
     if len(playback_id.encode()) > MAX_PLAYBACK_ID:
         raise ValueError(f"The playback id has more than {MAX_PLAYBACK_ID} bytes.")
-    payload = {
+    payload: dict[str, object] = {
         "key": _digits(key, "video's key"),
         "prompt_hash": _digits(prompt_hash, "prompt's hash"),
         "content_hash": _digits(content_hash, "video's hash"),
         "model_hash": _digits(model_hash, "model's hash"),
         "playback_id": playback_id,
     }
-    await _enter_once(connection, "video", round_id, video_id, payload)
+    await _enter_once(connection, OutboxKind.VIDEO, round_id, video_id, payload)
 
 
 def vote_row(
     *, round_id: int, video_id: str, voter_id: str, choice: int, created_at_ms: int | None = None
-) -> dict[str, Any]:
-    """One vote as a row for `record_votes`: choice 0 withdrawn, 1 up, 2 down. Rows count in their order."""
+) -> OutboxRow:
+    """Return one vote as a row for `record_votes`: choice 0 withdrawn, 1 up, 2 down. Rows count in their order."""
     if choice not in (0, 1, 2):
         raise ValueError("A choice is 0, 1 or 2.")
     return {
-        "kind": "vote",
+        "kind": OutboxKind.VOTE,
         "round_id": round_id,
         "video_id": video_id,
         "voter_id": _digits(voter_id, "voter id"),
         "choice": choice,
         "payload": {},
-        "state": "pending",
+        "state": OutboxState.PENDING,
         "created_at_ms": now_ms() if created_at_ms is None else created_at_ms,
     }
 
 
-def vote_rows(votes: Iterable[tuple[int, str, str, int]], created_at_ms: int | None = None) -> list[dict[str, Any]]:
-    """Rows for many votes, each (round id, video id, voter id, choice)."""
+def vote_rows(votes: Iterable[tuple[int, str, str, int]], created_at_ms: int | None = None) -> list[OutboxRow]:
+    """Return rows for many votes, each (round id, video id, voter id, choice)."""
     when = now_ms() if created_at_ms is None else created_at_ms
     return [
         vote_row(round_id=round_id, video_id=video_id, voter_id=voter, choice=choice, created_at_ms=when)
@@ -124,8 +127,8 @@ def vote_rows(votes: Iterable[tuple[int, str, str, int]], created_at_ms: int | N
     ]
 
 
-async def record_votes(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    """Enters votes, all with one statement. Whoever changes a vote enters it again: the last one counts."""
+async def record_votes(connection: AsyncConnection, rows: Sequence[OutboxRow]) -> None:
+    """Enter votes, all with one statement. A changed vote is entered again: the last one counts."""
     if rows:
         await connection.execute(insert(outbox), list(rows))
 
@@ -133,8 +136,8 @@ async def record_votes(connection: AsyncConnection, rows: Sequence[dict[str, Any
 async def record_link(
     connection: AsyncConnection, *, voter_id: str, wallet: str, nonce: int, deadline: int, signature: bytes
 ) -> int:
-    """Hands a voter's votes to a wallet; returns the entry's id. `signature` is over `wallet.link_message`."""
-    return await _enter_signed(connection, "link", voter_id, wallet, nonce, deadline, signature)
+    """Hand a voter's votes to a wallet; return the entry's id. `signature` is over `typed_data.link_message`."""
+    return await _enter_signed(connection, OutboxKind.LINK, voter_id, wallet, nonce, deadline, signature)
 
 
 async def record_unlink(
@@ -147,12 +150,14 @@ async def record_unlink(
     signature: bytes,
     tx: str | None = None,
 ) -> int:
-    """Takes a link back; returns the entry's id. `signature` is over `wallet.unlink_message`.
+    """Take a link back; return the entry's id. `signature` is over `typed_data.unlink_message`.
 
     With `tx`, the wallet has done so itself in that transaction, and it is final.
     """
-    state = "pending" if tx is None else "final"
-    return await _enter_signed(connection, "unlink", voter_id, wallet, nonce, deadline, signature, state=state, tx=tx)
+    state = OutboxState.PENDING if tx is None else OutboxState.FINAL
+    return await _enter_signed(
+        connection, OutboxKind.UNLINK, voter_id, wallet, nonce, deadline, signature, state=state, tx=tx
+    )
 
 
 async def record_ballot(
@@ -167,20 +172,29 @@ async def record_ballot(
     signature: bytes,
     tx: str | None = None,
 ) -> int:
-    """Enters a ballot that a wallet signed, with its choices: video id, number on the ledger, choice 0, 1 or 2.
+    """Enter a ballot that a wallet signed, with its choices: video id, number on the ledger, choice 0, 1 or 2.
 
-    Returns the ballot's entry; each choice gets one of kind `signed`, which shares its fate. With `tx`, somebody else
+    Return the ballot's entry; each choice gets one of kind `signed`, which shares its fate. With `tx`, somebody else
     has sent it in that transaction already, and it is final.
     """
-    state = "pending" if tx is None else "final"
-    about = {"choices": [[number, choice] for _, number, choice in choices], "tx": tx}
+    state = OutboxState.PENDING if tx is None else OutboxState.FINAL
+    about: dict[str, object] = {"choices": [[number, choice] for _, number, choice in choices], "tx": tx}
     ballot = await _enter_signed(
-        connection, "ballot", voter_id, wallet, nonce, deadline, signature, round_id=round_id, state=state, **about
+        connection,
+        OutboxKind.BALLOT,
+        voter_id,
+        wallet,
+        nonce,
+        deadline,
+        signature,
+        round_id=round_id,
+        state=state,
+        **about,
     )
     rows = [
         {
             **vote_row(round_id=round_id, video_id=video, voter_id=voter_id, choice=choice),
-            "kind": "signed",
+            "kind": OutboxKind.SIGNED,
             "state": state,
             "payload": {"ballot": ballot},
         }
@@ -192,7 +206,7 @@ async def record_ballot(
 
 async def _enter_signed(
     connection: AsyncConnection,
-    kind: str,
+    kind: OutboxKind,
     voter_id: str,
     wallet: str,
     nonce: int,
@@ -200,8 +214,8 @@ async def _enter_signed(
     signature: bytes,
     *,
     round_id: int | None = None,
-    state: str = "pending",
-    **about: Any,
+    state: OutboxState = OutboxState.PENDING,
+    **about: object,
 ) -> int:
     signed = {"wallet": wallet, "nonce": nonce, "deadline": deadline, "signature": signature.hex()}
     row = await connection.execute(
@@ -220,24 +234,24 @@ async def _enter_signed(
 
 
 async def record_close(connection: AsyncConnection, *, round_id: int) -> None:
-    """Asks for the end of a round: its votes are drained, it is closed on the ledger, and finalized."""
-    await _enter_once(connection, "close", round_id, None, {})
+    """Ask for the end of a round: its votes are drained, it is closed on the ledger, and finalized."""
+    await _enter_once(connection, OutboxKind.CLOSE, round_id, None, {})
 
 
 async def _enter_once(
-    connection: AsyncConnection, kind: str, round_id: int, video_id: str | None, payload: dict[str, Any]
+    connection: AsyncConnection, kind: OutboxKind, round_id: int, video_id: str | None, payload: dict[str, object]
 ) -> None:
-    # A video is of one round for ever: its own entries are few, those of its round are all votes there.
+    # A video belongs to one round for ever. Its own entries are few; those of its round are all the votes there.
     about = outbox.c.round_id == round_id if video_id is None else outbox.c.video_id == video_id
-    same = select(outbox.c.id).where(outbox.c.kind == kind, about)
-    if (await connection.execute(same)).first() is None:
+    earlier = select(outbox.c.id).where(outbox.c.kind == kind, about)
+    if (await connection.execute(earlier)).first() is None:
         await connection.execute(
             insert(outbox).values(
                 kind=kind,
                 round_id=round_id,
                 video_id=video_id,
                 payload=payload,
-                state="pending",
+                state=OutboxState.PENDING,
                 created_at_ms=now_ms(),
             )
         )

@@ -1,4 +1,4 @@
-"""What the bot may tell members of the ledger's side: how far things are, and under which transactions they stand."""
+"""The progress of entries on the ledger that the bot may show to members, and the transactions that hold them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from migrations.schema import chain_transactions, outbox, rounds, seats, videos, voters
+from migrations.states import OutboxKind, OutboxState, TransactionState
 
-UNDERWAY = ("pending", "batched")
-CHOICES = ("vote", "signed")  # the kinds of entries that are a voter's choice about a video
+UNDERWAY = (OutboxState.PENDING, OutboxState.BATCHED)  # the states of entries that are not over yet
+CHOICES = (OutboxKind.VOTE, OutboxKind.SIGNED)  # the kinds of entries that are a voter's choice about a video
 
 
 @dataclass(frozen=True)
 class RoundProgress:
-    """How far a round is. `entries` counts outbox entries by state; `finalized_tx` is set once its winner stands.
+    """The progress of a round. `entries` counts outbox entries by state; `finalized_tx` is set once its winner stands.
 
-    `refused` says why its winner never will: the ledger refused the round itself, or its end.
+    `refused` says why its winner never will: the ledger rejected the round itself, or its end.
     """
 
     chain_id: int | None
@@ -27,19 +28,21 @@ class RoundProgress:
 
     @property
     def underway(self) -> int:
+        """The number of entries that are not over yet."""
         return sum(self.entries.get(state, 0) for state in UNDERWAY)
 
 
 @dataclass(frozen=True)
 class VoteReceipt:
-    """A voter's latest choice about a video and where it stands; all that is needed to look it up on the chain.
+    """A voter's latest choice about a video and where it stands; all that is needed to look it up on the ledger.
 
     `voter_index` is the voter's number for life, `seat` the one in the round: `vote_of(video_number, seat)`. A choice
-    that a wallet `signed` is in no batch; where the ledger refused the latest one, `standing` is what counts instead.
+    that a wallet `signed` is in no batch; where the ledger rejected the latest one, `standing` is the choice that
+    counts instead.
     """
 
     choice: int
-    state: str  # pending | batched | final | rejected
+    state: str  # an OutboxState; never superseded
     reason: str | None
     video_number: int | None
     voter_index: int | None
@@ -51,51 +54,52 @@ class VoteReceipt:
 
 
 async def drained(engine: AsyncEngine, round_id: int) -> bool:
-    """Whether nothing of a round is underway any more: all of it is final, or was refused with a reason."""
+    """Return True if nothing of a round is underway any more: all of it is final, or was rejected with a reason."""
     query = select(func.count()).where(outbox.c.round_id == round_id, outbox.c.state.in_(UNDERWAY))
     async with engine.connect() as connection:
         return (await connection.scalar(query)) == 0
 
 
 async def round_progress(engine: AsyncEngine, round_id: int) -> RoundProgress:
-    """How far a round is on the ledger. Raises LookupError for a round that does not exist."""
-    counted = select(outbox.c.state, func.count()).where(outbox.c.round_id == round_id).group_by(outbox.c.state)
-    ends = (  # a round that was refused has no end either: its own reason says more
+    """Return the progress of a round on the ledger. Raises LookupError for a round that does not exist."""
+    counts = select(outbox.c.state, func.count()).where(outbox.c.round_id == round_id).group_by(outbox.c.state)
+    rejections = (  # a round that was rejected has no end either: its own reason says more
         select(outbox.c.reason)
-        .where(outbox.c.round_id == round_id, outbox.c.state == "rejected", outbox.c.kind.in_(("round", "close")))
-        .order_by(case((outbox.c.kind == "round", 0), else_=1))
+        .where(outbox.c.round_id == round_id, outbox.c.state == OutboxState.REJECTED)
+        .where(outbox.c.kind.in_((OutboxKind.ROUND, OutboxKind.CLOSE)))
+        .order_by(case((outbox.c.kind == OutboxKind.ROUND, 0), else_=1))
         .limit(1)
     )
     async with engine.connect() as connection:
         row = (
             await connection.execute(select(rounds.c.chain_id, rounds.c.finalized_tx).where(rounds.c.id == round_id))
         ).first()
-        entries = {state: int(count) for state, count in await connection.execute(counted)}
-        refused = (await connection.execute(ends)).first()
+        entries = {state: int(count) for state, count in await connection.execute(counts)}
+        rejection = (await connection.execute(rejections)).first()
     if row is None:
         raise LookupError(f"There is no round {round_id}.")
-    reason = None if refused is None else str(refused.reason or "The ledger refused it.")
+    reason = None if rejection is None else str(rejection.reason or "The ledger refused it.")
     return RoundProgress(row.chain_id, row.finalized_tx, entries, reason)
 
 
 async def refused_votes(engine: AsyncEngine, round_id: int) -> int:
-    """How many voters' latest choices about a video of a round the ledger refused."""
+    """Return the number of voters' latest choices about a video of a round that the ledger rejected."""
     latest = (
         select(func.max(outbox.c.id))
-        .where(outbox.c.round_id == round_id, outbox.c.kind.in_(CHOICES), outbox.c.state != "superseded")
+        .where(outbox.c.round_id == round_id, outbox.c.kind.in_(CHOICES), outbox.c.state != OutboxState.SUPERSEDED)
         .group_by(outbox.c.video_id, outbox.c.voter_id)
     )
-    # Counted by a sum: with the state as a condition SQLite would go through all that was ever refused.
-    query = select(func.sum(case((outbox.c.state == "rejected", 1), else_=0))).where(outbox.c.id.in_(latest))
+    # Counted by a sum: with the state as a condition SQLite would go through all that was ever rejected.
+    query = select(func.sum(case((outbox.c.state == OutboxState.REJECTED, 1), else_=0))).where(outbox.c.id.in_(latest))
     async with engine.connect() as connection:
         return int(await connection.scalar(query) or 0)
 
 
 async def recorded_tallies(engine: AsyncEngine, round_id: int) -> dict[str, tuple[int, int]]:
-    """Ups and downs by the videos' ids, as far as our record has them final on the ledger."""
+    """Return ups and downs by the videos' ids, as far as our record has them final on the ledger."""
     latest = (
         select(func.max(outbox.c.id))
-        .where(outbox.c.round_id == round_id, outbox.c.kind.in_(CHOICES), outbox.c.state == "final")
+        .where(outbox.c.round_id == round_id, outbox.c.kind.in_(CHOICES), outbox.c.state == OutboxState.FINAL)
         .group_by(outbox.c.video_id, outbox.c.voter_id)
     )
     ups, downs = (func.sum(case((outbox.c.choice == choice, 1), else_=0)) for choice in (1, 2))
@@ -106,13 +110,13 @@ async def recorded_tallies(engine: AsyncEngine, round_id: int) -> dict[str, tupl
 
 
 async def receipts(engine: AsyncEngine, video_id: str) -> list[str]:
-    """The final transactions that hold a video, in their order: its entry first, then each batch with its votes."""
-    # What a final transaction carries is final. Asked for as well, the state would be what SQLite looks for, in all
-    # that ever was: which of its indexes it takes depends on the order in which an upgrade made them.
+    """Return the final transactions that hold a video, in order: its entry first, then each batch with its votes."""
+    # The entries of a final transaction are final, so that their state need not be asked for. If it were, SQLite might
+    # search all entries by it: which of its indexes it takes depends on the order in which an upgrade made them.
     held_in = select(outbox.c.transaction_id).where(outbox.c.video_id == video_id)
     query = (
         select(chain_transactions.c.hashes)
-        .where(chain_transactions.c.state == "final", chain_transactions.c.id.in_(held_in))
+        .where(chain_transactions.c.state == TransactionState.FINAL, chain_transactions.c.id.in_(held_in))
         .order_by(chain_transactions.c.id)
     )
     async with engine.connect() as connection:
@@ -121,7 +125,7 @@ async def receipts(engine: AsyncEngine, video_id: str) -> list[str]:
 
 
 async def voter_receipts(engine: AsyncEngine, round_id: int, voter_id: str) -> dict[str, VoteReceipt]:
-    """Where a voter's latest choice about each video of a round stands, by the video's id."""
+    """Return where a voter's latest choice about each video of a round stands, by the video's id."""
     query = (
         select(
             outbox.c.kind,
@@ -142,21 +146,21 @@ async def voter_receipts(engine: AsyncEngine, round_id: int, voter_id: str) -> d
         .outerjoin(seats, (seats.c.round_id == outbox.c.round_id) & (seats.c.voter_id == outbox.c.voter_id))
         .outerjoin(chain_transactions, chain_transactions.c.id == outbox.c.transaction_id)
         .where(outbox.c.round_id == round_id, outbox.c.voter_id == voter_id)
-        .where(outbox.c.kind.in_(CHOICES), outbox.c.state != "superseded")
+        .where(outbox.c.kind.in_(CHOICES), outbox.c.state != OutboxState.SUPERSEDED)
         .order_by(outbox.c.id)
     )
     ballots = select(outbox.c.id, outbox.c.payload).where(
-        outbox.c.kind == "ballot", outbox.c.round_id == round_id, outbox.c.voter_id == voter_id
+        outbox.c.kind == OutboxKind.BALLOT, outbox.c.round_id == round_id, outbox.c.voter_id == voter_id
     )
     async with engine.connect() as connection:
         rows = (await connection.execute(query)).all()
-        sent_past_us = {row.id: row.payload.get("tx") for row in await connection.execute(ballots)}
-    found: dict[str, VoteReceipt] = {}
+        sent_by_others = {row.id: row.payload.get("tx") for row in await connection.execute(ballots)}
+    receipts_by_video: dict[str, VoteReceipt] = {}
     standing: dict[str, int] = {}
     for row in rows:  # the latest comes last, and stays
-        if row.state != "rejected":
+        if row.state != OutboxState.REJECTED:
             standing[row.video_id] = int(row.choice)
-        found[row.video_id] = VoteReceipt(
+        receipts_by_video[row.video_id] = VoteReceipt(
             choice=int(row.choice),
             state=row.state,
             reason=row.reason,
@@ -164,8 +168,8 @@ async def voter_receipts(engine: AsyncEngine, round_id: int, voter_id: str) -> d
             voter_index=row.voter_index,
             seat=row.seat,
             seq=row.seq,
-            tx=row.hashes[-1] if row.hashes else sent_past_us.get(row.payload.get("ballot")),
-            signed=row.kind == "signed",
-            standing=standing.get(row.video_id, 0) if row.state == "rejected" else None,
+            tx=row.hashes[-1] if row.hashes else sent_by_others.get(row.payload.get("ballot")),
+            signed=row.kind == OutboxKind.SIGNED,
+            standing=standing.get(row.video_id, 0) if row.state == OutboxState.REJECTED else None,
         )
-    return found
+    return receipts_by_video

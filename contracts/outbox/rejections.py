@@ -1,14 +1,16 @@
-"""What a refusal means: the ledger's own words, and the sentences that members read. No web3."""
+"""The meaning of a refusal: the ledger's own words, and the sentences that members read. No web3."""
 
 from __future__ import annotations
 
-NOT_OURS_TO_JUDGE = {  # refusals that say nothing about the entry: try again later
+TEMPORARY_REFUSALS = {  # they say nothing about the entry: it is tried again later
     "ledger: not a relayer": "This account is not a relayer of the ledger; its owner must call set_relayer.",
     "ledger: paused": "The ledger is paused by its guardian; nothing is lost, and it goes on after unpause.",
     "ledger: wrong sequence": "The ledger's sequence moved while a batch was drafted.",
 }
 NOT_OPEN = "ledger: round not open"
-CHANGED_ITS_MIND = "reverted: the account"  # not the ledger's words: what it was asked for beforehand it accepted
+ANSWER_CHANGED = (
+    "reverted: the account"  # not the ledger's words: it had accepted the call when it was asked beforehand
+)
 UNEXPLAINED = "reverted: no reason known"
 SENTENCES = {
     "ledger: round closed": "The round had already closed on the ledger.",
@@ -22,7 +24,7 @@ SENTENCES = {
     "ledger: stale nonce": "The wallet has signed something newer, which the ledger has already.",
     "ledger: late": "It came to the ledger later than it was signed for.",
     "ledger: seat not claimed": "The seat from before the link could not be handed over to the wallet.",
-    CHANGED_ITS_MIND: (
+    ANSWER_CHANGED: (
         "The account said yes when it was asked, and no in the chain's blocks, twice; it is not tried again. Use an "
         "account that gives the same answer each time."
     ),

@@ -7,83 +7,85 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contracts.relayer import attempts
-from contracts.relayer.attempts import Attempt
+from contracts.relayer.attempts import Attempt, TransactionRow
 from contracts.relayer.fees import WITHOUT_MEMPOOL, Offer, first_offer, gwei, higher_offer
+from contracts.relayer.settings import RelayerSettings
 from contracts.rpc.node import ChainUnreachableError, LedgerError, Node, NodeRefusedError
-from contracts.signers.keystore import Signer
+from contracts.signers.keystore import Call, Signed, Signer
 from migrations.database import now_ms
 from migrations.schema import chain_transactions
+from migrations.states import TransactionKind, TransactionState
 
 log = logging.getLogger(__name__)
 
-CHEAP = ("max fee per gas less than block base fee", "fee cap less than block base fee", "max fee per gas too low")
-POOR = ("insufficient funds", "insufficient balance")
+# Words by which nodes say that an offer is too low, and that the account has too little.
+UNDERPRICED = (
+    "max fee per gas less than block base fee",
+    "fee cap less than block base fee",
+    "max fee per gas too low",
+)
+UNFUNDED = ("insufficient funds", "insufficient balance")
 
 Guard = Callable[[AsyncConnection], Awaitable[None]]
 
 
-class Sending:
-    """For one account. `guard` raises when this process may not store anything (any more); fees in wei, times in s."""
+class Broadcast:
+    """Sends the transactions of one account. Fees in wei, times in seconds.
+
+    `guard` raises when this process may no longer store anything.
+    """
 
     def __init__(
-        self,
-        engine: AsyncEngine,
-        node: Node,
-        signer: Signer,
-        guard: Guard,
-        *,
-        max_fee: int | None,
-        bumps: bool | None,
-        bump_s: float,
+        self, engine: AsyncEngine, node: Node, signer: Signer, guard: Guard, settings: RelayerSettings
     ) -> None:
         self._engine = engine
         self._node = node
         self._signer = signer
         self._guard = guard
-        self._max_fee = max_fee
-        self._bumps = bumps
-        self._bump_s = bump_s
-        self.notice: str | None = None  # what an operator should know, while it lasts
+        self._max_fee = settings.max_fee
+        self._bumps = settings.bumps
+        self._bump_s = settings.bump_s
+        self.notice: str | None = None  # a sentence for the operator, while it lasts
 
     async def offer(self) -> Offer:
-        """What a new transaction offers. Raises ChainUnreachableError while the chain asks more than our limit."""
+        """Return the offer of a new transaction. Raises ChainUnreachableError while the chain asks over our limit."""
         fees = await self._node.fees()
-        found = first_offer(fees, self._max_fee)
-        if found is None:
+        offer = first_offer(fees, self._max_fee)
+        if offer is None:
             raise ChainUnreachableError(
                 f"The chain asks {gwei(fees.base)} gwei for gas, over our limit of {gwei(self._max_fee or 0)} "
                 "(FLOCK_MAX_FEE_GWEI); waiting. Nothing is lost meanwhile."
             )
-        return found
+        return offer
 
-    async def broadcast(self, row: Row[Any], chain_id: int) -> bool:
-        """Sends a nonce's bytes, or better paid ones in their place. False when the node has seen the nonce before."""
+    async def send(self, row: TransactionRow, chain_id: int) -> bool:
+        """Send a nonce's bytes, or better paid ones in their place. False when the node has seen the nonce before."""
         await self._fill_gap(row, chain_id)
-        known = list(await attempts.of(self._engine, row))
+        known_attempts = list(await attempts.of(self._engine, row))
+        newest = known_attempts[0]
         mempool = chain_id not in WITHOUT_MEMPOOL if self._bumps is None else self._bumps
-        stuck = row.state == "sent" and now_ms() - known[0].created_at_ms >= self._bump_s * 1000
-        if mempool and stuck and (better := await self._raise(row, known[0])) is not None:
-            known.insert(0, better)
+        stuck = row.state == TransactionState.SENT and now_ms() - newest.created_at_ms >= self._bump_s * 1000
+        if mempool and stuck and (better := await self._raise_offer(row, newest)) is not None:
+            known_attempts.insert(0, better)
         try:
-            return await self._node.send(known[0].raw)
+            return await self._node.send(known_attempts[0].raw)
         except NodeRefusedError as refusal:
-            said = refusal.message.lower()
-            if any(words in said for words in CHEAP):  # these bytes cannot be mined now, mempool or not
-                better = await self._raise(row, known[0])
+            message = refusal.message.lower()
+            if any(words in message for words in UNDERPRICED):  # these bytes cannot be mined now, mempool or not
+                better = await self._raise_offer(row, known_attempts[0])
                 return True if better is None else await self._node.send(better.raw)
-            if any(words in said for words in POOR):
-                return await self._send_older(known[1:], refusal)
+            if any(words in message for words in UNFUNDED):
+                return await self._send_older(known_attempts[1:], refusal)
             raise
 
-    async def _send_older(self, known: list[Attempt], refusal: NodeRefusedError) -> bool:
-        """What was offered before may still be paid for."""
-        for older in known:
+    async def _send_older(self, older_attempts: list[Attempt], refusal: NodeRefusedError) -> bool:
+        """Send an earlier attempt, which offered less: the account may still be able to pay for it."""
+        for older in older_attempts:
             try:
                 return await self._node.send(older.raw)
             except NodeRefusedError:
@@ -93,88 +95,94 @@ class Sending:
             "send it some of the chain's coin. Nothing is lost meanwhile."
         ) from refusal
 
-    async def _raise(self, row: Row[Any], latest: Attempt) -> Attempt | None:
-        """The same call under the same nonce with a higher offer, stored; None where our limit or purse forbids it."""
+    async def _raise_offer(self, row: TransactionRow, latest: Attempt) -> Attempt | None:
+        """Store the same call under the same nonce with a higher offer.
+
+        Returns None where the fee limit or the account's balance does not allow one.
+        """
         call, before = attempts.call_of(latest.raw)
         fees = await self._node.fees()
         offer = higher_offer(before, fees, self._max_fee)
         if offer is None:
-            self._tell(
+            self._notify(
                 f"A transaction waits at the highest fee that it may offer, {gwei(before.most)} gwei, while the chain "
                 f"asks {gwei(fees.base)}; it goes on when that falls, or with a higher FLOCK_MAX_FEE_GWEI."
             )
             return None
         if (balance := await self._node.balance(self._signer.address)) < call["gas"] * offer.most:
-            self._tell(
+            self._notify(
                 f"The relayer's account {self._signer.address} holds {balance / 1e18:.6f} ether, too little to offer "
                 "more for the transaction that is underway; send it some. Nothing is lost meanwhile."
             )
             return None
-        made = await self._keep(row, call, offer)
+        attempt = await self._store_attempt(row, call, offer)
         log.info(
             "Transaction %d offers more for gas, %s gwei instead of %s.", row.nonce, gwei(offer.most), gwei(before.most)
         )
-        return made
+        return attempt
 
-    async def _keep(self, row: Row[Any], call: dict[str, Any], offer: Offer, **values: Any) -> Attempt:
-        """Signs another attempt for the nonce of a row and stores it. Sends nothing."""
-        signed = await self._signer.sign({**call, "maxFeePerGas": offer.most, "maxPriorityFeePerGas": offer.tip})
+    async def _sign(self, call: Call, offer: Offer) -> Signed:
+        return await self._signer.sign({**call, "maxFeePerGas": offer.most, "maxPriorityFeePerGas": offer.tip})
+
+    async def _store_attempt(self, row: TransactionRow, call: Call, offer: Offer, **values: object) -> Attempt:
+        """Sign another attempt for the nonce of a row and store it. Sends nothing."""
+        signed = await self._sign(call, offer)
         async with self._engine.begin() as connection:
             await self._guard(connection)
-            known = await attempts.hashes(connection, row.id, signed.tx)
+            hashes = await attempts.hashes(connection, row.id, signed.tx)
             await connection.execute(
                 update(chain_transactions)
                 .where(chain_transactions.c.id == row.id)
-                .values(raw=signed.raw, hashes=known, **values)
+                .values(raw=signed.raw, hashes=hashes, **values)
             )
             await attempts.keep(connection, row.id, signed)
         return Attempt(signed.tx, signed.raw, now_ms())
 
     # -------------------------------------------------------------------- gaps
 
-    async def _fill_gap(self, row: Row[Any], chain_id: int) -> None:
-        """A nonce before ours that nobody uses any more would hold ours up for ever."""
-        found = await self._node.nonce(self._signer.address)
-        if found < row.nonce:
-            await self.fill(found, chain_id)
+    async def _fill_gap(self, row: TransactionRow, chain_id: int) -> None:
+        """Fill an earlier nonce that nobody uses any more: it would hold ours up for ever."""
+        nonce = await self._node.nonce(self._signer.address)
+        if nonce < row.nonce:
+            await self.fill(nonce, chain_id)
 
     async def fill(self, nonce: int, chain_id: int) -> None:
-        """Uses up a nonce of the account that a reorganisation freed, by sending nothing to ourselves.
+        """Use up a nonce of the account that a reorganisation freed, by a transaction to itself that does nothing.
 
-        One that carries entries of ours is not touched: that is sent again as it is.
+        A nonce that carries entries of ours is not given away: its transaction is sent again as it is.
         """
         query = select(chain_transactions).where(
             chain_transactions.c.sender == self._signer.address, chain_transactions.c.nonce == nonce
         )
         async with self._engine.connect() as connection:
             row = (await connection.execute(query)).first()
-        if row is not None and row.state != "reverted":
+        if row is not None and row.state != TransactionState.REVERTED:
             await self._node.send(bytes(row.raw))
             return
         me = self._signer.address
         gas = await self._node.estimate(me, me, b"")
-        call = {"chainId": chain_id, "nonce": nonce, "to": me, "data": b"", "value": 0, "gas": gas + gas // 5}
+        call: Call = {"chainId": chain_id, "nonce": nonce, "to": me, "data": b"", "value": 0, "gas": gas + gas // 5}
         offer = await self.offer()
-        free = {"block_number": None, "block_hash": None, "gas_used": None}
+        noop = {"kind": TransactionKind.NOOP, "state": TransactionState.SIGNED}
         if row is not None:
-            made = await self._keep(row, call, offer, kind="noop", state="signed", **free)
-            raw = made.raw
+            no_block = {"block_number": None, "block_hash": None, "gas_used": None}
+            raw = (await self._store_attempt(row, call, offer, **noop, **no_block)).raw
         else:
-            signed = await self._signer.sign({**call, "maxFeePerGas": offer.most, "maxPriorityFeePerGas": offer.tip})
+            signed = await self._sign(call, offer)
             raw = signed.raw
-            fields = {"kind": "noop", "sender": me, "nonce": nonce, "raw": raw, "hashes": [signed.tx]}
             async with self._engine.begin() as connection:
                 await self._guard(connection)
                 inserted = await connection.execute(
                     insert(chain_transactions)
-                    .values(**fields, state="signed", created_at_ms=now_ms())
+                    .values(**noop, sender=me, nonce=nonce, raw=raw, hashes=[signed.tx], created_at_ms=now_ms())
                     .returning(chain_transactions.c.id)
                 )
                 await attempts.keep(connection, int(inserted.scalar_one()), signed)
         log.warning("Number %d of the relayer's account was freed by a reorganisation; an empty one takes it", nonce)
         await self._node.send(raw)
 
-    def _tell(self, sentence: str) -> None:
+    def _notify(self, sentence: str) -> None:
+        """Keep a sentence for the operator, and log it when it is new."""
         if sentence != self.notice:
             log.warning("%s", sentence)
         self.notice = sentence

@@ -1,4 +1,4 @@
-"""Whose turn it is: whoever has waited longest since it was last served goes next, so that nobody starves another.
+"""Fair turns: whoever has waited longest since it was last served goes next, so that nobody starves another.
 
 Knows nothing of the ledger or of the database.
 """
@@ -6,10 +6,10 @@ Knows nothing of the ledger or of the database.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
-Path = tuple[Any, ...]  # such as guild, round, member: each level has turns of its own
+Path = tuple[object, ...]  # such as guild, round, member: each level has turns of its own
 
 MOST_KNOWN = 10_000  # paths; those that wait for nothing are forgotten from here on
 
@@ -17,26 +17,26 @@ MOST_KNOWN = 10_000  # paths; those that wait for nothing are forgotten from her
 class Turns:
     """The turns of whatever paths name.
 
-    A newcomer comes after all that wait already, and before what was served just now: so whoever waits is served after
+    A newcomer comes after all that wait already, and before what was served just now. So whoever waits is served after
     at most as many others as waited when it came.
     """
 
     def __init__(self) -> None:
-        self._since: dict[Path, float] = {}  # when it was last served, or came; counted in servings
+        self._since: dict[Path, float] = {}  # when a path was last served, or came; counted in servings
         self._now = 0
 
     def order(self, waiting: Iterable[T], path: Callable[[T], Path]) -> list[T]:
         """Return what waits in the order of its turns: by the first part of the path, then by the second, and so on.
 
-        What has waited equally long keeps its order.
+        Items that have waited equally long keep their order.
         """
-        listed = list(waiting)
-        seen = {key for one in listed for key in _levels(path(one))}
+        items = list(waiting)
+        waiting_keys = {key for item in items for key in _levels(path(item))}
         if len(self._since) > MOST_KNOWN:
-            self._since = {key: since for key, since in self._since.items() if key in seen}
-        for key in seen:
-            self._since.setdefault(key, self._now - 0.5)  # before the one that was served just now
-        return sorted(listed, key=lambda one: [self._since[key] for key in _levels(path(one))])
+            self._since = {key: since for key, since in self._since.items() if key in waiting_keys}
+        for key in waiting_keys:
+            self._since.setdefault(key, self._now - 0.5)  # before the path that was served just now
+        return sorted(items, key=lambda item: [self._since[key] for key in _levels(path(item))])
 
     def serve(self, path: Path) -> None:
         """Note that this path was served: its levels go behind all others of theirs."""

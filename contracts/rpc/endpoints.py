@@ -1,7 +1,7 @@
-"""One or several nodes of one chain behind web3's provider: reads go on at another node, a sending never does.
+"""One or several nodes of one chain behind web3's provider: reads are repeated at another node, a sending never is.
 
-Which node is asked: the first that is well, in the order in which they were given. A node is left out while it does
-not answer, answers with something else than JSON, serves another chain, or is behind the others.
+The first node that is well is asked, in the order in which they were given. A node is left out while it does not
+answer, answers with something else than JSON, serves another chain, or is behind the others.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 from web3 import AsyncHTTPProvider
+from web3.types import RPCEndpoint
 
 from contracts.rpc.urls import addresses, names
 
@@ -40,7 +41,7 @@ FAILURES = (aiohttp.ClientError, TimeoutError, OSError, NoJsonError)
 
 @dataclass(frozen=True)
 class Patience:
-    """How reads are repeated. Times in seconds.
+    """The way reads are repeated. Times in seconds.
 
     A read is tried `tries` times, or once at each node where there are more of them. A node that failed rests for
     `rest_s`; all are looked at every `look_every_s`; one whose latest block is over `most_behind_s` older than the
@@ -59,14 +60,14 @@ class _Endpoint:
     url: str = field(repr=False)
     name: str
     wrong: str | None = None  # why it is left out until a look finds it well
-    failed: str | None = None  # what the last request met
+    failed: str | None = None  # why the last request failed
     rests_until: float = 0.0
-    lost_a_sending: float = 0.0  # when; a node may answer questions and take nothing
+    lost_a_sending: float = 0.0  # when it last lost one; a node may answer questions and take nothing
     stamp: int | None = None  # of its latest block, in seconds since the epoch
 
 
 class Endpoints(AsyncHTTPProvider):
-    """web3's own provider opens a connection (and a TLS session) for every request; this one keeps them."""
+    """A provider for web3 that keeps its connections; web3's own opens one (and a TLS session) for every request."""
 
     def __init__(self, text: str, timeout_s: float, patience: Patience | None = None) -> None:
         urls = addresses(text)
@@ -79,7 +80,7 @@ class Endpoints(AsyncHTTPProvider):
         self._chain_id: int | None = None
         self._looking = asyncio.Lock()
         self._look_again = 0.0
-        self._asked = self._endpoints[0]
+        self._latest = self._endpoints[0]
 
     def __str__(self) -> str:
         return f"RPC connection {self.asked}"
@@ -88,31 +89,34 @@ class Endpoints(AsyncHTTPProvider):
 
     @property
     def asked(self) -> str:
-        """The node that was asked last, by its name."""
-        return self._asked.name
+        """The name of the node that was asked last."""
+        return self._latest.name
 
     @property
     def several(self) -> bool:
+        """True where there are several nodes."""
         return len(self._endpoints) > 1
 
     def expect(self, chain_id: int) -> None:
-        """From now on nodes of any other chain are left out."""
+        """Leave out nodes of any other chain from now on."""
         if chain_id != self._chain_id:
             self._chain_id, self._look_again = chain_id, 0.0
 
     def troubles(self) -> str:
-        """What is wrong with which node, for a sentence."""
-        return "; ".join(f"{one.name}: {one.wrong or one.failed}" for one in self._endpoints if one.wrong or one.failed)
+        """Return each node's trouble, for a sentence."""
+        unwell = [node for node in self._endpoints if node.wrong or node.failed]
+        return "; ".join(f"{node.name}: {node.wrong or node.failed}" for node in unwell)
 
     async def disconnect(self) -> None:
+        """Close the connections."""
         if self._session is not None:
             await self._session.close()
             self._session = None
 
     # ------------------------------------------------------------------ asking
 
-    async def _make_request(self, method: Any, request_data: bytes) -> bytes:
-        """The bytes of an answer. A sending goes out once: after a failure nobody knows whether it arrived."""
+    async def _make_request(self, method: RPCEndpoint, request_data: bytes) -> bytes:
+        """Return the bytes of an answer. A sending goes out once: after a failure nobody knows whether it arrived."""
         await self._look()
         if method in SENDS:
             endpoint = self._choose(set(), sending=True)
@@ -122,36 +126,36 @@ class Endpoints(AsyncHTTPProvider):
                 self._let_rest(endpoint, _words(error))
                 endpoint.lost_a_sending = asyncio.get_running_loop().time()
                 raise
-        tried, met, until = 0, set[str](), asyncio.get_running_loop().time() + self._timeout_s
+        tries, failed_names, until = 0, set[str](), asyncio.get_running_loop().time() + self._timeout_s
         while True:
-            endpoint = self._choose(met)
-            tried += 1
-            met.add(endpoint.name)
+            endpoint = self._choose(failed_names)
+            tries += 1
+            failed_names.add(endpoint.name)
             try:
                 answer = await self._post(endpoint, request_data)
             except FAILURES as error:
                 self._let_rest(endpoint, _words(error))
-                if self._enough(tried, met, until):
+                if self._enough(tries, failed_names, until):
                     raise
             else:
-                if not _is_passing(method, answer) or self._enough(tried, met, until):
+                if not _is_passing(method, answer) or self._enough(tries, failed_names, until):
                     self._is_well(endpoint)
                     return answer
                 self._let_rest(endpoint, "it is busy")
-            if self._choose(met).name in met:  # no other node is left: give this one a moment
-                await asyncio.sleep(self._patience.pause_s * 2 ** (tried - 1) * random.uniform(0.5, 1.5))  # noqa: S311  # spreads retries
+            if self._choose(failed_names).name in failed_names:  # no other node is left: give this one a moment
+                await asyncio.sleep(self._patience.pause_s * 2 ** (tries - 1) * random.uniform(0.5, 1.5))  # noqa: S311  # spreads retries
 
-    def _enough(self, tried: int, met: set[str], until: float) -> bool:
-        everywhere = len(met) >= sum(one.wrong is None for one in self._endpoints)
+    def _enough(self, tries: int, names_asked: set[str], until: float) -> bool:
+        everywhere = len(names_asked) >= sum(node.wrong is None for node in self._endpoints)
         late = asyncio.get_running_loop().time() >= until
-        return everywhere and (late or tried >= self._patience.tries)
+        return everywhere and (late or tries >= self._patience.tries)
 
     async def _post(self, endpoint: _Endpoint, data: bytes, timeout_s: float | None = None) -> bytes:
         if self._session is None:
             self._session = aiohttp.ClientSession(raise_for_status=True)
-        self._asked = endpoint
+        self._latest = endpoint
         timeout = aiohttp.ClientTimeout(total=timeout_s or self._timeout_s)
-        # A redirect would be another node, of which nobody told us.
+        # A redirect would lead to another node, which nobody configured.
         async with self._session.post(
             endpoint.url, data=data, headers=self.get_request_headers(), timeout=timeout, allow_redirects=False
         ) as response:
@@ -161,18 +165,23 @@ class Endpoints(AsyncHTTPProvider):
             raise NoJsonError(f"it answers with {kind}, HTTP {response.status}")
         return answer
 
-    def _choose(self, met: set[str], *, sending: bool = False) -> _Endpoint:
-        """The first that is well; else one that failed, the longest ago, and not one that was just asked.
+    def _choose(self, names_asked: set[str], *, sending: bool = False) -> _Endpoint:
+        """Return the first node that is well; else the one that failed the longest ago, and that was not asked just
+        now.
 
-        For a sending, one that has not lost any, or whose last loss is the longest ago.
+        For a sending, return one that has not lost any, or whose last loss is the longest ago.
         """
-        usable = [one for one in self._endpoints if one.wrong is None]
+        usable = [node for node in self._endpoints if node.wrong is None]
         if not usable:
             raise NoUsableNodeError(f"None of the chain's nodes can be used ({self.troubles()}).")
         now = asyncio.get_running_loop().time()
         return min(
             usable,
-            key=lambda one: (one.name in met, sending * one.lost_a_sending, max(0.0, one.rests_until - now)),
+            key=lambda node: (
+                node.name in names_asked,
+                sending * node.lost_a_sending,
+                max(0.0, node.rests_until - now),
+            ),
         )
 
     def _let_rest(self, endpoint: _Endpoint, why: str) -> None:
@@ -190,35 +199,36 @@ class Endpoints(AsyncHTTPProvider):
     # ----------------------------------------------------------------- looking
 
     async def _look(self) -> None:
-        """Compares the nodes with each other, now and then. A single one has nothing to be compared with."""
+        """Compare the nodes with each other, now and then. A single one has nothing to be compared with."""
         if not self.several:
             return
         loop = asyncio.get_running_loop()
         async with self._looking:
             if loop.time() < self._look_again:
                 return
-            told = await asyncio.gather(*(self._look_at(one) for one in self._endpoints))
-            seen = [chain_id for chain_id in told if chain_id is not None]
-            if self._chain_id is None and seen:
-                self._chain_id = seen[0]
-            newest = max((one.stamp or 0 for one, chain in self._pairs(told) if chain == self._chain_id), default=0)
-            for one, chain_id in self._pairs(told):
+            answers = await asyncio.gather(*(self._look_at(node) for node in self._endpoints))
+            chains = [chain_id for chain_id in answers if chain_id is not None]
+            if self._chain_id is None and chains:
+                self._chain_id = chains[0]
+            stamps = [node.stamp or 0 for node, chain in self._pairs(answers) if chain == self._chain_id]
+            newest = max(stamps, default=0)
+            for node, chain_id in self._pairs(answers):
                 if chain_id is None:
                     continue
-                behind = newest - (one.stamp or 0)
+                behind = newest - (node.stamp or 0)
                 if chain_id != self._chain_id:
-                    self._leave_out(one, f"it serves chain {chain_id}, not {self._chain_id}")
+                    self._leave_out(node, f"it serves chain {chain_id}, not {self._chain_id}")
                 elif behind > self._patience.most_behind_s:
-                    self._leave_out(one, f"its latest block is {behind} seconds behind the others'")
+                    self._leave_out(node, f"its latest block is {behind} seconds behind the others'")
                 else:
-                    self._is_well(one)
+                    self._is_well(node)
             self._look_again = loop.time() + self._patience.look_every_s
 
-    def _pairs(self, told: Sequence[int | None]) -> list[tuple[_Endpoint, int | None]]:
-        return list(zip(self._endpoints, told, strict=True))
+    def _pairs(self, answers: Sequence[int | None]) -> list[tuple[_Endpoint, int | None]]:
+        return list(zip(self._endpoints, answers, strict=True))
 
     async def _look_at(self, endpoint: _Endpoint) -> int | None:
-        """The chain that a node serves, its latest block's time written down; None where it gives no answer."""
+        """Return the chain that a node serves, and store its latest block's time; None where it gives no answer."""
         try:
             chain_id = int(await self._ask(endpoint, "eth_chainId"), 16)
             endpoint.stamp = int((await self._ask(endpoint, "eth_getBlockByNumber", "latest", False))["timestamp"], 16)
@@ -230,7 +240,7 @@ class Endpoints(AsyncHTTPProvider):
             return None
         return chain_id
 
-    async def _ask(self, endpoint: _Endpoint, method: str, *params: Any) -> Any:
+    async def _ask(self, endpoint: _Endpoint, method: str, *params: object) -> Any:  # JSON, which the caller checks
         question = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
         return json.loads(await self._post(endpoint, question, min(LOOK_S, self._timeout_s)))["result"]
 
@@ -241,14 +251,14 @@ class Endpoints(AsyncHTTPProvider):
 
 
 def _words(error: BaseException) -> str:
-    """What a request met, without the address that the library's own words would quote."""
+    """Return a description of a failure, without the address that the library's own words would quote."""
     if isinstance(error, aiohttp.ClientResponseError):
         return f"HTTP {error.status}"
     return str(error) if isinstance(error, NoJsonError) else type(error).__name__
 
 
 def _is_passing(method: str, answer: bytes) -> bool:
-    """Whether a read was declined for a reason that soon passes; then another node, or a moment, may help."""
+    """Return True if a read was declined for a reason that soon passes: then another node, or a moment, may help."""
     if len(answer) > 2_000 or b'"error"' not in answer or method == "eth_getLogs":  # logs: too many is no pause
         return False
     try:

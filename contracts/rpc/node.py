@@ -1,9 +1,9 @@
-"""One Ethereum node over JSON-RPC, with our own words for what can go wrong. Knows nothing of the ledger.
+"""One Ethereum node over JSON-RPC, with errors of our own. Knows nothing of the ledger.
 
-LedgerError                 what the chain's side can answer; the message is a sentence
+LedgerError                 any trouble on the chain's side; the message is a sentence
 ├── ChainUnreachableError   no usable answer: try again, nothing is lost
 ├── NodeRefusedError        the node declined a request (its code and words)
-├── LedgerRefusedError      the contract said no; `reason` is its own text, such as "ledger: round closed"
+├── LedgerRefusedError      the contract refused; `reason` is its own text, such as "ledger: round closed"
 └── WrongLedgerError        another chain, another contract, or another writer: a person must look
 """
 
@@ -13,9 +13,9 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
+from eth_typing import ChecksumAddress
 from web3 import AsyncWeb3
 from web3.exceptions import (
     BadFunctionCallOutput,
@@ -65,12 +65,12 @@ class LedgerRefusedError(LedgerError):
 
 
 class WrongLedgerError(LedgerError):
-    """What is at the other end is not the ledger that we write to."""
+    """The other end is not the ledger that we write to."""
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What the chain says of a mined transaction; gas in units, contract only for a deployment."""
+    """The receipt of a mined transaction; gas in units, contract only for a deployment."""
 
     tx: str
     ok: bool
@@ -105,19 +105,20 @@ class Node:
 
     @property
     def host(self) -> str:
-        """The node that was asked last: its host."""
+        """The host of the node that was asked last."""
         return self._provider.asked
 
     def expect(self, chain_id: int) -> None:
-        """Where there are several nodes, those of any other chain are left out from now on."""
+        """Leave out nodes of any other chain from now on, where there are several."""
         self._provider.expect(chain_id)
 
     async def close(self) -> None:
+        """Close the connections."""
         await self._provider.disconnect()
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[None]:
-        """Turns whatever a request raises into a LedgerError. Causes are cut: they may quote the URL."""
+        """Turn whatever a request raises into a LedgerError. Causes are cut: they may quote the URL."""
         try:
             yield
         except ContractLogicError as error:
@@ -137,8 +138,7 @@ class Node:
         except BlockNotFound:
             raise self._unreachable("it does not know the block yet") from None
         except Web3RPCError as error:
-            told: Any = (error.rpc_response or {}).get("error") or {}
-            code, message = (told.get("code"), told.get("message")) if isinstance(told, dict) else (None, told)
+            code, message = _code_and_message(error)
             if code in BUSY:
                 raise self._unreachable("it is busy") from None
             raise NodeRefusedError(code if isinstance(code, int) else 0, str(message)[:200]) from None
@@ -149,31 +149,32 @@ class Node:
         return ChainUnreachableError(f"The chain at {self.host} does not answer ({why}); trying again is safe.")
 
     async def chain_id(self) -> int:
+        """Return the id of the chain that the node serves."""
         with self.asking():
             return int(await self.web3.eth.chain_id)
 
     async def block_number(self, tag: str = "latest") -> int:
-        """The number of the block that a tag (latest, safe, finalized) names."""
+        """Return the number of the block that a tag (latest, safe, finalized) names."""
         with self.asking():
             block = await self.web3.eth.get_block(tag)  # type: ignore[arg-type]  # web3 wants a literal
             return int(block["number"])
 
     async def tagged(self, tag: str) -> int | None:
-        """The number of the block that a tag (safe, finalized) names; None where the node knows none."""
+        """Return the number of the block that a tag (safe, finalized) names; None where the node knows none."""
         with self.asking():
             try:
                 block = await self.web3.eth.get_block(tag)  # type: ignore[arg-type]  # web3 wants a literal
             except BlockNotFound:
                 return None
             except Web3RPCError as error:
-                told: Any = (error.rpc_response or {}).get("error") or {}
-                if isinstance(told, dict) and told.get("code") not in (*BUSY, INTERNAL, None):
+                code, _ = _code_and_message(error)
+                if code not in (*BUSY, INTERNAL, None):
                     return None
                 raise
             return int(block["number"])
 
     async def block_hash(self, number: int) -> str | None:
-        """The hash of the chain's own block of a number; None when there is none (yet)."""
+        """Return the hash of the chain's own block of a number; None when there is none (yet)."""
         with self.asking():
             try:
                 block = await self.web3.eth.get_block(number)
@@ -182,22 +183,22 @@ class Node:
             return "0x" + bytes(block["hash"]).hex()
 
     async def code(self, address: str, at: int | str = "latest") -> bytes:
-        """The code of an account after a block; empty where it is no contract."""
+        """Return the code of an account after a block; empty where it is no contract."""
         with self.asking():
             return bytes(await self.web3.eth.get_code(self.checksum(address), at))  # type: ignore[arg-type]  # web3 wants its own type
 
     async def call(self, to: str, data: bytes) -> bytes:
-        """What a contract answers. Raises LedgerRefusedError where it refuses."""
+        """Return a contract's answer. Raises LedgerRefusedError where it refuses."""
         with self.asking():
             return bytes(await self.web3.eth.call({"to": self.checksum(to), "data": "0x" + data.hex()}))  # type: ignore[typeddict-item]  # hex is fine
 
     async def balance(self, address: str) -> int:
-        """An account's balance, in wei."""
+        """Return an account's balance, in wei."""
         with self.asking():
             return int(await self.web3.eth.get_balance(self.checksum(address)))
 
     async def nonce(self, address: str, tag: str = "latest") -> int:
-        """How many transactions of an account are in the chain up to the block that a tag names."""
+        """Return the number of an account's transactions in the chain, up to the block that a tag names."""
         with self.asking():
             count = await self.web3.eth.get_transaction_count(
                 self.checksum(address),
@@ -206,7 +207,7 @@ class Node:
             return int(count)
 
     async def fees(self) -> Fees:
-        """What a transaction should offer now: twice the base fee and a tip, as is usual for EIP-1559."""
+        """Return the fees that a transaction should offer now: twice the base fee and a tip, as usual for EIP-1559."""
         with self.asking():
             block = await self.web3.eth.get_block("latest")
             base = int(block["baseFeePerGas"])
@@ -217,16 +218,16 @@ class Node:
             return Fees(base=base, tip=tip, maximum=2 * base + tip)
 
     async def estimate(self, sender: str, to: str | None, data: bytes) -> int:
-        """The gas a transaction would need. Raises LedgerRefusedError when the contract would refuse it."""
-        call: dict[str, Any] = {"from": self.checksum(sender), "data": "0x" + data.hex()}
+        """Return the gas that a transaction would need. Raises LedgerRefusedError when the contract would refuse it."""
+        call: dict[str, str] = {"from": self.checksum(sender), "data": "0x" + data.hex()}
         if to is not None:
             call["to"] = self.checksum(to)
         with self.asking():
             return int(await self.web3.eth.estimate_gas(call))  # type: ignore[arg-type]  # a TxParams by its fields
 
     async def simulate(self, sender: str, to: str, data: bytes, gas: int, fees: Fees) -> None:
-        """Runs a transaction with this gas and price, which changes nothing. Raises LedgerRefusedError."""
-        call: dict[str, Any] = {
+        """Run a transaction with this gas and price, which changes nothing. Raises LedgerRefusedError."""
+        call: dict[str, str] = {
             "from": self.checksum(sender),
             "to": self.checksum(to),
             "data": "0x" + data.hex(),
@@ -238,7 +239,7 @@ class Node:
             await self.web3.eth.call(call)  # type: ignore[arg-type]  # a TxParams by its fields
 
     async def send(self, raw: bytes) -> bool:
-        """Broadcasts signed bytes. False when the node has seen this nonce before: the receipt is then the truth.
+        """Broadcast signed bytes. False when the node has seen this nonce before: the receipt is then the truth.
 
         Raises ChainUnreachableError, after which the bytes may or may not have arrived.
         """
@@ -252,24 +253,24 @@ class Node:
         return True
 
     async def receipt(self, tx: str) -> Receipt | None:
-        """The receipt of a mined transaction, None while there is none."""
+        """Return the receipt of a mined transaction, None while there is none."""
         with self.asking():
             try:
-                told = await self.web3.eth.get_transaction_receipt(tx)  # type: ignore[arg-type]  # hex is fine
+                receipt = await self.web3.eth.get_transaction_receipt(tx)  # type: ignore[arg-type]  # hex is fine
             except TransactionNotFound:
                 return None
-        contract = told.get("contractAddress")
+        contract = receipt.get("contractAddress")
         return Receipt(
             tx=tx,
-            ok=told["status"] == 1,
-            block_number=int(told["blockNumber"]),
-            block_hash="0x" + bytes(told["blockHash"]).hex(),
-            gas_used=int(told["gasUsed"]),
+            ok=receipt["status"] == 1,
+            block_number=int(receipt["blockNumber"]),
+            block_hash="0x" + bytes(receipt["blockHash"]).hex(),
+            gas_used=int(receipt["gasUsed"]),
             contract=str(contract) if contract else None,
         )
 
     async def wait(self, tx: str, *, timeout_s: float = 120.0) -> Receipt:
-        """The receipt, as soon as there is one. Raises ChainUnreachableError when there is none in time."""
+        """Return the receipt as soon as there is one. Raises ChainUnreachableError when there is none in time."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         pause = 0.05
         while True:
@@ -280,8 +281,15 @@ class Node:
             await asyncio.sleep(pause)
             pause = min(2.0, pause * 1.5)
 
-    def checksum(self, address: str) -> Any:
+    def checksum(self, address: str) -> ChecksumAddress:
+        """Return an address with its checksum in the case of its letters (EIP-55). Raises ValueError."""
         return self.web3.to_checksum_address(address)
+
+
+def _code_and_message(error: Web3RPCError) -> tuple[object, object]:
+    """Return code and message of a JSON-RPC error; a node may answer with a mere text."""
+    answer: object = (error.rpc_response or {}).get("error") or {}
+    return (answer.get("code"), answer.get("message")) if isinstance(answer, dict) else (None, answer)
 
 
 def _reason(error: ContractLogicError) -> str:

@@ -1,4 +1,4 @@
-"""Who signs for FLock on the chain: a keystore file with its password, or the embedded chain's own key file.
+"""The keys that sign for FLock on the chain: a keystore file with its password, or the embedded chain's own key file.
 
 Another kind (a hardware module, a cloud's key service) only needs to be a `Signer`. No secret is ever shown.
 """
@@ -11,7 +11,7 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypedDict
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
@@ -28,6 +28,24 @@ class Signed(NamedTuple):
     tx: str
 
 
+class Call(TypedDict):
+    """A call as it is signed: all of a transaction but its fees."""
+
+    chainId: int
+    nonce: int
+    to: str
+    data: bytes
+    value: int
+    gas: int
+
+
+class Transaction(Call):
+    """An EIP-1559 transaction before it is signed; fees in wei for a unit of gas."""
+
+    maxFeePerGas: int
+    maxPriorityFeePerGas: int
+
+
 class Signer(Protocol):
     """Signs transactions for one account."""
 
@@ -35,8 +53,8 @@ class Signer(Protocol):
     def address(self) -> str:
         """The account's checksummed address (EIP-55)."""
 
-    async def sign(self, transaction: dict[str, Any]) -> Signed:
-        """Signs an EIP-1559 transaction: chainId, nonce, to, data, value, gas, maxFeePerGas, maxPriorityFeePerGas."""
+    async def sign(self, transaction: Transaction) -> Signed:
+        """Sign an EIP-1559 transaction."""
 
 
 class KeySigner:
@@ -47,10 +65,13 @@ class KeySigner:
 
     @property
     def address(self) -> str:
+        """The account's checksummed address (EIP-55)."""
         return str(self._account.address)
 
-    async def sign(self, transaction: dict[str, Any]) -> Signed:
-        signed = self._account.sign_transaction(transaction)
+    async def sign(self, transaction: Transaction) -> Signed:
+        """Sign an EIP-1559 transaction."""
+        fields: dict[str, Any] = {**transaction}  # the library's own type has lists in it
+        signed = self._account.sign_transaction(fields)
         return Signed(bytes(signed.raw_transaction), "0x" + bytes(signed.hash).hex())
 
     def __repr__(self) -> str:
@@ -61,7 +82,7 @@ class KeySigner:
 
 
 def _read_private(path: Path) -> str:
-    """A secret file's text. Raises SignerError when it is missing, or readable by anyone but its owner."""
+    """Return a secret file's text. Raises SignerError when it is missing, or readable by anyone but its owner."""
     try:
         with path.open(encoding="utf-8") as file:
             if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
@@ -72,7 +93,7 @@ def _read_private(path: Path) -> str:
 
 
 async def open_keystore(path: Path, password: str) -> KeySigner:
-    """The signer of a keystore v3 file (scrypt or pbkdf2), decrypted in a thread: it takes about a second.
+    """Return the signer of a keystore v3 file (scrypt or pbkdf2), decrypted in a thread: it takes about a second.
 
     Raises SignerError for a missing, readable-by-others or broken file, and for a wrong password.
     """
@@ -90,7 +111,7 @@ async def open_keystore(path: Path, password: str) -> KeySigner:
 
 
 async def create_keystore(path: Path, password: str) -> str:
-    """Makes a new key, writes it as a keystore v3 file of mode 0600, and gives its address.
+    """Create a new key, write it as a keystore v3 file of mode 0600, and return its address.
 
     Raises SignerError when the file exists already or the password is empty: a key is never overwritten.
     """
@@ -114,7 +135,7 @@ async def create_keystore(path: Path, password: str) -> str:
 
 
 def open_key_file(path: Path) -> KeySigner:
-    """The signer of a file that holds a bare private key in hex: for the embedded chain's `dev.key` only.
+    """Return the signer of a file that holds a bare private key in hex: for the embedded chain's `dev.key` only.
 
     Raises SignerError for a missing, readable-by-others or broken file.
     """

@@ -1,8 +1,8 @@
 """Keys that never leave a cloud's key service: AWS KMS and Google Cloud KMS, by their own libraries.
 
-The service signs a hash and gives r and s in DER (X9.62); a chain wants s in its lower half (EIP-2) and the parity of
-the point (which the service does not tell, and which is found by trying). The libraries are the extras `kms-aws` and
-`kms-gcp`, and are only loaded here when asked for. Credentials are theirs to find; none are ever read or shown here.
+The service signs a hash and returns r and s in DER (X9.62). A chain wants s in its lower half (EIP-2), and the parity
+of the point, which the service does not return and which is found by trying. The libraries are the extras `kms-aws` and
+`kms-gcp`, and are loaded here only when asked for. They find their own credentials; none are ever read or shown here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import importlib
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVarTuple
 
 from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from eth_keys.datatypes import PublicKey, Signature
@@ -19,21 +20,23 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
 
-from contracts.signers.keystore import Signed, SignerError
+from contracts.signers.keystore import Signed, SignerError, Transaction
+from contracts.signers.secp256k1 import ORDER
 
-ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141  # of secp256k1 (SEC 2)
+Args = TypeVarTuple("Args")
+
 # SubjectPublicKeyInfo of an uncompressed secp256k1 point (RFC 5480): all but the 64 bytes of the point.
 SPKI = bytes.fromhex("3056301006072a8648ce3d020106052b8104000a03420004")
 
 
 class KeyService(Protocol):
-    """What a key service does for us. Both calls block; whatever they raise is told without its details."""
+    """The calls of a key service. Both block; whatever they raise is reported without its details."""
 
     def public_key(self) -> bytes:
-        """The public key as DER SubjectPublicKeyInfo."""
+        """Return the public key as DER SubjectPublicKeyInfo."""
 
     def sign_digest(self, digest: bytes) -> bytes:
-        """A signature of 32 bytes, as DER (a sequence of r and s)."""
+        """Return a signature of 32 bytes, as DER (a sequence of r and s)."""
 
 
 class KmsSigner:
@@ -46,9 +49,11 @@ class KmsSigner:
 
     @property
     def address(self) -> str:
+        """The account's checksummed address (EIP-55)."""
         return str(to_checksum_address(self._public.to_canonical_address()))
 
-    async def sign(self, transaction: dict[str, Any]) -> Signed:
+    async def sign(self, transaction: Transaction) -> Signed:
+        """Sign an EIP-1559 transaction by its hash. Raises SignerError."""
         fields = {**transaction, "type": 2, "accessList": [], "data": "0x" + bytes(transaction["data"]).hex()}
         digest = bytes(TypedTransaction.from_dict(fields).hash())
         der = await _in_thread(self._service.sign_digest, self._name, digest)
@@ -65,7 +70,7 @@ class KmsSigner:
 
 
 def recoverable(der: bytes, digest: bytes, public: PublicKey) -> Signature:
-    """The chain's form of a DER signature: low s, and the parity with which it recovers our key.
+    """Return the chain's form of a DER signature: low s, and the parity with which it recovers our key.
 
     Raises SignerError where it is malformed, or of another key or hash.
     """
@@ -82,29 +87,29 @@ def recoverable(der: bytes, digest: bytes, public: PublicKey) -> Signature:
 
 
 def _integers(der: bytes) -> tuple[int, int]:
-    """The numbers of SEQUENCE { INTEGER, INTEGER }, with nothing before, between or after. Raises SignerError."""
-    found, rest = [], der[2:]
+    """Return the numbers of SEQUENCE { INTEGER, INTEGER }, and nothing else. Raises SignerError."""
+    integers, rest = [], der[2:]
     if len(der) < 8 or der[0] != 0x30 or der[1] != len(rest):
         raise SignerError("The key service's signature cannot be read.")
     while rest:
         size = rest[1] if len(rest) > 2 else 0
         if rest[0] != 0x02 or not 1 <= size <= 33 or len(rest) < 2 + size:
             raise SignerError("The key service's signature cannot be read.")
-        found.append(int.from_bytes(rest[2 : 2 + size], "big"))
+        integers.append(int.from_bytes(rest[2 : 2 + size], "big"))
         rest = rest[2 + size :]
-    if len(found) != 2 or not all(0 < number < ORDER for number in found):
+    if len(integers) != 2 or not all(0 < number < ORDER for number in integers):
         raise SignerError("The key service's signature cannot be read.")
-    return found[0], found[1]
+    return integers[0], integers[1]
 
 
 def public_key(der: bytes) -> PublicKey:
-    """The point of a SubjectPublicKeyInfo. Raises SignerError for a key of another curve."""
+    """Return the point of a SubjectPublicKeyInfo. Raises SignerError for a key of another curve."""
     if len(der) != len(SPKI) + 64 or not der.startswith(SPKI):
         raise SignerError("The key service's key is of another kind; it must be ECC_SECG_P256K1 (secp256k1).")
     return PublicKey(der[len(SPKI) :])
 
 
-async def _in_thread(function: Any, name: str, *args: Any) -> bytes:
+async def _in_thread(function: Callable[[*Args], bytes], name: str, *args: *Args) -> bytes:
     try:
         return bytes(await asyncio.to_thread(function, *args))
     except SignerError:
@@ -116,24 +121,27 @@ async def _in_thread(function: Any, name: str, *args: Any) -> bytes:
         ) from None
 
 
-async def open_kms(wanted: str, **options: Any) -> KmsSigner:
-    """The signer of `aws-kms:KEY_ID` or `gcp-kms:RESOURCE`; `options` go to the library's client.
+async def open_kms(name: str, **options: Any) -> KmsSigner:
+    """Return the signer of `aws-kms:KEY_ID` or `gcp-kms:RESOURCE`; `options` go to the library's client.
 
-    RESOURCE is a key version: projects/…/locations/…/keyRings/…/cryptoKeys/…/cryptoKeyVersions/1.
-    Raises SignerError when the library is not installed, or the service does not give a usable key.
+    RESOURCE is a key version: projects/…/locations/…/keyRings/…/cryptoKeys/…/cryptoKeyVersions/1. Raises SignerError
+    when the library is not installed, or the service does not give a usable key.
     """
-    name, _, key = wanted.partition(":")
+    service_name, _, key = name.partition(":")
     kinds: dict[str, type[AwsKey] | type[GoogleKey]] = {"aws-kms": AwsKey, "gcp-kms": GoogleKey}
-    made = kinds.get(name)
-    if made is None or not key:
+    service_class = kinds.get(service_name)
+    if service_class is None or not key:
         raise SignerError("FLOCK_SIGNER must be keystore, aws-kms:KEY_ID or gcp-kms:RESOURCE.")
     try:
-        service: KeyService = await asyncio.to_thread(made, key, **options)
+        service: KeyService = await asyncio.to_thread(service_class, key, **options)
     except ImportError:
-        raise SignerError(f"FLOCK_SIGNER={name} needs an extra: pip install 'flock[{made.extra}]'.") from None
+        raise SignerError(
+            f"FLOCK_SIGNER={service_name} needs an extra: pip install 'flock[{service_class.extra}]'."
+        ) from None
     except Exception as error:  # as in `_in_thread`
-        raise SignerError(f"The key service {name} cannot be used ({type(error).__name__}).") from None
-    return KmsSigner(service, public_key(await _in_thread(service.public_key, name)), name)
+        raise SignerError(f"The key service {service_name} cannot be used ({type(error).__name__}).") from None
+    public = public_key(await _in_thread(service.public_key, service_name))
+    return KmsSigner(service, public, service_name)
 
 
 class AwsKey:
@@ -150,13 +158,15 @@ class AwsKey:
         self._client = boto3.client("kms", **options)
 
     def public_key(self) -> bytes:
+        """Return the public key as DER SubjectPublicKeyInfo."""
         return bytes(self._client.get_public_key(KeyId=self._key)["PublicKey"])
 
     def sign_digest(self, digest: bytes) -> bytes:
-        told = self._client.sign(
+        """Return a signature of 32 bytes, as DER."""
+        response = self._client.sign(
             KeyId=self._key, Message=digest, MessageType="DIGEST", SigningAlgorithm="ECDSA_SHA_256"
         )
-        return bytes(told["Signature"])
+        return bytes(response["Signature"])
 
 
 class GoogleKey:
@@ -173,10 +183,12 @@ class GoogleKey:
         self._client = kms.KeyManagementServiceClient(**options)
 
     def public_key(self) -> bytes:
+        """Return the public key as DER SubjectPublicKeyInfo."""
         pem = str(self._client.get_public_key(request={"name": self._key}).pem)
         return base64.b64decode("".join(line for line in pem.splitlines() if "-" not in line))
 
     def sign_digest(self, digest: bytes) -> bytes:
         # The field is called sha256 for its length: what is signed is these 32 bytes, here a Keccak hash.
-        asked = {"name": self._key, "digest": {"sha256": digest}}
-        return bytes(self._client.asymmetric_sign(request=asked).signature)
+        """Return a signature of 32 bytes, as DER."""
+        request = {"name": self._key, "digest": {"sha256": digest}}
+        return bytes(self._client.asymmetric_sign(request=request).signature)

@@ -11,8 +11,8 @@ from web3.utils.address import get_create_address
 
 from contracts.compile import compile_ledger
 from tests.benchmarks.figures import Figure
-from tests.contracts.accounts import member
-from tests.contracts.conftest import Bench
+from tests.builders.accounts import member
+from tests.builders.ledger_bench import Bench
 from tests.contracts.measure_gas import Round, spread, used
 
 BASELINE = Path(__file__).with_name("baseline.vy")

@@ -29,11 +29,11 @@ from migrations.database import now_ms, open_database, upgrade_database
 from migrations.schema import chain_transactions, votes
 from migrations.schema import outbox as entries
 from tests.benchmarks.figures import Figure
-from tests.contracts.anvil import MISSING, Anvil, anvil
-from tests.contracts.conftest import ChainProcess
-from tests.contracts.relayer.test_relayer import PEPPER, Community
-from tests.contracts.relayer_process import STEPS
-from tests.contracts.schedules import World, schedule
+from tests.builders.anvil import MISSING, Anvil, anvil
+from tests.builders.chain_process import ChainProcess
+from tests.builders.relayed_community import PEPPER, Community
+from tests.builders.relayer_process import STEPS
+from tests.builders.relayer_schedules import World, schedule
 
 VIDEOS = [f"video-{number}" for number in range(10)]
 PRODUCTION = RelayerSettings()  # as the bot has it, where no setting says otherwise

@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from contracts.ledger.batch_codec import Ballot, encode_arrivals  # found by the line above
 from contracts.ledger.typed_data import ballot_message, link_message  # as above
-from tests.contracts.accounts import member, sign  # as above
-from tests.contracts.conftest import Bench  # as above
+from tests.builders.accounts import member, sign  # as above
+from tests.builders.ledger_bench import Bench  # as above
 
 SNAPSHOT = Path(__file__).resolve().parents[2] / "contracts" / "gas.json"
 HASHES = (b"p" * 32, b"c" * 32, b"o" * 32)

@@ -26,7 +26,7 @@ from contracts.costs import (
 from contracts.ledger import calldata
 from contracts.ledger.batch_codec import Ballot, encode, encode_arrivals, number_of
 from contracts.units import COIN
-from tests.contracts.conftest import START
+from tests.builders.ledger_bench import START
 from tests.contracts.measure_gas import spread
 
 

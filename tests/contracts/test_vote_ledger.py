@@ -15,18 +15,11 @@ from contracts.ledger.artifact import ARTEFACT
 from contracts.ledger.batch_codec import OWN_SEATS, Ballot, encode, encode_arrivals, next_digest
 from contracts.ledger.calldata import sides_hash
 from contracts.ledger.typed_data import ballot_message
-from tests.contracts.accounts import member, sign
-from tests.contracts.conftest import CODEC
+from tests.builders.accounts import member, sign
+from tests.builders.ledger_bench import CODEC, refused
 
 MODELS = (b"A" * 32, b"B" * 32, b"salt" * 8)
 SIDES = sides_hash(*MODELS)
-
-
-def refused(function: Any, *args: Any) -> str:
-    """The reason with which the ledger refuses."""
-    with pytest.raises(Exception) as caught:  # its reason is what the test looks at
-        function(*args)
-    return str(getattr(caught.value, "reason", repr(caught.value)))
 
 
 def word(place: int, slot: int, choices: int) -> int:

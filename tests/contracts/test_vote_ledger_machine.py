@@ -29,8 +29,8 @@ from contracts.ledger.batch_codec import (
 from contracts.ledger.calldata import sides_hash
 from contracts.ledger.client import Event
 from contracts.ledger.typed_data import Domain, ballot_message, link_message, next_signed_digest, unlink_message
-from tests.contracts.accounts import YES, member, sign
-from tests.contracts.conftest import Bench, RefusedError
+from tests.builders.accounts import YES, member, sign
+from tests.builders.ledger_bench import Bench, RefusedError
 
 MODELS = (b"A" * 32, b"B" * 32, b"s" * 32)
 MEMBERS = [member(number) for number in range(3)]

@@ -29,11 +29,10 @@ from contracts.ledger.client import Ledger
 from contracts.ledger.wallet_events import Cast, Unlinked
 from contracts.outbox import progress as receipts
 from contracts.outbox.entries import voter_id
-from contracts.relayer import attempts, reorgs
-from contracts.relayer import batch_recovery as adoption
+from contracts.relayer import attempts, batch_recovery, reorgs
 from contracts.relayer.backlog import outlook
 from contracts.relayer.finality import Finality
-from contracts.relayer.planning.draft import Look, opened_in
+from contracts.relayer.planning.draft import Scope, opened_in
 from contracts.relayer.planning.planner import KINDS
 from contracts.relayer.relayer import Relayer
 from contracts.rpc.node import ChainUnreachableError, Receipt
@@ -83,8 +82,8 @@ class Operations:
         signer = KeySigner(Account.from_key("0x" + "11" * 32))
         self.ledger = Ledger("http://127.0.0.1:9", signer.address, timeout_s=0.1)  # where nobody is
         self.relayer = Relayer(database, self.ledger, signer)
-        self.drafts: Any = self.relayer._drafts
-        self.underway: Any = self.relayer._underway
+        self.drafts: Any = self.relayer.planner
+        self.transactions: Any = self.relayer.transactions
         self.metrics = Metrics(database, "bot")
         self.writer = VoteWriter(database, PEPPER)
 
@@ -261,7 +260,7 @@ class Operations:
 
     def of_the_relayer(self) -> dict[str, Callable[[], Awaitable[object]]]:
         database, votes = self.database, self.drafts.votes
-        desk = self.drafts._desk
+        context = self.drafts._context
         return {
             "final": self.final,
             "given up": self.give_up,
@@ -269,17 +268,17 @@ class Operations:
             "entry of a transaction": self.entry,
             "kinds that wait": self.drafts._waiting,
             "rounds that close soon": self.drafts._closing_soon,
-            "reverts": desk.reverts.read,
+            "reverts": context.reverts.read,
             **{f"draft of kind {kind}": partial(self.draft, kind) for kind in KINDS},
-            "books": desk.close_the_books,
+            "books": context.reject_orphans,
             "due": votes._due,
-            "new voters": lambda: votes._new_voters(Look()),
-            "whose turn": lambda: votes._rounds(Look()),
-            "choices of a batch": lambda: votes._choices(self.round, Look()),
+            "new voters": lambda: votes._new_voters(Scope()),
+            "whose turn": lambda: votes._rounds(Scope()),
+            "choices of a batch": lambda: votes._choices(self.round, Scope()),
             "seats known": lambda: votes._seats_known(self.round),
-            "voters settled": lambda: votes.settle_voters({voter_id(PEPPER, GUILD, m): m for m in range(1, 200)}),
-            "seats settled": lambda: votes.settle_seats(self.round, {m: 5_000 + m for m in range(1, 200)}),
-            "in flight": self.underway.count,
+            "voters settled": lambda: votes.store_voter_indices({voter_id(PEPPER, GUILD, m): m for m in range(1, 200)}),
+            "seats settled": lambda: votes.store_seats(self.round, {m: 5_000 + m for m in range(1, 200)}),
+            "in flight": self.transactions.count,
             "opened in": lambda: opened_in(database, self.round),
             "chain": lambda: attempts.chain_of(database),
             "attempts": self.attempts,
@@ -292,7 +291,7 @@ class Operations:
     async def draft(self, kind: str) -> None:
         """As far as the chain has to be asked."""
         with contextlib.suppress(ChainUnreachableError):
-            await self.drafts._drafters[kind](Look())
+            await self.drafts._drafters[kind](Scope())
 
     async def _transaction(self, number: int) -> Any:
         """A transaction of the open round, by its place among them."""
@@ -305,16 +304,17 @@ class Operations:
         here = (outbox.c.transaction_id == row.id, outbox.c.state == "final")
         async with self.database.begin() as connection:
             await connection.execute(update(outbox).where(*here).values(state="batched"))
-        await self.underway.outcomes.final(row, Receipt("0x", True, 1, "0x", 1, None))
+        await self.transactions.settlement.record_finality(row, Receipt("0x", True, 1, "0x", 1, None))
 
     async def give_up(self) -> None:
         """A batch that did nothing; it is told apart from those that did, and taken up again."""
         row = await self._transaction(self.past.videos + 5)
-        await self.underway.outcomes.abandon(row)
-        await self.underway.outcomes.change(row.id, state="final", seq=row.seq)
+        await self.transactions.settlement.abandon(row)
+        await self.transactions.settlement.update(row.id, state="final", seq=row.seq)
 
     async def entry(self) -> None:
-        query = select(outbox).where(outbox.c.transaction_id == self.round * A_ROUND)  # as `Outcomes.included` asks
+        # as `Settlement.record_inclusion` asks
+        query = select(outbox).where(outbox.c.transaction_id == self.round * A_ROUND)
         async with self.database.connect() as connection:
             (await connection.execute(query)).one()
 
@@ -328,11 +328,11 @@ class Operations:
     async def reopen(self) -> None:
         finality = AsItWas(self.ledger.node, None, 1)
         assert await reorgs.reopen(self.database, finality, SENDER, thorough=False) == 0
-        assert await reorgs.all_there(self.database, finality, SENDER)
+        assert await reorgs.has_latest_transaction(self.database, finality, SENDER)
 
     async def adopt(self) -> None:
         with contextlib.suppress(ChainUnreachableError):
-            await adoption.adopt(self.database, self.ledger, SENDER)
+            await batch_recovery.recover_abandoned(self.database, self.ledger, SENDER)
 
     # ------------------------------------------------------------------ votes
 

@@ -1,4 +1,4 @@
-"""What all drafters share: a draft, the entries that it carries, and what a refusal of the ledger means to a member."""
+"""The common parts of all planners: a draft, the entries that it carries, and what a refusal of the ledger leads to."""
 
 from __future__ import annotations
 
@@ -6,42 +6,49 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Row, select, update
+from sqlalchemy import ColumnElement, Row, and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from contracts.ledger.client import Ledger
-from contracts.outbox.rejections import CHANGED_ITS_MIND, NOT_OPEN, NOT_OURS_TO_JUDGE, SENTENCES, UNEXPLAINED
+from contracts.outbox.progress import UNDERWAY
+from contracts.outbox.rejections import ANSWER_CHANGED, NOT_OPEN, SENTENCES, TEMPORARY_REFUSALS, UNEXPLAINED
 from contracts.relayer import reverts
-from contracts.relayer.reverts import Next, Record, Reverts
+from contracts.relayer.reverts import Record, Reverts, Verdict
 from contracts.relayer.turns import Path, Turns
 from contracts.rpc.node import ChainUnreachableError, LedgerError, LedgerRefusedError, NodeRefusedError
 from migrations.schema import chain_transactions, outbox, rounds, voters
+from migrations.states import OutboxKind, OutboxState, TransactionKind
 
 log = logging.getLogger(__name__)
 
-ASKS_ACCOUNTS = ("link", "unlink", "ballot")  # the kinds in which a smart account's code has a say
-THEIRS = (*ASKS_ACCOUNTS, "claim")  # the kinds that somebody else may make fail
+EntryRow: TypeAlias = Row[Any]  # a row of a query of entries; SQLAlchemy Core gives its columns no types
+
+# The kinds in which a smart account's code has a say.
+ASKS_ACCOUNTS = (TransactionKind.LINK, TransactionKind.UNLINK, TransactionKind.BALLOT)
+ACCOUNT_DEPENDENT = (*ASKS_ACCOUNTS, TransactionKind.CLAIM)  # the kinds that somebody else may make fail
 
 
 class WaitsError(ChainUnreachableError):
-    """Entries of one kind have to wait; what is of other kinds need not."""
+    """Entries of one kind have to wait; entries of other kinds need not."""
 
 
 class NotOpenError(WaitsError):
-    """The chain's clock has not reached the round's opening yet; what is of other rounds need not wait for it."""
+    """The chain's clock has not reached the round's opening yet; entries of other rounds need not wait for it."""
 
     def __init__(self) -> None:
         super().__init__("The chain's clock has not reached the round's opening yet; its votes wait for it.")
 
 
-MOST_GAS = 16_000_000  # that a transaction may be given at all (EIP-7825 has 16,777,216)
+MOST_GAS = 16_000_000  # of any transaction (EIP-7825 allows 16,777,216)
 
 
 @dataclass(frozen=True)
 class DraftSettings:
-    """When votes are sent: at once from `flush_votes` on, at the latest after `flush_age_s`, or when a round closes."""
+    """The moment at which votes are sent: at once from `flush_votes` on, after `flush_age_s` at the latest, or when a
+    round closes.
+    """
 
     flush_votes: int = 1000
     flush_age_s: float = 15.0
@@ -52,7 +59,7 @@ class DraftSettings:
 class Draft:
     """A transaction that is worth sending: calldata, its gas, and the outbox entries that it carries."""
 
-    kind: str  # round | video | voters | votes | close | finalize | link | unlink | claim | ballot
+    kind: TransactionKind
     data: bytes
     gas: int
     round_id: int | None = None
@@ -60,38 +67,45 @@ class Draft:
     superseded: Sequence[int] = ()
     seq: int | None = None
     digest: str | None = None
-    reverted: int = 0  # how often it was, so far
+    reverted: int = 0  # how often it was reverted so far
 
     @property
     def limit(self) -> int:
-        """The gas that it may use. What was reverted gets more each time: it may have run out of it."""
+        """The gas that it may use. A transaction that was reverted gets more each time: it may have run out of gas."""
         usual = self.gas + self.gas // 5
         return max(usual, min(usual + self.gas * self.reverted, MOST_GAS))
 
 
 @dataclass(frozen=True)
-class Look:
-    """Which entries are looked at: what was reverted before or the others, and of which rounds (None: of all)."""
+class Scope:
+    """The entries that are looked at: those that were reverted before or the others, and of which rounds (None: of
+    all).
+    """
 
     again: bool = False
     rounds: frozenset[int] | None = None
 
 
-async def mark(connection: AsyncConnection, entries: Iterable[int], state: str, **values: Any) -> int:
-    """Moves outbox entries to a state, where they are still pending or batched; gives how many moved."""
-    listed, moved = list(entries), 0
-    for start in range(0, len(listed), 500):  # a statement takes a limited number of values
-        changed = await connection.execute(
+def pending(kind: OutboxKind) -> ColumnElement[bool]:
+    """Return the condition that an entry is of a kind and waits for its transaction."""
+    return and_(outbox.c.kind == kind, outbox.c.state == OutboxState.PENDING)
+
+
+async def mark(connection: AsyncConnection, entries: Iterable[int], state: OutboxState, **values: object) -> int:
+    """Move outbox entries to a state, where they are still pending or batched; return the number that moved."""
+    ids, changed = list(entries), 0
+    for start in range(0, len(ids), 500):  # a statement takes a limited number of values
+        result = await connection.execute(
             update(outbox)
-            .where(outbox.c.id.in_(listed[start : start + 500]), outbox.c.state.in_(("pending", "batched")))
+            .where(outbox.c.id.in_(ids[start : start + 500]), outbox.c.state.in_(UNDERWAY))
             .values(state=state, **values)
         )
-        moved += changed.rowcount
-    return moved
+        changed += result.rowcount
+    return changed
 
 
-class Desk:
-    """One ledger, one sending account, one database: what drafters work with."""
+class DraftContext:
+    """One ledger, one sending account and one database: the context in which planners draft."""
 
     def __init__(
         self,
@@ -99,49 +113,55 @@ class Desk:
         ledger: Ledger,
         sender: str,
         settings: DraftSettings,
-        sure: Callable[[], Awaitable[None]] | None = None,
+        check_chain: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`sure` raises while a refusal is no proof: a node that is behind knows no round of ours."""
+        """`check_chain` raises while a refusal proves nothing: a node that is behind knows no round of ours."""
         self.engine = engine
         self.ledger = ledger
         self.settings = settings
         self._sender = sender
-        self._sure = sure
+        self._check_chain = check_chain
         self.reverts = Reverts(engine)
-        self.moved = 0  # how often something was settled or refused without a transaction
+        self.resolved = 0  # how often entries were recorded or rejected without a transaction
         self._turns: dict[tuple[str, bool], Turns] = defaultdict(Turns)
 
     async def estimate(self, data: bytes) -> int:
-        """The gas that calldata for the ledger needs. Raises LedgerRefusedError, or WaitsError."""
+        """Return the gas that calldata for the ledger needs. Raises LedgerRefusedError, or WaitsError."""
         try:
             return await self.ledger.node.estimate(self._sender, self.ledger.address, data)
         except LedgerRefusedError as refusal:
             if refusal.reason == NOT_OPEN:
                 raise NotOpenError from refusal
-            if refusal.reason in NOT_OURS_TO_JUDGE:
-                raise WaitsError(NOT_OURS_TO_JUDGE[refusal.reason]) from refusal
+            if refusal.reason in TEMPORARY_REFUSALS:
+                raise WaitsError(TEMPORARY_REFUSALS[refusal.reason]) from refusal
             raise
 
     async def draft(
-        self, kind: str, data: bytes, record: Record, round_id: int | None = None, entries: Sequence[int] = ()
+        self,
+        kind: TransactionKind,
+        data: bytes,
+        record: Record,
+        round_id: int | None = None,
+        entries: Sequence[int] = (),
     ) -> Draft:
-        """A draft of what may be sent by its record. Raises LedgerRefusedError: also for what is reverted each time.
+        """Return a draft of what may be sent by its record of reverts.
 
-        The ledger is asked first: where it knows a reason now, that is the one to tell.
+        Raises LedgerRefusedError, also for what is reverted each time. The ledger is asked first: where it knows a
+        reason now, that is the one to report.
         """
-        theirs = kind in THEIRS
+        by_account = kind in ACCOUNT_DEPENDENT
         draft = Draft(kind, data, await self.estimate(data), round_id, entries, reverted=record.times)
-        if (record.theirs() if theirs else record.ours()) is Next.NO:
-            raise LedgerRefusedError(CHANGED_ITS_MIND if theirs else UNEXPLAINED)
+        if (record.judge_account() if by_account else record.judge_chain()) is Verdict.NO:
+            raise LedgerRefusedError(ANSWER_CHANGED if by_account else UNEXPLAINED)
         if kind in ASKS_ACCOUNTS:
             await self._simulate(draft)
         return draft
 
     async def _simulate(self, draft: Draft) -> None:
-        """Asks once more, with the price and the gas that will be sent: an account's code may look at both.
+        """Ask once more, with the price and the gas that will be sent: an account's code may look at both.
 
-        Raises LedgerRefusedError. What only the node has against it, such as a price under the base fee, is told when
-        it is sent.
+        Raises LedgerRefusedError. Objections of the node alone, such as a price under the base fee, come up when it is
+        sent.
         """
         node = self.ledger.node
         try:
@@ -149,24 +169,24 @@ class Desk:
         except NodeRefusedError as refusal:
             log.debug("The chain's node does not simulate a price (%s)", refusal.message)
 
-    # ---------------------------------------------------------------- whose turn
+    # -------------------------------------------------------------------- turns
 
-    def turns(self, kind: str, look: Look) -> Turns:
-        """The turns of a kind; what was reverted before has turns of its own."""
-        return self._turns[kind, look.again]
+    def turns(self, kind: str, scope: Scope) -> Turns:
+        """Return the turns of a kind; entries that were reverted before have turns of their own."""
+        return self._turns[kind, scope.again]
 
-    def within(self, look: Look) -> list[ColumnElement[bool]]:
-        """What makes a query of entries that take a transaction each see those that are looked at."""
-        found: list[ColumnElement[bool]] = [] if look.rounds is None else [outbox.c.round_id.in_(look.rounds)]
+    def within(self, scope: Scope) -> list[ColumnElement[bool]]:
+        """Return the conditions that limit a query of entries with a transaction each to a scope."""
+        conditions: list[ColumnElement[bool]] = [] if scope.rounds is None else [outbox.c.round_id.in_(scope.rounds)]
         reverted = self.reverts.entries
-        if look.again:
-            found.append(outbox.c.id.in_(reverted))
+        if scope.again:
+            conditions.append(outbox.c.id.in_(reverted))
         elif reverted:
-            found.append(outbox.c.id.not_in(reverted))
-        return found
+            conditions.append(outbox.c.id.not_in(reverted))
+        return conditions
 
-    async def entry(self, number: int) -> Row[Any]:
-        """An entry of the outbox, with the ledger's numbers of its round and of its voter."""
+    async def entry(self, number: int) -> EntryRow:
+        """Return an entry of the outbox, with the ledger's numbers of its round and of its voter."""
         query = (
             select(outbox, rounds.c.chain_id.label("round_number"), voters.c.voter_index)
             .outerjoin(rounds, rounds.c.id == outbox.c.round_id)
@@ -179,17 +199,17 @@ class Desk:
     async def first(
         self,
         turns: Turns,
-        heads: Callable[[], Awaitable[Sequence[Row[Any]]]],
-        path: Callable[[Row[Any]], Path],
-        make: Callable[[Row[Any]], Awaitable[Draft | None]],
+        heads: Callable[[], Awaitable[Sequence[EntryRow]]],
+        path: Callable[[EntryRow], Path],
+        make: Callable[[EntryRow], Awaitable[Draft | None]],
     ) -> Draft | None:
-        """The first draft that `make` gives of the entries of `heads`, in their turns.
+        """Return the first draft that `make` gives of the entries of `heads`, in their turns.
 
-        What is settled or refused on the way makes room for what is behind it. What one of them has to wait for, or
-        what a node or the ledger says of it alone, holds up no other: it is raised where nothing else is left to do.
+        Entries that are recorded or rejected on the way make room for those behind them. An entry that has to wait, or
+        that a node or the ledger objects to, holds up no other: its error is raised where nothing else is left to do.
         """
         while True:
-            before = self.moved
+            before = self.resolved
             waits: LedgerError | None = None
             for head in turns.order(await heads(), path):
                 try:
@@ -200,70 +220,71 @@ class Desk:
                 if draft is not None:
                     turns.serve(path(head))
                     return draft
-            if self.moved == before:
+            if self.resolved == before:
                 if waits is not None:
                     raise waits
                 return None
 
     # -------------------------------------------------------------- what is over
 
-    async def settle(self, entries: Sequence[int], **values: Any) -> None:
-        """Marks what is on the ledger already: it needs no transaction."""
+    async def mark_recorded(self, entries: Sequence[int], **values: object) -> None:
+        """Mark entries that are on the ledger already: they need no transaction."""
         async with self.engine.begin() as connection:
-            await self.settle_within(connection, entries, **values)
+            await self.mark_recorded_within(connection, entries, **values)
 
-    async def settle_within(self, connection: AsyncConnection, entries: Sequence[int], **values: Any) -> None:
-        """The same within a transaction of the database."""
-        self.moved += 1
-        await mark(connection, entries, "final", **values)
+    async def mark_recorded_within(self, connection: AsyncConnection, entries: Sequence[int], **values: object) -> None:
+        """Do the same within a transaction of the database."""
+        self.resolved += 1
+        await mark(connection, entries, OutboxState.FINAL, **values)
         await forget(connection, entries)
 
     async def reject(self, entries: Sequence[int], reason: str) -> None:
-        """Marks what the ledger refuses for good, with a sentence for the member; `reason` is the ledger's own text."""
-        if self._sure is not None:
-            await self._sure()
+        """Mark what the ledger refuses for good, with a sentence for the member; `reason` is the ledger's own text."""
+        if self._check_chain is not None:
+            await self._check_chain()
         sentence = SENTENCES.get(reason, f"The ledger refused it: {reason.removeprefix('ledger: ')}.")
-        if reason in (CHANGED_ITS_MIND, UNEXPLAINED):
+        if reason in (ANSWER_CHANGED, UNEXPLAINED):
             log.warning(
                 "Transactions of %d entries were reverted in final blocks although the ledger had agreed to each (%s); "
-                "they are rejected, and cost no more gas. `flock_reverts_total` counts such transactions.",
+                "the entries are rejected, and cost no more gas. `flock_reverts_total` counts such transactions.",
                 len(entries),
                 reason,
             )
         else:
-            log.warning("%d entries were refused by the ledger (%s)", len(entries), reason)
-        self.moved += 1
+            log.warning("%d entries were rejected by the ledger (%s)", len(entries), reason)
+        self.resolved += 1
         async with self.engine.begin() as connection:
-            await mark(connection, entries, "rejected", reason=sentence)
+            await mark(connection, entries, OutboxState.REJECTED, reason=sentence)
             await forget(connection, entries)
 
-    async def close_the_books(self) -> None:
-        """Rejects what can never be recorded, because the round or video that it belongs to was refused."""
-        refused_rounds = select(outbox.c.round_id).where(outbox.c.kind == "round", outbox.c.state == "rejected")
-        refused_videos = select(outbox.c.video_id).where(outbox.c.kind == "video", outbox.c.state == "rejected")
-        waiting = update(outbox).where(outbox.c.state == "pending")
+    async def reject_orphans(self) -> None:
+        """Reject entries that can never be recorded, because the round or video that they belong to was rejected."""
+        rejected = outbox.c.state == OutboxState.REJECTED
+        rejected_rounds = select(outbox.c.round_id).where(outbox.c.kind == OutboxKind.ROUND, rejected)
+        rejected_videos = select(outbox.c.video_id).where(outbox.c.kind == OutboxKind.VIDEO, rejected)
+        waiting = update(outbox).where(outbox.c.state == OutboxState.PENDING)
         async with self.engine.begin() as connection:
             await connection.execute(
-                waiting.where(outbox.c.kind != "round", outbox.c.round_id.in_(refused_rounds)).values(
-                    state="rejected", reason="The round could not be recorded on the ledger."
+                waiting.where(outbox.c.kind != OutboxKind.ROUND, outbox.c.round_id.in_(rejected_rounds)).values(
+                    state=OutboxState.REJECTED, reason="The round could not be recorded on the ledger."
                 )
             )
             await connection.execute(
-                waiting.where(outbox.c.kind == "vote", outbox.c.video_id.in_(refused_videos)).values(
-                    state="rejected", reason="The video could not be recorded on the ledger."
+                waiting.where(outbox.c.kind == OutboxKind.VOTE, outbox.c.video_id.in_(rejected_videos)).values(
+                    state=OutboxState.REJECTED, reason="The video could not be recorded on the ledger."
                 )
             )
 
 
 async def forget(connection: AsyncConnection, entries: Sequence[int]) -> None:
-    """Forgets how often entries were reverted: they are over."""
+    """Forget how often entries were reverted: they are over."""
     await reverts.forget(connection, [name(number) for number in entries for name in (reverts.entry, reverts.vote)])
 
 
-async def opened_in(engine: AsyncEngine, round_id: int) -> int:
-    """The block before which the log says nothing of a round; 0 where we do not know it."""
+async def opened_in(engine: AsyncEngine, round_id: int | None) -> int:
+    """Return the block before which the log says nothing of a round; 0 where we do not know it."""
     query = select(chain_transactions.c.block_number).where(
-        chain_transactions.c.kind == "round",
+        chain_transactions.c.kind == TransactionKind.ROUND,
         chain_transactions.c.round_id == round_id,
         chain_transactions.c.block_number.is_not(None),
     )

@@ -1,24 +1,23 @@
-"""Voters and votes: who has to be registered, when the votes that wait are due, and which make the next batch."""
+"""The planning of votes: who has to be registered, when the votes that wait are due, and which make the next batch."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from sqlalchemy import Row, Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy import and_, delete, func, insert, or_, select, update
 
-from contracts.ledger import batch_codec as stream
-from contracts.ledger import calldata as calls
+from contracts.ledger import batch_codec, calldata
 from contracts.ledger.client import from_hex
 from contracts.outbox.rejections import UNEXPLAINED
 from contracts.relayer import reverts
-from contracts.relayer.planning.draft import Desk, Draft, Look, NotOpenError, opened_in
+from contracts.relayer.planning.draft import Draft, DraftContext, EntryRow, NotOpenError, Scope, opened_in, pending
 from contracts.relayer.reverts import Record
 from contracts.rpc.node import ChainUnreachableError, LedgerRefusedError, WrongLedgerError
 from migrations.database import now_ms
 from migrations.schema import chain_transactions, outbox, rounds, seats, videos, voters, wallets
+from migrations.states import OutboxKind, OutboxState, TransactionKind
 
 READ_AT_ONCE = 8_000  # pending votes that one batch is chosen from
 MOST_CHOICES = 2_000  # in one batch: each may bring an arrival
@@ -34,51 +33,52 @@ class _Choice:
     older: list[int] = field(default_factory=list)
 
 
-def _take_seats(choices: Iterable[_Choice], taken: int) -> tuple[list[int], list[stream.Ballot]]:
-    """Who takes the seats from `taken` on, and the ballots that follow.
+def _take_seats(choices: Iterable[_Choice], first_seat: int) -> tuple[list[int], list[batch_codec.Ballot]]:
+    """Return the voters who take the seats from `first_seat` on, and the ballots that follow.
 
     Newcomers sit video by video, so that the votes of one batch on one video fall into few words and slots.
     """
-    listed = sorted(choices, key=lambda choice: (choice.video, choice.voter))
-    arrivals = list(dict.fromkeys(choice.voter for choice in listed if choice.seat is None))
-    given = {voter: taken + place for place, voter in enumerate(arrivals)}
+    in_order = sorted(choices, key=lambda choice: (choice.video, choice.voter))
+    arrivals = list(dict.fromkeys(choice.voter for choice in in_order if choice.seat is None))
+    seat_of = {voter: first_seat + place for place, voter in enumerate(arrivals)}
     return arrivals, [
-        stream.Ballot(choice.video, given[choice.voter] if choice.seat is None else choice.seat, choice.choice)
-        for choice in listed
+        batch_codec.Ballot(choice.video, seat_of[choice.voter] if choice.seat is None else choice.seat, choice.choice)
+        for choice in in_order
     ]
 
 
-def _first_that_fit(choices: Sequence[_Choice], taken: int) -> Sequence[_Choice]:
-    """As many of the first choices as the words of one batch can hold; one always fits.
+def _first_that_fit(choices: Sequence[_Choice], first_seat: int) -> Sequence[_Choice]:
+    """Return as many of the first choices as the words of one batch can hold; one always fits.
 
     Seats of newcomers depend on who else comes, so that each number of choices is tried as it would be written.
     """
 
     def words(count: int) -> int:
-        return stream.words_for(_take_seats(choices[:count], taken)[1])
+        return batch_codec.words_for(_take_seats(choices[:count], first_seat)[1])
 
-    if words(len(choices)) <= stream.MAX_WORDS:
+    if words(len(choices)) <= batch_codec.MAX_WORDS:
         return choices
-    return choices[: bisect_right(range(1, len(choices)), stream.MAX_WORDS, key=words)]
+    return choices[: bisect_right(range(1, len(choices)), batch_codec.MAX_WORDS, key=words)]
 
 
-class VoteDrafts:
-    """The next registration or batch. Votes wait until there are enough of them, or one is old, or a round closes.
+class VotePlanner:
+    """Drafts the next registration or batch.
 
-    Servers take turns, and their rounds do. What was reverted before is kept apart from what was not, and is tried in
-    ever smaller parts, so that in the end the one to blame is alone.
+    Votes wait until there are enough of them, or one is old, or a round closes. Servers take turns, and their rounds
+    do. Votes that were reverted before are kept apart from the others, and are tried in ever smaller parts, so that in
+    the end the one to blame is alone.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._engine = desk.engine
-        self._ledger = desk.ledger
-        self._settings = desk.settings
+    def __init__(self, context: DraftContext) -> None:
+        self._context = context
+        self._engine = context.engine
+        self._ledger = context.ledger
+        self._settings = context.settings
         self.room = MOST_CHOICES  # of the latest batch: how many choices it would have taken
 
     async def _due(self) -> bool:
-        """Whether the votes that wait should go now: enough of them, old enough, or a round is closing."""
-        waiting = (outbox.c.kind == "vote", outbox.c.state == "pending")
+        """Return True if the votes that wait should go now: enough of them, old enough, or a round is closing."""
+        waiting = pending(OutboxKind.VOTE)
         async with self._engine.connect() as connection:
             count, oldest = (
                 await connection.execute(select(func.count(), func.min(outbox.c.created_at_ms)).where(*waiting))
@@ -88,38 +88,38 @@ class VoteDrafts:
             if count >= self._settings.flush_votes or now_ms() - oldest >= self._settings.flush_age_s * 1000:
                 return True
             # A link comes after what its voter did before; it must not wait for long.
-            linking = select(outbox.c.voter_id).where(outbox.c.kind == "link", outbox.c.state == "pending")
+            linking = select(outbox.c.voter_id).where(pending(OutboxKind.LINK))
             query = select(outbox.c.id).where(*waiting, outbox.c.voter_id.in_(linking)).limit(1)
             if (await connection.execute(query)).first() is not None:
                 return True
-            closing = select(outbox.c.round_id).where(outbox.c.kind == "close", outbox.c.state == "pending")
+            closing = select(outbox.c.round_id).where(pending(OutboxKind.CLOSE))
             query = select(outbox.c.id).where(*waiting, outbox.c.round_id.in_(closing)).limit(1)
             return (await connection.execute(query)).first() is not None
 
-    async def voters(self, look: Look) -> Draft | None:
-        """The registration of voters who are new and whose votes are due, or who link a wallet."""
-        unknown = await self._new_voters(look)
+    async def voters(self, scope: Scope) -> Draft | None:
+        """Draft the registration of voters who are new and whose votes are due, or who link a wallet."""
+        unknown = await self._new_voters(scope)
         if not unknown:
             return None
-        data = calls.register([from_hex(voter) for voter in unknown])
-        times = max(self._desk.reverts.of(reverts.voter(voter)).times for voter in unknown)
+        data = calldata.register([from_hex(voter) for voter in unknown])
+        times = max(self._context.reverts.of(reverts.voter(voter)).times for voter in unknown)
         try:
-            return Draft("voters", data, await self._desk.estimate(data), reverted=times)
+            return Draft(TransactionKind.VOTERS, data, await self._context.estimate(data), reverted=times)
         except LedgerRefusedError as refusal:
             if refusal.reason != "ledger: voter exists":
                 raise
-        # we once registered some of them and never wrote it down
+        # We once registered some of them and did not write it down.
         indices = await self._ledger.voter_indices([from_hex(voter) for voter in unknown])
-        await self.settle_voters({voter: index for voter, index in zip(unknown, indices, strict=True) if index})
-        return await self.voters(look)
+        await self.store_voter_indices({voter: index for voter, index in zip(unknown, indices, strict=True) if index})
+        return await self.voters(scope)
 
-    async def _new_voters(self, look: Look) -> list[str]:
-        """As many as one registration takes, of each server as many as of any other."""
-        kinds = [] if look.rounds is not None else [outbox.c.kind == "link"]
+    async def _new_voters(self, scope: Scope) -> list[str]:
+        """Return as many new voters as one registration takes, of each server as many as of any other."""
+        kinds = [] if scope.rounds is not None else [outbox.c.kind == OutboxKind.LINK]
         if await self._due():
-            await self._desk.close_the_books()
-            of_rounds = [] if look.rounds is None else [outbox.c.round_id.in_(look.rounds)]
-            kinds.append(and_(outbox.c.kind == "vote", videos.c.chain_id.is_not(None), *of_rounds))
+            await self._context.reject_orphans()
+            of_rounds = [] if scope.rounds is None else [outbox.c.round_id.in_(scope.rounds)]
+            kinds.append(and_(outbox.c.kind == OutboxKind.VOTE, videos.c.chain_id.is_not(None), *of_rounds))
         if not kinds:
             return []
         server = func.coalesce(rounds.c.guild_id, wallets.c.guild_id)
@@ -129,55 +129,59 @@ class VoteDrafts:
             .outerjoin(voters, voters.c.voter_id == outbox.c.voter_id)
             .outerjoin(rounds, rounds.c.id == outbox.c.round_id)
             .outerjoin(wallets, wallets.c.voter_id == outbox.c.voter_id)
-            .where(outbox.c.state == "pending", or_(*kinds), voters.c.voter_index.is_(None))
+            .where(outbox.c.state == OutboxState.PENDING, or_(*kinds), voters.c.voter_index.is_(None))
             .group_by(outbox.c.voter_id)
             .subquery()
         )
         place = func.row_number().over(partition_by=unknown.c.server, order_by=unknown.c.first)
         query = select(unknown.c.voter_id).order_by(place, unknown.c.first)
-        if self._desk.reverts.none:
-            query = query.limit(calls.MAX_VOTERS)
+        if self._context.reverts.none:
+            query = query.limit(calldata.MAX_VOTERS)
         async with self._engine.connect() as connection:
-            found = [str(row.voter_id) for row in await connection.execute(query)]
-        named = {reverts.voter(voter): voter for voter in found}
-        reverted = [name for name in named if self._desk.reverts.of(name).times]
-        if not look.again:
-            return [voter for name, voter in named.items() if name not in set(reverted)][: calls.MAX_VOTERS]
-        ready, over = self._desk.reverts.part(reverted, Record.ours)
+            new_voters = [str(row.voter_id) for row in await connection.execute(query)]
+        by_subject = {reverts.voter(voter): voter for voter in new_voters}
+        reverted = [subject for subject in by_subject if self._context.reverts.of(subject).times]
+        if not scope.again:
+            return [voter for subject, voter in by_subject.items() if subject not in set(reverted)][
+                : calldata.MAX_VOTERS
+            ]
+        ready, over = self._context.reverts.split(reverted, Record.judge_chain)
         if over:
-            await self._give_up_voters([named[name] for name in over])
-        return [named[name] for name in ready]
+            await self._give_up_voters([by_subject[subject] for subject in over])
+        return [by_subject[subject] for subject in ready]
 
-    async def _give_up_voters(self, gone: Sequence[str]) -> None:
-        """Refuses what waits for a registration that the chain reverts each time: it cannot be recorded."""
+    async def _give_up_voters(self, voter_ids: Sequence[str]) -> None:
+        """Reject what waits for a registration that the chain reverts each time: it cannot be recorded."""
         query = select(outbox.c.id).where(
-            outbox.c.voter_id.in_(gone), outbox.c.state == "pending", outbox.c.kind.in_(("vote", "link"))
+            outbox.c.voter_id.in_(voter_ids),
+            outbox.c.state == OutboxState.PENDING,
+            outbox.c.kind.in_((OutboxKind.VOTE, OutboxKind.LINK)),
         )
         async with self._engine.connect() as connection:
             waiting = list(await connection.scalars(query))
-        await self._desk.reject(waiting, UNEXPLAINED)
+        await self._context.reject(waiting, UNEXPLAINED)
         async with self._engine.begin() as connection:  # what they do from now on is tried anew
-            await reverts.forget(connection, [reverts.voter(voter) for voter in gone])
+            await reverts.forget(connection, [reverts.voter(voter) for voter in voter_ids])
 
-    async def settle_voters(self, indices: dict[str, int]) -> None:
-        """Writes down voters' indices on the ledger."""
+    async def store_voter_indices(self, indices: dict[str, int]) -> None:
+        """Write down voters' indices on the ledger."""
         async with self._engine.begin() as connection:
-            known = set(await connection.scalars(select(voters.c.voter_id).where(voters.c.voter_id.in_(indices))))
+            stored = set(await connection.scalars(select(voters.c.voter_id).where(voters.c.voter_id.in_(indices))))
             for voter, index in indices.items():
-                if voter in known:
+                if voter in stored:
                     await connection.execute(update(voters).where(voters.c.voter_id == voter).values(voter_index=index))
-            new = [{"voter_id": voter, "voter_index": index} for voter, index in indices.items() if voter not in known]
+            new = [{"voter_id": voter, "voter_index": index} for voter, index in indices.items() if voter not in stored]
             if new:
                 await connection.execute(insert(voters), new)
 
-    async def votes(self, look: Look) -> Draft | None:
-        """The next batch, where votes are due."""
+    async def votes(self, scope: Scope) -> Draft | None:
+        """Draft the next batch, where votes are due."""
         if not await self._due():
             return None
-        turns, waits = self._desk.turns("votes", look), None
-        for row in turns.order(await self._rounds(look), lambda one: (one.guild_id, one.round_id)):
+        turns, waits = self._context.turns("votes", scope), None
+        for row in turns.order(await self._rounds(scope), lambda row: (row.guild_id, row.round_id)):
             try:
-                draft = await self._batch(row.round_id, row.chain_id, look)
+                draft = await self._batch(row.round_id, row.chain_id, scope)
             except NotOpenError as error:
                 waits = error
                 continue
@@ -188,32 +192,34 @@ class VoteDrafts:
             raise waits
         return None
 
-    async def _batch(self, round_id: int, number: int, look: Look) -> Draft | None:
-        """The next batch of a round; None where none of its votes can be sent (yet), or all of them were refused."""
-        choices = await self._choices(round_id, look)
+    async def _batch(self, round_id: int, number: int, scope: Scope) -> Draft | None:
+        """Draft the next batch of a round; None where none of its votes can be sent (yet), or all of them were
+        rejected.
+        """
+        choices = await self._choices(round_id, scope)
         if not choices:
             return None
         seq, digest = await self._position()
-        taken = (await self._ledger.round_info(number)).seats
-        if taken != await self._seats_known(round_id):
-            # we once seated some of them and never wrote it down
+        first_seat = (await self._ledger.round_info(number)).seats
+        if first_seat != await self._seats_known(round_id):
+            # We once seated some of them and did not write it down.
             await self.learn_seats(round_id, number)
-            choices = await self._choices(round_id, look)
+            choices = await self._choices(round_id, scope)
         choices = await self._without_own_seats(choices)
         room = MOST_CHOICES
         while choices:
-            fitting = _first_that_fit(choices, taken)
+            fitting = _first_that_fit(choices, first_seat)
             if len(fitting) < len(choices):
                 choices, room = fitting, len(fitting)
-            newcomers, ballots = _take_seats(choices, taken)
-            arrivals, words = stream.encode_arrivals(newcomers), stream.encode(ballots)
-            data = calls.batch(seq, number, arrivals, words)
+            newcomers, ballots = _take_seats(choices, first_seat)
+            arrivals, words = batch_codec.encode_arrivals(newcomers), batch_codec.encode(ballots)
+            data = calldata.batch(seq, number, arrivals, words)
             try:
-                gas = await self._desk.estimate(data)
+                gas = await self._context.estimate(data)
             except LedgerRefusedError as refusal:
                 if len(choices) == 1:
-                    await self._refuse_vote(round_id, choices[0], refusal.reason)
-                    choices = await self._choices(round_id, look)
+                    await self._reject_vote(round_id, choices[0], refusal.reason)
+                    choices = await self._choices(round_id, scope)
                 else:  # find the entry that is to blame
                     choices = choices[: len(choices) // 2]
                 continue
@@ -221,94 +227,96 @@ class VoteDrafts:
                 choices = choices[: len(choices) // 2]
                 room = len(choices)
                 continue
-            if not look.again:
+            if not scope.again:
                 self.room = room
             return Draft(
-                "votes",
+                TransactionKind.VOTES,
                 data,
                 gas,
                 round_id,
                 [choice.entry for choice in choices],
                 [entry for choice in choices for entry in choice.older],
                 seq,
-                "0x" + stream.next_digest(digest, number, arrivals, words).hex(),
+                "0x" + batch_codec.next_digest(digest, number, arrivals, words).hex(),
                 max(self._record(choice).times for choice in choices),
             )
         return None
 
-    async def _rounds(self, look: Look) -> Sequence[Row[Any]]:
-        """The rounds with votes that can be sent, that of the oldest vote first: a batch is about one round."""
-        query: Select[Any] = (
+    async def _rounds(self, scope: Scope) -> Sequence[EntryRow]:
+        """Return the rounds with votes that can be sent, that of the oldest vote first: a batch is about one round."""
+        query = (
             select(outbox.c.round_id, rounds.c.chain_id, rounds.c.guild_id)
             .join(rounds, rounds.c.id == outbox.c.round_id)
-            .where(outbox.c.kind == "vote", outbox.c.state == "pending", rounds.c.chain_id.is_not(None))
+            .where(pending(OutboxKind.VOTE), rounds.c.chain_id.is_not(None))
             .group_by(outbox.c.round_id, rounds.c.chain_id, rounds.c.guild_id)
             .order_by(func.min(outbox.c.id))
         )
-        if look.rounds is not None:
-            query = query.where(outbox.c.round_id.in_(look.rounds))
+        if scope.rounds is not None:
+            query = query.where(outbox.c.round_id.in_(scope.rounds))
         async with self._engine.connect() as connection:
             return list(await connection.execute(query))
 
     async def _seats_known(self, round_id: int) -> int:
-        query = select(func.count()).where(seats.c.round_id == round_id, seats.c.seat < stream.OWN_SEATS)
+        query = select(func.count()).where(seats.c.round_id == round_id, seats.c.seat < batch_codec.OWN_SEATS)
         async with self._engine.connect() as connection:
             return int(await connection.scalar(query) or 0)
 
     async def learn_seats(self, round_id: int, number: int) -> None:
-        """Writes down all seats that batches have given in a round, as the log has them."""
-        given = await self._ledger.seats_of(number, await opened_in(self._engine, round_id))
-        await self.settle_seats(round_id, given, whole=True)
+        """Write down all seats that batches have given in a round, as the log has them."""
+        seat_of = await self._ledger.seats_of(number, await opened_in(self._engine, round_id))
+        await self.store_seats(round_id, seat_of, whole=True)
 
-    async def settle_seats(
-        self, round_id: int, given: dict[int, int], *, transaction_id: int | None = None, whole: bool = False
+    async def store_seats(
+        self, round_id: int, seat_of: dict[int, int], *, transaction_id: int | None = None, whole: bool = False
     ) -> None:
-        """Writes down the seats of voters' indices in a round; with `whole`, those are all that there are."""
+        """Write down the seats of voters' indices in a round; with `whole`, those are all that there are."""
         if whole:
             async with self._engine.begin() as connection:
-                given_by_batches = (seats.c.round_id == round_id, seats.c.seat < stream.OWN_SEATS)
+                given_by_batches = (seats.c.round_id == round_id, seats.c.seat < batch_codec.OWN_SEATS)
                 await connection.execute(delete(seats).where(*given_by_batches))
-        listed = list(given)
-        for start in range(0, len(listed), 500):  # a statement takes a limited number of values
-            some = listed[start : start + 500]
+        indices = list(seat_of)
+        for start in range(0, len(indices), 500):  # a statement takes a limited number of values
+            some = indices[start : start + 500]
             query = select(voters.c.voter_id, voters.c.voter_index).where(voters.c.voter_index.in_(some))
             async with self._engine.begin() as connection:
-                named = {row.voter_id: given[row.voter_index] for row in await connection.execute(query)}
-                here = (seats.c.round_id == round_id, seats.c.voter_id.in_(named))
-                known = set(await connection.scalars(select(seats.c.voter_id).where(*here)))
+                seats_by_id = {row.voter_id: seat_of[row.voter_index] for row in await connection.execute(query)}
+                here = (seats.c.round_id == round_id, seats.c.voter_id.in_(seats_by_id))
+                stored = set(await connection.scalars(select(seats.c.voter_id).where(*here)))
                 new = [
                     {"round_id": round_id, "voter_id": voter, "seat": seat, "transaction_id": transaction_id}
-                    for voter, seat in named.items()
-                    if voter not in known
+                    for voter, seat in seats_by_id.items()
+                    if voter not in stored
                 ]
                 if new:
                     await connection.execute(insert(seats), new)
 
     async def _without_own_seats(self, choices: Sequence[_Choice]) -> Sequence[_Choice]:
-        """Refuses what is about seats in which only wallets vote: no batch can hold it."""
-        theirs = [choice for choice in choices if choice.seat is not None and choice.seat >= stream.OWN_SEATS]
-        if theirs:
-            entries = [entry for choice in theirs for entry in (*choice.older, choice.entry)]
-            await self._desk.reject(entries, "ledger: seat claimed")
-        return [choice for choice in choices if choice.seat is None or choice.seat < stream.OWN_SEATS]
+        """Reject choices for seats in which only wallets vote: no batch can hold them. Return the others."""
+        of_wallets = [choice for choice in choices if choice.seat is not None and choice.seat >= batch_codec.OWN_SEATS]
+        if of_wallets:
+            entries = [entry for choice in of_wallets for entry in (*choice.older, choice.entry)]
+            await self._context.reject(entries, "ledger: seat claimed")
+        return [choice for choice in choices if choice.seat is None or choice.seat < batch_codec.OWN_SEATS]
 
     def _record(self, choice: _Choice) -> Record:
-        return self._desk.reverts.of(reverts.vote(choice.entry))
+        return self._context.reverts.of(reverts.vote(choice.entry))
 
-    async def _choices(self, round_id: int, look: Look) -> Sequence[_Choice]:
-        """The last choice of each voter about each video among a round's votes that wait, as many as a batch takes.
+    async def _choices(self, round_id: int, scope: Scope) -> Sequence[_Choice]:
+        """Return the last choice of each voter about each video among a round's votes that wait, as many as a batch
+        takes.
 
-        Of those that were reverted before, or of the others.
+        They are those that were reverted before, or the others.
         """
-        listed = await self._all_choices(round_id)
-        if not look.again:
-            return [choice for choice in listed if not self._record(choice).times][:MOST_CHOICES]
-        named = {reverts.vote(choice.entry): choice for choice in listed if self._record(choice).times}
-        ready, over = self._desk.reverts.part(list(named), Record.theirs)
+        waiting = await self._all_choices(round_id)
+        if not scope.again:
+            return [choice for choice in waiting if not self._record(choice).times][:MOST_CHOICES]
+        by_subject = {reverts.vote(choice.entry): choice for choice in waiting if self._record(choice).times}
+        ready, over = self._context.reverts.split(list(by_subject), Record.judge_account)
         if over:
-            gone = [named[name] for name in over]
-            await self._desk.reject([entry for one in gone for entry in (*one.older, one.entry)], UNEXPLAINED)
-        return [named[name] for name in ready]
+            hopeless = [by_subject[subject] for subject in over]
+            entries = [entry for choice in hopeless for entry in (*choice.older, choice.entry)]
+            await self._context.reject(entries, UNEXPLAINED)
+        return [by_subject[subject] for subject in ready]
 
     async def _all_choices(self, round_id: int) -> Sequence[_Choice]:
         query = (
@@ -316,7 +324,7 @@ class VoteDrafts:
             .join(videos, videos.c.id == outbox.c.video_id)
             .join(voters, voters.c.voter_id == outbox.c.voter_id)
             .outerjoin(seats, (seats.c.round_id == outbox.c.round_id) & (seats.c.voter_id == outbox.c.voter_id))
-            .where(outbox.c.kind == "vote", outbox.c.state == "pending", outbox.c.round_id == round_id)
+            .where(pending(OutboxKind.VOTE), outbox.c.round_id == round_id)
             .where(videos.c.chain_id.is_not(None), voters.c.voter_index.is_not(None))
             .order_by(outbox.c.id)
             .limit(READ_AT_ONCE)
@@ -331,7 +339,9 @@ class VoteDrafts:
         return list(last.values())
 
     async def _position(self) -> tuple[int, bytes]:
-        """Where the ledger's batches stand, after making sure that all of them are ours."""
+        """Return the sequence number and digest at which the ledger's batches stand, after a check that all of them are
+        ours.
+        """
         query = (
             select(chain_transactions.c.seq, chain_transactions.c.digest)
             .where(chain_transactions.c.seq.is_not(None))  # of batches alone
@@ -340,27 +350,26 @@ class VoteDrafts:
         )
         async with self._engine.connect() as connection:
             row = (await connection.execute(query)).first()
-        seq, digest = (row.seq + 1, from_hex(row.digest)) if row else (0, stream.EMPTY_DIGEST)
-        found, found_digest = await self._ledger.seq(), await self._ledger.digest()
-        if found < seq:
+        seq, digest = (row.seq + 1, from_hex(row.digest)) if row else (0, batch_codec.EMPTY_DIGEST)
+        ledger_seq, ledger_digest = await self._ledger.seq(), await self._ledger.digest()
+        if ledger_seq < seq:
             raise ChainUnreachableError(
-                f"The chain's node is behind: it knows {found} batches of {seq}; waiting for it."
+                f"The chain's node is behind: it knows {ledger_seq} batches of {seq}; waiting for it."
             )
-        if found > seq or found_digest != digest:
+        if ledger_seq > seq or ledger_digest != digest:
             raise WrongLedgerError(
-                f"Somebody else writes to the ledger: it holds {found} batches where {seq} are ours. "
+                f"Somebody else writes to the ledger: it holds {ledger_seq} batches where {seq} are ours. "
                 "No votes are sent any more; check who has the relayer's key, and that this database belongs to this "
                 "ledger."
             )
         return seq, digest
 
-    async def _refuse_vote(self, round_id: int, choice: _Choice, reason: str) -> None:
+    async def _reject_vote(self, round_id: int, choice: _Choice, reason: str) -> None:
+        """Reject a vote; where the round has closed, all of the round's votes that wait are rejected at once."""
         if reason != "ledger: round closed":
-            await self._desk.reject([*choice.older, choice.entry], reason)
+            await self._context.reject([*choice.older, choice.entry], reason)
             return
-        query = select(outbox.c.id).where(
-            outbox.c.kind == "vote", outbox.c.state == "pending", outbox.c.round_id == round_id
-        )
+        query = select(outbox.c.id).where(pending(OutboxKind.VOTE), outbox.c.round_id == round_id)
         async with self._engine.connect() as connection:
             late = list(await connection.scalars(query))
-        await self._desk.reject(late, reason)  # all of the round's, at once
+        await self._context.reject(late, reason)  # all of the round's, at once

@@ -1,207 +1,209 @@
-"""What members' wallets signed: links, ballots and unlinks, each voter's in their order, and the seats to hand over.
+"""The planning of what members' wallets signed: links, ballots and unlinks, each voter's in their order, and claims.
 
-Signed ballots have no grace after the close: they have a turn of their own beside batches, and go before them where a
-round closes soon. Anyone may send what a wallet signed: what the ledger has already is final, whoever brought it there.
+Signed ballots have no grace after the close: they have turns of their own beside batches, and go before them where a
+round closes soon. Anyone may send what a wallet signed: what the ledger holds already is final, whoever brought it
+there. A claim hands a linked voter's seat over to the wallet.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, case, func, insert, select, update
+from sqlalchemy import ColumnElement, case, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from contracts.ledger import batch_codec as stream
-from contracts.ledger import calldata as calls
+from contracts.ledger import batch_codec, calldata
 from contracts.ledger.client import from_hex
 from contracts.relayer import attempts, reverts
-from contracts.relayer.planning.draft import Desk, Draft, Look, opened_in
-from contracts.relayer.planning.votes import VoteDrafts
-from contracts.relayer.reverts import Next, Record
+from contracts.relayer.attempts import TransactionRow
+from contracts.relayer.planning.draft import Draft, DraftContext, EntryRow, Scope, opened_in, pending
+from contracts.relayer.planning.votes import VotePlanner
+from contracts.relayer.reverts import Record, Verdict
 from contracts.rpc.node import LedgerRefusedError
 from migrations.schema import outbox, rounds, seats, voters, wallets
+from migrations.states import OutboxKind, OutboxState, TransactionKind
 
 log = logging.getLogger(__name__)
 
-KINDS = ("link", "ballot", "unlink")
-NOT_CLOSED = ("opening", "open", "closing")  # of rounds: in these seats can still be claimed
-GONE = "ledger: stale nonce"
+KINDS = (OutboxKind.LINK, OutboxKind.BALLOT, OutboxKind.UNLINK)
+NOT_CLOSED = ("opening", "open", "closing")  # the statuses of rounds in which seats can still be claimed
+STALE_NONCE = "ledger: stale nonce"
 _SERVER = func.coalesce(rounds.c.guild_id, wallets.c.guild_id)  # links and unlinks are of no round
+LINK_KINDS = (OutboxKind.LINK, OutboxKind.UNLINK)
 
 
-class WalletDrafts:
-    """The next link, ballot or unlink that a wallet signed, or the next claim that follows from a link.
+class WalletPlanner:
+    """Drafts the next link, ballot or unlink that a wallet signed, or the next claim that follows from a link.
 
-    Servers take turns, and their members do. An account whose answer in a block is another than it was when it was
-    asked is tried twice, and holds up nobody but itself meanwhile.
+    Servers take turns, and their members do. An account whose answer in a block differs from its answer beforehand is
+    tried twice, and holds up nobody but itself meanwhile.
     """
 
-    def __init__(self, desk: Desk, votes: VoteDrafts) -> None:
-        self._desk = desk
-        self._engine = desk.engine
-        self._ledger = desk.ledger
+    def __init__(self, context: DraftContext, votes: VotePlanner) -> None:
+        self._context = context
+        self._engine = context.engine
+        self._ledger = context.ledger
         self._votes = votes
-        self._hopeless: set[tuple[int, str]] = set()  # claims that the ledger refused, by round and voter
+        self._unclaimable: set[tuple[int, str]] = set()  # the claims that the ledger refused, by round and voter
 
-    async def link(self, look: Look) -> Draft | None:
-        """The next link of a voter who is registered, and whose votes from before are on their way."""
-        return await self._first("link", look, self._link, voters.c.voter_index.is_not(None))
+    async def link(self, scope: Scope) -> Draft | None:
+        """Draft the next link of a voter who is registered, and whose votes from before are on their way."""
+        return await self._first(OutboxKind.LINK, scope, self._link, voters.c.voter_index.is_not(None))
 
-    async def ballot(self, look: Look) -> Draft | None:
-        """The next signed ballot, or the claim that has to come before it."""
+    async def ballot(self, scope: Scope) -> Draft | None:
+        """Draft the next signed ballot, or the claim that has to come before it."""
         numbered = (rounds.c.chain_id.is_not(None), voters.c.voter_index.is_not(None))
-        return await self._first("ballot", look, self._ballot, *numbered)
+        return await self._first(OutboxKind.BALLOT, scope, self._ballot, *numbered)
 
-    async def unlink(self, look: Look) -> Draft | None:
-        """The next unlink."""
-        return await self._first("unlink", look, self._unlink)
+    async def unlink(self, scope: Scope) -> Draft | None:
+        """Draft the next unlink."""
+        return await self._first(OutboxKind.UNLINK, scope, self._unlink)
 
     async def _first(
         self,
-        kind: str,
-        look: Look,
-        make: Callable[[Row[Any]], Awaitable[Draft | None]],
+        kind: OutboxKind,
+        scope: Scope,
+        make: Callable[[EntryRow], Awaitable[Draft | None]],
         *ready: ColumnElement[bool],
     ) -> Draft | None:
-        """Of each voter's earliest entry that waits: what came later is about what it leaves behind."""
+        """Draft for each voter's earliest entry that waits: later ones depend on what it leaves behind."""
         earliest = (
             select(func.min(outbox.c.id))
-            .where(outbox.c.kind.in_(KINDS), outbox.c.state == "pending")
+            .where(outbox.c.kind.in_(KINDS), outbox.c.state == OutboxState.PENDING)
             .group_by(outbox.c.voter_id)
         )
-        query: Select[Any] = (
+        query = (
             select(outbox.c.id, outbox.c.voter_id, _SERVER.label("guild_id"))
             .outerjoin(voters, voters.c.voter_id == outbox.c.voter_id)
             .outerjoin(rounds, rounds.c.id == outbox.c.round_id)
             .outerjoin(wallets, wallets.c.voter_id == outbox.c.voter_id)
-            .where(outbox.c.id.in_(earliest), outbox.c.kind == kind, *ready, *self._desk.within(look))
+            .where(outbox.c.id.in_(earliest), outbox.c.kind == kind, *ready, *self._context.within(scope))
             .order_by(outbox.c.id)
         )
 
-        async def heads() -> Sequence[Row[Any]]:
+        async def heads() -> Sequence[EntryRow]:
             async with self._engine.connect() as connection:
                 return list(await connection.execute(query))
 
-        return await self._desk.first(
-            self._desk.turns(kind, look), heads, lambda head: (head.guild_id, head.voter_id), make
+        return await self._context.first(
+            self._context.turns(kind, scope), heads, lambda head: (head.guild_id, head.voter_id), make
         )
 
-    async def _drafted(
-        self, kind: str, data: bytes, row: Row[Any], entries: Sequence[int], round_id: int | None = None
+    async def _draft_or_reject(
+        self, kind: TransactionKind, data: bytes, row: EntryRow, entries: Sequence[int]
     ) -> Draft | None:
+        """Return a draft; or None where the ledger refuses it, and the entries are rejected."""
         record = self._record(row)
         try:
-            return await self._desk.draft(kind, data, record, round_id, entries)
+            return await self._context.draft(kind, data, record, None, entries)
         except LedgerRefusedError as refusal:
-            await self._desk.reject(entries, refusal.reason)
+            await self._context.reject(entries, refusal.reason)
             return None
 
-    def _record(self, row: Row[Any]) -> Record:
-        return self._desk.reverts.of(reverts.entry(row.id))
+    def _record(self, row: EntryRow) -> Record:
+        return self._context.reverts.of(reverts.entry(row.id))
 
     # ------------------------------------------------------------------ links
 
-    async def _link(self, row: Row[Any]) -> Draft | None:
-        if self._record(row).theirs() is Next.WAIT or await self._votes_wait(row):
-            return None  # registration and votes are drafted for its sake
+    async def _link(self, row: EntryRow) -> Draft | None:
+        if self._record(row).judge_account() is Verdict.WAIT or await self._votes_wait(row):
+            return None  # the registration and the votes are drafted because of this entry
         signed = row.payload
         if await self._ledger.wallet_of(row.voter_index) == signed["wallet"]:
-            await self._desk.settle([row.id])
+            await self._context.mark_recorded([row.id])
             return None
         signature = bytes.fromhex(signed["signature"])
-        data = calls.link(from_hex(row.voter_id), signed["wallet"], signed["nonce"], signed["deadline"], signature)
-        return await self._drafted("link", data, row, [row.id])
+        data = calldata.link(from_hex(row.voter_id), signed["wallet"], signed["nonce"], signed["deadline"], signature)
+        return await self._draft_or_reject(TransactionKind.LINK, data, row, [row.id])
 
-    async def _votes_wait(self, row: Row[Any]) -> bool:
-        """Whether votes that this voter cast before the link still wait: after it the ledger would refuse them."""
+    async def _votes_wait(self, row: EntryRow) -> bool:
+        """Return True if votes from before the voter's link still wait: after it the ledger would refuse them."""
         query = select(outbox.c.id).where(
-            outbox.c.kind == "vote",
-            outbox.c.state == "pending",
+            pending(OutboxKind.VOTE),
             outbox.c.voter_id == row.voter_id,
             outbox.c.id < row.id,
         )
         async with self._engine.connect() as connection:
             return (await connection.execute(query.limit(1))).first() is not None
 
-    async def _unlink(self, row: Row[Any]) -> Draft | None:
-        if self._record(row).theirs() is Next.WAIT:
+    async def _unlink(self, row: EntryRow) -> Draft | None:
+        if self._record(row).judge_account() is Verdict.WAIT:
             return None
         signed = row.payload
         linked = None if row.voter_index is None else await self._ledger.wallet_of(row.voter_index)
         if linked != signed["wallet"]:
-            await self._desk.settle([row.id])
+            await self._context.mark_recorded([row.id])
             return None
         signature = bytes.fromhex(signed["signature"])
-        data = calls.unlink(from_hex(row.voter_id), signed["nonce"], signed["deadline"], signature)
-        return await self._drafted("unlink", data, row, [row.id])
+        data = calldata.unlink(from_hex(row.voter_id), signed["nonce"], signed["deadline"], signature)
+        return await self._draft_or_reject(TransactionKind.UNLINK, data, row, [row.id])
 
     # ------------------------------------------------------------------ ballots
 
-    async def _ballot(self, row: Row[Any]) -> Draft | None:
-        if self._record(row).theirs() is Next.WAIT:
+    async def _ballot(self, row: EntryRow) -> Draft | None:
+        if self._record(row).judge_account() is Verdict.WAIT:
             return None
         seat = await self._seat(row)
         async with self._engine.connect() as connection:
             parts = await connection.execute(
                 select(outbox.c.id, outbox.c.payload).where(
-                    outbox.c.kind == "signed",
+                    outbox.c.kind == OutboxKind.SIGNED,
                     outbox.c.round_id == row.round_id,
                     outbox.c.voter_id == row.voter_id,
-                    outbox.c.state == "pending",
+                    outbox.c.state == OutboxState.PENDING,
                 )
             )
             entries = [row.id, *(part.id for part in parts if part.payload.get("ballot") == row.id)]
         if seat is not None and not seat.claimed:
-            claim = self._claimed(row)
-            if claim.theirs() is Next.WAIT:
+            claim = self._claim_record(row)
+            if claim.judge_account() is Verdict.WAIT:
                 return None
             if (draft := await self._claim_of(row, seat.seat)) is not None:
                 return draft
-            if claim.theirs() is Next.NO:
-                await self._desk.reject(entries, "ledger: seat not claimed")
+            if claim.judge_account() is Verdict.NO:
+                await self._context.reject(entries, "ledger: seat not claimed")
                 return None
         signed = row.payload
-        listed = [(number, choice) for number, choice in signed["choices"]]
+        choices = [(number, choice) for number, choice in signed["choices"]]
         signature = bytes.fromhex(signed["signature"])
-        about = (signed["wallet"], row.round_number, listed, signed["nonce"], signed["deadline"])
-        data = calls.cast_signed(*about, signature)
+        about = (signed["wallet"], row.round_number, choices, signed["nonce"], signed["deadline"])
+        data = calldata.cast_signed(*about, signature)
         try:
-            return await self._desk.draft("ballot", data, self._record(row), row.round_id, entries)
+            return await self._context.draft(TransactionKind.BALLOT, data, self._record(row), row.round_id, entries)
         except LedgerRefusedError as refusal:
-            if refusal.reason == "ledger: seat not claimed":  # it has a seat that we never wrote down
+            if refusal.reason == "ledger: seat not claimed":  # the voter has a seat that we did not write down
                 await self._votes.learn_seats(row.round_id, row.round_number)
-                self._desk.moved += seat is None and await self._seat(row) is not None
+                self._context.resolved += seat is None and await self._seat(row) is not None
                 return None
-            if refusal.reason == GONE and (tx := await self._sent_past_us(row)) is not None:
-                await self._desk.settle([row.id], payload={**signed, "tx": tx})
-                await self._desk.settle(entries[1:])
+            if refusal.reason == STALE_NONCE and (tx := await self._sent_by_others(row)) is not None:
+                await self._context.mark_recorded([row.id], payload={**signed, "tx": tx})
+                await self._context.mark_recorded(entries[1:])
                 return None
-            await self._desk.reject(entries, refusal.reason)
+            await self._context.reject(entries, refusal.reason)
             return None
 
-    async def _seat(self, row: Row[Any]) -> Row[Any] | None:
+    async def _seat(self, row: EntryRow) -> EntryRow | None:
         query = select(seats).where(seats.c.round_id == row.round_id, seats.c.voter_id == row.voter_id)
         async with self._engine.connect() as connection:
             return (await connection.execute(query)).first()
 
-    async def _sent_past_us(self, row: Row[Any]) -> str | None:
+    async def _sent_by_others(self, row: EntryRow) -> str | None:
         first = await opened_in(self._engine, row.round_id)
         return await self._ledger.ballot_tx(row.round_number, row.voter_index, row.payload["nonce"], first)
 
-    async def settle_seat(self, row: Row[Any]) -> None:
-        """Writes down the seat in which the voter of an included ballot votes."""
+    async def store_own_seat(self, row: TransactionRow) -> None:
+        """Write down the seat in which the voter of an included ballot votes."""
         query = (
             select(outbox.c.voter_id, voters.c.voter_index, rounds.c.chain_id)
             .join(voters, voters.c.voter_id == outbox.c.voter_id)
             .join(rounds, rounds.c.id == outbox.c.round_id)
-            .where(outbox.c.transaction_id == row.id, outbox.c.kind == "ballot")
+            .where(outbox.c.transaction_id == row.id, outbox.c.kind == OutboxKind.BALLOT)
         )
         async with self._engine.connect() as connection:
             about = (await connection.execute(query)).one()
         seat = await self._ledger.own_seat(about.chain_id, about.voter_index)
-        if seat is None or seat < stream.OWN_SEATS:  # one that was claimed is known
+        if seat is None or seat < batch_codec.OWN_SEATS:  # one that was claimed is known
             return
         here = (seats.c.round_id == row.round_id, seats.c.voter_id == about.voter_id)
         async with self._engine.begin() as connection:
@@ -214,14 +216,14 @@ class WalletDrafts:
 
     # ------------------------------------------------------------------ claims
 
-    async def claim(self, look: Look) -> Draft | None:
-        """Hands over the next seat that a linked voter got from a batch, in a round that is not over."""
-        last = {kind: func.max(case((outbox.c.kind == kind, outbox.c.id), else_=0)) for kind in ("link", "unlink")}
-        linked = (  # who ever linked a wallet, and has not let it go since
+    async def claim(self, scope: Scope) -> Draft | None:
+        """Draft the claim of the next seat that a linked voter got from a batch, in a round that is not over."""
+        last = {kind: func.max(case((outbox.c.kind == kind, outbox.c.id), else_=0)) for kind in LINK_KINDS}
+        linked = (  # voters who linked a wallet, and have not unlinked it since
             select(outbox.c.voter_id)
-            .where(outbox.c.kind.in_(("link", "unlink")), outbox.c.state.in_(("batched", "final")))
+            .where(outbox.c.kind.in_(LINK_KINDS), outbox.c.state.in_((OutboxState.BATCHED, OutboxState.FINAL)))
             .group_by(outbox.c.voter_id)
-            .having(last["link"] > last["unlink"])
+            .having(last[OutboxKind.LINK] > last[OutboxKind.UNLINK])
         )
         running = select(rounds.c.id).where(rounds.c.status.in_(NOT_CLOSED))
         query = (
@@ -230,27 +232,29 @@ class WalletDrafts:
             .join(rounds, rounds.c.id == seats.c.round_id)
             .where(~seats.c.claimed, seats.c.round_id.in_(running), seats.c.voter_id.in_(linked))
         )
-        if look.rounds is not None:
-            query = query.where(seats.c.round_id.in_(look.rounds))
+        if scope.rounds is not None:
+            query = query.where(seats.c.round_id.in_(scope.rounds))
         async with self._engine.connect() as connection:
             rows = (await connection.execute(query)).all()
-        turns = self._desk.turns("claim", look)
-        for row in turns.order(rows, lambda one: (one.guild_id, one.voter_id)):
-            record = self._claimed(row)
-            if look.again != bool(record.times) or record.theirs() is Next.WAIT:
+        turns = self._context.turns("claim", scope)
+        for row in turns.order(rows, lambda row: (row.guild_id, row.voter_id)):
+            record = self._claim_record(row)
+            if scope.again != bool(record.times) or record.judge_account() is Verdict.WAIT:
                 continue
-            if (row.round_id, row.voter_id) not in self._hopeless:
+            if (row.round_id, row.voter_id) not in self._unclaimable:
                 draft = await self._claim_of(row, row.seat)
                 if draft is not None:
                     turns.serve((row.guild_id, row.voter_id))
                     return draft
         return None
 
-    def _claimed(self, row: Row[Any]) -> Record:
-        return self._desk.reverts.of(reverts.seat(row.round_id, row.voter_id))
+    def _claim_record(self, row: EntryRow) -> Record:
+        return self._context.reverts.of(reverts.seat(row.round_id, row.voter_id))
 
-    async def _claim_of(self, row: Row[Any], seat: int) -> Draft | None:
-        """`row` tells round and voter. None where there is nothing to claim, which is then written down."""
+    async def _claim_of(self, row: EntryRow, seat: int) -> Draft | None:
+        """Draft the claim of the seat of a row's round and voter. None where there is nothing to claim, which is then
+        stored.
+        """
         own = await self._ledger.own_seat(row.round_number, row.voter_index)
         if own is not None:
             async with self._engine.begin() as connection:
@@ -262,16 +266,16 @@ class WalletDrafts:
             return None
         roll = await self._ledger.roll_of(row.round_number, seat, await opened_in(self._engine, row.round_id))
         if roll is not None:
-            data = calls.claim(row.round_number, seat, *roll)
+            data = calldata.claim(row.round_number, seat, *roll)
             try:
-                return await self._desk.draft("claim", data, self._claimed(row), row.round_id)
+                return await self._context.draft(TransactionKind.CLAIM, data, self._claim_record(row), row.round_id)
             except LedgerRefusedError as refusal:
                 log.warning("A seat in round %d could not be claimed (%s)", row.round_number, refusal.reason)
-        self._hopeless.add((row.round_id, row.voter_id))
+        self._unclaimable.add((row.round_id, row.voter_id))
         return None
 
-    async def settle_claim(self, connection: AsyncConnection, row: Row[Any], *, claimed: bool) -> None:
-        """Writes down that a seat is the wallet's now, or that it is not after all."""
+    async def store_claim(self, connection: AsyncConnection, row: TransactionRow, *, claimed: bool) -> None:
+        """Write down that a seat is the wallet's now, or that it is not after all."""
         call, _ = attempts.call_of(bytes(row.raw))
-        here = (seats.c.round_id == row.round_id, seats.c.seat == calls.claimed_by(call["data"]))
+        here = (seats.c.round_id == row.round_id, seats.c.seat == calldata.claimed_by(call["data"]))
         await connection.execute(update(seats).where(*here).values(claimed=claimed))

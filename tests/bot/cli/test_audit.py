@@ -17,7 +17,7 @@ from bot.__main__ import main
 from bot.cli import audit as audit_command
 from bot.cli.audit import Scan
 from contracts.deploy import Deployment, deploy
-from tests.contracts.conftest import ChainProcess
+from tests.builders.chain_process import ChainProcess
 
 
 @pytest.fixture(scope="module")

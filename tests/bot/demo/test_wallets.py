@@ -19,9 +19,9 @@ from contracts.ledger import calldata as calls
 from contracts.ledger.client import Ledger
 from contracts.outbox import progress as receipts
 from contracts.signers.keystore import open_key_file
+from tests.builders.accounts import member, sign
 from tests.builders.stack import SETTLED_S, Scenario
 from tests.chromium import needs_chromium, open_chromium
-from tests.contracts.accounts import member, sign
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bot.domain.errors import AddressError
 from bot.domain.wallets import clean_address, clean_signature, wallet_state
 from contracts.ledger.typed_data import Domain, link_message, signer_of
-from tests.contracts.accounts import high_s, member, sign
+from tests.builders.accounts import high_s, member, sign
 
 ANA = member(1)
 MESSAGE = link_message(Domain(31431, "0x" + "11" * 20), ANA.address, b"v" * 32, 5, 6)

@@ -39,12 +39,12 @@ from contracts.ledger import calldata as calls
 from contracts.ledger.client import Ledger
 from contracts.ledger.typed_data import Domain, link_message, unlink_message
 from contracts.outbox.entries import voter_id
-from contracts.outbox.rejections import CHANGED_ITS_MIND, SENTENCES
+from contracts.outbox.rejections import ANSWER_CHANGED, SENTENCES
 from migrations.database import now_ms
 from migrations.schema import outbox, rounds, videos
 from tests.bot.store.test_vote_writer import GUILD, MEMBER, PEPPER, add_round, add_video
-from tests.contracts.accounts import YES, member, sign
-from tests.contracts.conftest import ChainProcess
+from tests.builders.accounts import YES, member, sign
+from tests.builders.chain_process import ChainProcess
 
 ANA, BEN = member(1), member(2)
 
@@ -247,7 +247,7 @@ async def test_an_account_that_denied_in_blocks_what_it_had_agreed_to_is_not_ask
     mine = voter_id(PEPPER, GUILD, MEMBER)
     row = {
         "kind": "link", "voter_id": mine, "payload": {"wallet": ANA.address}, "state": "rejected",
-        "reason": SENTENCES[CHANGED_ITS_MIND], "created_at_ms": now_ms(),
+        "reason": SENTENCES[ANSWER_CHANGED], "created_at_ms": now_ms(),
     }  # fmt: skip
     async with desk.database.begin() as connection:
         await connection.execute(insert(outbox).values(**row))
@@ -269,12 +269,12 @@ async def test_an_unlink_that_was_refused_is_told_where_the_wallet_is_shown(
     await signing_.sign(asked.token, sign(ANA, await signing_.message(asked)).hex())
     async with desk.database.begin() as connection:
         await connection.execute(update(outbox).where(outbox.c.kind == "link").values(state="final"))
-        refusal = {"state": "rejected", "reason": SENTENCES[CHANGED_ITS_MIND]}
+        refusal = {"state": "rejected", "reason": SENTENCES[ANSWER_CHANGED]}
         await connection.execute(update(outbox).where(outbox.c.kind == "unlink").values(**refusal))
     found = await wallets.of_member(desk.database, GUILD, MEMBER)
     assert found is not None
     assert found.state == "linked"
-    assert f"It could not be unlinked: {SENTENCES[CHANGED_ITS_MIND]}" in wallet_words(found)
+    assert f"It could not be unlinked: {SENTENCES[ANSWER_CHANGED]}" in wallet_words(found)
     assert "unlinked" not in wallet_words(replace(found, reason=None))
 
 

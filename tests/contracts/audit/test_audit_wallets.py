@@ -18,7 +18,7 @@ from contracts.ledger.client import Event, Ledger
 from contracts.ledger.typed_data import Domain, ballot_message, link_message
 from contracts.rpc.node import Node, NodeRefusedError
 from migrations.database import now_ms
-from tests.contracts.accounts import YES, member, sign
+from tests.builders.accounts import YES, member, sign
 
 FIRST = number_of(1, 1)
 ANA, BEN, EMI = member(1), member(2), member(3)

@@ -11,7 +11,7 @@ from contracts.ledger.batch_codec import (
     MAX_VOTER,
     OWN_SEATS,
     Ballot,
-    StreamError,
+    BatchError,
     decode,
     decode_arrivals,
     encode,
@@ -46,10 +46,10 @@ def test_of_two_ballots_about_the_same_the_later_counts(ballots: list[Ballot]) -
 
 @given(st.integers(1, 2**32 - 1), st.lists(WORDS, max_size=6))
 def test_any_words_are_read_or_refused(number: int, words: list[int]) -> None:
-    """Whatever an attacker writes is either a list of valid ballots or a StreamError, never another failure."""
+    """Whatever an attacker writes is either a list of valid ballots or a BatchError, never another failure."""
     try:
         found = decode(number, words)
-    except StreamError:
+    except BatchError:
         return
     for ballot in found:
         told, place = round_and_place(ballot.video)
@@ -74,24 +74,24 @@ def test_any_words_are_read_or_refused(number: int, words: list[int]) -> None:
 )
 def test_a_ballot_out_of_range_is_not_written(ballot: Ballot) -> None:
     """It would be read as something else."""
-    with pytest.raises(StreamError):
+    with pytest.raises(BatchError):
         encode([ballot])
 
 
 def test_a_battles_vote_is_changed_but_not_withdrawn_by_a_batch() -> None:
     """Its third code means a tie."""
     assert decode(1, encode([Ballot(1025, 0, 3)], {1025}), {1025}) == [Ballot(1025, 0, 3)]
-    with pytest.raises(StreamError):
+    with pytest.raises(BatchError):
         encode([Ballot(1025, 0, 0)], {1025})
 
 
 def test_a_batch_is_about_one_round_and_has_room_for_256_words() -> None:
     """Two rounds, and one word too many, are refused; a full one is not."""
-    with pytest.raises(StreamError, match="one round"):
+    with pytest.raises(BatchError, match="one round"):
         encode([Ballot(1025, 1, 1), Ballot(2049, 1, 1)])
     full = [Ballot(1025, 112 * slot, 1) for slot in range(256)]
     assert len(encode(full)) == 256
-    with pytest.raises(StreamError, match="257 words"):
+    with pytest.raises(BatchError, match="257 words"):
         encode([*full, Ballot(1025, 112 * 256, 1)])
 
 
@@ -108,7 +108,7 @@ def test_any_arrivals_are_read_or_refused(words: list[int]) -> None:
     """What is read has no gap, and is written the same way again where its indices are possible."""
     try:
         voters = decode_arrivals(words)
-    except StreamError:
+    except BatchError:
         return
     assert 0 not in voters
     if all(voter <= MAX_VOTER for voter in voters):
@@ -118,5 +118,5 @@ def test_any_arrivals_are_read_or_refused(words: list[int]) -> None:
 @pytest.mark.parametrize("voters", [[0], [1, 0], [MAX_VOTER + 1], [1] * (MAX_ARRIVALS + 1)])
 def test_arrivals_out_of_range_are_not_written(voters: list[int]) -> None:
     """Nobody, too large an index, and too many."""
-    with pytest.raises(StreamError):
+    with pytest.raises(BatchError):
         encode_arrivals(voters)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.ledger.client import Ledger, Tally
 from contracts.ledger.round_result import Result, result_of
@@ -15,12 +14,7 @@ from contracts.outbox import progress as receipts
 from contracts.relayer.relayer import Relayer
 from contracts.rpc.node import ChainUnreachableError
 from migrations.schema import outbox as entries
-from tests.contracts.relayer.test_relayer import FIRST, PEPPER, QUICK, Community, settle
-
-
-@pytest.fixture
-def community(store: AsyncEngine) -> Community:
-    return Community(store)
+from tests.builders.relayed_community import FIRST, PEPPER, QUICK, Community, relay_all
 
 
 async def refuse(community: Community, *votes: tuple[str, int]) -> None:
@@ -44,53 +38,14 @@ async def test_a_final_round_has_its_winner_and_tallies(community: Community, le
     await community.vote(round_id, "a", (1, 1), (2, 2))
     await community.vote(round_id, "b", (1, 1))
     relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
-    await settle(relayer)
+    await relay_all(relayer)
     with pytest.raises(ChainUnreachableError, match="does not know yet that round 1 is final"):
         await result_of(ledger, 1, [FIRST])
     await community.vote(round_id, "a", (3, 1), (4, 1), (2, 1))
     await refuse(community, ("a", 3), ("a", 4), ("a", 2))
     await community.close(round_id)
-    await settle(relayer)
+    await relay_all(relayer)
     tallies = {FIRST: Tally(1, 1), FIRST + 1: Tally(1, 0)}
     assert await result_of(ledger, 1, list(tallies)) == Result(FIRST + 1, tallies)
     assert await receipts.recorded_tallies(community.engine, round_id) == {"a": (1, 1), "b": (1, 0)}
     assert await receipts.refused_votes(community.engine, round_id) == 3
-
-
-async def test_a_vote_that_was_taken_after_a_refused_one_was_not_refused(
-    community: Community, ledger: Ledger, chain: Any
-) -> None:
-    """Only what a voter chose last is counted as refused, once for each video."""
-    round_id = await community.round()
-    await community.video(round_id, "a")
-    await community.vote(round_id, "a", (1, 1))
-    await refuse(community, ("a", 1))
-    assert await receipts.refused_votes(community.engine, round_id) == 1
-    await community.vote(round_id, "a", (1, 2), (2, 1))
-    await settle(Relayer(community.engine, ledger, chain.signer, QUICK))
-    assert await receipts.refused_votes(community.engine, round_id) == 0
-    assert await receipts.recorded_tallies(community.engine, round_id) == {"a": (1, 1)}
-
-
-@pytest.mark.parametrize(
-    ("kind", "reason"), [("round", "It was over."), ("close", "There is no such round.")], ids=["round", "its end"]
-)
-async def test_a_round_or_an_end_that_was_refused_is_told(community: Community, kind: str, reason: str) -> None:
-    """With its own reason; a vote that was refused ends no round."""
-    round_id = await community.round()
-    await community.video(round_id, "a")
-    await community.vote(round_id, "a", (1, 1))
-    await community.close(round_id)
-
-    async def reject(what: str, why: str) -> None:
-        async with community.engine.begin() as connection:
-            values = {"state": "rejected", "reason": why}
-            await connection.execute(entries.update().where(entries.c.kind == what).values(**values))
-
-    for other in ("vote", "video"):
-        await reject(other, "The round had already closed on the ledger.")
-    assert (await receipts.round_progress(community.engine, round_id)).refused is None
-    if kind == "round":
-        await reject("close", "The round could not be recorded on the ledger.")
-    await reject(kind, reason)
-    assert (await receipts.round_progress(community.engine, round_id)).refused == reason

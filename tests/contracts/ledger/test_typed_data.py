@@ -21,9 +21,8 @@ from contracts.ledger.typed_data import (
     signer_of,
     unlink_message,
 )
-from tests.contracts.accounts import SMART, YES, high_s, member, one_message, sign
-from tests.contracts.conftest import CODEC
-from tests.contracts.test_vote_ledger import refused
+from tests.builders.accounts import SMART, YES, high_s, member, one_message, sign
+from tests.builders.ledger_bench import CODEC, refused
 
 ANA, BEN = member(1), member(2)
 NAMED = [number.to_bytes(32, "big") for number in range(4)]  # the pseudonyms of voters 1, 2, 3

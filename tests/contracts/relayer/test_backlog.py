@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.ledger.client import Ledger
 from contracts.relayer.backlog import Outlook, Pace, outlook
 from contracts.relayer.relayer import Relayer
 from contracts.rpc.node import ChainUnreachableError
 from migrations.schema import outbox as entries
-from tests.contracts.proxy import FaultProxy
-from tests.contracts.relayer.test_relayer import LAZY, QUICK, Community, forget_lease, settle
+from tests.builders.fault_proxy import FaultProxy
+from tests.builders.relayed_community import LAZY, QUICK, Community, forget_lease, relay_all
 
 
 class Clock:
@@ -27,24 +26,19 @@ class Clock:
         return self.now
 
 
-@pytest.fixture
-def community(store: AsyncEngine) -> Community:
-    return Community(store)
-
-
 def test_the_pace_follows_what_transactions_take() -> None:
     """The first says all, later ones a part; idle time is nobody's, and a stall counts while it lasts."""
     clock = Clock()
     pace = Pace(clock)
     assert pace.seconds == 0
     clock.now += 10
-    pace.moved()
+    pace.included()
     assert pace.seconds == 10
     clock.now += 500
     pace.idle()
     assert pace.seconds == 10
     clock.now += 20
-    pace.moved()
+    pace.included()
     assert pace.seconds == pytest.approx(13)
     clock.now += 60
     assert pace.seconds == 60
@@ -96,11 +90,10 @@ async def test_a_chain_that_takes_nothing_raises_the_alarm_before_the_round_is_o
     """The trouble is told with what it will cost; when the chain is well again, neither is."""
     clock = Clock()
     async with FaultProxy(chain.url) as proxy, Ledger(proxy.url, ledger.address) as through:
-        relayer = Relayer(community.engine, through, chain.signer, QUICK)
-        relayer._underway.pace = Pace(clock)
+        relayer = Relayer(community.engine, through, chain.signer, QUICK, pace=Pace(clock))
         round_id = await community.round(seconds=3600)
         await community.video(round_id, "a")
-        await settle(relayer)
+        await relay_all(relayer)
         await community.vote(round_id, "a", (1, 1))
         rule = proxy.add("cut", method="eth_sendRawTransaction", rate=1.0)
         for _ in range(2):
@@ -117,7 +110,7 @@ async def test_a_chain_that_takes_nothing_raises_the_alarm_before_the_round_is_o
         assert status.needs_s > status.left_s
         proxy.heal()
         assert rule.look()["done"] > 0
-        await settle(relayer)
+        await relay_all(relayer)
         relayer._trouble = None  # as `run` does after a tick without any
         status = await relayer.status()
         assert (status.trouble, status.needs_s, status.left_s) == (None, 0, None)
@@ -126,18 +119,16 @@ async def test_a_chain_that_takes_nothing_raises_the_alarm_before_the_round_is_o
 async def test_votes_that_are_gathered_are_no_backlog(community: Community, ledger: Ledger, chain: Any) -> None:
     """They wait by design, and however long they do no alarm is raised; nor by a relayer that is not at work."""
     clock = Clock()
-    relayer = Relayer(community.engine, ledger, chain.signer, LAZY)
-    relayer._underway.pace = Pace(clock)
+    relayer = Relayer(community.engine, ledger, chain.signer, LAZY, pace=Pace(clock))
     round_id = await community.round(seconds=3600)
     await community.video(round_id, "a")
-    await settle(relayer)
+    await relay_all(relayer)
     await community.vote(round_id, "a", (1, 1))
     clock.now += 9000
-    await settle(relayer)
+    await relay_all(relayer)
     assert (await relayer.status()).trouble is None
     assert (await community.states("vote")) == {"pending": 1}
-    other = Relayer(community.engine, ledger, chain.signer, LAZY)
-    other._underway.pace = Pace(clock)
+    other = Relayer(community.engine, ledger, chain.signer, LAZY, pace=Pace(clock))
     clock.now += 9000
     assert await other.tick() is False
     clock.now += 9000

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from eth_account import Account
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.audit.audit import audit
 from contracts.ledger import batch_codec as stream
@@ -19,16 +18,11 @@ from contracts.relayer.relayer import Relayer
 from contracts.rpc.node import ChainUnreachableError, LedgerError, WrongLedgerError
 from contracts.signers.keystore import KeySigner
 from migrations.schema import outbox as entries
-from tests.contracts.proxy import FaultProxy
-from tests.contracts.relayer.test_relayer import FIRST, PEPPER, QUICK, Community, ballots, by_hand, settle
+from tests.builders.fault_proxy import FaultProxy
+from tests.builders.relayed_community import FIRST, PEPPER, QUICK, Community, ballots, relay_all, send_by_hand
 
 SEND = "eth_sendRawTransaction"
 NOBODY = "0x" + "99" * 20
-
-
-@pytest.fixture
-def community(store: AsyncEngine) -> Community:
-    return Community(store)
 
 
 async def a_batch_that_never_left(community: Community, through: Ledger, chain: Any, proxy: FaultProxy) -> Relayer:
@@ -37,7 +31,7 @@ async def a_batch_that_never_left(community: Community, through: Ledger, chain: 
     await community.video(round_id, "a")
     await community.vote(round_id, "a", (1, 1))
     relayer = Relayer(community.engine, through, chain.signer, QUICK)
-    await settle(relayer)
+    await relay_all(relayer)
     await community.vote(round_id, "a", (1, 2))
     proxy.add("cut", method=SEND)
     with pytest.raises(ChainUnreachableError):
@@ -66,8 +60,8 @@ async def test_a_batch_that_another_transaction_brought_is_not_sent_again(
     """The same call in somebody else's bytes, under our number: its entries are final by that transaction."""
     async with FaultProxy(chain.url) as proxy, Ledger(proxy.url, ledger.address) as through:
         relayer = await a_batch_that_never_left(community, through, chain, proxy)
-        tx = await by_hand(ledger, chain, await data_of(community))
-        await settle(relayer)
+        tx = await send_by_hand(ledger, chain, await data_of(community))
+        await relay_all(relayer)
         await check(community, ledger, chain)
         batch = (await community.sent("votes"))[-1]
         assert (batch.seq, batch.hashes[-1], len(batch.hashes)) == (1, tx, 2)
@@ -91,7 +85,7 @@ async def another_writer(ledger: Ledger, chain: Any) -> Hand:
         "data": b"", "value": 10**18, "gas": 21_000, "maxFeePerGas": fees.maximum, "maxPriorityFeePerGas": fees.tip,
     }  # fmt: skip
     await node.send((await signer.sign(coin)).raw)
-    await by_hand(ledger, chain, calls._calldata("set_relayer", made.signer.address, True))
+    await send_by_hand(ledger, chain, calls._calldata("set_relayer", made.signer.address, True))
     return made
 
 
@@ -102,8 +96,8 @@ async def test_a_batch_that_came_twice_counts_by_the_one_that_did_something(
     hand = await another_writer(ledger, chain)
     async with FaultProxy(chain.url) as proxy, Ledger(proxy.url, ledger.address) as through:
         relayer = await a_batch_that_never_left(community, through, chain, proxy)
-        tx = await by_hand(ledger, hand, await data_of(community))
-        await settle(relayer)
+        tx = await send_by_hand(ledger, hand, await data_of(community))
+        await relay_all(relayer)
         own = await ledger.node.receipt((await community.sent("votes"))[-1].hashes[0])
         assert own is not None
         assert not own.ok
@@ -114,7 +108,7 @@ async def test_a_batch_that_came_twice_counts_by_the_one_that_did_something(
 
 async def given_up(community: Community, relayer: Relayer, ledger: Ledger, chain: Any) -> None:
     """Another program takes the number of the batch, which is then given up and not drafted anew yet."""
-    await by_hand(ledger, chain, b"", to=NOBODY)
+    await send_by_hand(ledger, chain, b"", to=NOBODY)
     for _ in range(10):
         await relayer.tick()
         if (await community.sent("votes"))[-1].state == "reverted":
@@ -129,8 +123,8 @@ async def test_a_batch_that_was_given_up_and_brought_by_another_transaction_coun
     async with FaultProxy(chain.url) as proxy, Ledger(proxy.url, ledger.address) as through:
         relayer = await a_batch_that_never_left(community, through, chain, proxy)
         await given_up(community, relayer, ledger, chain)
-        tx = await by_hand(ledger, chain, await data_of(community))
-        await settle(relayer)
+        tx = await send_by_hand(ledger, chain, await data_of(community))
+        await relay_all(relayer)
         await check(community, ledger, chain)
         adopted = (await community.sent("votes"))[1]
         assert (adopted.state, adopted.seq, adopted.hashes[-1]) == ("final", 1, tx)
@@ -145,11 +139,11 @@ async def test_a_batch_of_another_content_in_our_place_stops_the_sending(
         relayer = await a_batch_that_never_left(community, through, chain, proxy)
         if late:
             await given_up(community, relayer, ledger, chain)
-        await by_hand(ledger, chain, calls.batch(1, 1, [], stream.encode([stream.Ballot(FIRST, 0, 0)])))
+        await send_by_hand(ledger, chain, calls.batch(1, 1, [], stream.encode([stream.Ballot(FIRST, 0, 0)])))
         with pytest.raises(
             WrongLedgerError, match="Somebody else writes to the ledger: it holds 2 batches where 1 are"
         ):
-            await settle(relayer)
+            await relay_all(relayer)
         with pytest.raises(LedgerError, match="Somebody else"):
             await relayer.tick()
         assert await community.states("vote") == {"final": 1, "pending": 1}

@@ -10,7 +10,7 @@ import pytest
 from contracts.relayer.finality import Finality
 from contracts.rpc.endpoints import Patience
 from contracts.rpc.node import ChainUnreachableError, Node, NodeRefusedError
-from tests.contracts.proxy import FaultProxy
+from tests.builders.fault_proxy import FaultProxy
 
 ASKED = "eth_getBlockByNumber"
 

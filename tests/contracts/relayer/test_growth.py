@@ -11,9 +11,9 @@ from contracts.deploy import deploy
 from contracts.ledger.client import Ledger
 from contracts.relayer.relayer import Relayer
 from migrations.database import open_database, upgrade_database
+from tests.builders.accounts import member
+from tests.builders.relayed_community import QUICK, Community, relay_all
 from tests.conftest import empty_postgresql
-from tests.contracts.accounts import member
-from tests.contracts.relayer.test_relayer import QUICK, Community, settle
 from tests.growth.history import Past, fill
 from tests.growth.plans import Watch, watched
 from tests.migrations.test_growth import MOST, forbidden
@@ -37,14 +37,14 @@ async def relayed(url: str, past: Past, ledger: Ledger, signer: Any) -> Watch:
         await community.video(round_id, "a")
         await community.video(round_id, "b")
         await community.vote(round_id, "a", *((member, 1) for member in range(1, 31)))
-        await settle(relayer)
+        await relay_all(relayer)
         await community.link(ledger, 1, ANA)
         await community.ballot(ledger, round_id, 1, ANA, {"a": 2, "b": 1})
-        await settle(relayer)
+        await relay_all(relayer)
         await community.vote(round_id, "b", *((member, 2) for member in range(20, 40)))
         await community.unlink(ledger, 1, ANA)
         await community.close(round_id)
-        await settle(relayer)
+        await relay_all(relayer)
         await relayer.status()
     await database.dispose()
     return watch

@@ -3,198 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from eth_account.signers.local import LocalAccount
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.audit.audit import audit
 from contracts.deploy import deploy
 from contracts.ledger import batch_codec as stream
 from contracts.ledger import calldata as calls
-from contracts.ledger.batch_codec import number_of
-from contracts.ledger.client import Ledger, Tally, from_hex
-from contracts.ledger.typed_data import Domain, ballot_message, link_message, unlink_message
+from contracts.ledger.client import Ledger, Tally
 from contracts.outbox import entries as outbox
 from contracts.outbox import progress as receipts
-from contracts.relayer.planning.draft import DraftSettings
 from contracts.relayer.relayer import Relayer, RelayerSettings
 from contracts.rpc.node import (
-    ChainUnreachableError,
     LedgerError,
-    LedgerRefusedError,
-    NodeRefusedError,
     WrongLedgerError,
 )
-from migrations.database import now_ms
-from migrations.schema import chain_transactions, leases, rounds, videos, voters, votes
-from migrations.schema import outbox as entries
-from tests.contracts.accounts import sign
-
-FIRST = number_of(1, 1)  # the first round's first video
-PEPPER = b"a pepper that nobody can guess, 32+"
-QUICK = RelayerSettings(
-    drafts=DraftSettings(flush_votes=500, flush_age_s=0.0), poll_s=0.05, rebroadcast_s=0.05, recheck_s=0.0
+from migrations.schema import leases, videos
+from tests.builders.relayed_community import (
+    FIRST,
+    PEPPER,
+    QUICK,
+    Community,
+    forget_lease,
+    relay_all,
+    send_by_hand,
 )
-LAZY = RelayerSettings(drafts=DraftSettings(flush_votes=500, flush_age_s=3600.0), poll_s=0.05)
-
-
-class Community:
-    """What the bot does: each step is one transaction on the database, as in production."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self.engine = engine
-
-    async def round(self, number: int = 1, seconds: int = 3600) -> int:
-        key, opens = f"{number:064x}", now_ms() - 2000
-        async with self.engine.begin() as connection:
-            made = await connection.execute(
-                insert(rounds)
-                .values(
-                    guild_id=7, number=number, task="t", opened_by=1, channel_id=1, status="open", opens_at_ms=opens,
-                    closes_at_ms=opens + seconds * 1000, chain_key=key,
-                )
-                .returning(rounds.c.id)
-            )  # fmt: skip
-            round_id = int(made.scalar_one())
-            await outbox.record_round(
-                connection, round_id=round_id, key=key, opens_ms=opens, closes_ms=now_ms() + seconds * 1000,
-                meta_hash=outbox.text_hash("t"),
-            )  # fmt: skip
-        return round_id
-
-    async def video(self, round_id: int, video_id: str) -> None:
-        key, file = outbox.text_hash("key" + video_id), outbox.text_hash("file" + video_id)
-        async with self.engine.begin() as connection:
-            await connection.execute(
-                insert(videos).values(
-                    id=video_id, guild_id=7, round_id=round_id, member_id=1, member_name="m", prompt="p",
-                    status="published", created_at_ms=1, cancel_requested=False, seed=1, model_id="tiny", sha256=file,
-                    chain_key=key,
-                )
-            )  # fmt: skip
-            await outbox.record_video(
-                connection, round_id=round_id, video_id=video_id, key=key, prompt_hash=outbox.text_hash("p"),
-                content_hash=file, model_hash=outbox.text_hash("tiny@1"), playback_id="play" + video_id,
-            )  # fmt: skip
-
-    async def vote(self, round_id: int, video_id: str, *choices: tuple[int, int]) -> None:
-        """Members' choices, in order: each updates the vote and enters it for the ledger."""
-        async with self.engine.begin() as connection:
-            for member, choice in choices:
-                here = (votes.c.video_id == video_id, votes.c.member_id == member)
-                changed = await connection.execute(update(votes).where(*here).values(choice=choice))
-                if not changed.rowcount:
-                    values = {"video_id": video_id, "member_id": member, "choice": choice, "source": "button"}
-                    await connection.execute(insert(votes).values(**values, cast_at_ms=now_ms()))
-            rows = [(round_id, video_id, outbox.voter_id(PEPPER, 7, member), choice) for member, choice in choices]
-            await outbox.record_votes(connection, outbox.vote_rows(rows))
-
-    async def link(self, ledger: Ledger, member: int, account: LocalAccount) -> None:
-        """The member's wallet signs a link, and the bot enters it."""
-        voter, about = outbox.voter_id(PEPPER, 7, member), _nonce_and_deadline()
-        message = link_message(await domain_of(ledger), account.address, from_hex(voter), *about)
-        async with self.engine.begin() as connection:
-            await outbox.record_link(
-                connection, voter_id=voter, wallet=account.address, nonce=about[0], deadline=about[1],
-                signature=sign(account, message),
-            )  # fmt: skip
-
-    async def unlink(self, ledger: Ledger, member: int, account: LocalAccount) -> None:
-        voter, about = outbox.voter_id(PEPPER, 7, member), _nonce_and_deadline()
-        message = unlink_message(await domain_of(ledger), account.address, from_hex(voter), *about)
-        async with self.engine.begin() as connection:
-            await outbox.record_unlink(
-                connection, voter_id=voter, wallet=account.address, nonce=about[0], deadline=about[1],
-                signature=sign(account, message),
-            )  # fmt: skip
-
-    async def ballot(
-        self, ledger: Ledger, round_id: int, member: int, account: LocalAccount, choices: dict[str, int],
-        *, number: int = 1, deadline: int | None = None,
-    ) -> bytes:  # fmt: skip
-        """The member's wallet signs choices about videos, and the bot enters them; gives calldata for anybody."""
-        nonce, usual = _nonce_and_deadline()
-        voter, until = outbox.voter_id(PEPPER, 7, member), deadline or usual
-        async with self.engine.begin() as connection:
-            named = select(videos.c.id, videos.c.chain_id).where(videos.c.id.in_(choices))
-            places = {row.id: row.chain_id for row in await connection.execute(named)}
-            listed = [(video, places[video], choice) for video, choice in choices.items()]
-            plain = [(place, choice) for _, place, choice in listed]
-            message = ballot_message(await domain_of(ledger), account.address, number, plain, nonce, until)
-            signature = sign(account, message)
-            await outbox.record_ballot(
-                connection, round_id=round_id, voter_id=voter, wallet=account.address, choices=listed, nonce=nonce,
-                deadline=until, signature=signature,
-            )  # fmt: skip
-            for video, choice in choices.items():
-                here = (votes.c.video_id == video, votes.c.member_id == member)
-                await connection.execute(votes.delete().where(*here))
-                values = {"video_id": video, "member_id": member, "choice": choice, "source": "wallet"}
-                await connection.execute(insert(votes).values(**values, cast_at_ms=now_ms()))
-        return calls.cast_signed(account.address, number, plain, nonce, until, signature)
-
-    async def close(self, round_id: int) -> None:
-        async with self.engine.begin() as connection:
-            await outbox.record_close(connection, round_id=round_id)
-
-    async def states(self, kind: str | None = None) -> dict[str, int]:
-        query = select(entries.c.state, func.count()).group_by(entries.c.state)
-        if kind is not None:
-            query = query.where(entries.c.kind == kind)
-        async with self.engine.connect() as connection:
-            return {state: int(count) for state, count in await connection.execute(query)}
-
-    async def sent(self, kind: str) -> list[Any]:
-        query = select(chain_transactions).where(chain_transactions.c.kind == kind).order_by(chain_transactions.c.id)
-        async with self.engine.connect() as connection:
-            return list((await connection.execute(query)).all())
-
-
-_nonces = itertools.count(now_ms())
-
-
-def _nonce_and_deadline() -> tuple[int, int]:
-    return next(_nonces), now_ms() // 1000 + 10**7
-
-
-async def domain_of(ledger: Ledger) -> Domain:
-    return Domain(await ledger.node.chain_id(), ledger.address)
-
-
-@pytest.fixture
-def community(store: AsyncEngine) -> Community:
-    return Community(store)
-
-
-async def settle(relayer: Relayer) -> None:
-    """Ticks until nothing is left to do."""
-    async with asyncio.timeout(60):
-        while await relayer.tick():
-            await asyncio.sleep(0.02)
-
-
-async def forget_lease(engine: AsyncEngine) -> None:
-    """What time does: the lease of a relayer that was killed runs out."""
-    async with engine.begin() as connection:
-        await connection.execute(leases.delete())
-
-
-async def ballots(ledger: Ledger, place: int, members: int) -> list[int]:
-    """What each member chose about an item of round 1, by the contract."""
-    seats, found = await ledger.seats_of(1), []
-    for member in range(1, members + 1):
-        index = await ledger.voter_index(from_hex(outbox.voter_id(PEPPER, 7, member)))
-        own = await ledger.own_seat(1, index)
-        seat = seats.get(index) if own is None else own
-        found.append(0 if seat is None else await ledger.vote_of(FIRST - 1 + place, seat))
-    return found
-
 
 # ------------------------------------------------------------------ the story
 
@@ -212,7 +50,7 @@ async def test_a_round_travels_from_the_outbox_to_a_final_result(
     await community.close(round_id)
     assert not await receipts.drained(database, round_id)
     relayer = Relayer(database, ledger, chain.signer, QUICK)
-    await settle(relayer)
+    await relay_all(relayer)
 
     assert await receipts.drained(database, round_id)
     assert await community.states() == {"final": 10, "superseded": 3}
@@ -238,213 +76,26 @@ async def test_a_round_travels_from_the_outbox_to_a_final_result(
     assert (report.votes, report.ballots, report.batches) == (6, 5, 1)
 
 
-async def test_votes_wait_to_be_gathered_and_go_when_the_round_closes(
-    community: Community, ledger: Ledger, chain: Any
-) -> None:
-    """Young votes stay in the outbox; closing sends them at once, before the round is closed on chain."""
-    round_id = await community.round()
-    await community.video(round_id, "a")
-    relayer = Relayer(community.engine, ledger, chain.signer, LAZY)
-    await community.vote(round_id, "a", (1, 1), (2, 2))
-    await settle(relayer)
-    assert await community.states("vote") == {"pending": 2}
-    assert await ledger.seq() == 0
-    await community.close(round_id)
-    await settle(relayer)
-    assert await community.states("vote") == {"final": 2}
-    assert await ledger.tally(FIRST) == Tally(1, 1)
-
-
-async def test_enough_votes_go_without_waiting(community: Community, ledger: Ledger, chain: Any) -> None:
-    """From `flush_votes` on, age does not matter; one below, nothing is sent."""
-    settings = RelayerSettings(drafts=DraftSettings(flush_votes=3, flush_age_s=3600.0))
-    round_id = await community.round()
-    await community.video(round_id, "a")
-    relayer = Relayer(community.engine, ledger, chain.signer, settings)
-    await community.vote(round_id, "a", (1, 1), (2, 1))
-    await settle(relayer)
-    assert await ledger.seq() == 0
-    await community.vote(round_id, "a", (3, 1))
-    await settle(relayer)
-    assert await ledger.tally(FIRST) == Tally(3, 0)
-
-
-async def test_a_batch_that_would_cost_too_much_is_split(community: Community, ledger: Ledger, chain: Any) -> None:
-    """Over the gas limit, votes go in several batches; all of them arrive."""
-    settings = RelayerSettings(drafts=DraftSettings(flush_age_s=0.0, max_gas=130_000))
-    round_id = await community.round()
-    await community.video(round_id, "a")
-    await community.vote(round_id, "a", *[(member, 1) for member in range(1, 101)])
-    await settle(Relayer(community.engine, ledger, chain.signer, settings))
-    assert await ledger.tally(FIRST) == Tally(100, 0)
-    batches = await community.sent("votes")
-    assert len(batches) > 1
-    assert [row.seq for row in batches] == list(range(len(batches)))
-
-
-async def test_a_round_that_closed_by_itself_is_only_finalized(
-    community: Community, ledger: Ledger, chain: Any
-) -> None:
-    """Past its time on chain no close is sent; the result is."""
-    round_id = await community.round(seconds=5)  # time enough to enter it, also on a busy machine
-    relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
-    await settle(relayer)
-    async with asyncio.timeout(60):
-        while (await ledger.round_info(1)).closes > now_ms() // 1000:
-            await asyncio.sleep(0.1)
-    await community.close(round_id)
-    await settle(relayer)
-    assert (await ledger.round_info(1)).final
-    assert await community.sent("close") == []
-
-
-async def test_a_result_that_somebody_else_asked_for_is_taken_over(
-    community: Community, ledger: Ledger, chain: Any
-) -> None:
-    """Anyone may finalize; the relayer then finds the transaction in the log instead of sending its own."""
-    round_id = await community.round()
-    relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
-    await settle(relayer)
-    await by_hand(ledger, chain, calls.close_round(1))
-    tx = await by_hand(ledger, chain, calls.finalize(1))
-    await community.close(round_id)
-    await settle(relayer)
-    assert (await receipts.round_progress(community.engine, round_id)).finalized_tx == tx
-    assert await community.sent("finalize") == []
-
-
-# -------------------------------------------------------------------- crashes
-
-
-def crash_after(calls_left: int, then: Callable[[bytes], Awaitable[bool]], *, sends: bool) -> Any:
-    """A `send` at whose n-th call the process dies: before the bytes go out, or after they arrived."""
-
-    async def send(raw: bytes) -> bool:
-        nonlocal calls_left
-        calls_left -= 1
-        if calls_left == 0:
-            if sends:
-                await then(raw)
-            raise KeyboardInterrupt
-        return await then(raw)
-
-    return send
-
-
-@pytest.mark.parametrize(
-    ("at", "sends"),
-    [
-        pytest.param(2, True, id="after the video was sent"),
-        pytest.param(3, True, id="after the voters were sent"),
-        pytest.param(4, False, id="before the votes are sent"),
-        pytest.param(4, True, id="after the votes were sent"),
-        pytest.param(6, True, id="after the result was sent"),
-    ],
-)
-async def test_a_crash_around_any_sending_leaves_everything_recorded_once(
-    community: Community, ledger: Ledger, chain: Any, monkeypatch: pytest.MonkeyPatch, at: int, sends: bool
-) -> None:
-    """A new relayer sends the very same bytes again: each transaction is mined once, under its first hash."""
-    round_id = await community.round()
-    await community.video(round_id, "a")
-    await community.vote(round_id, "a", (1, 1), (2, 2), (3, 1))
-    await community.close(round_id)
-    with monkeypatch.context() as patch:
-        patch.setattr(ledger.node, "send", crash_after(at, ledger.node.send, sends=sends))
-        with pytest.raises(KeyboardInterrupt):
-            await settle(Relayer(community.engine, ledger, chain.signer, QUICK))
-    async with community.engine.connect() as connection:
-        stored = {row.nonce: row.raw for row in await connection.execute(select(chain_transactions))}
-    await forget_lease(community.engine)
-    await settle(Relayer(community.engine, ledger, chain.signer, QUICK))
-
-    assert await community.states() == {"final": 6}
-    async with community.engine.connect() as connection:
-        rows = (await connection.execute(select(chain_transactions).order_by(chain_transactions.c.nonce))).all()
-    assert [row.kind for row in rows] == ["round", "video", "voters", "votes", "close", "finalize"]
-    assert {row.nonce: row.raw for row in rows if row.nonce in stored} == stored
-    assert all(row.state == "final" and len(row.hashes) == 1 for row in rows)
-    assert await ledger.seq() == 1
-    assert await ledger.tally(FIRST) == Tally(2, 1)
-    assert (await audit(chain.url, ledger.address, database=community.engine, pepper=PEPPER)).ok
-
-
-async def test_a_lost_answer_is_not_a_lost_transaction(
-    community: Community, ledger: Ledger, chain: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The node took the bytes but its answer never came: nothing is signed anew, and it counts once."""
-    await community.round()
-    send = ledger.node.send
-
-    async def lose(raw: bytes) -> bool:
-        await send(raw)
-        raise ChainUnreachableError("no answer")
-
-    relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
-    with monkeypatch.context() as patch:
-        patch.setattr(ledger.node, "send", lose)
-        with pytest.raises(ChainUnreachableError):
-            await relayer.tick()
-    await settle(relayer)
-    assert len(await community.sent("round")) == 1
-    assert (await ledger.counts()).rounds == 1
-
-
-async def test_what_the_database_forgot_is_learned_from_the_contract(
-    community: Community, ledger: Ledger, chain: Any
-) -> None:
-    """Rounds, videos and voters that are on chain already are not sent again: their numbers are read."""
-    round_id = await community.round()
-    await community.video(round_id, "a")
-    await community.vote(round_id, "a", (1, 1))
-    await by_hand(ledger, chain, calls.open_round(from_hex(f"{1:064x}"), 1, now_ms() // 1000 + 3600, 0, bytes(32)))
-    key = from_hex(outbox.text_hash("keya"))
-    await by_hand(ledger, chain, calls.add_video(key, 1, bytes(32), bytes(32), bytes(32), "x"))
-    await by_hand(ledger, chain, calls.register([b"x" * 32, from_hex(outbox.voter_id(PEPPER, 7, 1))]))
-    await settle(Relayer(community.engine, ledger, chain.signer, QUICK))
-    assert await community.states() == {"final": 3}
-    assert [len(await community.sent(kind)) for kind in ("round", "video", "voters", "votes")] == [0, 0, 0, 1]
-    async with community.engine.connect() as connection:
-        assert await connection.scalar(select(voters.c.voter_index)) == 2
-    assert await ledger.tally(FIRST) == Tally(1, 0)
-
-
 # ------------------------------------------------------------- others at work
-
-
-async def by_hand(ledger: Ledger, chain: Any, data: bytes, to: str | None = None) -> str:
-    """Somebody uses the relayer's account without the relayer."""
-    node, signer = ledger.node, chain.signer
-    fees = await node.fees()
-    signed = await signer.sign(
-        {
-            "chainId": await node.chain_id(), "nonce": await node.nonce(signer.address), "to": to or ledger.address,
-            "data": data, "value": 0, "gas": 3_000_000, "maxFeePerGas": fees.maximum, "maxPriorityFeePerGas": fees.tip,
-        }
-    )  # fmt: skip
-    await node.send(signed.raw)
-    receipt = await node.wait(signed.tx)
-    assert receipt.ok
-    return str(signed.tx)
 
 
 async def test_two_relayers_never_send_at_once(community: Community, ledger: Ledger, chain: Any) -> None:
     """The second does nothing while the first holds the lease, and takes over when it is gone."""
     first = Relayer(community.engine, ledger, chain.signer, QUICK)
     second = Relayer(community.engine, ledger, chain.signer, QUICK)
-    await settle(first)
+    await relay_all(first)
     await community.round()
     assert await second.tick() is False
     assert await community.states() == {"pending": 1}
     assert (await second.status()).active is False
     await forget_lease(community.engine)
-    await settle(second)
+    await relay_all(second)
     assert await community.states() == {"final": 1}
     await community.round(2)
     with pytest.raises(LedgerError, match="lost its lease"):
         await first.tick()
     assert await first.tick() is False
-    await settle(second)
+    await relay_all(second)
     assert len(await community.sent("round")) == 2
 
 
@@ -477,149 +128,13 @@ async def test_a_foreign_writer_stops_the_sending_with_a_clear_sentence(
     await community.video(round_id, "a")
     await community.vote(round_id, "a", (1, 1))
     relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
-    await settle(relayer)
-    await by_hand(ledger, chain, calls.batch(1, 1, [], stream.encode([stream.Ballot(FIRST, 0, 2)])))
+    await relay_all(relayer)
+    await send_by_hand(ledger, chain, calls.batch(1, 1, [], stream.encode([stream.Ballot(FIRST, 0, 2)])))
     await community.vote(round_id, "a", (2, 1))
     with pytest.raises(WrongLedgerError, match="Somebody else writes to the ledger: it holds 2 batches where 1 are"):
-        await settle(relayer)
+        await relay_all(relayer)
     assert await community.states("vote") == {"final": 1, "pending": 1}
     assert await ledger.seq() == 2
-
-
-async def test_a_nonce_that_another_program_took_is_noticed_and_the_entry_goes_again(
-    community: Community, ledger: Ledger, chain: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Our dead transaction is given up after it looked dead repeatedly; its entry is sent under a new nonce."""
-    await community.round()
-    relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
-    with monkeypatch.context() as patch:
-        patch.setattr(ledger.node, "send", crash_after(1, ledger.node.send, sends=False))
-        with pytest.raises(KeyboardInterrupt):
-            await relayer.tick()
-    await by_hand(ledger, chain, b"", to="0x" + "99" * 20)
-    await settle(relayer)
-    assert [row.state for row in await community.sent("round")] == ["reverted", "final"]
-    assert (await ledger.counts()).rounds == 1
-
-
-# -------------------------------------------------------------------- refusals
-
-
-async def test_votes_for_a_round_that_is_closed_on_chain_are_refused_and_others_go_through(
-    community: Community, ledger: Ledger, chain: Any
-) -> None:
-    """The late votes are marked with a sentence; the other round's votes are recorded in the same breath."""
-    first, second = await community.round(1), await community.round(2)
-    await community.video(first, "a")
-    await community.video(second, "b")
-    relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
-    await settle(relayer)
-    await by_hand(ledger, chain, calls.close_round(1))
-    await community.vote(first, "a", (1, 1), (2, 1), (3, 2))
-    await community.vote(second, "b", (1, 1), (2, 1))
-    await settle(relayer)
-    assert await community.states("vote") == {"rejected": 3, "final": 2}
-    assert await ledger.tally(number_of(2, 1)) == Tally(2, 0)
-    receipt = (await receipts.voter_receipts(community.engine, first, outbox.voter_id(PEPPER, 7, 1)))["a"]
-    assert receipt.reason == "The round had already closed on the ledger."
-    assert (await relayer.status()).refused == 3
-
-
-async def test_a_video_that_comes_too_late_takes_its_votes_with_it(
-    community: Community, ledger: Ledger, chain: Any
-) -> None:
-    """The ledger refuses the video, so its votes can never count; the round still gets its result."""
-    round_id = await community.round()
-    await community.video(round_id, "a")
-    await community.vote(round_id, "a", (1, 1))
-    relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
-    await settle(relayer)
-    await by_hand(ledger, chain, calls.close_round(1))
-    await community.video(round_id, "b")
-    await community.vote(round_id, "b", (1, 1), (2, 1))
-    await community.close(round_id)
-    await settle(relayer)
-    assert await community.states("video") == {"final": 1, "rejected": 1}
-    assert await community.states("vote") == {"final": 1, "rejected": 2}
-    assert (await ledger.round_info(1)).winner == FIRST
-
-
-async def test_a_vote_on_a_video_that_was_never_entered_does_not_hold_up_the_close(
-    community: Community, ledger: Ledger, chain: Any
-) -> None:
-    """It is refused with a sentence when the round ends."""
-    round_id = await community.round()
-    voter = outbox.voter_id(PEPPER, 7, 1)
-    async with community.engine.begin() as connection:
-        rows = [outbox.vote_row(round_id=round_id, video_id="ghost", voter_id=voter, choice=1)]
-        await outbox.record_votes(connection, rows)
-    relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
-    await settle(relayer)
-    assert await community.states("vote") == {"pending": 1}
-    await community.close(round_id)
-    await settle(relayer)
-    assert await community.states() == {"final": 2, "rejected": 1}
-
-
-async def test_a_round_that_was_over_before_the_ledger_was_reached_is_refused_with_all_that_is_in_it(
-    community: Community, ledger: Ledger, chain: Any
-) -> None:
-    """Nothing of it can be recorded any more: each entry says so, and nothing waits for ever."""
-    round_id = await community.round()
-    await community.video(round_id, "a")
-    await community.vote(round_id, "a", (1, 1))
-    await community.close(round_id)
-    async with community.engine.begin() as connection:
-        row = (await connection.execute(select(entries).where(entries.c.kind == "round"))).one()
-        late = {**row.payload, "opens": 1, "closes": now_ms() // 1000 - 5}
-        await connection.execute(update(entries).where(entries.c.id == row.id).values(payload=late))
-    await settle(Relayer(community.engine, ledger, chain.signer, QUICK))
-    assert await community.states() == {"rejected": 4}
-    assert await receipts.drained(community.engine, round_id)
-
-
-async def test_a_paused_ledger_refuses_nobody_for_good(community: Community, ledger: Ledger, chain: Any) -> None:
-    """While paused, entries wait and the operator reads why; afterwards they go."""
-    await community.round()
-    await by_hand(ledger, chain, calls._calldata("pause"))
-    relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
-    with pytest.raises(ChainUnreachableError, match="paused by its guardian"):
-        await relayer.tick()
-    assert await community.states() == {"pending": 1}
-    await by_hand(ledger, chain, calls._calldata("unpause"))
-    await settle(relayer)
-    assert await community.states() == {"final": 1}
-
-
-async def test_a_transaction_that_is_reverted_on_chain_is_drafted_anew(
-    community: Community, ledger: Ledger, chain: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Paused between estimate and mining: the reverted one is kept on record, its votes go under the same sequence."""
-    round_id = await community.round()
-    await community.video(round_id, "a")
-    relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
-    await settle(relayer)
-    await community.vote(round_id, "a", (1, 1))
-    send = ledger.node.send
-    async with community.engine.begin() as connection:
-        await connection.execute(insert(voters).values(voter_id=outbox.voter_id(PEPPER, 7, 1), voter_index=1))
-    # the voter was forgotten by the chain: the draft is made as if the estimate had been taken from a stale node
-    real = ledger.node.estimate
-
-    async def stale(*_: Any) -> int:
-        return 200_000
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ledger.node, "estimate", stale)
-        with pytest.raises(LedgerRefusedError, match="votes was reverted"):
-            await settle(relayer)
-    assert (ledger.node.estimate, ledger.node.send) == (real, send)
-    assert [row.state for row in await community.sent("votes")] == ["reverted"]
-    assert await community.states("vote") == {"pending": 1}
-    await by_hand(ledger, chain, calls.register([from_hex(outbox.voter_id(PEPPER, 7, 1))]))
-    await settle(relayer)
-    assert [(row.state, row.seq) for row in await community.sent("votes")] == [("reverted", None), ("final", 0)]
-    assert await ledger.tally(FIRST) == Tally(1, 0)
 
 
 # -------------------------------------------------------------------- the loop
@@ -673,23 +188,6 @@ async def all_final(community: Community, count: int) -> bool:
     return await community.states() == {"final": count}
 
 
-async def test_an_empty_account_is_named_before_anything_is_signed(
-    community: Community, ledger: Ledger, chain: Any
-) -> None:
-    """The operator reads which account needs ether; nothing is sent, nothing is lost."""
-    from eth_account import Account
-
-    from contracts.signers.keystore import KeySigner
-
-    poor = KeySigner(Account.create())
-    await by_hand(ledger, chain, calls._calldata("set_relayer", poor.address, True))
-    await community.round()
-    relayer = Relayer(community.engine, ledger, poor, QUICK)
-    with pytest.raises(LedgerError, match=f"{poor.address} holds 0.000000 ether"):
-        await relayer.tick()
-    assert await community.sent("round") == []
-
-
 async def test_a_relayer_refuses_a_ledger_that_is_not_ours(community: Community, chain: Any) -> None:
     """An address without our code, or the wrong chain, is refused with a sentence before anything is sent."""
     await community.round()
@@ -705,31 +203,3 @@ async def test_the_wrong_chain_is_refused(community: Community, ledger: Ledger, 
     with pytest.raises(WrongLedgerError, match="serves chain 31431, but chain 1 is expected"):
         await Relayer(community.engine, ledger, chain.signer, RelayerSettings(chain_id=1)).tick()
     assert await community.sent("round") == []
-
-
-async def test_a_node_that_refuses_to_be_paid_little_is_told_apart_from_silence(ledger: Ledger, chain: Any) -> None:
-    """A refusal of the node carries its words, not a pretended outage."""
-    signer = chain.signer
-    signed = await signer.sign(
-        {
-            "chainId": 31431, "nonce": await ledger.node.nonce(signer.address), "to": ledger.address, "data": b"",
-            "value": 0, "gas": 100_000, "maxFeePerGas": 1, "maxPriorityFeePerGas": 1,
-        }
-    )  # fmt: skip
-    with pytest.raises(NodeRefusedError, match="max fee per gas less than block base fee"):
-        await ledger.node.send(signed.raw)
-
-
-async def test_a_transaction_is_final_only_so_many_blocks_deep(
-    community: Community, ledger: Ledger, chain: Any
-) -> None:
-    """Mined but not deep enough, its number is known and nothing is called final yet; a few blocks later it is."""
-    round_id = await community.round()
-    relayer = Relayer(community.engine, ledger, chain.signer, RelayerSettings(confirmations=3))
-    assert await relayer.tick() is True
-    assert await community.states() == {"batched": 1}
-    assert (await receipts.round_progress(community.engine, round_id)).chain_id == 1
-    for _ in range(2):
-        await ledger.node.web3.provider.make_request("evm_mine", [])  # type: ignore[arg-type]  # the dev chain's own
-    assert await relayer.tick() is False
-    assert await community.states() == {"final": 1}

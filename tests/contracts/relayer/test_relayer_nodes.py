@@ -9,27 +9,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.audit.audit import audit
 from contracts.ledger.client import Ledger
-from contracts.outbox import entries as outbox
-from contracts.outbox import progress as receipts
 from contracts.relayer.attempts import chain_of
 from contracts.relayer.relayer import Relayer
 from contracts.rpc.endpoints import Patience
 from contracts.rpc.node import ChainUnreachableError, LedgerError, WrongLedgerError
-from migrations.schema import voters
-from tests.contracts.proxy import FaultProxy
-from tests.contracts.relayer.test_relayer import FIRST, PEPPER, QUICK, Community, ballots, forget_lease, settle
+from tests.builders.fault_proxy import FaultProxy
+from tests.builders.relayed_community import PEPPER, QUICK, Community, ballots, forget_lease, relay_all
 
 SEND = "eth_sendRawTransaction"
-
-
-@pytest.fixture
-def community(store: AsyncEngine) -> Community:
-    return Community(store)
 
 
 @pytest.fixture
@@ -99,7 +89,7 @@ async def test_a_node_that_falls_behind_makes_nobody_vote_twice(
         await community.video(round_id, "a")
         await community.vote(round_id, "a", (1, 1))
         before = await ledger.node.block_number()
-        await settle(relayer)
+        await relay_all(relayer)
         nodes[0].stale = before
         await community.vote(round_id, "a", (1, 2))
         for _ in range(5):
@@ -117,7 +107,7 @@ async def test_another_chain_with_our_code_at_our_address_is_refused_after_a_res
     """What was signed once tells a new relayer which chain is ours: not even an empty transaction goes to another."""
     round_id = await community.round()
     async with Ledger(nodes[0].url, ledger.address) as alone:
-        await settle(Relayer(community.engine, alone, chain.signer, QUICK))
+        await relay_all(Relayer(community.engine, alone, chain.signer, QUICK))
         await community.video(round_id, "a")
         await forget_lease(community.engine)
         nodes[0].chain_id = 5
@@ -129,7 +119,7 @@ async def test_another_chain_with_our_code_at_our_address_is_refused_after_a_res
         assert nodes[0].seen[SEND] == 0
         assert await community.states() == {"final": 1, "pending": 1}
         nodes[0].heal()
-        await settle(started)
+        await relay_all(started)
         assert await community.states() == {"final": 2}
 
 
@@ -139,12 +129,12 @@ async def test_the_same_chain_goes_on_after_a_restart_and_an_empty_database_begi
     """Nothing stored says nothing about the chain; what is stored is taken for nothing else than it is."""
     assert await chain_of(community.engine) is None
     await community.round()
-    await settle(Relayer(community.engine, ledger, chain.signer, QUICK))
+    await relay_all(Relayer(community.engine, ledger, chain.signer, QUICK))
     assert await chain_of(community.engine) == await ledger.node.chain_id()
     await community.round(2)
     await forget_lease(community.engine)
     async with Ledger(nodes[1].url, ledger.address) as elsewhere:  # another node of the same chain
-        await settle(Relayer(community.engine, elsewhere, chain.signer, QUICK))
+        await relay_all(Relayer(community.engine, elsewhere, chain.signer, QUICK))
     assert await community.states() == {"final": 2}
 
 
@@ -156,7 +146,7 @@ async def test_a_node_that_is_behind_refuses_nobody(
         relayer = Relayer(community.engine, alone, chain.signer, replace(QUICK, recheck_s=3600.0))
         round_id = await community.round()
         before = await ledger.node.block_number()
-        await settle(relayer)
+        await relay_all(relayer)
         await community.video(round_id, "a")
         await community.vote(round_id, "a", (1, 1))
         nodes[0].stale = before
@@ -169,26 +159,6 @@ async def test_a_node_that_is_behind_refuses_nobody(
         assert await community.states() == {"final": 3}
 
 
-async def test_a_number_that_the_ledger_has_not_given_is_not_written_down(
-    community: Community, ledger: Ledger, chain: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The receipt came from one node, the state from another that is behind: 0 is no round's number, so it waits."""
-    relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
-    round_id = await community.round()
-    known = ledger.round_of
-
-    async def behind(*_: Any) -> int:
-        return 0
-
-    monkeypatch.setattr(ledger, "round_of", behind)
-    with pytest.raises(ChainUnreachableError, match="its state does not have"):
-        await settle(relayer)
-    assert (await receipts.round_progress(community.engine, round_id)).chain_id is None
-    monkeypatch.setattr(ledger, "round_of", known)
-    await persist(relayer)
-    assert (await receipts.round_progress(community.engine, round_id)).chain_id == 1
-
-
 async def test_a_single_node_that_changes_its_chain_stops_the_relayer(
     community: Community, ledger: Ledger, nodes: list[FaultProxy], chain: Any
 ) -> None:
@@ -196,7 +166,7 @@ async def test_a_single_node_that_changes_its_chain_stops_the_relayer(
     async with Ledger(nodes[0].url, ledger.address) as alone:
         relayer = Relayer(community.engine, alone, chain.signer, QUICK)
         await community.round()
-        await settle(relayer)
+        await relay_all(relayer)
         nodes[0].chain_id = 5
         relayer._in_trouble("the node was away for a moment", 0.0)
         await community.round(2)
@@ -207,24 +177,3 @@ async def test_a_single_node_that_changes_its_chain_stops_the_relayer(
         nodes[0].heal()
         await persist(relayer)
         assert await community.states() == {"final": 2}
-
-
-async def test_one_vote_that_spoils_a_batch_is_found_and_the_others_go(
-    community: Community, ledger: Ledger, chain: Any
-) -> None:
-    """Its member reads why; a hundred others are recorded, and no batch is reverted on the chain."""
-    round_id = await community.round()
-    await community.video(round_id, "a")
-    relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
-    await community.vote(round_id, "a", *[(member, 1) for member in range(1, 101)])
-    stranger = outbox.voter_id(PEPPER, 7, 50)
-    async with community.engine.begin() as connection:
-        await connection.execute(insert(voters).values(voter_id=stranger, voter_index=4_000_000))
-    await settle(relayer)
-    assert await community.states("vote") == {"final": 99, "rejected": 1}
-    assert (await ledger.tally(FIRST)).up == 99
-    told = (await receipts.voter_receipts(community.engine, round_id, stranger))["a"]
-    assert told.state == "rejected"
-    assert str(told.reason).startswith("The ledger refused it: ")
-    assert {row.state for row in await community.sent("votes")} == {"final"}
-    assert len(await community.sent("votes")) <= 10

@@ -8,23 +8,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.audit.audit import audit
 from contracts.ledger.client import Ledger, Tally
 from migrations.schema import chain_transactions
-from tests.contracts.relayer.test_relayer import FIRST, PEPPER, Community, ballots
-from tests.contracts.relayer_process import STEPS, end, start
-
-
-@pytest.fixture
-def community(store: AsyncEngine) -> Community:
-    return Community(store)
-
-
-def options(engine: AsyncEngine, ledger: Ledger, chain: Any, **more: Any) -> dict[str, Any]:
-    database = f"sqlite:///{engine.url.database}"
-    return {"database": database, "url": chain.url, "ledger": ledger.address, "key": chain.ready["key_file"], **more}
+from tests.builders.relayed_community import FIRST, PEPPER, Community, ballots
+from tests.builders.relayer_process import STEPS, end, options, start
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -13,38 +13,38 @@ from eth_account.signers.local import LocalAccount
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert, select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.audit.audit import audit
 from contracts.ledger import calldata as calls
 from contracts.ledger.client import Ledger, Tally, from_hex
 from contracts.outbox import entries as outbox
 from contracts.outbox import progress as receipts
-from contracts.outbox.rejections import CHANGED_ITS_MIND, SENTENCES, UNEXPLAINED
+from contracts.outbox.rejections import ANSWER_CHANGED, SENTENCES, UNEXPLAINED
 from contracts.relayer import reverts
 from contracts.relayer.attempts import call_of
 from contracts.relayer.planning.draft import Draft
 from contracts.relayer.relayer import Relayer
-from contracts.relayer.reverts import Record, Reverts, Try
+from contracts.relayer.reverts import Record, Revert, Reverts
 from contracts.rpc.node import LedgerError, LedgerRefusedError
 from migrations.schema import chain_transactions, voters
 from migrations.schema import reverts as noted
-from tests.contracts.accounts import CHEAP_ONLY, YES, changing, member
-from tests.contracts.relayer.test_relayer import (
+from tests.builders.accounts import CHEAP_ONLY, YES, changing, member
+from tests.builders.relayed_community import (
     FIRST,
     PEPPER,
     QUICK,
     Community,
-    _nonce_and_deadline,
-    by_hand,
+    begin_round,
     forget_lease,
-    settle,
+    nonce_and_deadline,
+    rejection_reasons,
+    relay_all,
+    send_by_hand,
 )
-from tests.contracts.relayer.test_wallet_relay import begin, reasons
 
 ETHER = 10**18
 NO, BURN = 1, 2  # what an account that changes its mind is told by its owner
-SAID = SENTENCES[CHANGED_ITS_MIND]
+SAID = SENTENCES[ANSWER_CHANGED]
 
 
 class Attacker:
@@ -59,7 +59,7 @@ class Attacker:
         self.turned = 0
         self._send = self.node.send
 
-    async def begin(self) -> None:
+    async def begin_round(self) -> None:
         """Has some coin, and looks at what the relayer sends."""
         fees = await self.node.fees()
         signed = await self.chain.signer.sign(
@@ -114,11 +114,6 @@ class Attacker:
 
 
 @pytest.fixture
-def community(store: AsyncEngine) -> Community:
-    return Community(store)
-
-
-@pytest.fixture
 def relayer(community: Community, ledger: Ledger, chain: Any) -> Relayer:
     return Relayer(community.engine, ledger, chain.signer, QUICK)
 
@@ -132,7 +127,7 @@ async def attacker(ledger: Ledger, chain: Any) -> Attacker:
 
 async def link(community: Community, number: int, wallet: str) -> str:
     """The member pastes any bytes as the signature of a smart account."""
-    voter, about = outbox.voter_id(PEPPER, 7, number), _nonce_and_deadline()
+    voter, about = outbox.voter_id(PEPPER, 7, number), nonce_and_deadline()
     async with community.engine.begin() as connection:
         await outbox.record_link(
             connection, voter_id=voter, wallet=wallet, nonce=about[0], deadline=about[1], signature=b"\1" * 64
@@ -141,7 +136,7 @@ async def link(community: Community, number: int, wallet: str) -> str:
 
 
 async def unlink(community: Community, number: int, wallet: str) -> None:
-    voter, about = outbox.voter_id(PEPPER, 7, number), _nonce_and_deadline()
+    voter, about = outbox.voter_id(PEPPER, 7, number), nonce_and_deadline()
     async with community.engine.begin() as connection:
         await outbox.record_unlink(
             connection, voter_id=voter, wallet=wallet, nonce=about[0], deadline=about[1], signature=b"\1" * 64
@@ -149,7 +144,7 @@ async def unlink(community: Community, number: int, wallet: str) -> None:
 
 
 async def cast(community: Community, round_id: int, number: int, wallet: str, choice: int) -> None:
-    voter, about = outbox.voter_id(PEPPER, 7, number), _nonce_and_deadline()
+    voter, about = outbox.voter_id(PEPPER, 7, number), nonce_and_deadline()
     async with community.engine.begin() as connection:
         await outbox.record_ballot(
             connection, round_id=round_id, voter_id=voter, wallet=wallet, choices=[("a", FIRST, choice)],
@@ -161,7 +156,7 @@ async def work(relayer: Relayer, community: Community) -> None:
     """Ticks as the loop does, until nothing waits any more: a revert is told, and it goes on."""
     for _ in range(200):
         try:
-            await settle(relayer)
+            await relay_all(relayer)
         except LedgerRefusedError:
             continue
         if "pending" not in await community.states():
@@ -181,12 +176,12 @@ async def test_an_account_that_says_no_in_the_block_is_tried_twice_and_holds_up_
     community: Community, ledger: Ledger, relayer: Relayer, attacker: Attacker, chain: Any, to: int
 ) -> None:
     """Votes that came later are recorded meanwhile; the member reads why, and nothing more is sent for them."""
-    round_id = await begin(community, relayer)
+    round_id = await begin_round(community, relayer)
     await link(community, 66, await attacker.account(changing(), "link", to))
     await community.vote(round_id, "a", *[(one, 1) for one in range(1, 6)])
     await work(relayer, community)
     assert await reverted(community, "link") == ["reverted", "reverted"]
-    assert await reasons(community, "link") == [SAID]
+    assert await rejection_reasons(community, "link") == [SAID]
     assert await community.states("vote") == {"final": 5}
     [first, second] = await community.sent("link")
     [batch] = await community.sent("votes")
@@ -203,7 +198,7 @@ async def test_an_honest_smart_account_links_votes_and_unlinks(
     community: Community, ledger: Ledger, relayer: Relayer, attacker: Attacker
 ) -> None:
     """The twin: nothing of it is tried twice."""
-    round_id = await begin(community, relayer)
+    round_id = await begin_round(community, relayer)
     honest = await attacker.account(YES)
     await link(community, 66, honest)
     await cast(community, round_id, 66, honest, 1)
@@ -218,12 +213,12 @@ async def test_an_account_that_looks_at_the_price_is_found_out_before_it_costs_a
     community: Community, ledger: Ledger, relayer: Relayer, attacker: Attacker
 ) -> None:
     """What is sent is simulated with the price that is sent: yes for nothing and no for money is no."""
-    round_id = await begin(community, relayer)
+    round_id = await begin_round(community, relayer)
     await link(community, 66, await attacker.account(CHEAP_ONLY))
     await community.vote(round_id, "a", (1, 1))
-    await settle(relayer)
+    await relay_all(relayer)
     assert await community.sent("link") == []
-    assert await reasons(community, "link") == ["The ledger does not accept the signature as the wallet's."]
+    assert await rejection_reasons(community, "link") == ["The ledger does not accept the signature as the wallet's."]
     assert await ledger.tally(FIRST) == Tally(1, 0)
 
 
@@ -232,7 +227,7 @@ async def test_an_account_that_lies_only_about_its_ballot_holds_up_nobody(
     community: Community, ledger: Ledger, relayer: Relayer, attacker: Attacker, to: int
 ) -> None:
     """The link stands, the ballot is given up with its choices, and the round ends without it."""
-    round_id = await begin(community, relayer)
+    round_id = await begin_round(community, relayer)
     liar = await attacker.account(changing(), "cast_signed", to)
     voter = await link(community, 66, liar)
     await work(relayer, community)
@@ -244,7 +239,7 @@ async def test_an_account_that_lies_only_about_its_ballot_holds_up_nobody(
     await work(relayer, community)
     assert await reverted(community, "link") == ["final", "final"]
     assert sorted(await reverted(community, "ballot")) == ["final", "reverted", "reverted"]
-    assert await reasons(community, "ballot") == [SAID, None]
+    assert await rejection_reasons(community, "ballot") == [SAID, None]
     told = (await receipts.voter_receipts(community.engine, round_id, voter))["a"]
     assert (told.state, told.reason, told.standing) == ("rejected", SAID, 0)
     assert await ledger.tally(FIRST) == Tally(2, 0)
@@ -255,7 +250,7 @@ async def test_an_account_that_lies_about_its_unlink_stays_linked(
     community: Community, ledger: Ledger, relayer: Relayer, attacker: Attacker
 ) -> None:
     """Two transactions, a sentence, and the account votes on."""
-    round_id = await begin(community, relayer)
+    round_id = await begin_round(community, relayer)
     liar = await attacker.account(changing(), "unlink")
     voter = await link(community, 66, liar)
     await work(relayer, community)
@@ -263,7 +258,7 @@ async def test_an_account_that_lies_about_its_unlink_stays_linked(
     await community.vote(round_id, "a", (1, 1))
     await work(relayer, community)
     assert await reverted(community, "unlink") == ["reverted", "reverted"]
-    assert await reasons(community, "unlink") == [SAID]
+    assert await rejection_reasons(community, "unlink") == [SAID]
     assert await ledger.wallet_of(await ledger.voter_index(from_hex(voter))) == liar
     assert await ledger.tally(FIRST) == Tally(1, 0)
     await cast(community, round_id, 66, liar, 1)
@@ -275,7 +270,7 @@ async def test_many_liars_at_once_are_one_kind_among_others(
     community: Community, ledger: Ledger, relayer: Relayer, attacker: Attacker
 ) -> None:
     """Each is tried twice; second tries share one turn, and what others do goes on between all of them."""
-    round_id = await begin(community, relayer)
+    round_id = await begin_round(community, relayer)
     honest = await attacker.account(YES)
     for number in range(60, 64):
         await link(community, number, await attacker.account(changing(), "link"))
@@ -284,7 +279,7 @@ async def test_many_liars_at_once_are_one_kind_among_others(
     await community.video(round_id, "b")
     await work(relayer, community)
     assert sorted(await reverted(community, "link")) == ["final"] + ["reverted"] * 8
-    assert await reasons(community, "link") == [SAID] * 4 + [None]
+    assert await rejection_reasons(community, "link") == [SAID] * 4 + [None]
     links = [row.nonce for row in await community.sent("link") if row.state == "reverted"]
     others = [row.nonce for kind in ("votes", "video") for row in await community.sent(kind)][-2:]
     assert max(others) < links[2], "video and vote came after at most two of the liars"
@@ -294,16 +289,16 @@ async def test_a_restart_forgets_no_revert(
     community: Community, ledger: Ledger, relayer: Relayer, attacker: Attacker, chain: Any
 ) -> None:
     """A relayer that is started anew after each transaction sends two of them as well."""
-    await begin(community, relayer)
+    await begin_round(community, relayer)
     await link(community, 66, await attacker.account(changing(), "link"))
     for _ in range(8):
         await forget_lease(community.engine)
         try:
-            await settle(Relayer(community.engine, ledger, chain.signer, QUICK))
+            await relay_all(Relayer(community.engine, ledger, chain.signer, QUICK))
         except LedgerError:
             continue
     assert await reverted(community, "link") == ["reverted", "reverted"]
-    assert await reasons(community, "link") == [SAID]
+    assert await rejection_reasons(community, "link") == [SAID]
 
 
 async def test_a_revert_counts_only_once_its_block_is_final(
@@ -326,19 +321,19 @@ async def test_a_revert_counts_only_once_its_block_is_final(
     assert (await ledger.counts()).rounds == 2
     for _ in range(12):
         await ledger.node.web3.provider.make_request("evm_mine", [])  # type: ignore[arg-type]  # the dev chain's own
-    await settle(relayer)
-    assert await reasons(community, "link") == [SAID]
+    await relay_all(relayer)
+    assert await rejection_reasons(community, "link") == [SAID]
 
 
 async def test_what_was_reverted_once_and_taken_the_second_time_is_recorded(
     community: Community, ledger: Ledger, relayer: Relayer, attacker: Attacker
 ) -> None:
     """The twin: one revert is no reason to give up, and it is forgotten."""
-    await begin(community, relayer)
+    await begin_round(community, relayer)
     liar = await attacker.account(changing(), "link")
     await link(community, 66, liar)
     with pytest.raises(LedgerRefusedError, match="of kind link was reverted"):
-        await settle(relayer)
+        await relay_all(relayer)
     attacker.lies.clear()
     await work(relayer, community)
     assert await reverted(community, "link") == ["reverted", "final"]
@@ -366,19 +361,19 @@ async def test_of_a_batch_that_is_reverted_only_the_vote_to_blame_is_given_up(
     community: Community, ledger: Ledger, relayer: Relayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is tried whole once more, then by halves; votes that come meanwhile are not in the same batch."""
-    round_id = await begin(community, relayer)
+    round_id = await begin_round(community, relayer)
     await community.vote(round_id, "a", *[(one, 1) for one in range(1, 8)])
-    await settle(relayer)
+    await relay_all(relayer)
     async with community.engine.begin() as connection:  # the chain knows no such voter
         await connection.execute(insert(voters).values(voter_id=outbox.voter_id(PEPPER, 7, 8), voter_index=999))
     await agree(ledger, monkeypatch)
     await community.vote(round_id, "a", *[(one, 2) for one in range(1, 9)])
     with pytest.raises(LedgerRefusedError, match="votes was reverted"):
-        await settle(relayer)
+        await relay_all(relayer)
     await community.vote(round_id, "a", (20, 1))
     await work(relayer, community)
     assert await community.states("vote") == {"final": 15, "rejected": 1}
-    assert [reason for reason in await reasons(community, "vote") if reason] == [SENTENCES[UNEXPLAINED]]
+    assert [reason for reason in await rejection_reasons(community, "vote") if reason] == [SENTENCES[UNEXPLAINED]]
     assert await ledger.tally(FIRST) == Tally(1, 7)
     assert (await reverted(community, "votes")).count("reverted") <= 6
     mixed = [row for row in await community.sent("votes") if row.state == "final"]
@@ -389,16 +384,16 @@ async def test_a_video_that_blocks_revert_is_tried_ever_more_seldom_and_not_for_
     community: Community, ledger: Ledger, relayer: Relayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the chain can be to blame: after two tries it rests, others go on, and at last it is given up."""
-    round_id = await begin(community, relayer)
+    round_id = await begin_round(community, relayer)
     await agree(ledger, monkeypatch)
     monkeypatch.setattr(calls, "add_video", lambda *_: calls._calldata("add_video", *_odd()))
     await community.video(round_id, "b")
     for _ in range(6):
         try:
-            await settle(relayer)
+            await relay_all(relayer)
         except LedgerRefusedError:
             await community.vote(round_id, "a", (1, 1))
-    await settle(relayer)
+    await relay_all(relayer)
     assert await reverted(community, "video") == ["final", "reverted", "reverted"]
     assert await community.states("video") == {"final": 1, "pending": 1}
     assert await ledger.tally(FIRST) == Tally(1, 0)
@@ -406,7 +401,7 @@ async def test_a_video_that_blocks_revert_is_tried_ever_more_seldom_and_not_for_
     monkeypatch.setattr(reverts, "MOST", 4)
     await work(relayer, community)
     assert (await reverted(community, "video")).count("reverted") == 4
-    assert await reasons(community, "video") == [None, SENTENCES[UNEXPLAINED]]
+    assert await rejection_reasons(community, "video") == [None, SENTENCES[UNEXPLAINED]]
     assert [call_of(bytes(row.raw))[0]["gas"] for row in (await community.sent("video"))[1:]] == [
         480_000, 880_000, 1_280_000, 1_680_000,
     ]  # fmt: skip  # it may have run out of gas: it gets more each time
@@ -422,16 +417,16 @@ async def test_a_revert_while_the_ledger_was_paused_is_nobodys_fault(
 ) -> None:
     """However often: it is sent again once the ledger takes it."""
     await community.round()
-    await by_hand(ledger, chain, calls._calldata("pause"))
+    await send_by_hand(ledger, chain, calls._calldata("pause"))
     with monkeypatch.context() as patch:
         await agree(ledger, patch)
         for _ in range(3):
             with pytest.raises(LedgerRefusedError, match="round was reverted"):
-                await settle(relayer)
+                await relay_all(relayer)
     async with community.engine.connect() as connection:
         assert (await connection.execute(select(noted))).all() == []
-    await by_hand(ledger, chain, calls._calldata("unpause"))
-    await settle(relayer)
+    await send_by_hand(ledger, chain, calls._calldata("unpause"))
+    await relay_all(relayer)
     assert await community.states() == {"final": 1}
 
 
@@ -439,7 +434,7 @@ async def test_the_loop_slows_down_while_nothing_but_reverts_comes_of_it(
     community: Community, ledger: Ledger, relayer: Relayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each revert in a row makes the pause longer, to a limit, though transactions were stored; a success ends it."""
-    await begin(community, relayer)
+    await begin_round(community, relayer)
     await agree(ledger, monkeypatch)
     monkeypatch.setattr(reverts, "PAUSE_MS", 0)
     monkeypatch.setattr(reverts, "MOST", 100)
@@ -449,14 +444,14 @@ async def test_the_loop_slows_down_while_nothing_but_reverts_comes_of_it(
     pauses = []
     for _ in range(8):
         with pytest.raises(LedgerRefusedError):
-            await settle(relayer)
+            await relay_all(relayer)
         pauses.append(relayer._in_trouble("It was reverted.", QUICK.poll_s))
     assert pauses == [QUICK.poll_s * 2 ** min(count, 5) for count in range(1, 9)]
     monkeypatch.undo()
     await community.round(3)
-    await settle(relayer)
-    assert relayer._underway.reverted == 0
-    relayer._underway.interrupted()
+    await relay_all(relayer)
+    assert relayer.transactions.reverted == 0
+    relayer.transactions.note_trouble()
     assert relayer._in_trouble("The node is away.", QUICK.poll_s) < QUICK.poll_s * 2.5
 
 
@@ -472,16 +467,16 @@ def test_halving_finds_all_that_are_to_blame_and_nobody_else(count: int, bad: se
     random.Random(seed).shuffle(waiting)  # noqa: S311  # an order to try, no secret
     through: set[str] = set()
     given_up: set[str] = set()
-    found._records = dict.fromkeys(waiting, Record((Try(count, True, 0),)))
+    found._records = dict.fromkeys(waiting, Record((Revert(count, True, 0),)))
     transactions = 0
     while waiting:
-        ready, over = found.part(waiting, Record.theirs)
+        ready, over = found.part(waiting, Record.judge_account)
         given_up |= set(over)
         waiting = [one for one in waiting if one not in given_up]
         if ready:
             transactions += 1
             if any(reverts.vote(number) in ready for number in bad):
-                found._records |= {one: Record((*found.of(one).tries, Try(len(ready), True, 0))) for one in ready}
+                found._records |= {one: Record((*found.of(one).reverts, Revert(len(ready), True, 0))) for one in ready}
             else:
                 through |= set(ready)
                 waiting = [one for one in waiting if one not in ready]
@@ -493,14 +488,14 @@ def test_halving_finds_all_that_are_to_blame_and_nobody_else(count: int, bad: se
 
 def test_what_may_be_done_with_what_was_reverted() -> None:
     """Two final ones are enough where somebody else has a say; one that is not final is not."""
-    sure, unsure = Try(1, True, 0), Try(1, False, 0)
-    assert [str(Record(tries).theirs()) for tries in ((), (sure,), (sure, unsure), (sure, sure))] == [
+    sure, unsure = Revert(1, True, 0), Revert(1, False, 0)
+    assert [str(Record(tries).judge_account()) for tries in ((), (sure,), (sure, unsure), (sure, sure))] == [
         "go", "go", "wait", "no",
     ]  # fmt: skip
-    assert Record((sure, sure)).ours() == "go", "long ago"
-    assert Record((sure, unsure)).ours() == "wait"
-    assert Record((sure,) * reverts.MOST).ours() == "no"
-    assert Record((sure, replace(sure, at_ms=2**50))).ours() == "wait", "just now"
+    assert Record((sure, sure)).judge_chain() == "go", "long ago"
+    assert Record((sure, unsure)).judge_chain() == "wait"
+    assert Record((sure,) * reverts.MOST).judge_chain() == "no"
+    assert Record((sure, replace(sure, at_ms=2**50))).judge_chain() == "wait", "just now"
 
 
 def test_what_ran_out_of_gas_gets_more_and_never_more_than_a_transaction_may_have() -> None:

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.contracts.anvil import Anvil, needs_anvil
-from tests.contracts.schedules import ACTIONS, OFTEN, SLOW, World
+from tests.builders.anvil import Anvil, needs_anvil
+from tests.builders.relayer_schedules import ACTIONS, OFTEN, SLOW, World
 
 pytestmark = needs_anvil
 

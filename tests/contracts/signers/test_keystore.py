@@ -11,11 +11,7 @@ import pytest
 from eth_account import Account
 
 from contracts.signers.keystore import SignerError, create_keystore, open_key_file, open_keystore
-
-TRANSACTION = {
-    "chainId": 1, "nonce": 0, "to": "0x" + "11" * 20, "data": b"", "value": 0, "gas": 21000, "maxFeePerGas": 2,
-    "maxPriorityFeePerGas": 1,
-}  # fmt: skip
+from tests.builders.accounts import TRANSACTION
 
 
 async def test_a_keystore_signs_for_its_address(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from eth_keys.datatypes import PrivateKey
 from contracts.relayer.attempts import call_of
 from contracts.signers.keystore import SignerError
 from contracts.signers.kms import ORDER, SPKI, KmsSigner, open_kms, public_key, recoverable
-from tests.contracts.signers.test_keystore import TRANSACTION
+from tests.builders.accounts import TRANSACTION
 
 ROOT = Path(__file__).parents[3]
 KEY = PrivateKey(bytes.fromhex("4c" * 32))

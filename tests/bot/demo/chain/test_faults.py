@@ -23,9 +23,8 @@ from contracts.ledger.client import Ledger
 from contracts.relayer.relayer import Relayer
 from contracts.rpc.endpoints import Patience
 from contracts.rpc.node import ChainUnreachableError, Node, NodeRefusedError
-from tests.bot.demo.chain.test_server import ask
-from tests.contracts.conftest import ChainProcess
-from tests.contracts.relayer.test_relayer import PEPPER, QUICK, Community, ballots
+from tests.builders.chain_process import ChainProcess, ask
+from tests.builders.relayed_community import PEPPER, QUICK, Community, ballots
 
 TOKEN = "who may break the chain"
 

@@ -22,17 +22,12 @@ from web3 import AsyncHTTPProvider, AsyncWeb3
 from contracts.deploy import deploy
 from contracts.ledger import calldata as calls
 from contracts.ledger.client import Ledger
+from tests.builders.chain_process import ask
 
 
 async def rpc(url: str, body: Any, **kwargs: Any) -> tuple[int, Any]:
     async with aiohttp.ClientSession() as session, session.post(url, json=body, **kwargs) as response:
         return response.status, await response.json()
-
-
-async def ask(url: str, method: str, *params: Any) -> Any:
-    _, body = await rpc(url, {"jsonrpc": "2.0", "id": 7, "method": method, "params": list(params)})
-    assert body["id"] == 7
-    return body.get("error", body.get("result"))
 
 
 @contextlib.asynccontextmanager

@@ -8,26 +8,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert, select, update
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.ledger import batch_codec as stream
 from contracts.ledger import calldata as calls
 from contracts.ledger.batch_codec import number_of
 from contracts.ledger.client import Ledger, Tally, from_hex, gather
 from contracts.outbox import entries as outbox
+from contracts.outbox import progress as receipts
 from contracts.relayer.planning.draft import DraftSettings
 from contracts.relayer.planning.votes import _Choice, _first_that_fit, _take_seats
 from contracts.relayer.relayer import Relayer, RelayerSettings
 from migrations.schema import outbox as entries
 from migrations.schema import seats, videos, voters
-from tests.contracts.relayer.test_relayer import FIRST, PEPPER, QUICK, Community, ballots, settle
+from tests.builders.relayed_community import (
+    FIRST,
+    LAZY,
+    PEPPER,
+    QUICK,
+    Community,
+    ballots,
+    relay_all,
+)
 
 ROOMY = RelayerSettings(drafts=DraftSettings(flush_age_s=0.0, max_gas=25_000_000), poll_s=0.05, rebroadcast_s=0.05)
-
-
-@pytest.fixture
-def community(store: AsyncEngine) -> Community:
-    return Community(store)
 
 
 def choice(place: int, voter: int, seat: int | None) -> _Choice:
@@ -80,7 +83,7 @@ async def test_a_member_votes_on_more_videos_than_a_batch_has_words(
     """On 257 videos: the ledger takes a batch of 256 words, and the last vote follows in the next."""
     round_id = await community.round()
     relayer = Relayer(community.engine, ledger, chain.signer, ROOMY)
-    await settle(relayer)
+    await relay_all(relayer)
     names = [f"v{place:03}" for place in range(1, 258)]
     node, signer = ledger.node, chain.signer
     first, fees = await node.nonce(signer.address), await node.fees()
@@ -99,7 +102,7 @@ async def test_a_member_votes_on_more_videos_than_a_batch_has_words(
         await connection.execute(update(entries).where(entries.c.kind == "video").values(state="final"))
         voter = outbox.voter_id(PEPPER, 7, 1)
         await outbox.record_votes(connection, outbox.vote_rows((round_id, name, voter, 1) for name in names))
-    await settle(relayer)
+    await relay_all(relayer)
 
     assert await community.states("vote") == {"final": 257}
     batches = await community.sent("votes")
@@ -121,13 +124,13 @@ async def test_votes_of_scattered_seats_go_in_as_many_batches_as_they_need(
     members = range(1, 401)
     await community.vote(round_id, "a", *[(member, 1) for member in members])
     relayer = Relayer(community.engine, ledger, chain.signer, ROOMY)
-    await settle(relayer)
+    await relay_all(relayer)
     assert await ledger.seq() == 1
     far_apart = [member for slot in range(4) for member in range(1 + 112 * slot, 5 + 112 * slot)]
     await community.vote(round_id, "a", *[(member, 2) for member in far_apart])
     await community.vote(round_id, "b", *[(member, 1) for member in far_apart])
     await community.vote(round_id, "b", (337, 2))  # changed while it waits
-    await settle(relayer)
+    await relay_all(relayer)
     assert set(await community.states("vote")) == {"final", "superseded"}
     assert await ledger.seq() == 3
     assert (await ledger.tally(FIRST), await ledger.tally(FIRST + 1)) == (Tally(384, 16), Tally(15, 1))
@@ -147,6 +150,71 @@ async def test_a_vote_for_a_seat_that_is_a_wallets_own_holds_up_nobody(
         await connection.execute(
             insert(seats).values(round_id=round_id, voter_id=voter, seat=stream.OWN_SEATS, claimed=True)
         )
-    await settle(Relayer(community.engine, ledger, chain.signer, QUICK))
+    await relay_all(Relayer(community.engine, ledger, chain.signer, QUICK))
     assert await community.states("vote") == {"final": 1, "rejected": 1}
     assert await ledger.tally(FIRST) == Tally(1, 0)
+
+
+async def test_votes_wait_to_be_gathered_and_go_when_the_round_closes(
+    community: Community, ledger: Ledger, chain: Any
+) -> None:
+    """Young votes stay in the outbox; closing sends them at once, before the round is closed on chain."""
+    round_id = await community.round()
+    await community.video(round_id, "a")
+    relayer = Relayer(community.engine, ledger, chain.signer, LAZY)
+    await community.vote(round_id, "a", (1, 1), (2, 2))
+    await relay_all(relayer)
+    assert await community.states("vote") == {"pending": 2}
+    assert await ledger.seq() == 0
+    await community.close(round_id)
+    await relay_all(relayer)
+    assert await community.states("vote") == {"final": 2}
+    assert await ledger.tally(FIRST) == Tally(1, 1)
+
+
+async def test_enough_votes_go_without_waiting(community: Community, ledger: Ledger, chain: Any) -> None:
+    """From `flush_votes` on, age does not matter; one below, nothing is sent."""
+    settings = RelayerSettings(drafts=DraftSettings(flush_votes=3, flush_age_s=3600.0))
+    round_id = await community.round()
+    await community.video(round_id, "a")
+    relayer = Relayer(community.engine, ledger, chain.signer, settings)
+    await community.vote(round_id, "a", (1, 1), (2, 1))
+    await relay_all(relayer)
+    assert await ledger.seq() == 0
+    await community.vote(round_id, "a", (3, 1))
+    await relay_all(relayer)
+    assert await ledger.tally(FIRST) == Tally(3, 0)
+
+
+async def test_a_batch_that_would_cost_too_much_is_split(community: Community, ledger: Ledger, chain: Any) -> None:
+    """Over the gas limit, votes go in several batches; all of them arrive."""
+    settings = RelayerSettings(drafts=DraftSettings(flush_age_s=0.0, max_gas=130_000))
+    round_id = await community.round()
+    await community.video(round_id, "a")
+    await community.vote(round_id, "a", *[(member, 1) for member in range(1, 101)])
+    await relay_all(Relayer(community.engine, ledger, chain.signer, settings))
+    assert await ledger.tally(FIRST) == Tally(100, 0)
+    batches = await community.sent("votes")
+    assert len(batches) > 1
+    assert [row.seq for row in batches] == list(range(len(batches)))
+
+
+async def test_one_vote_that_spoils_a_batch_is_found_and_the_others_go(
+    community: Community, ledger: Ledger, chain: Any
+) -> None:
+    """Its member reads why; a hundred others are recorded, and no batch is reverted on the chain."""
+    round_id = await community.round()
+    await community.video(round_id, "a")
+    relayer = Relayer(community.engine, ledger, chain.signer, QUICK)
+    await community.vote(round_id, "a", *[(member, 1) for member in range(1, 101)])
+    stranger = outbox.voter_id(PEPPER, 7, 50)
+    async with community.engine.begin() as connection:
+        await connection.execute(insert(voters).values(voter_id=stranger, voter_index=4_000_000))
+    await relay_all(relayer)
+    assert await community.states("vote") == {"final": 99, "rejected": 1}
+    assert (await ledger.tally(FIRST)).up == 99
+    told = (await receipts.voter_receipts(community.engine, round_id, stranger))["a"]
+    assert told.state == "rejected"
+    assert str(told.reason).startswith("The ledger refused it: ")
+    assert {row.state for row in await community.sent("votes")} == {"final"}
+    assert len(await community.sent("votes")) <= 10

@@ -26,12 +26,11 @@ from contracts.relayer.relayer import Relayer
 from contracts.rpc.endpoints import Patience
 from contracts.rpc.node import LedgerError
 from migrations.database import open_database
-from tests.contracts.accounts import member as account
-from tests.contracts.anvil import Anvil
-from tests.contracts.proxy import FaultProxy
-from tests.contracts.relayer.test_relayer import PEPPER, Community, ballots, forget_lease
-from tests.contracts.relayer.test_reorgs import SETTINGS, finish
-from tests.contracts.relayer_process import STEPS, end, start
+from tests.builders.accounts import member as account
+from tests.builders.anvil import Anvil
+from tests.builders.fault_proxy import FaultProxy
+from tests.builders.relayed_community import ANVIL_SETTINGS, PEPPER, Community, ballots, forget_lease, relay_on_anvil
+from tests.builders.relayer_process import STEPS, end, start
 
 MEMBERS = 4
 CHAIN = 31_337
@@ -97,7 +96,7 @@ class World:
     def __init__(self, anvil: Anvil, folder: Path, confirmations: int) -> None:
         self.anvil = anvil
         self.folder = folder
-        self.settings = replace(SETTINGS, confirmations=confirmations, chain_id=CHAIN)
+        self.settings = replace(ANVIL_SETTINGS, confirmations=confirmations, chain_id=CHAIN)
         self.choices = dict.fromkeys(range(1, MEMBERS + 1), 0)
         self.wallets: dict[int, LocalAccount] = {}
         self.gone: set[int] = set()  # who unlinked, and so votes no more in this round
@@ -128,7 +127,7 @@ class World:
             self.begin()
             round_id = await self.community.round(seconds=10**6)
             await self.community.video(round_id, "a")
-            await finish(self.relayer, self.anvil)  # nobody can sign about a video that is not on the chain yet
+            await relay_on_anvil(self.relayer, self.anvil)  # nobody can sign about a video that is not on the chain yet
             for name, *arguments in actions:
                 if name in ("vote", "link", "unlink"):
                     await getattr(self, name)(truth, round_id, *arguments)
@@ -138,7 +137,7 @@ class World:
             await self.cheap()
             await self.go()
             await self.anvil.keep_time()
-            await finish(self.relayer, self.anvil)
+            await relay_on_anvil(self.relayer, self.anvil)
             await self.check(truth)
 
     async def vote(self, truth: Ledger, round_id: int, member: int, choice: int) -> None:

@@ -24,6 +24,13 @@ SMART = {
 }
 
 
+# One that any signer can sign.
+TRANSACTION = {
+    "chainId": 1, "nonce": 0, "to": "0x" + "11" * 20, "data": b"", "value": 0, "gas": 21000, "maxFeePerGas": 2,
+    "maxPriorityFeePerGas": 1,
+}  # fmt: skip
+
+
 def member(number: int) -> LocalAccount:
     """A member's key: the same in every run."""
     account: LocalAccount = Account.from_key(keccak(b"member" + number.to_bytes(4, "big")))

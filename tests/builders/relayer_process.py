@@ -1,6 +1,6 @@
 """A relayer as a process of its own, which may be told at which step to kill itself (SIGKILL).
 
-`python -m tests.contracts.relayer_process`, with one JSON object of options on standard input. Ends by itself, with
+`python -m tests.builders.relayer_process`, with one JSON object of options on standard input. Ends by itself, with
 one line of JSON, once nothing is left to do.
 """
 
@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from contracts.ledger.client import Ledger
 from contracts.relayer.planning.draft import DraftSettings
 from contracts.relayer.relayer import Relayer, RelayerSettings
@@ -27,10 +29,15 @@ STEPS = ("before sign", "after sign", "after persist", "after send", "after rece
 PASSING = ("lost its lease", "outbox changed")  # trouble that two relayers on one database make each other
 
 
+def options(engine: AsyncEngine, ledger: Ledger, chain: Any, **more: Any) -> dict[str, Any]:
+    database = f"sqlite:///{engine.url.database}"
+    return {"database": database, "url": chain.url, "ledger": ledger.address, "key": chain.ready["key_file"], **more}
+
+
 def start(wanted: dict[str, Any]) -> subprocess.Popen[str]:
     """Starts one; `main` says which options it takes."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.contracts.relayer_process"],
+        [sys.executable, "-m", "tests.builders.relayer_process"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip
     assert process.stdin is not None
@@ -56,9 +63,10 @@ def die() -> None:
 
 def arm(relayer: Any, step: str, kind: str) -> None:
     """Dies at a step of the first transaction of a kind."""
-    underway = relayer._underway
-    sending, outcomes = underway.sending, underway.outcomes
-    store, send, included, final = underway.store, sending.broadcast, outcomes.included, outcomes.final
+    transactions = relayer.transactions
+    broadcast, settlement = transactions.broadcast, transactions.settlement
+    store, send = transactions.store, broadcast.send
+    record_inclusion, record_finality = settlement.record_inclusion, settlement.record_finality
     sign = relayer._signer.sign
 
     async def at_store(draft: Any) -> None:
@@ -83,15 +91,15 @@ def arm(relayer: Any, step: str, kind: str) -> None:
     async def at_receipt(row: Any, receipt: Any) -> None:
         if row.kind == kind and step == "after receipt":
             die()
-        await included(row, receipt)
+        await record_inclusion(row, receipt)
 
     async def at_final(row: Any, receipt: Any) -> None:
         if row.kind == kind and step == "before final":
             die()
-        await final(row, receipt)
+        await record_finality(row, receipt)
 
-    underway.store, sending.broadcast = at_store, at_send
-    outcomes.included, outcomes.final = at_receipt, at_final
+    transactions.store, broadcast.send = at_store, at_send
+    settlement.record_inclusion, settlement.record_finality = at_receipt, at_final
 
 
 async def main(options: dict[str, Any]) -> None:
