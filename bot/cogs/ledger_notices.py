@@ -39,15 +39,15 @@ class LedgerNotices:
             return
         self._in_progress.add(voter)  # two presses at once cause one notice
         try:
-            pending = await rejections.untold(self._database, guild_id, voter)
+            pending = await rejections.list_untold(self._database, guild_id, voter)
             news = [rejection for rejection in pending if rejection.number not in read]
             if news:
-                view = result_cards.refused_note(
+                view = result_cards.rejected_note(
                     [(rejection.number, rejection.votes, rejection.reason) for rejection in news]
                 )
                 await insist(lambda: interaction.followup.send(view=view, ephemeral=True))
             if pending:
-                await rejections.told(self._database, pending)
+                await rejections.mark_told(self._database, pending)
         except (discord.HTTPException, aiohttp.ClientError, OSError, SQLAlchemyError) as error:
             log.info("A member could not be told now what the ledger rejected (%s).", type(error).__name__)
         finally:

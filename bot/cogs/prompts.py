@@ -9,6 +9,7 @@ from discord import app_commands, ui
 from discord.ext import commands
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.cards import layout
 from bot.cards import reviews as review_cards
 from bot.cards import videos as video_cards
 from bot.client import Interaction
@@ -60,14 +61,14 @@ class Prompts(commands.Cog):
     async def prompt(self, interaction: Interaction, text: str) -> None:
         video_id = str(interaction.id)
         await answer(interaction, self._ask(interaction, text, video_id), ephemeral=False)
-        if await videos.get(self._database, video_id):
+        if await videos.get_or_none(self._database, video_id):
             await self._remember_progress_message(interaction, video_id)
 
     async def _ask(self, interaction: Interaction, text: str, video_id: str) -> ui.LayoutView:
         prompt = read_prompt(text)
         guild_id, member_id = interaction.guild_id or 0, interaction.user.id
         member_name = interaction.user.display_name[:100]
-        round_ = await rounds.current(self._database, guild_id)
+        round_ = await rounds.open_in(self._database, guild_id)
         if round_ is None:
             await rounds.rounds_channel(self._database, guild_id)
             raise RoundNotOpenError
@@ -86,7 +87,7 @@ class Prompts(commands.Cog):
                 round_id=round_.id,
             )
         async with self._database.begin() as connection:
-            created = await videos.ask(
+            created = await videos.add(
                 connection,
                 video_id=video_id,
                 guild_id=guild_id,
@@ -99,10 +100,10 @@ class Prompts(commands.Cog):
             )
             if created:
                 await self._queue.begin(connection, video_id)
-        video = await videos.get(self._database, video_id)
+        video = await videos.get_or_none(self._database, video_id)
         if video is None:
             raise VideoUnknownError
-        place = await videos.place(self._database, video, self._model_class)
+        place = await videos.queue_place(self._database, video, self._model_class)
         return video_cards.progress_card(video_cards.progress_text(video, round_, place, None), video)
 
     async def _remember_progress_message(self, interaction: Interaction, video_id: str) -> None:
@@ -136,13 +137,13 @@ class Prompts(commands.Cog):
 
         Raises VideoUnknownError, VideoNotYoursError or VideoOverError.
         """
-        video = await videos.get(self._database, video_id)
+        video = await videos.get_or_none(self._database, video_id)
         if video is None or video.guild_id != interaction.guild_id:
             raise VideoUnknownError
         if video.member_id != interaction.user.id:
             raise VideoNotYoursError
         if not await self._queue.cancel(video_id, "You cancelled this video. It doesn't count towards your limit."):
             raise VideoOverError
-        return video_cards.note(
-            f"🚫 **{video_cards.quote(video.prompt, 80)}** is being cancelled. It doesn't count towards your limit."
+        return layout.note(
+            f"🚫 **{layout.quote(video.prompt, 80)}** is being cancelled. It doesn't count towards your limit."
         )

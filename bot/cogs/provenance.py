@@ -34,7 +34,9 @@ class Provenance(commands.Cog):
 
     @provenance.autocomplete("video")
     async def suggest(self, interaction: Interaction, text: str) -> list[app_commands.Choice[str]]:
-        matches = await videos.posted(self._database, interaction.guild_id or 0, text[:100], MOST_SUGGESTIONS)
+        matches = await videos.latest(
+            self._database, interaction.guild_id or 0, text[:100], MOST_SUGGESTIONS, posted_only=True
+        )
         return [
             app_commands.Choice(name=card_limits.plain(video.prompt, card_limits.MOST_NAME), value=video.id)
             for video in matches
@@ -42,9 +44,11 @@ class Provenance(commands.Cog):
 
     async def _provenance(self, guild_id: int, reference: str) -> Reply:
         """Return the card of a video; `reference` is its id, or words of its prompt."""
-        video = await videos.get(self._database, reference)
+        video = await videos.get_or_none(self._database, reference)
         if video is None:  # the option was typed, not chosen
-            video = next(iter(await videos.posted(self._database, guild_id, reference[:100], 1)), None)
+            video = next(
+                iter(await videos.latest(self._database, guild_id, reference[:100], 1, posted_only=True)), None
+            )
         if video is None or video.guild_id != guild_id or video.status != "published":
             raise VideoUnknownError
         if video.provenance is None:

@@ -6,7 +6,7 @@ from discord import app_commands, ui
 from discord.ext import commands
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.cards import videos as video_cards
+from bot.cards import receipts as receipt_cards
 from bot.client import Interaction
 from bot.cogs.ledger_notices import LedgerNotices
 from bot.cogs.replies import answer
@@ -43,7 +43,7 @@ class Receipts(commands.Cog):
     async def _receipt(self, interaction: Interaction, number: int | None, rounds_read: list[int]) -> ui.LayoutView:
         """Return the receipt. Add the round's number to `rounds_read`: a receipt needs no notice besides."""
         guild_id = interaction.guild_id or 0
-        round_ = await rounds.numbered(self._database, guild_id, number)
+        round_ = await rounds.by_number_or_none(self._database, guild_id, number)
         if round_ is None:
             raise NoRoundError
         voter = voter_id(self._pepper, guild_id, interaction.user.id)
@@ -56,4 +56,4 @@ class Receipts(commands.Cog):
         lines = [(posted[video_id], receipt) for video_id, receipt in receipts.items() if video_id in posted]
         rounds_read.append(round_.number)
         audit_command = self._links.audit_command(progress.chain_id)
-        return video_cards.receipt_card(round_, lines, voter, self._links, audit_command)
+        return receipt_cards.receipt_card(round_, lines, voter, self._links, audit_command)

@@ -8,8 +8,8 @@ from discord import app_commands, ui
 from discord.ext import commands
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.cards import layout
 from bot.cards import limits as card_limits
-from bot.cards import videos as video_cards
 from bot.client import Interaction
 from bot.cogs.replies import answer
 from bot.domain.errors import RemovalTooEarlyError, VideoUnknownError
@@ -56,19 +56,19 @@ class Removal(commands.GroupCog, group_name="video", group_description="Remove v
     async def _remove(self, guild_id: int, reference: str, reason: str) -> ui.LayoutView:
         video = await self._find(guild_id, reference)
         clean_reason = clean_text(reason)[:LONGEST_REASON] or "no reason was given"
-        prompt = video_cards.quote(video.prompt, 80)
+        prompt = layout.quote(video.prompt, 80)
         if await self._queue.cancel(video.id, f"A moderator stopped this video: {clean_reason}"):
-            return video_cards.note(f"🗑️ **{prompt}** won't be posted. Its author will be told why.")
+            return layout.note(f"🗑️ **{prompt}** won't be posted. Its author will be told why.")
         async with self._database.begin() as connection:
             removed = await videos.remove(connection, video.id, clean_reason)
             if removed:
                 await self._removals.begin(connection, video.id)
-        status = "removed" if removed else (await videos.known(self._database, video.id)).status
+        status = "removed" if removed else (await videos.get(self._database, video.id)).status
         if status == "posting":
             raise RemovalTooEarlyError
         if status != "removed":  # it failed, or was cancelled: nothing of it can be seen
             raise VideoUnknownError
-        return video_cards.note(
+        return layout.note(
             f"🗑️ **{prompt}** is being removed from its thread, from the standings, and from the "
             "video host. Its member is told why. Its entry on the ledger stays, as everything there does; it holds "
             "hashes and votes, not the video."
@@ -78,9 +78,9 @@ class Removal(commands.GroupCog, group_name="video", group_description="Remove v
         """Return a guild's video by its id or by the link of its message. Raises VideoUnknownError."""
         link = _LINK.fullmatch(reference)
         video = (
-            await videos.by_message(self._database, int(link["message"]))
+            await videos.by_message_or_none(self._database, int(link["message"]))
             if link
-            else await videos.get(self._database, reference)
+            else await videos.get_or_none(self._database, reference)
         )
         if video is None or video.guild_id != guild_id:
             raise VideoUnknownError

@@ -18,8 +18,8 @@ import discord
 from discord import app_commands, ui
 from sqlalchemy.exc import SQLAlchemyError
 
+from bot.cards import layout
 from bot.cards import reviews as review_cards
-from bot.cards import videos as video_cards
 from bot.client import Interaction
 from bot.domain.errors import MemberError, PromptBlockedError
 
@@ -125,7 +125,7 @@ async def answer_error(interaction: Interaction, error: BaseException) -> None:
 def _view_of(error: BaseException) -> ui.LayoutView:
     if isinstance(error, PromptBlockedError):
         return review_cards.blocked_card(error.sentence, error.review_id)
-    return video_cards.note(sentence_of(error))
+    return layout.note(sentence_of(error))
 
 
 def sentence_of(error: BaseException) -> str:

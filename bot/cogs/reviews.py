@@ -13,8 +13,8 @@ from discord import app_commands, ui
 from discord.ext import commands
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.cards import layout
 from bot.cards import reviews as review_cards
-from bot.cards import videos as video_cards
 from bot.client import Interaction
 from bot.cogs.replies import PATIENCE_S, answer, insist, send_form
 from bot.domain.errors import ModeratorsOnlyError, ReviewOverError, ReviewUnknownError, UnreadableButtonError
@@ -51,7 +51,7 @@ class Reviews(commands.GroupCog, group_name="review", group_description="Review 
         await answer(interaction, self._first_page(interaction))
 
     async def _first_page(self, interaction: Interaction) -> ui.LayoutView:
-        reviews, count = await review_store.waiting(self._database, interaction.guild_id or 0, review_cards.SHOWN)
+        reviews, count = await review_store.list_waiting(self._database, interaction.guild_id or 0, review_cards.SHOWN)
         return review_cards.list_card(reviews, count)
 
     # ------------------------------------------------------------------ buttons and forms
@@ -82,25 +82,25 @@ class Reviews(commands.GroupCog, group_name="review", group_description="Review 
 
     async def _appeal(self, interaction: Interaction, review_id: int) -> ui.LayoutView:
         await self._reviews.appeal(review_id, interaction.guild_id or 0, interaction.user.id)
-        return video_cards.note(
+        return layout.note(
             "📨 Your prompt now waits for a moderator. You'll be told here; `/videos` shows where it stands."
         )
 
     async def _page(self, interaction: Interaction, after: int) -> ui.LayoutView:
         _check_moderator(interaction)
         guild_id = interaction.guild_id or 0
-        reviews, count = await review_store.waiting(self._database, guild_id, review_cards.SHOWN, after)
-        passed = await review_store.waiting_before(self._database, guild_id, after)
+        reviews, count = await review_store.list_waiting(self._database, guild_id, review_cards.SHOWN, after)
+        passed = await review_store.count_waiting_up_to(self._database, guild_id, after)
         return review_cards.list_card(reviews, count, passed=passed)
 
     async def _watch(self, interaction: Interaction, review_id: int) -> None:
         """Show a held video to a moderator."""
         _check_moderator(interaction)
         await insist(lambda: interaction.response.defer(ephemeral=True, thinking=True))
-        review = await review_store.get(self._database, review_id)
+        review = await review_store.get_or_none(self._database, review_id)
         if review is None or review.guild_id != interaction.guild_id or review.kind != "video":
             raise ReviewUnknownError
-        video = await videos.known(self._database, review.video_id)
+        video = await videos.get(self._database, review.video_id)
         data = await asyncio.to_thread(read_here, video, self._data_dir)
         limit = interaction.guild.filesize_limit if interaction.guild else 0
         if data is None or len(data) > limit:
@@ -108,7 +108,7 @@ class Reviews(commands.GroupCog, group_name="review", group_description="Review 
                 "A held video cannot be shown: %s.",
                 "its file is not on this machine" if data is None else f"{len(data)} bytes, where {limit} are allowed",
             )
-            await insist(lambda: interaction.followup.send(view=video_cards.note(ELSEWHERE), ephemeral=True))
+            await insist(lambda: interaction.followup.send(view=layout.note(ELSEWHERE), ephemeral=True))
             return
         name = attachment_name(video)
         card = review_cards.watch_card(review, name)
@@ -122,13 +122,13 @@ class Reviews(commands.GroupCog, group_name="review", group_description="Review 
             if not is_too_large(error):
                 raise
             log.warning("Discord refused a file of %d bytes (HTTP %d, %d).", len(data), error.status, error.code)
-            await insist(lambda: interaction.followup.send(view=video_cards.note(ELSEWHERE), ephemeral=True))
+            await insist(lambda: interaction.followup.send(view=layout.note(ELSEWHERE), ephemeral=True))
 
     async def _ask_for_reason(self, interaction: Interaction, action: str, review_id: int) -> None:
         """Send the form that goes with a decision."""
         _check_moderator(interaction)
         async with asyncio.timeout(PATIENCE_S):
-            review = await review_store.get(self._database, review_id)
+            review = await review_store.get_or_none(self._database, review_id)
         if review is None or review.guild_id != interaction.guild_id:
             raise ReviewUnknownError
         if review.state != "waiting":
@@ -156,7 +156,7 @@ class Reviews(commands.GroupCog, group_name="review", group_description="Review 
             approve=action == "approve",
             reason=clean_text(text)[:LONGEST_REASON],
         )
-        return video_cards.note(review_cards.decided_text(review))
+        return layout.note(review_cards.decided_text(review))
 
 
 def _check_moderator(interaction: Interaction) -> None:

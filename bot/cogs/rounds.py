@@ -15,7 +15,8 @@ from discord.ext import commands
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.cards import videos as video_cards
+from bot.cards import layout
+from bot.cards import rounds as round_cards
 from bot.client import Client, Interaction
 from bot.cogs.replies import answer, insist
 from bot.domain.errors import MissingPermissionsError, RoundNotOpenError
@@ -84,7 +85,7 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
             await rounds.check_none_open(connection, guild_id)
         obstacle = await why_not_here(self._client, channel_id)
         if obstacle is not None:
-            return video_cards.note(f"⚠️ No round was opened. {obstacle} {AGAIN}")
+            return layout.note(f"⚠️ No round was opened. {obstacle} {AGAIN}")
         async with self._database.begin() as connection:
             round_ = await rounds.open_round(
                 connection,
@@ -110,7 +111,7 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
 
     async def _close(self, interaction: Interaction, unsettled: list[int]) -> ui.LayoutView:
         """Close the open round. Add its id to `unsettled` if its outcome is not known yet."""
-        round_ = await rounds.current(self._database, interaction.guild_id or 0)
+        round_ = await rounds.open_in(self._database, interaction.guild_id or 0)
         if round_ is None:
             raise RoundNotOpenError
         # Reactions from while the bot was away were made before this command: they count.
@@ -133,7 +134,7 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
         sentence = await self._wait_for(round_.id, read_outcome, ANSWER_S)
         if sentence is None:
             unsettled.append(round_.id)
-        return video_cards.note(unknown if sentence is None else sentence)
+        return layout.note(unknown if sentence is None else sentence)
 
     async def _wait_for(
         self, round_id: int, read_outcome: ReadOutcome, seconds: float, every: float = 0.2
@@ -156,7 +157,7 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
             try:
                 sentence = await self._wait_for(round_id, read_outcome, FOLLOW_S, every=1.0)
                 if sentence is not None:
-                    await insist(partial(interaction.followup.send, view=video_cards.note(sentence), ephemeral=True))
+                    await insist(partial(interaction.followup.send, view=layout.note(sentence), ephemeral=True))
             except (discord.HTTPException, aiohttp.ClientError, OSError, SQLAlchemyError) as error:
                 log.warning("A moderator could not be told of round %s (%s).", round_id, type(error).__name__)
 
@@ -165,15 +166,15 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
         await answer(interaction, self._status(interaction))
 
     async def _status(self, interaction: Interaction) -> ui.LayoutView:
-        round_ = await rounds.numbered(self._database, interaction.guild_id or 0, None)
+        round_ = await rounds.latest_or_none(self._database, interaction.guild_id or 0)
         if round_ is None:
             raise RoundNotOpenError
         posted = await videos.entries(self._database, round_.id)
         under_way = await videos.under_way(self._database, round_.id)
-        feedback_count, report_count = await feedback.count(self._database, round_.id)
+        feedback_count, report_count = await feedback.count_in_round(self._database, round_.id)
         ledger = await self._ledger_status.sentence(round_)
-        return video_cards.note(
-            video_cards.status_text(round_, len(posted), len(under_way), feedback_count, report_count, ledger)
+        return layout.note(
+            round_cards.status_text(round_, len(posted), len(under_way), feedback_count, report_count, ledger)
         )
 
 
@@ -225,7 +226,7 @@ class Setup(commands.Cog):
             raise MissingPermissionsError(channel_id=channel.id, permissions=in_words(missing))
         await rounds.set_up_guild(self._database, channel.guild.id, channel.id, member_id)
         self._recovery.hurry(channel.guild.id)
-        return video_cards.note(f"Rounds will be posted in {channel.mention} from now on. Open one with `/round open`.")
+        return layout.note(f"Rounds will be posted in {channel.mention} from now on. Open one with `/round open`.")
 
     @commands.Cog.listener()
     async def on_guild_channel_update(self, _before: discord.abc.GuildChannel, after: discord.abc.GuildChannel) -> None:

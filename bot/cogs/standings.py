@@ -7,7 +7,6 @@ from discord.ext import commands
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.cards import results as result_cards
-from bot.cards import videos as video_cards
 from bot.client import Interaction
 from bot.cogs.ledger_notices import LedgerNotices
 from bot.cogs.replies import answer
@@ -39,10 +38,10 @@ class Standings(commands.Cog):
         await self._notices.tell_rejected(interaction)
 
     async def _standings(self, guild_id: int, number: int | None) -> ui.LayoutView:
-        round_ = await rounds.numbered(self._database, guild_id, number)
+        round_ = await rounds.by_number_or_none(self._database, guild_id, number)
         if round_ is None:
             raise NoRoundError
         outcome = await self._results.of(round_)
-        best = result_cards.ranked(outcome)[: video_cards.MOST_RANKED]
+        best = result_cards.ranked(outcome)[: result_cards.MOST_RANKED]
         view_counts = await self._view_counts.of(entry.video for entry in best)
         return result_cards.standings_card(round_, outcome, view_counts)

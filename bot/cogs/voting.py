@@ -12,6 +12,7 @@ from discord import ui
 from discord.ext import commands
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.cards import layout
 from bot.cards import videos as video_cards
 from bot.client import Interaction
 from bot.cogs.ledger_notices import LedgerNotices
@@ -111,20 +112,16 @@ class Voting(commands.Cog):
         if not text:
             raise FeedbackEmptyError
         video = await self._video_here(interaction, video_id)
-        prompt = video_cards.quote(video.prompt, 80)
+        prompt = layout.quote(video.prompt, 80)
         if kind == "feedback":
-            await feedback.give_feedback(self._database, video_id, interaction.user.id, text)
-            return video_cards.note(
-                f"💬 Thank you for your feedback on **{prompt}**. Sending feedback again replaces it."
-            )
-        await feedback.report(self._database, video_id, interaction.user.id, text)
-        return video_cards.note(
-            f"🚩 Your report of **{prompt}** is recorded. Only the operator can read it at the moment."
-        )
+            await feedback.save_feedback(self._database, video_id, interaction.user.id, text)
+            return layout.note(f"💬 Thank you for your feedback on **{prompt}**. Sending feedback again replaces it.")
+        await feedback.save_report(self._database, video_id, interaction.user.id, text)
+        return layout.note(f"🚩 Your report of **{prompt}** is recorded. Only the operator can read it at the moment.")
 
     async def _video_here(self, interaction: Interaction, video_id: str) -> Video:
         """Return a posted video of the guild in which the member is. Raises VideoUnknownError or ElsewhereError."""
-        video = await videos.get(self._database, video_id)
+        video = await videos.get_or_none(self._database, video_id)
         if video is None or video.status != "published":
             raise VideoUnknownError
         if video.guild_id != interaction.guild_id:

@@ -9,7 +9,7 @@ from discord import app_commands, ui
 from discord.ext import commands
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.cards import videos as video_cards
+from bot.cards import layout
 from bot.cards import wallets as wallet_cards
 from bot.client import Interaction
 from bot.cogs.replies import answer, send_form
@@ -17,7 +17,7 @@ from bot.domain.errors import MemberError, SigningOverError
 from bot.domain.votes import Standing
 from bot.domain.wallets import TOKEN, SigningRequest
 from bot.signing.requests import SigningRequests
-from bot.store import videos, wallets
+from bot.store import signing_requests, videos, wallets
 
 _PASTE = re.compile(rf"w1:paste:(?P<token>{TOKEN})")
 _SIGNATURE = re.compile(rf"w1:signature:(?P<token>{TOKEN})")
@@ -79,13 +79,13 @@ class Wallets(commands.GroupCog, group_name="wallet", group_description="Vote wi
 
     async def _signing_card(self, request: SigningRequest, words: str) -> ui.LayoutView:
         message = await self._signing.message(request)
-        prompts = await videos.prompts(self._database, [choice.video_id for choice in request.choices])
+        prompts = await videos.prompts_of(self._database, [choice.video_id for choice in request.choices])
         lines = wallet_cards.ballot_lines(request, prompts)
         return wallet_cards.signing_card(request, message, words, self._signing_url, lines)
 
     async def _show(self, guild_id: int, member_id: int) -> ui.LayoutView:
-        wallet = await wallets.of_member(self._database, guild_id, member_id)
-        return video_cards.note(wallet_cards.wallet_words(wallet))
+        wallet = await wallets.of_member_or_none(self._database, guild_id, member_id)
+        return layout.note(wallet_cards.wallet_words(wallet))
 
     async def chosen_answer(self, interaction: Interaction, standing: Standing) -> ui.LayoutView:
         """Return the answer to a press of a member who votes by wallet.
@@ -97,7 +97,7 @@ class Wallets(commands.GroupCog, group_name="wallet", group_description="Vote wi
             request = await self._signing.ballot(interaction.guild_id or 0, interaction.user.id)
             return await self._signing_card(request, f"{words}\n{wallet_cards.ballot_words(request)}")
         except MemberError as error:  # the choice is kept all the same
-            return video_cards.note(f"{words}\n{error.sentence}")
+            return layout.note(f"{words}\n{error.sentence}")
 
     # ------------------------------------------------------------------ signatures that were made elsewhere
 
@@ -119,8 +119,8 @@ class Wallets(commands.GroupCog, group_name="wallet", group_description="Vote wi
 
     async def _take(self, interaction: Interaction, token: str, text: str) -> ui.LayoutView:
         """Take a signature for a request of this member. Raises SigningOverError for a request of anybody else."""
-        request = await wallets.request(self._database, token)
+        request = await signing_requests.get(self._database, token)
         if (request.guild_id, request.member_id) != (interaction.guild_id, interaction.user.id):
             raise SigningOverError
         await self._signing.sign(token, text)
-        return video_cards.note(wallet_cards.signed_words(request, video_cards.minutes(self._on_ledger_s)))
+        return layout.note(wallet_cards.signed_words(request, layout.minutes(self._on_ledger_s)))

@@ -125,7 +125,7 @@ class Story:
             opened = await mira.command("round open", task=TASK, duration="1h")
         await self._expect(opened, "is open")
         guild_id = int((await self.community.world())["guild"]["id"])
-        current = await rounds.current(database, guild_id)
+        current = await rounds.open_in(database, guild_id)
         if current is None:
             raise LookupError("The round is not in the database.")
         self.round_id = current.id
@@ -280,7 +280,7 @@ class Story:
 
         async def closed() -> bool | None:
             if terminal is None:
-                open_rounds = await rounds.not_closed(database)
+                open_rounds = await rounds.all_open(database)
                 return None if open_rounds else True
             round_ = await rounds.get(database, self.round_id)
             return True if round_.status == "closed" and round_.finalized_tx else None
@@ -303,11 +303,11 @@ class Story:
         return plain(text, self.names)
 
     async def _videos(self, database: AsyncEngine) -> list[Video]:
-        all_videos = [await videos.get(database, video_id) for video_id in self.video_ids]
+        all_videos = [await videos.get_or_none(database, video_id) for video_id in self.video_ids]
         return [video for video in all_videos if video is not None]
 
     async def _round_result(self, database: AsyncEngine, round_: Round) -> RoundResult:
-        best = await videos.get(database, round_.winner_video_id or "")
+        best = await videos.get_or_none(database, round_.winner_video_id or "")
         return {
             "number": round_.number,
             "task": round_.task,

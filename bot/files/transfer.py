@@ -46,7 +46,7 @@ class FileTransfer:
 
         Nothing is left in the database, however it ends. Raises what passes by itself; the caller tries again.
         """
-        video = await videos.known(self._database, video_id)
+        video = await videos.get(self._database, video_id)
         here = await asyncio.to_thread(read_here, video, self._data_dir) is not None
         if not here and self._may_come(video):
             try:
@@ -80,7 +80,7 @@ class FileTransfer:
         job = OriginalJob(video.id, video.video_path or "", video.sha256 or "", video.size_bytes or 0)
         job_id = f"video-{video.id}-original-{attempt}"
         async with self._database.begin() as connection:
-            await file_transfers.want(connection, video.id, job.sha256)
+            await file_transfers.expect(connection, video.id, job.sha256)
             await self._engine.submit(
                 connection, ORIGINAL_WORKFLOW, job_id, job.to_json(), queue=originals_queue(machine)
             )
@@ -99,7 +99,7 @@ class FileTransfer:
                 return {"outcome": "failed", "reason": "Its worker's machine is gone, or of an older release."}
             if end is not None:
                 return end
-            if (await videos.known(self._database, video_id)).cancel_requested:
+            if (await videos.get(self._database, video_id)).cancel_requested:
                 return {"outcome": "cancelled", "reason": "Nobody wants it any more."}
             await asyncio.sleep(POLL_S)
 
@@ -126,7 +126,7 @@ class FileTransfer:
         """Yield the parts in their order. Raises TransferError at one that is missing, or of the wrong length."""
         size = video.size_bytes or 0
         for number in range(parts_of(size)):
-            data = await file_transfers.part(self._database, video.id, video.sha256 or "", number)
+            data = await file_transfers.part_or_none(self._database, video.id, video.sha256 or "", number)
             if data is None or len(data) != min(PART_BYTES, size - number * PART_BYTES):
                 raise TransferError(f"part {number + 1} of {parts_of(size)} is missing or damaged.")
             if number == 0 and data[4:8] != b"ftyp":  # ISO 14496-12: the first box

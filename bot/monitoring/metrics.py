@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.monitoring.health import Health, HealthReport
 from bot.monitoring.http import listening
-from bot.store.totals import Counting, Totals
+from bot.store.totals import Totals, TotalsCounter
 from migrations.database import now_ms
 from migrations.schema import executor_leases, outbox, videos, workflow_attempts
 
@@ -143,7 +143,7 @@ class Metrics:
         """Prepare the families of a role; `gauges` returns numbers that only this process has, by their names."""
         self._database = database
         self._gauges = gauges
-        self._counting = Counting(database, RENDER_BUCKETS)
+        self._counting = TotalsCounter(database, RENDER_BUCKETS)
         self._registry = CollectorRegistry()
         self._families: list[Metric] = []
         self._registry.register(self)

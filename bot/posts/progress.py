@@ -55,7 +55,7 @@ class ProgressMessages:
 
         Raises what passes by itself; the caller tries again.
         """
-        video = await videos.known(self._database, video_id)
+        video = await videos.get(self._database, video_id)
         channel_id, message_id = video.progress_channel_id, video.progress_message_id
         if channel_id is None or message_id is None:
             return
@@ -89,7 +89,7 @@ class ProgressMessages:
             round_ = await rounds.get(self._database, video.round_id)
             place = None
             if video.status == "queued":
-                place = await videos.place(self._database, video, self._model_class)
+                place = await videos.queue_place(self._database, video, self._model_class)
             text = video_cards.progress_text(video, round_, place, progress.get(video.id))
             if text == text_then:
                 continue
@@ -102,7 +102,7 @@ class ProgressMessages:
             channel = await self._client.channel(channel_id)
             async with self.editing(video.id):
                 # The workflow may have ended in the meantime: its last edit must stay the last.
-                now = await videos.get(self._database, video.id)
+                now = await videos.get_or_none(self._database, video.id)
                 if now is None or now.status != video.status:
                     return
                 await channel.get_partial_message(message_id).edit(view=video_cards.progress_card(text, video))

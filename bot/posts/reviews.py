@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.cards import layout
 from bot.cards import reviews as review_cards
 from bot.cards import videos as video_cards
 from bot.client import Client
@@ -29,12 +30,12 @@ class ReviewPosts:
         nonce = f"review-{review.id}"[:25]
         if review.state != "approved":
             mark = f"-# Review {review.id}."
-            text = f"{review_cards.told_text(review)}\n{mark}"
-            await post_once(channel, video_cards.note(text), nonce=nonce, mark=mark, again=True)
+            text = f"{review_cards.notice_text(review)}\n{mark}"
+            await post_once(channel, layout.note(text), nonce=nonce, mark=mark, again=True)
             return
-        video = await videos.known(self._database, review.video_id)
+        video = await videos.get(self._database, review.video_id)
         round_ = await rounds.get(self._database, video.round_id)
-        place = await videos.place(self._database, video, self._model_class)
+        place = await videos.queue_place(self._database, video, self._model_class)
         card = video_cards.progress_card(video_cards.progress_text(video, round_, place, None), video)
         mark = video_cards.custom_id("cancel", video.id)
         message = await post_once(channel, card, nonce=nonce, mark=mark, again=True)

@@ -12,7 +12,7 @@ import discord
 from discord import ui
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.cards import videos as video_cards
+from bot.cards import rounds as round_cards
 from bot.cards.results import result_card
 from bot.client import Client
 from bot.domain.rounds import Round
@@ -48,7 +48,7 @@ class RoundPosts:
 
         async def post() -> int:
             return await self._post_once(
-                round_.channel_id, round_, video_cards.announcement(round_), "open", _mark(round_)
+                round_.channel_id, round_, round_cards.announcement(round_), "open", _mark(round_)
             )
 
         return await attempt(self._client, round_.channel_id, post, seconds=OPENING_S, unwanted=unwanted)
@@ -63,7 +63,7 @@ class RoundPosts:
                 return int(announcement.id)  # a message's thread has its message's id
             try:
                 thread = await announcement.create_thread(
-                    name=video_cards.thread_name(round_), auto_archive_duration=10080
+                    name=round_cards.thread_name(round_), auto_archive_duration=10080
                 )
             except discord.HTTPException as error:
                 if error.code != _THREAD_EXISTS:
@@ -144,7 +144,7 @@ class RoundPosts:
                 message = await channel.fetch_message(round_.announcement_id or 0)
             if message.thread is not None:
                 await message.thread.edit(locked=True, archived=True)
-            await message.edit(view=video_cards.not_opened(round_))
+            await message.edit(view=round_cards.not_opened(round_))
             return int(message.id)
 
         edited = await attempt(self._client, round_.channel_id, edit, seconds=seconds)

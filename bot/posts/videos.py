@@ -129,7 +129,7 @@ class VideoPosts:
         """Put the link on a card that was posted without it. Whichever comes last, card or link, calls this."""
         try:
             async with self._progress.editing(video_id):  # a card that is removed in the meantime stays removed
-                video = await videos.known(self._database, video_id)
+                video = await videos.get(self._database, video_id)
                 if video.status != "published" or not video.link:
                     return
                 thread = await self._client.thread(video.thread_id or 0)
@@ -148,7 +148,7 @@ class VideoPosts:
 
     async def empty_card(self, video_id: str) -> None:
         """Replace video, prompt and buttons of a card by a sentence. The thread of a closed round is opened for it."""
-        video = await videos.known(self._database, video_id)
+        video = await videos.get(self._database, video_id)
         round_ = await rounds.get(self._database, video.round_id)
         try:
             thread = await self._client.thread(video.thread_id or 0)

@@ -15,12 +15,12 @@ from aiohttp import web
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.cards import videos as video_cards
+from bot.cards import layout
 from bot.cards import wallets as wallet_cards
 from bot.domain.errors import MemberError, SigningOverError
 from bot.monitoring.http import listening
 from bot.signing.requests import SigningRequests
-from bot.store import videos, wallets
+from bot.store import signing_requests, videos
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +82,8 @@ class SigningPage:
 
     async def _request(self, token: str) -> dict[str, Any]:
         """Return what the page shows of a request, and the message that the wallet signs."""
-        asked = await wallets.request(self._database, token)
-        prompts = await videos.prompts(self._database, [each.video_id for each in asked.choices])
+        asked = await signing_requests.get(self._database, token)
+        prompts = await videos.prompts_of(self._database, [each.video_id for each in asked.choices])
         return {
             "kind": asked.kind,
             "title": _TITLES[asked.kind],
@@ -102,7 +102,7 @@ class SigningPage:
         except (ValueError, TypeError, KeyError):
             signature = ""
         signed = await self._signing.sign(token, signature if isinstance(signature, str) else "")
-        words = wallet_cards.signed_words(signed, video_cards.minutes(self._on_ledger_s))
+        words = wallet_cards.signed_words(signed, layout.minutes(self._on_ledger_s))
         return {"sentence": words.replace("`", "")}
 
 

@@ -24,13 +24,14 @@ from bot.domain.errors import (
 )
 from bot.domain.rounds import Round
 from bot.domain.votes import Choice
-from bot.domain.wallets import RequestKind, SignedChoice, SigningRequest, Wallet, clean_address, clean_signature
-from bot.store import rounds, wallets
+from bot.domain.wallets import SignedChoice, SigningRequest, Wallet, clean_address, clean_signature
+from bot.store import rounds, signed_ballots, signing_requests, wallets
 from contracts.ledger import eip1271, typed_data
 from contracts.ledger.client import Ledger
 from contracts.outbox.entries import voter_id
 from contracts.rpc.node import LedgerError
 from migrations.database import now_ms
+from migrations.states_community import SigningKind
 
 CHANGE_S = 24 * 3600  # the time that a signed link or unlink may take to reach the ledger
 MOST_CHOICES = 64  # in one signed ballot, as the ledger has it
@@ -55,13 +56,13 @@ class SigningRequests:
     async def link(self, guild_id: int, member_id: int, text: str) -> SigningRequest:
         """Ask a wallet to take over a member's votes."""
         address = clean_address(text)
-        before = await wallets.of_member(self._database, guild_id, member_id)
+        before = await wallets.of_member_or_none(self._database, guild_id, member_id)
         if before is not None and before.signs:
             raise WalletLinkedError(address=before.address)
         if before is not None and before.state == "unlinking":
             raise WalletUnlinkingError
         voter, nonce = await self._voter_of(address)
-        if voter or await wallets.taken(self._database, address):
+        if voter or await wallets.is_taken(self._database, address):
             raise WalletTakenError(address=address)
         mine = voter_id(self._pepper, guild_id, member_id)
         new = Wallet(guild_id, member_id, mine, address, "linking")
@@ -76,10 +77,10 @@ class SigningRequests:
     async def ballot(self, guild_id: int, member_id: int) -> SigningRequest:
         """Ask a member's wallet to sign what was chosen in the open round."""
         linked = await self._linked(guild_id, member_id)
-        round_ = await rounds.numbered(self._database, guild_id, None)
+        round_ = await rounds.latest_or_none(self._database, guild_id)
         if round_ is None:
             raise NoRoundError
-        chosen = await wallets.unsigned(self._database, round_.id, member_id)
+        chosen = await signed_ballots.list_unsigned(self._database, round_.id, member_id)
         if not chosen or not round_.accepts_votes(now_ms()):
             raise NothingToSignError
         self._check_time(round_)
@@ -89,7 +90,7 @@ class SigningRequests:
         if round_.chain_id is None or not ready:
             raise NotOnChainYetError
         _, nonce = await self._voter_of(linked.address)
-        return await wallets.ask(
+        return await signing_requests.add(
             self._database,
             linked,
             "ballot",
@@ -113,18 +114,18 @@ class SigningRequests:
 
     async def sign(self, token: str, text: str) -> SigningRequest:
         """Record a signature for a request, and return that request. The signature counts from here on."""
-        request = await wallets.request(self._database, token)
+        request = await signing_requests.get(self._database, token)
         signature = clean_signature(text)
         if signature is None or not await self._signed(request, signature):
             raise SignatureError(address=request.wallet)
         async with self._database.begin() as connection:
-            await wallets.hold_member(connection, request)
-            await wallets.begin_signing(connection, token)
+            await signing_requests.lock_member(connection, request)
+            await signing_requests.take(connection, token)
             if request.kind == "ballot":  # the limit may be reached since the request was made
-                round_ = await rounds.held(connection, request.round_id or 0)
+                round_ = await rounds.lock_for_read(connection, request.round_id or 0)
                 self._check_time(round_)
                 await self._check_ballots(connection, round_, request.voter_id, request.wallet)
-                await wallets.cast(connection, request, signature)
+                await signed_ballots.cast(connection, request, signature)
             else:
                 await self._check_changes(connection, request.voter_id, request.wallet)
                 change = wallets.link if request.kind == "link" else wallets.unlink
@@ -139,24 +140,24 @@ class SigningRequests:
             raise TooLateToSignError(number=round_.number)
 
     async def _check_ballots(self, connection: AsyncConnection, round_: Round, voter: str, address: str) -> None:
-        if await wallets.ballots(connection, round_.id, voter) >= MOST_BALLOTS:
+        if await signed_ballots.count_cast(connection, round_.id, voter) >= MOST_BALLOTS:
             raise TooManyBallotsError(limit=MOST_BALLOTS, number=round_.number)
         await self._check_account(connection, voter, address)
 
     async def _check_changes(self, connection: AsyncConnection, voter: str, address: str) -> None:
         now = now_ms()
-        recent = await wallets.changes(connection, voter, now - DAY_MS)
+        recent = await wallets.change_times(connection, voter, now - DAY_MS)
         if len(recent) >= MOST_CHANGES:
             free = recent[-MOST_CHANGES] + DAY_MS - now
             raise TooManyChangesError(limit=MOST_CHANGES, hours=max(1, -(-free // 3_600_000)))
         await self._check_account(connection, voter, address)
 
     async def _check_account(self, connection: AsyncConnection, voter: str, address: str) -> None:
-        if await wallets.turned_down(connection, voter, address, now_ms() - DAY_MS) >= MOST_TURNED_DOWN:
+        if await wallets.count_changed_answers(connection, voter, address, now_ms() - DAY_MS) >= MOST_TURNED_DOWN:
             raise AccountChangesError(address=address)
 
     async def _linked(self, guild_id: int, member_id: int) -> Wallet:
-        linked = await wallets.of_member(self._database, guild_id, member_id)
+        linked = await wallets.of_member_or_none(self._database, guild_id, member_id)
         if linked is None or linked.state in ("refused", "unlinked"):
             raise WalletMissingError
         if linked.state == "unlinking":
@@ -171,11 +172,11 @@ class SigningRequests:
             raise ChainAwayError from error
         return voter, max(last + 1, now_ms())
 
-    async def _ask_change(self, changed: Wallet, kind: RequestKind, nonce: int) -> SigningRequest:
+    async def _ask_change(self, changed: Wallet, kind: SigningKind, nonce: int) -> SigningRequest:
         async with self._database.connect() as connection:
             await self._check_changes(connection, changed.voter_id, changed.address)
         deadline = now_ms() // 1000 + CHANGE_S
-        return await wallets.ask(self._database, changed, kind, nonce=nonce, deadline=deadline)
+        return await signing_requests.add(self._database, changed, kind, nonce=nonce, deadline=deadline)
 
     async def _ledger_domain(self) -> typed_data.Domain:
         if self._domain is None:

@@ -77,7 +77,7 @@ class ReactionSync:
         """Wait out an outage; a card that cannot be read holds nobody up."""
         try:
             async with self._slots:
-                video = await patiently("The database", lambda: videos.get(self._database, video_id))
+                video = await patiently("The database", lambda: videos.get_or_none(self._database, video_id))
                 if video is not None:
                     await patiently("Discord", lambda: self._compare(video))
         except discord.NotFound:
@@ -86,7 +86,7 @@ class ReactionSync:
             log.warning("The reactions on video %s could not be read: HTTP %s.", video_id, error.status)
         except Exception:
             log.exception("The reactions on video %s could not be read.", video_id)
-        self._votes.caught_up(video_id)
+        self._votes.mark_caught_up(video_id)
 
     async def _list(self, thread_id: int, message_ids: list[int]) -> None:
         """Fetch many cards at once; a card that is missed here is fetched by itself."""

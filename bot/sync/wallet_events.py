@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.domain.errors import MemberError
 from bot.domain.votes import Vote
-from bot.store import wallet_events, wallets
+from bot.store import signed_ballots, wallet_events, wallets
 from bot.store.vote_writer import VoteWriter
 from contracts.ledger.client import Ledger
 from contracts.ledger.wallet_events import Cast, happened
@@ -52,7 +52,7 @@ class WalletEvents:
 
         Raises ChainUnreachableError or SQLAlchemyError, after which it may be called again.
         """
-        if not await wallets.anybody(self._database):
+        if not await wallets.any_exist(self._database):
             return
         async with self._looking:
             await self._take_back()
@@ -64,28 +64,28 @@ class WalletEvents:
                 log.warning("The entries that wallets sent to the ledger by themselves cannot be read: %s", error)
 
     async def _take_back(self) -> None:
-        if await wallets.any_refused(
+        if await signed_ballots.any_rejected(
             self._database
         ):  # asked every few seconds: only then is the lock of the votes taken
             async with self._database.begin() as connection:
-                rejected = await wallets.take_back_refused(connection)
+                rejected = await signed_ballots.take_back_rejected(connection)
             log.warning("The ledger rejected %d signed ballots; their votes are what they were before", rejected)
-        for wallet, video_id, choice, source in await wallets.left_unsigned(self._database):
+        for wallet, video_id, choice, source in await signed_ballots.unsigned_of_rejected_links(self._database):
             try:  # the link was rejected: what was chosen in the meantime counts by the button that was pressed
                 await self._votes.cast(Vote(wallet.guild_id, video_id, wallet.member_id, choice, source))
             except MemberError as error:
                 log.info("A choice could no longer be counted: %s", error.sentence)
-            await wallets.forget_unsigned(self._database, video_id, wallet.member_id)
+            await signed_ballots.delete_unsigned(self._database, video_id, wallet.member_id)
 
     async def _enter(self) -> None:
         latest = await self._ledger.node.block_number()
         if self._upto is None:
-            self._upto = await wallet_events.first_block(self._database, latest) - 1
+            self._upto = await wallet_events.first_block_to_read(self._database, latest) - 1
         async for event in happened(self._ledger, self._upto + 1, latest):
             async with self._database.begin() as connection:
                 if isinstance(event, Cast):
-                    if await wallet_events.ballot(connection, event):
+                    if await wallet_events.record_ballot(connection, event):
                         log.info("A wallet sent a ballot of %d choices itself (%s)", len(event.choices), event.tx)
-                elif await wallet_events.unlink(connection, event):
+                elif await wallet_events.record_unlink(connection, event):
                     log.info("A wallet unlinked itself (%s)", event.tx)
         self._upto = max(self._upto, latest)

@@ -194,14 +194,14 @@ class HostingWorkflow:
         """Wait out an outage as long as the video is wanted. Raises _EndedError."""
 
         async def note_outage() -> None:
-            await videos.note(self._database, video_id, OUTAGE)
+            await videos.set_note(self._database, video_id, OUTAGE)
 
         async def unwanted() -> bool:
             return await self._why_ended(video_id) is not None
 
         try:
             result = await patiently("The video host", call, unwanted=unwanted, on_trouble=note_outage)
-            await videos.note(self._database, video_id, None)
+            await videos.set_note(self._database, video_id, None)
         except GivenUpError:
             why = await self._why_ended(video_id)
             raise _EndedError(HostingEnd(outcome="cancelled", reason=why or "Cancelled.")) from None
@@ -217,7 +217,7 @@ class HostingWorkflow:
         return (video.reason or "Cancelled.") if ended else None
 
     async def _video(self, video_id: str) -> Video:
-        return await videos.known(self._database, video_id)
+        return await videos.get(self._database, video_id)
 
     async def leave_nothing(self, video_id: str) -> None:
         """Delete the asset of a video that nobody wants any more."""

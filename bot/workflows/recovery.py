@@ -118,8 +118,8 @@ class Recovery:
             await self._begin_round(round_id, after)
 
     async def _rounds(self) -> None:
-        open_rounds = await rounds.not_closed(self._database)
-        closed = await rounds.lately_closed(self._database, now_ms() - DAYS * DAY_MS)
+        open_rounds = await rounds.all_open(self._database)
+        closed = await rounds.closed_with_work_left(self._database, now_ms() - DAYS * DAY_MS)
         states = await self._engine.states([round_workflow_id(each.id) for each in [*open_rounds, *closed]])
         self._waiting = {}
         for round_ in [*open_rounds, *closed]:
@@ -242,7 +242,7 @@ class Recovery:
     async def _reviews(self) -> None:
         for argument in (await self._engine.dead(review.WORKFLOW, now_ms() - DAYS * DAY_MS)).values():
             number = argument.get("review_id")
-            held = await reviews.get(self._database, number) if isinstance(number, int) else None
+            held = await reviews.get_or_none(self._database, number) if isinstance(number, int) else None
             if held is not None and _is_wanted(held):
                 await self._again(review.WORKFLOW, review.workflow_id(held.id), argument)
 

@@ -81,10 +81,10 @@ class RemovalWorkflow:
         return {"video_id": video_id}
 
     async def _show_result(self, video_id: str) -> None:
-        video = await videos.known(self._database, video_id)
+        video = await videos.get(self._database, video_id)
         await self._round_posts.show_result(video.round_id)
 
     async def _delete_files(self, video_id: str) -> None:
         """Delete the files on this machine. A worker's own files are its operator's to clean up."""
-        video = await videos.known(self._database, video_id)
+        video = await videos.get(self._database, video_id)
         await asyncio.to_thread(delete_rendered, video, self._data_dir)

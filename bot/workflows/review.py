@@ -18,7 +18,7 @@ from bot.domain.errors import (
     TooManyWaitingError,
 )
 from bot.domain.policy import Quota
-from bot.domain.reviews import Review, State
+from bot.domain.reviews import Review
 from bot.domain.rounds import Round
 from bot.domain.videos import OVER, Video
 from bot.posts.progress import ProgressMessages
@@ -32,6 +32,7 @@ from generation.jobs import BOT_QUEUE
 from generation.log_context import about
 from generation.queue.engine import Engine
 from migrations.database import now_ms
+from migrations.states_community import ReviewState
 
 log = logging.getLogger(__name__)
 
@@ -119,34 +120,34 @@ class ReviewWorkflow:
             )
             if review.state == "waiting":
                 await self.begin(connection, review)
-            await reviews.forget_blocked(connection, guild_id, member_id, keep=KEPT)
+            await reviews.delete_old_blocked(connection, guild_id, member_id, keep=KEPT)
         log.info("A prompt is held by rule %d (%s).", finding.rule, finding.action)
         if review.state == "blocked":
             raise PromptBlockedError(say=finding.say, review_id=review.id)
         raise PromptWaitsError(say=finding.say)
 
     async def _check_room(self, connection: AsyncConnection, guild_id: int, member_id: int) -> None:
-        waiting = await reviews.count_waiting(connection, guild_id, member_id)
+        waiting = await reviews.count_waiting_prompts(connection, guild_id, member_id)
         if waiting >= self._quota.waiting:
             raise TooManyWaitingError(waiting=waiting)
 
     async def appeal(self, review_id: int, guild_id: int, member_id: int) -> None:
         """Let a blocked prompt wait for a moderator, as its member asks. Raises MemberError."""
         async with self._database.begin() as connection:
-            review = await reviews.find(connection, review_id)
+            review = await reviews.get_or_none_within(connection, review_id)
             if review is None or (review.guild_id, review.member_id) != (guild_id, member_id):
                 raise ReviewUnknownError
             if review.state == "waiting":
                 return  # pressed twice
             await self._check_room(connection, guild_id, member_id)
-            if not await reviews.move(connection, review_id, "blocked", "waiting"):
+            if not await reviews.change_state(connection, review_id, "blocked", "waiting"):
                 raise ReviewOverError
             await self.begin(connection, review)
 
     async def hold_video(self, video: Video, finding: str) -> Review:
         """Hold a rendered video that a classifier flagged. An earlier decision about it stands."""
         async with self._database.begin() as connection:
-            before = await reviews.of_video(connection, "video", video.id)
+            before = await reviews.of_video_or_none(connection, "video", video.id)
             review = before or await reviews.hold(
                 connection,
                 "video",
@@ -167,11 +168,11 @@ class ReviewWorkflow:
     async def until_video_decided(self, video: Video, finding: str) -> Review:
         """Hold a video and wait, through restarts, until a moderator has decided or nobody wants it any more."""
         review = await self.hold_video(video, finding)
-        await videos.note(self._database, video.id, HELD)
+        await videos.set_note(self._database, video.id, HELD)
         while review.state == "waiting":
             await asyncio.sleep(POLL_S)
             review = await self._review(review.id)
-        await videos.note(self._database, video.id, None)
+        await videos.set_note(self._database, video.id, None)
         return review
 
     # ------------------------------------------------------------------ decisions
@@ -183,20 +184,20 @@ class ReviewWorkflow:
         """
         late: Round | None = None
         async with self._database.begin() as connection:
-            review = await reviews.find(connection, review_id)
+            review = await reviews.get_or_none_within(connection, review_id)
             if review is None or review.guild_id != guild_id or review.state == "blocked":
                 raise ReviewUnknownError
             if approve and review.kind == "prompt":
-                round_ = await rounds.held(connection, review.round_id)
+                round_ = await rounds.lock_for_read(connection, review.round_id)
                 late = None if _open(round_) else round_
-            state: State = "over" if late else "approved" if approve else "rejected"
-            if not await reviews.move(
+            state: ReviewState = "over" if late else "approved" if approve else "rejected"
+            if not await reviews.change_state(
                 connection, review_id, "waiting", state, by=by, reason=CLOSED if late else reason
             ):
                 raise ReviewOverError
             if state == "approved" and review.kind == "prompt":
                 await self._enqueue(connection, review)
-            decided = await reviews.find(connection, review_id)
+            decided = await reviews.get_or_none_within(connection, review_id)
         if late is not None:
             raise ReviewTooLateError(number=late.number)
         log.info("A moderator has decided: the %s is %s.", review.kind, state)
@@ -204,7 +205,7 @@ class ReviewWorkflow:
         return decided
 
     async def _enqueue(self, connection: AsyncConnection, review: Review) -> None:
-        created = await videos.ask(
+        created = await videos.add(
             connection,
             video_id=review.video_id,
             guild_id=review.guild_id,
@@ -230,13 +231,13 @@ class ReviewWorkflow:
         while (review := await self._review(review_id)).state == "waiting":
             if await self._unwanted(review):
                 async with self._database.begin() as connection:
-                    await reviews.move(connection, review_id, "waiting", "over", reason=CLOSED)
+                    await reviews.change_state(connection, review_id, "waiting", "over", reason=CLOSED)
             await asyncio.sleep(POLL_S)
 
     async def _unwanted(self, review: Review) -> bool:
         if review.kind == "prompt":
             return not _open(await rounds.get(self._database, review.round_id))
-        video = await videos.known(self._database, review.video_id)
+        video = await videos.get(self._database, review.video_id)
         return video.cancel_requested or video.status in OVER
 
     async def _tell(self, review_id: int) -> None:
@@ -250,11 +251,11 @@ class ReviewWorkflow:
                 raise
             log.warning("A member could not be told of a decision: HTTP %s. `/videos` tells them.", error.status)
             return
-        if review.state == "approved" and (await videos.known(self._database, review.video_id)).status in OVER:
+        if review.state == "approved" and (await videos.get(self._database, review.video_id)).status in OVER:
             await self._progress.finish(review.video_id)  # the video was quicker than its message
 
     async def _review(self, review_id: int) -> Review:
-        review = await reviews.get(self._database, review_id)
+        review = await reviews.get_or_none(self._database, review_id)
         if review is None:
             raise LookupError(f"There is no review {review_id}.")
         return review

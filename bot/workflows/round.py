@@ -135,7 +135,7 @@ class RoundWorkflow:
         if isinstance(opened, Obstacle):
             await self._give_up(round_, opened.sentence)
         else:
-            await rounds.opened(self._database, round_id, opened)
+            await rounds.mark_open(self._database, round_id, opened)
 
     async def _unwanted(self, round_id: int) -> bool:
         """Return True if a moderator has closed the round in the meantime, or its time is over."""

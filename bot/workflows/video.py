@@ -12,7 +12,7 @@ from typing import Literal, NotRequired, TypedDict, cast
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.client import Client
-from bot.domain.reviews import flags
+from bot.domain.reviews import describe_flags
 from bot.domain.videos import OVER, Video
 from bot.files.attachments import delete_rendered, read_here
 from bot.files.transfer import FileTransfer
@@ -142,9 +142,9 @@ class VideoWorkflow:
         """
         for attempt in range(1, MOST_RENDERS + 1):
             result = await self._render(video_id, attempt)
-            await step("rendered", videos.rendered, self._database, video_id, result)
+            await step("rendered", videos.record_render, self._database, video_id, result)
             bring = partial(self._transfer.bring, video_id, attempt, result.machine)
-            flagged = flags(result.findings)
+            flagged = describe_flags(result.findings)
             if flagged is not None:  # before it is sent anywhere: what is at the host can be watched
                 await self._try("wait for a moderator", partial(self._approved, flagged=flagged, bring=bring), video_id)
             hosting = hosting_workflow.workflow_id(video_id, attempt)
@@ -274,7 +274,7 @@ class VideoWorkflow:
             end = await self._end_of(hosting)  # asked first: a hosting that has ended has left its address
             video = await self._video(video_id)
             if video.playback_url:
-                await videos.note(self._database, video_id, None)
+                await videos.set_note(self._database, video_id, None)
                 return video
             if end is not None or video.status in OVER:
                 raise EndedError("failed", NOWHERE)
@@ -282,7 +282,7 @@ class VideoWorkflow:
             if not round_.accepts_votes(now_ms()):
                 raise EndedError("failed", CLOSED_BEFORE)
             if not noted:
-                await videos.note(self._database, video_id, UNTIL_HOSTED)
+                await videos.set_note(self._database, video_id, UNTIL_HOSTED)
                 noted = True
             await asyncio.sleep(HOSTING_POLL_S)
 
@@ -294,7 +294,7 @@ class VideoWorkflow:
         await self._progress.finish(video_id)
 
     async def _video(self, video_id: str) -> Video:
-        return await videos.known(self._database, video_id)
+        return await videos.get(self._database, video_id)
 
 
 class _RenderStep(TypedDict):

@@ -17,10 +17,14 @@ from hypothesis import strategies as st
 from simcord.backend.errors import BackendError
 from simcord.components import COMPONENTS_V2_FLAG, ComponentValidationError, validate_components, validate_modal
 
+from bot.cards import layout
 from bot.cards import limits as card_limits
+from bot.cards import receipts as receipt_cards
 from bot.cards import results as result_cards
 from bot.cards import reviews as review_cards
+from bot.cards import rounds as round_cards
 from bot.cards import videos as cards
+from bot.cards import videos as video_cards
 from bot.cards import wallets as wallet_cards
 from bot.demo.discord import validation as rules
 from bot.domain.ledger_links import PublicLedger
@@ -28,11 +32,10 @@ from bot.domain.policy import LONGEST_PROMPT, LONGEST_TASK, clean_text
 from bot.domain.reviews import Review
 from bot.domain.rounds import Round
 from bot.domain.standings import Entry, Outcome
-from bot.domain.videos import Video
+from bot.domain.videos import QueuePlace, Video
 from bot.domain.votes import Choice, Standing, Tally
 from bot.domain.wallets import SigningRequest, Wallet
 from bot.prompt_filter.rules import LONGEST_SAY
-from bot.store.videos import Place
 from contracts.outbox.progress import VoteReceipt
 from generation.jobs import Progress
 
@@ -132,14 +135,14 @@ wallets = st.builds(
 )
 counts = st.just(10**6)
 seconds = st.just(10.0**6)
-places = st.none() | st.builds(Place, ahead=counts, estimate_s=seconds, served=st.booleans())
+places = st.none() | st.builds(QueuePlace, ahead=counts, estimate_s=seconds, served=st.booleans())
 progresses = st.none() | st.builds(
     Progress, phase=st.sampled_from(["loading", "denoising", "encoding", "uploading"]), step=counts, steps=counts,
     eta_s=seconds,
 )  # fmt: skip
 
 Built = st.SearchStrategy[Any]
-noted = cards.note
+noted = layout.note
 
 
 def from_(function: Callable[..., Any], *arguments: st.SearchStrategy[Any], **named: st.SearchStrategy[Any]) -> Built:
@@ -172,34 +175,34 @@ def signing() -> Built:
 
 # Every public function of the card modules that gives a card, a form, or a text of one; a new one must come here.
 CARDS: dict[str, Built] = {
-    "cards.video_card": from_(cards.video_card, videos, st.just("attachment://a.mp4"), st.sampled_from([None, "Host"])),
-    "cards.removed_card": from_(cards.removed_card, videos),
-    "cards.note": from_(cards.note, texts(9000)),
-    "cards.progress_text": text(cards.progress_text, videos, rounds, places, progresses),
-    "cards.progress_card": from_(cards.progress_card, texts(9000), videos),
-    "cards.vote_answer": from_(cards.vote_answer, standings, st.just(str(ID)), seconds),
-    "cards.announcement": from_(cards.announcement, rounds),
-    "cards.not_opened": from_(cards.not_opened, rounds),
+    "cards.video_card": from_(video_cards.video_card, videos, st.just("attachment://a.mp4"), st.sampled_from([None, "Host"])),
+    "cards.removed_card": from_(video_cards.removed_card, videos),
+    "cards.note": from_(layout.note, texts(9000)),
+    "cards.progress_text": text(video_cards.progress_text, videos, rounds, places, progresses),
+    "cards.progress_card": from_(video_cards.progress_card, texts(9000), videos),
+    "cards.vote_answer": from_(video_cards.vote_answer, standings, st.just(str(ID)), seconds),
+    "cards.announcement": from_(round_cards.announcement, rounds),
+    "cards.not_opened": from_(round_cards.not_opened, rounds),
     "cards.standings_text": text(
-        cards.standings_text, rounds, st.lists(entries, max_size=14), st.just({str(ID): 10**9})
+        result_cards.standings_text, rounds, st.lists(entries, max_size=14), st.just({str(ID): 10**9})
     ),
     "cards.receipt_card": from_(
-        cards.receipt_card, rounds, st.lists(st.tuples(videos, receipts), max_size=16), st.just(HEX), ledgers,
+        receipt_cards.receipt_card, rounds, st.lists(st.tuples(videos, receipts), max_size=16), st.just(HEX), ledgers,
         st.integers(0, 2500).map(lambda length: "flock audit " + "x" * length),
     ),
-    "cards.provenance_card": from_(cards.provenance_card, videos, st.just("attachment://a.json")),
+    "cards.provenance_card": from_(video_cards.provenance_card, videos, st.just("attachment://a.json")),
     "cards.my_videos": from_(
-        cards.my_videos,
+        video_cards.my_videos,
         st.lists(videos, max_size=10).map(lambda some: [replace(v, id=str(ID - n)) for n, v in enumerate(some)]),
         st.lists(from_(review_cards.held_line, reviews), max_size=3)
     ),
-    "cards.status_text": text(cards.status_text, rounds, counts, counts, counts, counts, texts(3000)),
+    "cards.status_text": text(round_cards.status_text, rounds, counts, counts, counts, counts, texts(3000)),
     "result_cards.result_card": from_(result_cards.result_card, rounds, outcomes, texts(3000)),
     "result_cards.standings_card": from_(
         result_cards.standings_card, rounds, outcomes, st.just({str(ID): 10**9})
     ),
     "result_cards.refused_note": from_(
-        result_cards.refused_note, st.lists(st.tuples(counts, counts, texts(600)), min_size=1, max_size=30)
+        result_cards.rejected_note, st.lists(st.tuples(counts, counts, texts(600)), min_size=1, max_size=30)
     ),
     "review_cards.blocked_card": from_(review_cards.blocked_card, texts(LONGEST_SAY + 100), st.just(ID)),
     "review_cards.list_card": from_(
@@ -208,7 +211,7 @@ CARDS: dict[str, Built] = {
     ),
     "review_cards.watch_card": from_(review_cards.watch_card, reviews, st.just("a.mp4")),
     "review_cards.decided_text": text(review_cards.decided_text, reviews),
-    "review_cards.told_text": text(review_cards.told_text, reviews),
+    "review_cards.told_text": text(review_cards.notice_text, reviews),
     "review_cards.held_line": text(review_cards.held_line, reviews),
     "wallet_cards.signing_card": signing(),
     "wallet_cards.link_words": text(wallet_cards.link_words, requests),
@@ -241,7 +244,7 @@ def test_every_builder_is_tried_here() -> None:
 
 def test_there_is_no_other_module_of_cards() -> None:
     """A new one must be looked at by the test above."""
-    folder = Path(cards.__file__).parent
+    folder = Path(video_cards.__file__).parent
     assert {path.stem for path in folder.glob("*cards*.py")} == {module.__name__[4:] for module in MODULES}
 
 
@@ -283,7 +286,7 @@ def test_no_card_is_too_large(name: str, data: st.DataObject) -> None:
 def test_no_name_is_too_long(task: str, prompt: str) -> None:
     """Of a thread, and of what an option suggests: also of emoji, which count twice."""
     round_ = cast(Round, types.SimpleNamespace(number=10**6, task=task))
-    for name in (cards.thread_name(round_), card_limits.plain(prompt, card_limits.MOST_NAME)):
+    for name in (round_cards.thread_name(round_), card_limits.plain(prompt, card_limits.MOST_NAME)):
         assert 1 <= len(name.encode("utf-16-le", "surrogatepass")) // 2 <= 100
 
 
@@ -324,8 +327,8 @@ def test_where_a_text_is_cut(text: str, most: int, short: str) -> None:
 
 def test_a_quoted_prompt_is_cut_between_two_characters() -> None:
     """An emoji of several parts stays whole or goes whole; five hundred asterisks stay themselves."""
-    assert cards.quote("👨‍👩‍👧" * 10, 12) == "\u2068👨‍👩‍👧👨‍👩‍👧…\u2069"
-    assert cards.quote("*" * 500) == "\u2068" + "\\*" * 500 + "\u2069"
+    assert layout.quote("👨‍👩‍👧" * 10, 12) == "\u2068👨‍👩‍👧👨‍👩‍👧…\u2069"
+    assert layout.quote("*" * 500) == "\u2068" + "\\*" * 500 + "\u2069"
 
 
 def five_asterisks() -> list[Review]:
@@ -368,9 +371,9 @@ def test_every_review_is_on_a_page() -> None:
 
 def test_what_a_builder_forgets_is_cut_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     """More parts than a message holds, more text, and none at all."""
-    checked(cards.view_of(*(ui.TextDisplay("x" * 500) for _ in range(60))))
-    checked(cards.view_of(*(ui.TextDisplay("🎬" * 500) for _ in range(30))))
-    checked(cards.view_of(ui.TextDisplay("")))
+    checked(layout.view_of(*(ui.TextDisplay("x" * 500) for _ in range(60))))
+    checked(layout.view_of(*(ui.TextDisplay("🎬" * 500) for _ in range(30))))
+    checked(layout.view_of(ui.TextDisplay("")))
     assert "more parts than a message holds" in caplog.text
     assert "characters more than a message holds" in caplog.text
 

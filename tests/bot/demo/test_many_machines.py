@@ -110,7 +110,7 @@ async def hosted_too(scenario: Scenario, video: Video) -> Video:
     """The video, once its link is on the card."""
 
     async def so() -> Video | None:
-        return await videos.known(scenario.database, video.id) if LINK in (await scenario.card_of(video)).text else None
+        return await videos.get(scenario.database, video.id) if LINK in (await scenario.card_of(video)).text else None
 
     return await wait_for("the link on the card", so, seconds=SETTLED_S)
 
@@ -190,7 +190,7 @@ async def test_moderators_watch_what_is_held(scenario: Scenario, tmp_path: Path)
         return answer if "a quiet lake" in answer.text else None
 
     held = await wait_for("the video to be held", listed, seconds=3 * SETTLED_S)  # its worker has to start again
-    video = await videos.known(scenario.database, video_id)
+    video = await videos.get(scenario.database, video_id)
     assert (video.asset_id, video.message_id) == (None, None)
     assert await parts(scenario) == 0
     watched = await scenario.mira.press(held.message, "Watch")

@@ -116,7 +116,7 @@ async def test_a_video_on_its_way_is_stopped(scenario: Scenario) -> None:
     assert "won't be posted" in said.text
 
     async def over() -> Video | None:
-        video = await videos.get(scenario.database, asked.interaction_id)
+        video = await videos.get_or_none(scenario.database, asked.interaction_id)
         return video if video is not None and video.status == "cancelled" else None
 
     assert "Not here." in ((await wait_for("its end", over, seconds=SETTLED_S)).reason or "")
@@ -164,7 +164,7 @@ async def test_a_video_that_is_removed_while_it_is_uploaded_leaves_nothing(scena
 
 
 async def _nowhere(scenario: Scenario, video: Video) -> bool:
-    asset = (await videos.known(scenario.database, video.id)).asset_id
+    asset = (await videos.get(scenario.database, video.id)).asset_id
     headers = {"Authorization": f"Bearer {scenario.stack.keys.host_key}"}
     return (
         await scenario.community.fetch(f"{scenario.stack.host_url}/api/asset/{asset}", **headers)

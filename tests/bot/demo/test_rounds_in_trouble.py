@@ -33,7 +33,7 @@ async def shared_scenario(tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
 
 async def latest(scenario: Scenario) -> Round:
     guild_id = int((await scenario.community.world())["guild"]["id"])
-    found = await rounds.numbered(scenario.database, guild_id, None)
+    found = await rounds.latest_or_none(scenario.database, guild_id)
     assert found is not None
     scenario.number = found.id
     return found

@@ -89,7 +89,7 @@ async def test_what_is_stuck_at_the_host_is_uploaded_anew(scenario: Scenario, ph
     assert LINK not in card.text
     stuck = video.asset_id
     await linked(scenario, video)
-    now = await videos.known(scenario.database, video.id)
+    now = await videos.get(scenario.database, video.id)
     assert now.asset_id != stuck
     keyed = {"Authorization": f"Bearer {scenario.stack.keys.host_key}"}
     for asset_id, status in ((stuck, 404), (now.asset_id, 200)):
@@ -209,7 +209,7 @@ async def test_while_its_host_does_not_play_it_a_video_waits(forgetful: Scenario
     video_id = await asked(scenario)
 
     async def waits() -> bool | None:
-        video = await videos.known(scenario.database, video_id)
+        video = await videos.get(scenario.database, video_id)
         assert video.status not in {"failed", "published"}, video
         return True if (video.status, video.reason) == ("posting", UNTIL_HOSTED) else None
 
@@ -229,7 +229,7 @@ async def test_a_video_that_neither_takes_fails_with_the_cause(forgetful: Scenar
     video_id = await asked(scenario)
 
     async def failed() -> Video | None:
-        video = await videos.known(scenario.database, video_id)
+        video = await videos.get(scenario.database, video_id)
         assert video.status != "published"
         return video if video.status == "failed" else None
 

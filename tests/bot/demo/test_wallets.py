@@ -37,7 +37,7 @@ async def card(shared_scenario: Scenario) -> Message:
     video = await video_of(scenario, card)
 
     async def recorded() -> bool | None:
-        found = await videos.get(scenario.database, video.id)
+        found = await videos.get_or_none(scenario.database, video.id)
         return True if found is not None and await number_of(scenario, found) else None
 
     await wait_for("the video on the chain", recorded, seconds=SETTLED_S)

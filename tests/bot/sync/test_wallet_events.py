@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.domain.votes import Choice
 from bot.domain.wallets import SignedChoice
-from bot.store import wallets
+from bot.store import signed_ballots
 from bot.store.vote_writer import VoteWriter, votes_of_member
 from bot.sync.wallet_events import WalletEvents
 from contracts.ledger.client import Ledger
@@ -97,7 +97,7 @@ async def test_what_was_chosen_under_a_link_that_was_refused_counts_by_the_butto
     await on_ledger(desk.database, "link", "rejected")
     await look(desk)
     assert await votes_of_member(desk.database, 1, MEMBER) == {"10": UP}
-    assert await wallets.unsigned(desk.database, 1, MEMBER) == []
+    assert await signed_ballots.list_unsigned(desk.database, 1, MEMBER) == []
 
 
 async def test_nor_is_anything_counted_after_the_round(desk: Desk) -> None:
@@ -109,4 +109,4 @@ async def test_nor_is_anything_counted_after_the_round(desk: Desk) -> None:
     await on_ledger(desk.database, "link", "rejected")
     await look(desk)
     assert await votes_of_member(desk.database, 1, MEMBER) == {}
-    assert await wallets.unsigned(desk.database, 1, MEMBER) == []
+    assert await signed_ballots.list_unsigned(desk.database, 1, MEMBER) == []
