@@ -91,7 +91,7 @@ def ranked(outcome: Outcome) -> Sequence[Entry]:
 
 
 def _nobody(outcome: Outcome) -> str:
-    if outcome.refused:
+    if outcome.rejected:
         return "No vote came onto the ledger, so there is no winner."
     return "Nobody voted, so there is no winner."
 
@@ -105,10 +105,10 @@ def _explained(round_: Round, outcome: Outcome) -> Sequence[str]:
     if not outcome.final:
         return []
     told = []
-    if outcome.refused:
-        were = "was" if outcome.refused == 1 else "were"
+    if outcome.rejected:
+        were = "was" if outcome.rejected == 1 else "were"
         told.append(
-            f"{_votes(outcome.refused).capitalize()} {were} refused by the ledger; "
+            f"{_votes(outcome.rejected).capitalize()} {were} refused by the ledger; "
             f"`/receipt round:{round_.number}` shows members whose."
         )
     if outcome.absent:
@@ -116,6 +116,6 @@ def _explained(round_: Round, outcome: Outcome) -> Sequence[str]:
         told.append(f"{videos} not on the ledger, and without a rank.")
     if outcome.differs and not told:
         told.append("The ledger's tally is not the one that was counted here; the ledger's is the result.")
-    if outcome.before is not None:
-        told.append(f"As counted here, **{title(outcome.before.video)}** had won.")
+    if outcome.winner_here is not None:
+        told.append(f"As counted here, **{title(outcome.winner_here.video)}** had won.")
     return told

@@ -13,9 +13,8 @@ from bot.cards import limits as card_limits
 from bot.domain.ledger_links import PublicLedger
 from bot.domain.rounds import Round
 from bot.domain.standings import Entry
-from bot.domain.videos import Video
+from bot.domain.videos import QueuePlace, Video
 from bot.domain.votes import Choice, Standing
-from bot.store.videos import Place
 from contracts.outbox.progress import VoteReceipt
 from generation.jobs import Progress
 
@@ -134,7 +133,7 @@ def minutes(value: float) -> str:
     return "about a minute" if whole == 1 else f"about {whole} minutes"
 
 
-def progress_text(video: Video, round_: Round, place: Place | None, progress: Progress | None) -> str:
+def progress_text(video: Video, round_: Round, place: QueuePlace | None, progress: Progress | None) -> str:
     """What the progress message of a video says."""
     head = f"**{quote(video.prompt, 200)}**\n"
     where = f"Round {round_.number}"
@@ -312,7 +311,7 @@ def provenance_card(video: Video, file_url: str) -> ui.LayoutView:
     )
 
 
-def _part(card: dict[str, Any], name: str) -> dict[str, Any]:
+def _part(card: Mapping[str, object], name: str) -> Mapping[str, object]:
     part = card.get(name)
     return part if isinstance(part, dict) else {}
 

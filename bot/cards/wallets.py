@@ -113,7 +113,7 @@ def wallet_words(wallet: Wallet | None) -> str:
     """`/wallet show`."""
     if wallet is None or wallet.state == "unlinked":
         return (
-            "You vote with the buttons, and no wallet is linked. With `/wallet link` an account of yours signs instead."
+            "You have no linked wallet, so you vote with the buttons. To sign your votes instead, use `/wallet link`."
         )
     about = short(wallet.address)
     reason = card_limits.shorten(wallet.reason or "the ledger refused it.", REASON)

@@ -25,6 +25,7 @@ from bot.posts.once import marks
 from bot.store import feedback as words
 from bot.store import videos
 from bot.sync.reactions import record
+from migrations.states_community import VoteSource
 
 if TYPE_CHECKING:
     from bot.app import App
@@ -66,7 +67,7 @@ async def pressed(app: App, interaction: discord.Interaction[Any], action: str, 
 
 
 async def _vote(app: App, interaction: discord.Interaction[Any], video_id: str, choice: Choice) -> ui.LayoutView:
-    vote = Vote(interaction.guild_id or 0, video_id, interaction.user.id, choice, "button")
+    vote = Vote(interaction.guild_id or 0, video_id, interaction.user.id, choice, VoteSource.BUTTON)
     standing = await app.votes.cast(vote)
     if standing.wallet is not None:
         return await chosen_answer(app, interaction, standing)

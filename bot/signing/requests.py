@@ -23,13 +23,14 @@ from bot.domain.errors import (
 )
 from bot.domain.rounds import Round
 from bot.domain.votes import Choice
-from bot.domain.wallets import RequestKind, SignedChoice, SigningRequest, Wallet, clean_address, clean_signature
+from bot.domain.wallets import SignedChoice, SigningRequest, Wallet, WalletState, clean_address, clean_signature
 from bot.store import rounds, wallets
 from contracts.ledger import eip1271 as smart_accounts
 from contracts.ledger import typed_data as wallet
 from contracts.outbox.entries import voter_id
 from contracts.rpc.node import LedgerError
 from migrations.database import now_ms
+from migrations.states_community import SigningKind
 
 if TYPE_CHECKING:
     from bot.app import App
@@ -62,14 +63,14 @@ class Signing:
         if voter or await wallets.taken(self.app.database, address):
             raise WalletTakenError(address=address)
         mine = voter_id(self.app.pepper, guild_id, member_id)
-        new = Wallet(guild_id, member_id, mine, address, "linking")
-        return await self._ask_change(new, "link", nonce)
+        new = Wallet(guild_id, member_id, mine, address, WalletState.LINKING)
+        return await self._ask_change(new, SigningKind.LINK, nonce)
 
     async def unlink(self, guild_id: int, member_id: int) -> SigningRequest:
         """Asks a member's wallet to give the votes back."""
         linked = await self._linked(guild_id, member_id)
         _, nonce = await self._known(linked.address)
-        return await self._ask_change(linked, "unlink", nonce)
+        return await self._ask_change(linked, SigningKind.UNLINK, nonce)
 
     async def ballot(self, guild_id: int, member_id: int) -> SigningRequest:
         """Asks a member's wallet to sign what was chosen in the open round."""
@@ -90,7 +91,7 @@ class Signing:
         return await wallets.ask(
             self.app.database,
             linked,
-            "ballot",
+            SigningKind.BALLOT,
             nonce=nonce,
             deadline=-(-round_.closes_at_ms // 1000),
             round_id=round_.id,
@@ -169,7 +170,7 @@ class Signing:
             raise ChainAwayError from error
         return voter, max(last + 1, now_ms())
 
-    async def _ask_change(self, about: Wallet, kind: RequestKind, nonce: int) -> SigningRequest:
+    async def _ask_change(self, about: Wallet, kind: SigningKind, nonce: int) -> SigningRequest:
         async with self.app.database.connect() as connection:
             await self._check_changes(connection, about.voter_id, about.address)
         deadline = now_ms() // 1000 + CHANGE_S

@@ -8,12 +8,15 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.domain.reviews import Kind, Review, State
+from bot.domain.reviews import Review
 from migrations.database import now_ms
 from migrations.schema import reviews
+from migrations.states_community import ReviewKind, ReviewState
 
 
-async def hold(connection: AsyncConnection, kind: Kind, video_id: str, state: State, **values: Any) -> Review:
+async def hold(
+    connection: AsyncConnection, kind: ReviewKind, video_id: str, state: ReviewState, **values: Any
+) -> Review:
     """Holds a prompt or a video in the caller's transaction; what is held already stays as it is."""
     found = await of_video(connection, kind, video_id)
     if found is None:
@@ -25,7 +28,7 @@ async def hold(connection: AsyncConnection, kind: Kind, video_id: str, state: St
     return found
 
 
-async def of_video(connection: AsyncConnection, kind: Kind, video_id: str) -> Review | None:
+async def of_video(connection: AsyncConnection, kind: ReviewKind, video_id: str) -> Review | None:
     """The review of a prompt or of a video, if there is one."""
     query = select(reviews).where(reviews.c.kind == kind, reviews.c.video_id == video_id)
     row = (await connection.execute(query)).first()
@@ -45,7 +48,13 @@ async def get(database: AsyncEngine, review_id: int) -> Review | None:
 
 
 async def move(
-    connection: AsyncConnection, review_id: int, before: State, after: State, *, by: int | None = None, reason: str = ""
+    connection: AsyncConnection,
+    review_id: int,
+    before: ReviewState,
+    after: ReviewState,
+    *,
+    by: int | None = None,
+    reason: str = "",
 ) -> bool:
     """From one state to another, once; False where it is no longer in the first one."""
     values: dict[str, Any] = {"state": after}

@@ -9,13 +9,11 @@ from sqlalchemy import case, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.errors import RoundAlreadyOpenError, SetupMissingError
-from bot.domain.rounds import Round
+from bot.domain.rounds import NOT_CLOSED, Round
 from bot.domain.videos import CANCELLABLE, chain_key
 from contracts.outbox import entries as outbox
 from migrations.database import now_ms, upsert_into
 from migrations.schema import guilds, rounds, videos
-
-NOT_CLOSED = ("opening", "open", "closing")
 
 
 async def set_up_guild(database: AsyncEngine, guild_id: int, channel_id: int, member_id: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ScalarSelect, func, insert, or_, select, update
@@ -12,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.policy import Quota
 from bot.domain.standings import Entry
-from bot.domain.videos import CANCELLABLE, UNDER_WAY, Status, Video, chain_key, seed_of
+from bot.domain.videos import CANCELLABLE, UNDER_WAY, QueuePlace, Video, chain_key, seed_of
 from bot.domain.votes import Choice, Tally
 from contracts.outbox import entries as outbox
 from generation.jobs import Progress, RenderResult
@@ -20,18 +19,10 @@ from generation.video.provenance import MOST_BYTES
 from generation.worker.registry import is_served
 from migrations.database import now_ms
 from migrations.schema import render_progress, render_timings, rounds, videos, votes
+from migrations.states_community import VideoStatus
 
 LOOKED_THROUGH = 500  # how many of a guild's newest videos are looked through for a word of their prompts
 GUESS_S = 60.0  # how long a render takes, before the first one of a model has been timed
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a video stands in the queue, and the seconds until it is likely to be done."""
-
-    ahead: int
-    estimate_s: float
-    served: bool = True  # a worker is there for it
 
 
 async def ask(
@@ -100,7 +91,7 @@ async def change(database: AsyncEngine, video_id: str, **values: Any) -> None:
         await connection.execute(update(videos).where(videos.c.id == video_id).values(**values))
 
 
-async def advance(database: AsyncEngine, video_id: str, status: Status, **values: Any) -> None:
+async def advance(database: AsyncEngine, video_id: str, status: VideoStatus, **values: Any) -> None:
     """The next status of a video that is not over yet; a video that is over stays as it is."""
     async with database.begin() as connection:
         await connection.execute(
@@ -199,7 +190,7 @@ async def publish(database: AsyncEngine, video_id: str, *, thread_id: int, messa
     return True
 
 
-async def end(database: AsyncEngine, video_id: str, status: Status, reason: str) -> None:
+async def end(database: AsyncEngine, video_id: str, status: VideoStatus, reason: str) -> None:
     """The video failed or was cancelled; the reason is a sentence for the member."""
     await advance(database, video_id, status, reason=reason, finished_at_ms=now_ms())
 
@@ -351,7 +342,7 @@ async def progress_of(database: AsyncEngine, video_ids: Sequence[str]) -> dict[s
         return {row.video_id: Progress(row.phase, row.step, row.steps, row.eta_s) for row in rows}
 
 
-async def place(database: AsyncEngine, video: Video, model_class: str) -> Place:
+async def place(database: AsyncEngine, video: Video, model_class: str) -> QueuePlace:
     """How many videos are ahead of this one, and when it is likely to be done.
 
     Members take turns: everybody's first video comes before anybody's second, and those of one turn as they came.
@@ -381,4 +372,4 @@ async def place(database: AsyncEngine, video: Video, model_class: str) -> Place:
         asked[row.member_id] = turn + 1
         turns.append((row.status != "rendering", turn, row.created_at_ms, row.id))
     ahead = next((n for n, (*_, video_id) in enumerate(sorted(turns)) if video_id == video.id), 0)
-    return Place(ahead=ahead, estimate_s=(ahead + 1) * float(seconds or GUESS_S), served=served)
+    return QueuePlace(ahead=ahead, estimate_s=(ahead + 1) * float(seconds or GUESS_S), served=served)

@@ -10,12 +10,13 @@ from sqlalchemy import Row, Select, and_, delete, func, insert, or_, select, upd
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.errors import SigningOverError, WalletLinkedError
-from bot.domain.votes import Choice, Source
-from bot.domain.wallets import RequestKind, SignedChoice, SigningRequest, Wallet, wallet_state
+from bot.domain.votes import Choice
+from bot.domain.wallets import SignedChoice, SigningRequest, Wallet, wallet_state
 from contracts.outbox import entries
 from contracts.outbox.rejections import CHANGED_ITS_MIND, SENTENCES
 from migrations.database import now_ms, one_of, upsert_into
 from migrations.schema import outbox, seats, signing_requests, unsigned_choices, videos, votes, wallets
+from migrations.states_community import SigningKind, VoteSource
 
 REQUEST_S = 15 * 60  # for which a request can be signed
 _LINK, _UNLINK = outbox.alias("link"), outbox.alias("unlink")
@@ -86,7 +87,7 @@ async def taken(database: AsyncEngine, address: str) -> bool:
 async def ask(
     database: AsyncEngine,
     wallet: Wallet,
-    kind: RequestKind,
+    kind: SigningKind,
     *,
     nonce: int,
     deadline: int,
@@ -343,7 +344,7 @@ async def anybody(database: AsyncEngine) -> bool:
         return (await connection.execute(select(wallets.c.member_id).limit(1))).first() is not None
 
 
-async def left_unsigned(database: AsyncEngine) -> list[tuple[Wallet, str, Choice, Source]]:
+async def left_unsigned(database: AsyncEngine) -> list[tuple[Wallet, str, Choice, VoteSource]]:
     """What members chose whose link the ledger then refused: video, choice and how it was made."""
     async with database.connect() as connection:
         # Entries of votes may have been refused by thousands; those of links are looked for by their kind.

@@ -26,6 +26,7 @@ from bot.workflows import round as round_life
 from generation.jobs import BOT_QUEUE
 from generation.queue.engine import LifeState
 from migrations.database import now_ms
+from migrations.states_community import VideoStatus
 
 if TYPE_CHECKING:
     from bot.app import App
@@ -203,7 +204,7 @@ class Mending:
             if states.get(f"video-{video.id}", "dead") == "alive":
                 continue
             log.error("The life of video %s had ended by an error; the video is failed.", video.id)
-            await videos.end(self.app.database, video.id, "failed", hosting_life.UNFORESEEN)
+            await videos.end(self.app.database, video.id, VideoStatus.FAILED, hosting_life.UNFORESEEN)
             task = asyncio.create_task(self.app.video_life.tell(video.id), name=f"tell of video {video.id}")
             self._telling.add(task)
             task.add_done_callback(self._told)

@@ -20,7 +20,7 @@ from bot.domain.errors import (
     TooManyWaitingError,
 )
 from bot.domain.policy import Quota
-from bot.domain.reviews import Review, State
+from bot.domain.reviews import Review
 from bot.domain.rounds import Round
 from bot.domain.videos import OVER, Video
 from bot.posts.once import post_once
@@ -31,6 +31,7 @@ from generation.jobs import BOT_QUEUE
 from generation.log_context import about
 from generation.queue.engine import Engine
 from migrations.database import now_ms
+from migrations.states_community import ReviewKind, ReviewState
 
 if TYPE_CHECKING:
     from bot.app import App
@@ -78,9 +79,9 @@ class ReviewLife:
                 await self._check_room(connection, guild_id, member.id)
             review = await reviews.hold(
                 connection,
-                "prompt",
+                ReviewKind.PROMPT,
                 str(interaction.id),
-                "waiting" if finding.action == "review" else "blocked",
+                ReviewState.WAITING if finding.action == "review" else ReviewState.BLOCKED,
                 guild_id=guild_id,
                 round_id=r.id,
                 member_id=member.id,
@@ -111,19 +112,19 @@ class ReviewLife:
             if review.state == "waiting":
                 return  # pressed twice
             await self._check_room(connection, guild_id, member_id)
-            if not await reviews.move(connection, review_id, "blocked", "waiting"):
+            if not await reviews.move(connection, review_id, ReviewState.BLOCKED, ReviewState.WAITING):
                 raise ReviewOverError
             await self.begin(connection, review)
 
     async def hold_video(self, video: Video, finding: str) -> Review:
         """Holds a rendered video that a classifier flagged; what was decided about it once stands."""
         async with self.app.database.begin() as connection:
-            before = await reviews.of_video(connection, "video", video.id)
+            before = await reviews.of_video(connection, ReviewKind.VIDEO, video.id)
             review = before or await reviews.hold(
                 connection,
-                "video",
+                ReviewKind.VIDEO,
                 video.id,
-                "waiting",
+                ReviewState.WAITING,
                 guild_id=video.guild_id,
                 round_id=video.round_id,
                 member_id=video.member_id,
@@ -161,9 +162,9 @@ class ReviewLife:
             if approve and review.kind == "prompt":
                 round_ = await rounds.held(connection, review.round_id)
                 late = None if _open(round_) else round_
-            state: State = "over" if late else "approved" if approve else "rejected"
+            state = ReviewState.OVER if late else ReviewState.APPROVED if approve else ReviewState.REJECTED
             if not await reviews.move(
-                connection, review_id, "waiting", state, by=by, reason=CLOSED if late else reason
+                connection, review_id, ReviewState.WAITING, state, by=by, reason=CLOSED if late else reason
             ):
                 raise ReviewOverError
             if state == "approved" and review.kind == "prompt":
@@ -202,7 +203,7 @@ class ReviewLife:
         while (review := await self._review(review_id)).state == "waiting":
             if await self._unwanted(review):
                 async with self.app.database.begin() as connection:
-                    await reviews.move(connection, review_id, "waiting", "over", reason=CLOSED)
+                    await reviews.move(connection, review_id, ReviewState.WAITING, ReviewState.OVER, reason=CLOSED)
             await asyncio.sleep(POLL_S)
 
     async def _unwanted(self, review: Review) -> bool:

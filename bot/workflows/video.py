@@ -13,8 +13,8 @@ import discord
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.cards import videos as cards
-from bot.domain.reviews import flags
-from bot.domain.videos import OVER, Status, Video
+from bot.domain.reviews import describe_flags
+from bot.domain.videos import OVER, Video
 from bot.files.attachments import attachment, delete_rendered, read_here
 from bot.posts.once import is_too_large, post_once
 from bot.retry import patiently, step
@@ -24,6 +24,7 @@ from generation.jobs import BOT_QUEUE, RENDER_WORKFLOW, RenderJob, RenderResult,
 from generation.log_context import about
 from generation.queue.engine import Engine, WorkCancelledError
 from migrations.database import now_ms
+from migrations.states_community import VideoStatus
 
 if TYPE_CHECKING:
     from bot.app import App
@@ -48,7 +49,7 @@ class EndedError(Exception):
     """The video's life ends early; the reason is a sentence for the member."""
 
     def __init__(self, status: Literal["failed", "cancelled"], reason: str) -> None:
-        self.status: Status = status
+        self.status = VideoStatus(status)
         self.reason = reason
         super().__init__(reason)
 
@@ -102,7 +103,7 @@ class VideoLife:
             await step("end", videos.end, self.app.database, video_id, end.status, end.reason)
         except Exception:
             log.exception("The life of video %s ended by an unforeseen error", video_id)
-            await step("end", videos.end, self.app.database, video_id, "failed", UNFORESEEN)
+            await step("end", videos.end, self.app.database, video_id, VideoStatus.FAILED, UNFORESEEN)
         await step("tell the member", self._settle, video_id)
         log.info("The life of the video is complete.")
         return {"video_id": video_id}
@@ -130,7 +131,7 @@ class VideoLife:
             result = await self._render(video_id, attempt)
             await step("rendered", videos.rendered, self.app.database, video_id, result)
             bring = partial(self.app.originals.bring, video_id, attempt, result.machine)
-            flagged = flags(result.findings)
+            flagged = describe_flags(result.findings)
             if flagged is not None:  # before it is sent anywhere: what is at the host can be watched
                 await self._try("wait for a moderator", partial(self._approved, flagged=flagged, bring=bring), video_id)
             hosting = hosting_life.workflow_id(video_id, attempt)
@@ -250,7 +251,7 @@ class VideoLife:
         if video.status in OVER:
             return {}
         tried = video.status == "posting"
-        await videos.advance(self.app.database, video_id, "posting")
+        await videos.advance(self.app.database, video_id, VideoStatus.POSTING)
 
         async def post() -> tuple[int, int, Video]:
             nonlocal tried

@@ -27,11 +27,8 @@ from sqlalchemy.schema import Index, Table
 
 import bot.app  # noqa: F401  # it imports every class of buttons
 from bot.demo.discord.people import wait_for
-from bot.domain.reviews import Kind, State
-from bot.domain.rounds import RoundStatus
-from bot.domain.videos import Status, chain_key, seed_of
-from bot.domain.votes import Source
-from bot.domain.wallets import RequestKind, WalletState
+from bot.domain.videos import chain_key, seed_of
+from bot.domain.wallets import WalletState
 from bot.settings import Settings
 from contracts.ledger.typed_data import Domain, ballot_message, link_message, unlink_message
 from contracts.outbox.entries import voter_id
@@ -50,6 +47,7 @@ from generation.jobs import (
 )
 from generation.queue.portable_json import CANARY, PORTABLE, read_portable_json_only
 from migrations.schema import metadata
+from migrations.states_community import ReviewKind, ReviewState, RoundStatus, SigningKind, VideoStatus, VoteSource
 from tests.builders.stack import Trouble, open_trouble
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -228,9 +226,9 @@ def test_words_in_columns_stay() -> None:
     anywhere = set(texts())
     kept = {name for name in names_of("words.compared") if name.partition(".")[2] in anywhere}
     pinned("words.compared", {*words_of_columns(), *kept})
-    kinds = {"video": Status, "round": RoundStatus, "review": State, "held": Kind, "vote": Source}
-    kinds |= {"wallet": WalletState, "request": RequestKind}
-    pinned("words.declared", {f"{name}.{text}" for name, kind in kinds.items() for text in get_args(kind)})
+    kinds = {"video": VideoStatus, "round": RoundStatus, "review": ReviewState, "held": ReviewKind, "vote": VoteSource}
+    kinds |= {"wallet": WalletState, "request": SigningKind}
+    pinned("words.declared", {f"{name}.{text}" for name, kind in kinds.items() for text in kind})
 
 
 def test_what_is_computed_from_ids_comes_out_the_same() -> None:

@@ -28,11 +28,10 @@ from bot.domain.policy import LONGEST_PROMPT, LONGEST_TASK, clean_text
 from bot.domain.reviews import Review
 from bot.domain.rounds import Round
 from bot.domain.standings import Entry, Outcome
-from bot.domain.videos import Video
+from bot.domain.videos import QueuePlace, Video
 from bot.domain.votes import Choice, Standing, Tally
 from bot.domain.wallets import SigningRequest, Wallet
 from bot.prompt_filter.rules import LONGEST_SAY
-from bot.store.videos import Place
 from contracts.outbox.progress import VoteReceipt
 from generation.jobs import Progress
 
@@ -92,8 +91,8 @@ rounds = st.builds(
 entries = st.builds(Entry, videos, st.builds(Tally, up=st.just(10**9), down=st.just(10**9)))
 outcomes = st.builds(
     Outcome, entries=st.lists(entries, max_size=14), best=st.none() | entries,
-    source=st.sampled_from(["here", "ledger", "record"]), refused=st.just(10**6), absent=st.just(1000),
-    differs=st.booleans(), before=st.none() | entries,
+    source=st.sampled_from(["here", "ledger", "record"]), rejected=st.just(10**6), absent=st.just(1000),
+    differs=st.booleans(), winner_here=st.none() | entries,
 )  # fmt: skip
 reviews = st.builds(
     Review, id=st.integers(1, ID), kind=st.sampled_from(["prompt", "video"]), video_id=st.just(str(ID)),
@@ -132,7 +131,7 @@ wallets = st.builds(
 )
 counts = st.just(10**6)
 seconds = st.just(10.0**6)
-places = st.none() | st.builds(Place, ahead=counts, estimate_s=seconds, served=st.booleans())
+places = st.none() | st.builds(QueuePlace, ahead=counts, estimate_s=seconds, served=st.booleans())
 progresses = st.none() | st.builds(
     Progress, phase=st.sampled_from(["loading", "denoising", "encoding", "uploading"]), step=counts, steps=counts,
     eta_s=seconds,

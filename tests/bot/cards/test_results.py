@@ -11,14 +11,14 @@ import pytest
 from bot.cards import results as result_cards
 from bot.cards import videos as cards
 from bot.domain.rounds import Round
-from bot.domain.standings import Entry, Outcome, settle, winner
+from bot.domain.standings import Entry, Outcome, final_outcome, winner
 from bot.domain.votes import Choice, Standing, Tally
 from tests.bot.sync.test_view_counts import video
 
 ROUND = cast(Round, SimpleNamespace(number=5, task="weather", status="closed", closes_at_ms=7_000))
 A, B = (Entry(video(n, status="published", chain_id=1024 + n), Tally(up=n, down=0)) for n in (1, 2))
 COUNTED = Outcome([A, B], B)
-BY_LEDGER = settle([A, B], {"1": Tally(1, 0), "2": Tally(0, 0)}, "1", refused=2, source="ledger")
+BY_LEDGER = final_outcome([A, B], {"1": Tally(1, 0), "2": Tally(0, 0)}, "1", rejected=2, source="ledger")
 
 
 def text_of(view: Any) -> str:
@@ -59,7 +59,7 @@ def test_the_ledgers_tally_is_the_final_one_and_its_winner_wins() -> None:
 
 def test_a_result_that_is_the_same_needs_no_explanation() -> None:
     """The ledger took every vote: final, and nothing more to say."""
-    same = settle([A, B], {"1": A.tally, "2": B.tally}, "2", refused=0, source="ledger")
+    same = final_outcome([A, B], {"1": A.tally, "2": B.tally}, "2", rejected=0, source="ledger")
     text = result(same)
     assert "Final tally" in text
     assert "⚠️" not in text
@@ -69,15 +69,18 @@ def test_a_result_that_is_the_same_needs_no_explanation() -> None:
 @pytest.mark.parametrize(
     ("outcome", "words"),
     [
-        (replace(BY_LEDGER, refused=1), "One vote was refused by the ledger"),
-        (settle([A, B], {"2": B.tally}, "2", refused=0, source="ledger"), "One posted video is not on the ledger"),
+        (replace(BY_LEDGER, rejected=1), "One vote was refused by the ledger"),
         (
-            settle([A, B], {"1": A.tally, "2": Tally(3, 0)}, "2", refused=0, source="ledger"),
+            final_outcome([A, B], {"2": B.tally}, "2", rejected=0, source="ledger"),
+            "One posted video is not on the ledger",
+        ),
+        (
+            final_outcome([A, B], {"1": A.tally, "2": Tally(3, 0)}, "2", rejected=0, source="ledger"),
             "The ledger's tally is not the one that was counted here",
         ),
         (replace(BY_LEDGER, source="record"), "by our record of the ledger, which cannot be read just now"),
         (
-            settle([A], {"1": Tally(0, 0)}, None, refused=1, source="ledger"),
+            final_outcome([A], {"1": Tally(0, 0)}, None, rejected=1, source="ledger"),
             "closed\nNo vote came onto the ledger, so there is no winner",
         ),
         (Outcome([], None), "closed\nNobody voted, so there is no winner."),
@@ -95,7 +98,7 @@ def test_each_difference_has_its_sentence(outcome: Outcome, words: str) -> None:
 
 def test_a_video_that_is_not_on_the_ledger_has_no_rank_there() -> None:
     """However many votes it had here: none of them count."""
-    outcome = settle([A, B], {"1": A.tally}, "1", refused=2, source="ledger")
+    outcome = final_outcome([A, B], {"1": A.tally}, "1", rejected=2, source="ledger")
     assert [entry.video.id for entry in outcome.entries] == ["1"]
     assert "video 2" not in result(outcome).split("⚠️")[0]
 
@@ -106,9 +109,9 @@ def test_a_removed_winner_is_not_shown() -> None:
     counted = result(Outcome([A, gone], gone))
     assert "🏆 **\u2068video 1" in counted
     assert "By these votes a video wins that a moderator removed." in counted
-    final = result(settle([A, gone], {"1": A.tally, "2": B.tally}, "2", refused=0, source="ledger"))
+    final = result(final_outcome([A, gone], {"1": A.tally, "2": B.tally}, "2", rejected=0, source="ledger"))
     assert "It names a video that a moderator removed" in final
-    changed = result(settle([A, gone], {"1": A.tally, "2": Tally(0, 0)}, "1", refused=2, source="ledger"))
+    changed = result(final_outcome([A, gone], {"1": A.tally, "2": Tally(0, 0)}, "1", rejected=2, source="ledger"))
     assert "As counted here, **a video that a moderator removed** had won." in changed
     assert not any("video 2" in text for text in (counted, final, changed))
 
@@ -128,7 +131,7 @@ def replace_status(status: str) -> Any:
 def test_the_winner_by_the_ledger_is_the_winner_by_its_tallies() -> None:
     """Its rule and ours are one; where it names nobody, nobody wins."""
     assert BY_LEDGER.best == winner(BY_LEDGER.entries)
-    assert settle([A, B], {"1": Tally(0, 0), "2": Tally(0, 0)}, None, refused=3, source="ledger").best is None
+    assert final_outcome([A, B], {"1": Tally(0, 0), "2": Tally(0, 0)}, None, rejected=3, source="ledger").best is None
 
 
 def test_a_member_reads_what_was_refused_of_theirs() -> None:

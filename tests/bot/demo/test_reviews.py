@@ -121,7 +121,7 @@ async def test_from_a_blocked_prompt_to_a_posted_video(trouble: Trouble) -> None
     ]
     assert all(row.decided_by and row.decided_at_ms for row in kept)
     again = await trouble.mira.press(listed.message, "Approve")
-    assert "decided already" in again.text
+    assert "already been decided" in again.text
 
 
 async def test_what_is_rejected_is_told_and_never_posted(trouble: Trouble) -> None:
@@ -162,7 +162,7 @@ async def test_what_nobody_decides_ends_with_the_round(trouble: Trouble) -> None
         return True if "before a moderator had looked" in await public(trouble) else None
 
     await wait_for("word to the member", told, seconds=SETTLED_S)
-    assert "decided already" in (await trouble.mira.press(listed.message, "Approve")).text
+    assert "already been decided" in (await trouble.mira.press(listed.message, "Approve")).text
     assert "Nothing waits" in (await trouble.mira.command("review list")).text
     assert "president" not in await public(trouble)
 

@@ -260,4 +260,4 @@ async def test_who_voted_has_a_receipt(trouble: Trouble, card: Message) -> None:
 async def test_a_receipt_shows_what_was_taken_back(trouble: Trouble) -> None:
     """Who reacted and took it off again has no vote, and reads that; there is none of a round that never was."""
     assert re.search("↩️ .*: withdrawn\n-# the ledger's video", (await trouble.mira.command("receipt")).text)
-    assert "no round like that" in (await trouble.ben.command("receipt", round=99)).text
+    assert "no such round" in (await trouble.ben.command("receipt", round=99)).text

@@ -167,7 +167,7 @@ async def test_a_missing_permission_is_named_before_anything_is_opened(town: Tow
         await town.community.wait_for("the bot to be told", lambda name=named: _denied(town, name))  # type: ignore[misc]
         refused = await town.open()
         assert "No round was opened" in refused.text
-        assert f"Give me there: {named}." in refused.text
+        assert f"give me these permissions there: {named}." in refused.text
     assert ((await rounds.numbered(town.database, town.guild, None)) is None) == (number == 0)
     await town.community.fault("deny", channel_id=str(town.channel), permissions=[])
     await town.community.wait_for("the bot to be told", lambda: _denied(town, None))

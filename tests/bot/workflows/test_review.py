@@ -21,7 +21,7 @@ from bot.domain.errors import (
     TooManyWaitingError,
 )
 from bot.domain.policy import Quota
-from bot.domain.reviews import Review, flags
+from bot.domain.reviews import Review, describe_flags
 from bot.prompt_filter.rules import Finding
 from bot.store import reviews, rounds, videos
 from bot.workflows import review as review_life
@@ -168,8 +168,8 @@ async def test_a_video_is_held_once_and_its_decision_stands(desk: Desk, monkeypa
 
 def test_findings_of_a_worker_are_not_believed_blindly() -> None:
     """Nothing found is nothing held; what cannot be read is held."""
-    assert flags(None) is None
-    assert flags({"flagged": []}) is None
-    assert flags({"flagged": [{"label": "red", "score": 0.991}]}) == "the classifier saw red (0.99)"
+    assert describe_flags(None) is None
+    assert describe_flags({"flagged": []}) is None
+    assert describe_flags({"flagged": [{"label": "red", "score": 0.991}]}) == "the classifier saw red (0.99)"
     for odd in ({}, [], "x", {"flagged": 3}, {"flagged": [{}]}, {"flagged": [{"label": "red", "score": "x"}]}):
-        assert "cannot be read" in (flags(odd) or "")
+        assert "cannot be read" in (describe_flags(odd) or "")
