@@ -31,13 +31,13 @@ async def tell_refused(app: App, interaction: discord.Interaction[Any], *, read:
         return
     app.being_told.add(voter)  # two presses at once are one reason to tell them
     try:
-        found = await refused.untold(app.database, interaction.guild_id or 0, voter)
+        found = await refused.list_untold(app.database, interaction.guild_id or 0, voter)
         news = [one for one in found if one.number not in read]
         if news:
             view = result_cards.refused_note([(one.number, one.votes, one.reason) for one in news])
             await insist(lambda: interaction.followup.send(view=view, ephemeral=True))
         if found:
-            await refused.told(app.database, found)
+            await refused.mark_told(app.database, found)
     except (discord.HTTPException, aiohttp.ClientError, OSError, SQLAlchemyError) as error:
         log.info("A member could not be told now what the ledger refused (%s).", type(error).__name__)
     finally:

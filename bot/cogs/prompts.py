@@ -40,14 +40,14 @@ class Prompts(commands.Cog):
     async def prompt(self, interaction: discord.Interaction[Any], text: str) -> None:
         video_id = str(interaction.id)
         await answer(interaction, self._ask(interaction, text, video_id), ephemeral=False)
-        if await videos.get(self.app.database, video_id):
+        if await videos.get_or_none(self.app.database, video_id):
             await self._remember_progress_message(interaction, video_id)
 
     async def _ask(self, interaction: discord.Interaction[Any], text: str, video_id: str) -> ui.LayoutView:
         app = self.app
         prompt = read_prompt(text)
         guild_id = interaction.guild_id or 0
-        round_ = await rounds.current(app.database, guild_id)
+        round_ = await rounds.open_in(app.database, guild_id)
         if round_ is None:
             await rounds.rounds_channel(app.database, guild_id)
             raise RoundNotOpenError
@@ -57,7 +57,7 @@ class Prompts(commands.Cog):
         if finding is not None:
             await app.review_life.hold_prompt(finding, interaction, prompt, round_)
         async with app.database.begin() as connection:
-            created = await videos.ask(
+            created = await videos.add(
                 connection,
                 video_id=video_id,
                 guild_id=guild_id,
@@ -70,10 +70,10 @@ class Prompts(commands.Cog):
             )
             if created:
                 await app.video_life.begin(connection, video_id)
-        video = await videos.get(app.database, video_id)
+        video = await videos.get_or_none(app.database, video_id)
         if video is None:
             raise VideoUnknownError
-        place = await videos.place(app.database, video, app.settings.model_class)
+        place = await videos.queue_place(app.database, video, app.settings.model_class)
         return cards.progress_card(cards.progress_text(video, round_, place, None), video)
 
     async def _remember_progress_message(self, interaction: discord.Interaction[Any], video_id: str) -> None:
@@ -103,7 +103,7 @@ class Prompts(commands.Cog):
 
 async def cancel_video(app: App, interaction: discord.Interaction[Any], video_id: str) -> ui.LayoutView:
     """The cancel button."""
-    video = await videos.get(app.database, video_id)
+    video = await videos.get_or_none(app.database, video_id)
     if video is None or video.guild_id != interaction.guild_id:
         raise VideoUnknownError
     if video.member_id != interaction.user.id:

@@ -37,16 +37,18 @@ class Provenance(commands.Cog):
 
     @provenance.autocomplete("video")
     async def suggest(self, interaction: discord.Interaction[Any], typed: str) -> list[app_commands.Choice[str]]:
-        posted = await videos.posted(self.app.database, interaction.guild_id or 0, typed[:100], SUGGESTED)
+        posted = await videos.latest(
+            self.app.database, interaction.guild_id or 0, typed[:100], SUGGESTED, posted_only=True
+        )
         return [
             app_commands.Choice(name=card_limits.plain(video.prompt, card_limits.MOST_NAME), value=video.id)
             for video in posted
         ]
 
     async def _provenance(self, guild_id: int, named: str) -> Reply:
-        found = await videos.get(self.app.database, named)
+        found = await videos.get_or_none(self.app.database, named)
         if found is None:  # typed, not chosen
-            found = next(iter(await videos.posted(self.app.database, guild_id, named[:100], 1)), None)
+            found = next(iter(await videos.latest(self.app.database, guild_id, named[:100], 1, posted_only=True)), None)
         if found is None or found.guild_id != guild_id or found.status != "published":
             raise VideoUnknownError
         if found.provenance is None:

@@ -45,7 +45,7 @@ class Receipts(commands.Cog):
     ) -> ui.LayoutView:
         """`shown` gets the round's number: what stands in its receipt need not be told once more."""
         guild_id = interaction.guild_id or 0
-        found = await rounds.numbered(self.app.database, guild_id, number)
+        found = await rounds.by_number_or_none(self.app.database, guild_id, number)
         if found is None:
             raise NoRoundError
         voter = voter_id(self.app.pepper, guild_id, interaction.user.id)

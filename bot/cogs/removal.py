@@ -60,7 +60,7 @@ class Removal(commands.GroupCog, group_name="video", group_description="Take vid
             removed = await videos.remove(connection, video.id, because)
             if removed:
                 await app.removal_life.begin(connection, video.id)
-        status = "removed" if removed else (await videos.known(app.database, video.id)).status
+        status = "removed" if removed else (await videos.get(app.database, video.id)).status
         if status == "posting":
             raise RemovalTooEarlyError
         if status != "removed":  # it failed, or was cancelled: there is nothing to see of it
@@ -74,9 +74,9 @@ class Removal(commands.GroupCog, group_name="video", group_description="Take vid
     async def _find(self, guild_id: int, named: str) -> Video:
         link = _LINK.fullmatch(named)
         found = (
-            await videos.by_message(self.app.database, int(link["message"]))
+            await videos.by_message_or_none(self.app.database, int(link["message"]))
             if link
-            else await videos.get(self.app.database, named)
+            else await videos.get_or_none(self.app.database, named)
         )
         if found is None or found.guild_id != guild_id:
             raise VideoUnknownError

@@ -71,8 +71,8 @@ async def _appeal(app: App, interaction: discord.Interaction[Any], review_id: in
 async def _page(app: App, interaction: discord.Interaction[Any], after: int) -> ui.LayoutView:
     _check_moderator(interaction)
     guild_id = interaction.guild_id or 0
-    found, count = await reviews.waiting(app.database, guild_id, review_cards.SHOWN, after)
-    passed = await reviews.waiting_before(app.database, guild_id, after)
+    found, count = await reviews.list_waiting(app.database, guild_id, review_cards.SHOWN, after)
+    passed = await reviews.count_waiting_up_to(app.database, guild_id, after)
     return review_cards.list_card(found, count, passed=passed)
 
 
@@ -86,10 +86,10 @@ async def _watch(app: App, interaction: discord.Interaction[Any], review_id: int
     try:
         _check_moderator(interaction)
         await insist(lambda: interaction.response.defer(ephemeral=True, thinking=True))
-        review = await reviews.get(app.database, review_id)
+        review = await reviews.get_or_none(app.database, review_id)
         if review is None or review.guild_id != interaction.guild_id or review.kind != "video":
             raise ReviewUnknownError
-        video = await videos.known(app.database, review.video_id)
+        video = await videos.get(app.database, review.video_id)
         data = await asyncio.to_thread(read_here, video, app.settings.data_dir)
         limit = interaction.guild.filesize_limit if interaction.guild else 0
         if data is None or len(data) > limit:
@@ -120,7 +120,7 @@ async def _ask_why(app: App, interaction: discord.Interaction[Any], action: str,
     try:
         _check_moderator(interaction)
         async with asyncio.timeout(2):  # a modal must be the first answer, within Discord's 3 s
-            review = await reviews.get(app.database, review_id)
+            review = await reviews.get_or_none(app.database, review_id)
         if review is None or review.guild_id != interaction.guild_id:
             raise ReviewUnknownError
         if review.state != "waiting":
@@ -155,7 +155,7 @@ class Reviews(commands.GroupCog, group_name="review", group_description="Decide 
         await answer(interaction, self._list(interaction))
 
     async def _list(self, interaction: discord.Interaction[Any]) -> ui.LayoutView:
-        found, count = await reviews.waiting(self.app.database, interaction.guild_id or 0, review_cards.SHOWN)
+        found, count = await reviews.list_waiting(self.app.database, interaction.guild_id or 0, review_cards.SHOWN)
         return review_cards.list_card(found, count)
 
     @commands.Cog.listener()

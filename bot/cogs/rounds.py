@@ -130,7 +130,7 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
         await self._follow(interaction, begun, self._ended)
 
     async def _close(self, interaction: discord.Interaction[Any], begun: list[int]) -> ui.LayoutView:
-        round_ = await rounds.current(self.app.database, interaction.guild_id or 0)
+        round_ = await rounds.open_in(self.app.database, interaction.guild_id or 0)
         if round_ is None:
             raise RoundNotOpenError
         # Reactions from while we were away were made before this command: they count.
@@ -169,12 +169,12 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
 
     async def _status(self, interaction: discord.Interaction[Any]) -> ui.LayoutView:
         app = self.app
-        round_ = await rounds.numbered(app.database, interaction.guild_id or 0, None)
+        round_ = await rounds.latest_or_none(app.database, interaction.guild_id or 0)
         if round_ is None:
             raise RoundNotOpenError
         published = await videos.entries(app.database, round_.id)
         waiting = await videos.under_way(app.database, round_.id)
-        feedback, reports = await words.count(app.database, round_.id)
+        feedback, reports = await words.count_in_round(app.database, round_.id)
         chain = await app.chain_sentence(round_)
         return cards.note(cards.status_text(round_, len(published), len(waiting), feedback, reports, chain))
 

@@ -37,7 +37,7 @@ class Standings(commands.Cog):
         await tell_refused(self.app, interaction)
 
     async def _standings(self, interaction: discord.Interaction[Any], number: int | None) -> ui.LayoutView:
-        found = await rounds.numbered(self.app.database, interaction.guild_id or 0, number)
+        found = await rounds.by_number_or_none(self.app.database, interaction.guild_id or 0, number)
         if found is None:
             raise NoRoundError
         outcome = await self.app.results.of(found)

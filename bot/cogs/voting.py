@@ -75,7 +75,7 @@ async def _vote(app: App, interaction: discord.Interaction[Any], video_id: str, 
 
 
 async def _video_here(app: App, interaction: discord.Interaction[Any], video_id: str) -> Video:
-    video = await videos.get(app.database, video_id)
+    video = await videos.get_or_none(app.database, video_id)
     if video is None or video.status != "published":
         raise VideoUnknownError
     if video.guild_id != interaction.guild_id:
@@ -139,9 +139,9 @@ class Voting(commands.Cog):
         video = await _video_here(self.app, interaction, video_id)
         prompt = cards.quote(video.prompt, 80)
         if kind == "feedback":
-            await words.give_feedback(self.app.database, video_id, interaction.user.id, text)
+            await words.save_feedback(self.app.database, video_id, interaction.user.id, text)
             return cards.note(f"💬 Thank you: your feedback on **{prompt}** is kept. Sending it again replaces it.")
-        await words.report(self.app.database, video_id, interaction.user.id, text)
+        await words.save_report(self.app.database, video_id, interaction.user.id, text)
         return cards.note(f"🚩 Your report of **{prompt}** is kept for the moderators of this server.")
 
     # ------------------------------------------------------------------ reactions

@@ -16,7 +16,7 @@ from bot.domain.errors import MemberError, SigningOverError, UnreadableButtonErr
 from bot.domain.votes import Standing
 from bot.domain.wallets import TOKEN, SigningRequest
 from bot.posts.once import marks
-from bot.store import videos, wallets
+from bot.store import signing_requests, videos, wallets
 
 if TYPE_CHECKING:
     from bot.app import App
@@ -61,7 +61,7 @@ async def chosen_answer(app: App, interaction: discord.Interaction[Any], standin
 
 async def _asked(app: App, request: SigningRequest, said: str) -> ui.LayoutView:
     message = await app.signing.message(request)
-    prompts = await videos.prompts(app.database, [one.video_id for one in request.choices])
+    prompts = await videos.prompts_of(app.database, [one.video_id for one in request.choices])
     lines = wallet_cards.ballot_lines(request, prompts)
     return wallet_cards.signing_card(request, message, said, app.settings.signing_url, lines)
 
@@ -104,7 +104,7 @@ class Wallets(commands.GroupCog, group_name="wallet", group_description="Vote wi
     @app_commands.guild_only()
     async def show(self, interaction: discord.Interaction[Any]) -> None:
         async def tell() -> ui.LayoutView:
-            found = await wallets.of_member(self.app.database, interaction.guild_id or 0, interaction.user.id)
+            found = await wallets.of_member_or_none(self.app.database, interaction.guild_id or 0, interaction.user.id)
             return cards.note(wallet_cards.wallet_words(found))
 
         await answer(interaction, tell())
@@ -124,7 +124,7 @@ class Wallets(commands.GroupCog, group_name="wallet", group_description="Vote wi
             await answer_error(interaction, UnreadableButtonError())
 
     async def _take(self, interaction: discord.Interaction[Any], token: str, text: str) -> ui.LayoutView:
-        asked = await wallets.request(self.app.database, token)
+        asked = await signing_requests.get(self.app.database, token)
         if (asked.guild_id, asked.member_id) != (interaction.guild_id, interaction.user.id):
             raise SigningOverError
         await self.app.signing.sign(token, text)

@@ -125,7 +125,7 @@ class Story:
             opened = await mira.command("round open", task=TASK, duration="1h")
         await self._expect(opened, "is open")
         guild_id = int((await self.community.world())["guild"]["id"])
-        current = await rounds.current(database, guild_id)
+        current = await rounds.open_in(database, guild_id)
         if current is None:
             raise LookupError("The round is not there.")
         self.round_id = current.id
@@ -276,7 +276,7 @@ class Story:
     async def _wait_until_closed(self, database: AsyncEngine, teller: Teller | None) -> None:
         async def closed() -> bool | None:
             if teller is None:
-                open_ones = await rounds.not_closed(database)
+                open_ones = await rounds.all_open(database)
                 return None if open_ones else True
             round_ = await rounds.get(database, self.round_id)
             return True if round_.status == "closed" and round_.finalized_tx else None
@@ -299,11 +299,11 @@ class Story:
         return plain(text, self.names)
 
     async def _videos(self, database: AsyncEngine) -> list[Video]:
-        found = [await videos.get(database, video_id) for video_id in self.video_ids]
+        found = [await videos.get_or_none(database, video_id) for video_id in self.video_ids]
         return [video for video in found if video is not None]
 
     async def _round_json(self, database: AsyncEngine, round_: Round) -> dict[str, Any]:
-        best = await videos.get(database, round_.winner_video_id or "")
+        best = await videos.get_or_none(database, round_.winner_video_id or "")
         return {
             "number": round_.number,
             "task": round_.task,

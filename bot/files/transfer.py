@@ -47,7 +47,7 @@ class Originals:
 
         Nothing is left in the database, however it ends. Raises what passes by itself: then it is called again.
         """
-        video = await videos.known(self.app.database, video_id)
+        video = await videos.get(self.app.database, video_id)
         here = await asyncio.to_thread(read_here, video, self.app.settings.data_dir) is not None
         if not here and self._may_come(video):
             try:
@@ -81,7 +81,7 @@ class Originals:
         job = OriginalJob(video.id, video.video_path or "", video.sha256 or "", video.size_bytes or 0)
         job_id = f"video-{video.id}-original-{attempt}"
         async with self.app.database.begin() as connection:
-            await originals.want(connection, video.id, job.sha256)
+            await originals.expect(connection, video.id, job.sha256)
             await self.app.engine.submit(
                 connection, ORIGINAL_WORKFLOW, job_id, job.to_json(), queue=originals_queue(machine)
             )
@@ -100,7 +100,7 @@ class Originals:
                 return {"outcome": "failed", "reason": "Its worker's machine is gone, or of an older release."}
             if end is not None:
                 return end
-            if (await videos.known(self.app.database, video_id)).cancel_requested:
+            if (await videos.get(self.app.database, video_id)).cancel_requested:
                 return {"outcome": "cancelled", "reason": "Nobody wants it any more."}
             await asyncio.sleep(POLL_S)
 
@@ -127,7 +127,7 @@ class Originals:
         """The parts in their order. Raises RefusedError at one that is missing, or not of its length."""
         size = video.size_bytes or 0
         for number in range(parts_of(size)):
-            data = await originals.part(self.app.database, video.id, video.sha256 or "", number)
+            data = await originals.part_or_none(self.app.database, video.id, video.sha256 or "", number)
             if data is None or len(data) != min(PART_BYTES, size - number * PART_BYTES):
                 raise RefusedError(f"part {number + 1} of {parts_of(size)} is missing or damaged.")
             if number == 0 and data[4:8] != b"ftyp":  # ISO 14496-12: the first box

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.domain.errors import OperatorError
-from bot.store.totals import Counting
+from bot.store.totals import TotalsCounter
 from migrations.database import now_ms
 from migrations.schema import (
     executor_leases,
@@ -78,7 +78,7 @@ class Metrics:
         self._database = database
         self._role = role
         self._gauges = gauges
-        self._counting = Counting(database, RENDER_BUCKETS)
+        self._counting = TotalsCounter(database, RENDER_BUCKETS)
         self._registry = CollectorRegistry()
         self._families: list[Metric] = []
         self._registry.register(self)

@@ -63,7 +63,7 @@ class ProgressBoard:
             round_ = await rounds.get(self.app.database, video.round_id)
             place = None
             if video.status == "queued":
-                place = await videos.place(self.app.database, video, self.app.settings.model_class)
+                place = await videos.queue_place(self.app.database, video, self.app.settings.model_class)
             text = cards.progress_text(video, round_, place, progress.get(video.id))
             if text == text_then:
                 continue
@@ -76,7 +76,7 @@ class ProgressBoard:
             channel = await self.app.client.channel(channel_id)
             async with self.editing(video.id):
                 # The life of the video may have ended while we were looking: its last edit must stay the last.
-                now = await videos.get(self.app.database, video.id)
+                now = await videos.get_or_none(self.app.database, video.id)
                 if now is None or now.status != video.status:
                     return
                 await channel.get_partial_message(message_id).edit(view=cards.progress_card(text, video))

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from bot.cards import videos as cards
 from bot.cards import wallets as wallet_cards
 from bot.domain.errors import MemberError, OperatorError, SigningOverError
-from bot.store import videos, wallets
+from bot.store import signing_requests, videos
 
 if TYPE_CHECKING:
     from bot.app import App
@@ -106,8 +106,8 @@ async def _answered(work: Any) -> web.Response:
 
 async def _told(app: App, token: str) -> dict[str, Any]:
     """What the page shows of a request, and the message that the wallet signs."""
-    asked = await wallets.request(app.database, token)
-    prompts = await videos.prompts(app.database, [one.video_id for one in asked.choices])
+    asked = await signing_requests.get(app.database, token)
+    prompts = await videos.prompts_of(app.database, [one.video_id for one in asked.choices])
     return {
         "kind": asked.kind,
         "title": _TITLES[asked.kind],

@@ -24,7 +24,7 @@ from bot.domain.errors import (
 from bot.domain.rounds import Round
 from bot.domain.votes import Choice
 from bot.domain.wallets import SignedChoice, SigningRequest, Wallet, WalletState, clean_address, clean_signature
-from bot.store import rounds, wallets
+from bot.store import rounds, signed_ballots, signing_requests, wallets
 from contracts.ledger import eip1271 as smart_accounts
 from contracts.ledger import typed_data as wallet
 from contracts.outbox.entries import voter_id
@@ -54,13 +54,13 @@ class Signing:
     async def link(self, guild_id: int, member_id: int, text: str) -> SigningRequest:
         """Asks a wallet to take over a member's votes."""
         address = clean_address(text)
-        before = await wallets.of_member(self.app.database, guild_id, member_id)
+        before = await wallets.of_member_or_none(self.app.database, guild_id, member_id)
         if before is not None and before.signs:
             raise WalletLinkedError(address=before.address)
         if before is not None and before.state == "unlinking":
             raise WalletUnlinkingError
         voter, nonce = await self._known(address)
-        if voter or await wallets.taken(self.app.database, address):
+        if voter or await wallets.is_taken(self.app.database, address):
             raise WalletTakenError(address=address)
         mine = voter_id(self.app.pepper, guild_id, member_id)
         new = Wallet(guild_id, member_id, mine, address, WalletState.LINKING)
@@ -75,10 +75,10 @@ class Signing:
     async def ballot(self, guild_id: int, member_id: int) -> SigningRequest:
         """Asks a member's wallet to sign what was chosen in the open round."""
         linked = await self._linked(guild_id, member_id)
-        round_ = await rounds.numbered(self.app.database, guild_id, None)
+        round_ = await rounds.latest_or_none(self.app.database, guild_id)
         if round_ is None:
             raise NoRoundError
-        chosen = await wallets.unsigned(self.app.database, round_.id, member_id)
+        chosen = await signed_ballots.list_unsigned(self.app.database, round_.id, member_id)
         if not chosen or not round_.accepts_votes(now_ms()):
             raise NothingToSignError
         self._check_time(round_)
@@ -88,7 +88,7 @@ class Signing:
         if round_.chain_id is None or not ready:
             raise NotOnChainYetError
         _, nonce = await self._known(linked.address)
-        return await wallets.ask(
+        return await signing_requests.add(
             self.app.database,
             linked,
             SigningKind.BALLOT,
@@ -112,18 +112,18 @@ class Signing:
 
     async def sign(self, token: str, text: str) -> SigningRequest:
         """Takes a signature for a request, and returns the request that it settles; it counts from here on."""
-        request = await wallets.request(self.app.database, token)
+        request = await signing_requests.get(self.app.database, token)
         signature = clean_signature(text)
         if signature is None or not await self._signed(request, signature):
             raise SignatureError(address=request.wallet)
         async with self.app.database.begin() as connection:
-            await wallets.hold_member(connection, request)
-            await wallets.begin_signing(connection, token)
+            await signing_requests.lock_member(connection, request)
+            await signing_requests.take(connection, token)
             if request.kind == "ballot":  # what was allowed when it was asked for may be used up by now
-                round_ = await rounds.held(connection, request.round_id or 0)
+                round_ = await rounds.lock_for_read(connection, request.round_id or 0)
                 self._check_time(round_)
                 await self._check_ballots(connection, round_, request.voter_id, request.wallet)
-                await wallets.cast(connection, request, signature)
+                await signed_ballots.cast(connection, request, signature)
             else:
                 await self._check_changes(connection, request.voter_id, request.wallet)
                 change = wallets.link if request.kind == "link" else wallets.unlink
@@ -138,24 +138,24 @@ class Signing:
             raise TooLateToSignError(number=round_.number)
 
     async def _check_ballots(self, connection: AsyncConnection, round_: Round, voter: str, address: str) -> None:
-        if await wallets.ballots(connection, round_.id, voter) >= MOST_BALLOTS:
+        if await signed_ballots.count_cast(connection, round_.id, voter) >= MOST_BALLOTS:
             raise TooManyBallotsError(limit=MOST_BALLOTS, number=round_.number)
         await self._check_account(connection, voter, address)
 
     async def _check_changes(self, connection: AsyncConnection, voter: str, address: str) -> None:
         now = now_ms()
-        recent = await wallets.changes(connection, voter, now - DAY_MS)
+        recent = await wallets.change_times(connection, voter, now - DAY_MS)
         if len(recent) >= MOST_CHANGES:
             free = recent[-MOST_CHANGES] + DAY_MS - now
             raise TooManyChangesError(limit=MOST_CHANGES, hours=max(1, -(-free // 3_600_000)))
         await self._check_account(connection, voter, address)
 
     async def _check_account(self, connection: AsyncConnection, voter: str, address: str) -> None:
-        if await wallets.turned_down(connection, voter, address, now_ms() - DAY_MS) >= MOST_TURNED_DOWN:
+        if await wallets.count_changed_answers(connection, voter, address, now_ms() - DAY_MS) >= MOST_TURNED_DOWN:
             raise AccountChangesError(address=address)
 
     async def _linked(self, guild_id: int, member_id: int) -> Wallet:
-        found = await wallets.of_member(self.app.database, guild_id, member_id)
+        found = await wallets.of_member_or_none(self.app.database, guild_id, member_id)
         if found is None or found.state in ("refused", "unlinked"):
             raise WalletMissingError
         if found.state == "unlinking":
@@ -174,7 +174,7 @@ class Signing:
         async with self.app.database.connect() as connection:
             await self._check_changes(connection, about.voter_id, about.address)
         deadline = now_ms() // 1000 + CHANGE_S
-        return await wallets.ask(self.app.database, about, kind, nonce=nonce, deadline=deadline)
+        return await signing_requests.add(self.app.database, about, kind, nonce=nonce, deadline=deadline)
 
     async def _ledger_domain(self) -> wallet.Domain:
         if self._domain is None:

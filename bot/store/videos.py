@@ -25,7 +25,7 @@ LOOKED_THROUGH = 500  # how many of a guild's newest videos are looked through f
 GUESS_S = 60.0  # how long a render takes, before the first one of a model has been timed
 
 
-async def ask(
+async def add(
     connection: AsyncConnection,
     *,
     video_id: str,
@@ -70,16 +70,16 @@ async def ask(
     return True
 
 
-async def get(database: AsyncEngine, video_id: str) -> Video | None:
+async def get_or_none(database: AsyncEngine, video_id: str) -> Video | None:
     """The video, if there is one."""
     async with database.connect() as connection:
         row = (await connection.execute(select(videos).where(videos.c.id == video_id))).first()
     return Video.from_row(row) if row else None
 
 
-async def known(database: AsyncEngine, video_id: str) -> Video:
+async def get(database: AsyncEngine, video_id: str) -> Video:
     """The video. Raises LookupError where there is none."""
-    video = await get(database, video_id)
+    video = await get_or_none(database, video_id)
     if video is None:
         raise LookupError(f"There is no video {video_id}.")
     return video
@@ -117,7 +117,7 @@ async def begin_hosting(database: AsyncEngine, video_id: str) -> None:
         )
 
 
-async def rendered(database: AsyncEngine, video_id: str, result: RenderResult) -> None:
+async def record_render(database: AsyncEngine, video_id: str, result: RenderResult) -> None:
     """Records what was rendered, and how long it took.
 
     Also of a video whose first file was lost on the way to the host: the new one has another signature and hash.
@@ -195,7 +195,7 @@ async def end(database: AsyncEngine, video_id: str, status: VideoStatus, reason:
     await advance(database, video_id, status, reason=reason, finished_at_ms=now_ms())
 
 
-async def note(database: AsyncEngine, video_id: str, text: str | None) -> None:
+async def set_note(database: AsyncEngine, video_id: str, text: str | None) -> None:
     """What the member should know about a video on its way, such as an outage; a cancellation's reason stays."""
     async with database.begin() as connection:
         await connection.execute(
@@ -229,30 +229,22 @@ async def remove(connection: AsyncConnection, video_id: str, reason: str) -> boo
     return bool(changed.rowcount)
 
 
-async def by_message(database: AsyncEngine, message_id: int) -> Video | None:
+async def by_message_or_none(database: AsyncEngine, message_id: int) -> Video | None:
     """The video whose card a message is."""
     async with database.connect() as connection:
         row = (await connection.execute(select(videos).where(videos.c.message_id == message_id))).first()
     return Video.from_row(row) if row else None
 
 
-async def latest(database: AsyncEngine, guild_id: int, typed: str, most: int) -> Sequence[Video]:
-    """A guild's videos that a moderator may want to take away, the newest first, by a part of their prompts."""
-    return await _newest(database, guild_id, (*UNDER_WAY, "published"), typed, most)
-
-
-async def posted(database: AsyncEngine, guild_id: int, typed: str, most: int) -> Sequence[Video]:
-    """A guild's posted videos, the newest first, by a part of their prompts."""
-    return await _newest(database, guild_id, ("published",), typed, most)
-
-
-async def _newest(
-    database: AsyncEngine, guild_id: int, statuses: Sequence[str], typed: str, most: int
+async def latest(
+    database: AsyncEngine, guild_id: int, typed: str, most: int, *, posted_only: bool = False
 ) -> Sequence[Video]:
-    """The newest videos of a guild with one of these statuses and a part of their prompts.
+    """Return the newest videos of a guild that have a part of their prompts, the newest first.
 
-    No index knows parts of prompts: of all videos ever only the newest are looked through, since a member waits.
+    With `posted_only`, videos on their way are left out. No index knows parts of prompts. Since a member waits, only
+    the newest videos of the guild are looked through, not all videos ever.
     """
+    statuses = (VideoStatus.PUBLISHED,) if posted_only else (*UNDER_WAY, VideoStatus.PUBLISHED)
     here = select(videos).where(videos.c.guild_id == guild_id).order_by(videos.c.created_at_ms.desc())
     query = here.where(videos.c.status.in_(statuses)).limit(most)
     if typed:
@@ -290,7 +282,7 @@ async def under_way(database: AsyncEngine, round_id: int | None = None) -> Seque
         return [Video.from_row(row) for row in await connection.execute(query)]
 
 
-async def prompts(database: AsyncEngine, video_ids: Sequence[str]) -> dict[str, str]:
+async def prompts_of(database: AsyncEngine, video_ids: Sequence[str]) -> dict[str, str]:
     """The prompts of some videos, by their ids."""
     if not video_ids:
         return {}
@@ -342,7 +334,7 @@ async def progress_of(database: AsyncEngine, video_ids: Sequence[str]) -> dict[s
         return {row.video_id: Progress(row.phase, row.step, row.steps, row.eta_s) for row in rows}
 
 
-async def place(database: AsyncEngine, video: Video, model_class: str) -> QueuePlace:
+async def queue_place(database: AsyncEngine, video: Video, model_class: str) -> QueuePlace:
     """How many videos are ahead of this one, and when it is likely to be done.
 
     Members take turns: everybody's first video comes before anybody's second, and those of one turn as they came.

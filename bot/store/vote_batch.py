@@ -87,7 +87,7 @@ class VoteBatch:
             self.unsigned[row.video_id, row.member_id] = _Ballot(Choice(row.choice), VoteSource(row.source))
         former = {wallet.voter_id for wallet in self.wallets.values() if not wallet.signs}
         here = {round_.id for _, round_ in self.videos.values()}
-        self.wallet_seats = await wallets.seated(
+        self.wallet_seats = await wallets.wallet_only_seats(
             connection, {(round_id, voter) for round_id in here for voter in former}
         )
 

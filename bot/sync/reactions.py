@@ -73,7 +73,7 @@ class CatchingUp:
         """Waits out an outage; a card that cannot be read holds nobody up."""
         try:
             async with self._slots:
-                video = await patiently("The database", lambda: videos.get(self._app.database, video_id))
+                video = await patiently("The database", lambda: videos.get_or_none(self._app.database, video_id))
                 if video is not None:
                     await patiently("Discord", lambda: self._compare(video))
         except discord.NotFound:
@@ -82,7 +82,7 @@ class CatchingUp:
             log.warning("The reactions on video %s could not be read: HTTP %s.", video_id, error.status)
         except Exception:
             log.exception("The reactions on video %s could not be read.", video_id)
-        self._app.votes.caught_up(video_id)
+        self._app.votes.mark_caught_up(video_id)
 
     async def _list(self, thread_id: int, message_ids: list[int]) -> None:
         """Reads many cards at once; what is not found here is fetched by itself."""

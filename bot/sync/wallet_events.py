@@ -10,8 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bot.domain.errors import MemberError
 from bot.domain.votes import Vote
+from bot.store import signed_ballots, wallets
 from bot.store import wallet_events as heard
-from bot.store import wallets
 from contracts.ledger.wallet_events import Cast, happened
 from contracts.rpc.node import ChainUnreachableError, LedgerError
 
@@ -47,7 +47,7 @@ class Following:
 
         Raises ChainUnreachableError or SQLAlchemyError, after which it may be called again.
         """
-        if not await wallets.anybody(self.app.database):
+        if not await wallets.any_exist(self.app.database):
             return
         async with self._looking:
             await self._take_back()
@@ -59,26 +59,27 @@ class Following:
                 log.warning("What wallets sent to the ledger themselves cannot be read: %s", error)
 
     async def _take_back(self) -> None:
-        if await wallets.any_refused(self.app.database):  # every few seconds: only then is it worth the votes' lock
+        # Every few seconds: only then is it worth the votes' lock.
+        if await signed_ballots.any_rejected(self.app.database):
             async with self.app.database.begin() as connection:
-                refused = await wallets.take_back_refused(connection)
+                refused = await signed_ballots.take_back_rejected(connection)
             log.warning("The ledger refused %d signed ballots; their votes are what they were before", refused)
-        for wallet, video_id, choice, source in await wallets.left_unsigned(self.app.database):
+        for wallet, video_id, choice, source in await signed_ballots.unsigned_of_rejected_links(self.app.database):
             try:  # the link was refused: what was chosen meanwhile counts by the button that was pressed
                 await self.app.votes.cast(Vote(wallet.guild_id, video_id, wallet.member_id, choice, source))
             except MemberError as error:
                 log.info("A choice could no longer be counted: %s", error.sentence)
-            await wallets.forget_unsigned(self.app.database, video_id, wallet.member_id)
+            await signed_ballots.delete_unsigned(self.app.database, video_id, wallet.member_id)
 
     async def _hear(self) -> None:
         latest = await self.app.ledger.node.block_number()
         if self._upto is None:
-            self._upto = await heard.first_block(self.app.database, latest) - 1
+            self._upto = await heard.first_block_to_read(self.app.database, latest) - 1
         async for event in happened(self.app.ledger, self._upto + 1, latest):
             async with self.app.database.begin() as connection:
                 if isinstance(event, Cast):
-                    if await heard.ballot(connection, event):
+                    if await heard.record_ballot(connection, event):
                         log.info("A wallet sent a ballot of %d choices itself (%s)", len(event.choices), event.tx)
-                elif await heard.unlink(connection, event):
+                elif await heard.record_unlink(connection, event):
                     log.info("A wallet unlinked itself (%s)", event.tx)
         self._upto = max(self._upto, latest)

@@ -175,14 +175,14 @@ class HostingLife:
         """Waits out an outage as long as the video is wanted. Raises _EndedError."""
 
         async def tell() -> None:
-            await videos.note(self.app.database, video_id, OUTAGE)
+            await videos.set_note(self.app.database, video_id, OUTAGE)
 
         async def unwanted() -> bool:
             return await self._why_ended(video_id) is not None
 
         try:
             result = await patiently("The video host", call, unwanted=unwanted, on_trouble=tell)
-            await videos.note(self.app.database, video_id, None)
+            await videos.set_note(self.app.database, video_id, None)
         except GivenUpError:
             raise _EndedError(_end("cancelled", await self._why_ended(video_id) or "Cancelled.")) from None
         except HostRejected as error:
@@ -196,7 +196,7 @@ class HostingLife:
         return (video.reason or "Cancelled.") if ended else None
 
     async def _video(self, video_id: str) -> Video:
-        return await videos.known(self.app.database, video_id)
+        return await videos.get(self.app.database, video_id)
 
     # ------------------------------------------------------------------ afterwards
 

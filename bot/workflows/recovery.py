@@ -100,8 +100,8 @@ class Mending:
             await self._begin_round(round_id, after)
 
     async def _rounds(self) -> None:
-        open_rounds = await rounds.not_closed(self.app.database)
-        closed = await rounds.lately_closed(self.app.database, now_ms() - DAYS * DAY_MS)
+        open_rounds = await rounds.all_open(self.app.database)
+        closed = await rounds.closed_with_work_left(self.app.database, now_ms() - DAYS * DAY_MS)
         states = await self.app.engine.states([round_life.workflow_id(one.id) for one in [*open_rounds, *closed]])
         self._waiting = {}
         for round_ in [*open_rounds, *closed]:
@@ -222,7 +222,7 @@ class Mending:
     async def _reviews(self) -> None:
         for argument in (await self.app.engine.dead(review_life.WORKFLOW, now_ms() - DAYS * DAY_MS)).values():
             number = argument.get("review_id")
-            review = await reviews.get(self.app.database, number) if isinstance(number, int) else None
+            review = await reviews.get_or_none(self.app.database, number) if isinstance(number, int) else None
             if review is not None and _is_wanted(review):
                 await self._again(review_life.WORKFLOW, f"review-{review.id}", argument)
 

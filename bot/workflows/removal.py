@@ -64,7 +64,7 @@ class RemovalLife:
 
     async def _empty_card(self, video_id: str) -> None:
         """A sentence in place of video, prompt and buttons; the thread of a closed round is opened for it."""
-        video = await videos.known(self.app.database, video_id)
+        video = await videos.get(self.app.database, video_id)
         round_ = await rounds.get(self.app.database, video.round_id)
 
         async def edit() -> None:
@@ -85,10 +85,10 @@ class RemovalLife:
             log.error("The card of video %s could not be emptied: HTTP %s. Delete it by hand.", video_id, error.status)
 
     async def _show_result(self, video_id: str) -> None:
-        video = await videos.known(self.app.database, video_id)
+        video = await videos.get(self.app.database, video_id)
         await self.app.round_life.show_result(video.round_id)
 
     async def _delete_files(self, video_id: str) -> None:
         """Those of this machine; a worker's own are its operator's to clean up."""
-        video = await videos.known(self.app.database, video_id)
+        video = await videos.get(self.app.database, video_id)
         await asyncio.to_thread(delete_rendered, video, self.app.settings.data_dir)

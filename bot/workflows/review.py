@@ -92,34 +92,34 @@ class ReviewLife:
             )
             if review.state == "waiting":
                 await self.begin(connection, review)
-            await reviews.forget_blocked(connection, guild_id, member.id, keep=KEPT)
+            await reviews.delete_old_blocked(connection, guild_id, member.id, keep=KEPT)
         log.info("A prompt is held by rule %d (%s).", finding.rule, finding.action)
         if review.state == "blocked":
             raise PromptBlockedError(say=finding.say, review_id=review.id)
         raise PromptWaitsError(say=finding.say)
 
     async def _check_room(self, connection: AsyncConnection, guild_id: int, member_id: int) -> None:
-        waiting = await reviews.count_waiting(connection, guild_id, member_id)
+        waiting = await reviews.count_waiting_prompts(connection, guild_id, member_id)
         if waiting >= self.app.quota.waiting:
             raise TooManyWaitingError(waiting=waiting)
 
     async def appeal(self, review_id: int, guild_id: int, member_id: int) -> None:
         """A member asks a moderator about a prompt that was blocked. Raises MemberError."""
         async with self.app.database.begin() as connection:
-            review = await reviews.find(connection, review_id)
+            review = await reviews.get_or_none_within(connection, review_id)
             if review is None or (review.guild_id, review.member_id) != (guild_id, member_id):
                 raise ReviewUnknownError
             if review.state == "waiting":
                 return  # pressed twice
             await self._check_room(connection, guild_id, member_id)
-            if not await reviews.move(connection, review_id, ReviewState.BLOCKED, ReviewState.WAITING):
+            if not await reviews.change_state(connection, review_id, ReviewState.BLOCKED, ReviewState.WAITING):
                 raise ReviewOverError
             await self.begin(connection, review)
 
     async def hold_video(self, video: Video, finding: str) -> Review:
         """Holds a rendered video that a classifier flagged; what was decided about it once stands."""
         async with self.app.database.begin() as connection:
-            before = await reviews.of_video(connection, ReviewKind.VIDEO, video.id)
+            before = await reviews.of_video_or_none(connection, ReviewKind.VIDEO, video.id)
             review = before or await reviews.hold(
                 connection,
                 ReviewKind.VIDEO,
@@ -140,11 +140,11 @@ class ReviewLife:
     async def until_video_decided(self, video: Video, finding: str) -> Review:
         """Holds a video and waits, through restarts, until a moderator has decided or nobody wants it any more."""
         review = await self.hold_video(video, finding)
-        await videos.note(self.app.database, video.id, HELD)
+        await videos.set_note(self.app.database, video.id, HELD)
         while review.state == "waiting":
             await asyncio.sleep(POLL_S)
             review = await self._review(review.id)
-        await videos.note(self.app.database, video.id, None)
+        await videos.set_note(self.app.database, video.id, None)
         return review
 
     # ------------------------------------------------------------------ decisions
@@ -156,20 +156,20 @@ class ReviewLife:
         """
         late: Round | None = None
         async with self.app.database.begin() as connection:
-            review = await reviews.find(connection, review_id)
+            review = await reviews.get_or_none_within(connection, review_id)
             if review is None or review.guild_id != guild_id or review.state == "blocked":
                 raise ReviewUnknownError
             if approve and review.kind == "prompt":
-                round_ = await rounds.held(connection, review.round_id)
+                round_ = await rounds.lock_for_read(connection, review.round_id)
                 late = None if _open(round_) else round_
             state = ReviewState.OVER if late else ReviewState.APPROVED if approve else ReviewState.REJECTED
-            if not await reviews.move(
+            if not await reviews.change_state(
                 connection, review_id, ReviewState.WAITING, state, by=by, reason=CLOSED if late else reason
             ):
                 raise ReviewOverError
             if state == "approved" and review.kind == "prompt":
                 await self._enqueue(connection, review)
-            decided = await reviews.find(connection, review_id)
+            decided = await reviews.get_or_none_within(connection, review_id)
         if late is not None:
             raise ReviewTooLateError(number=late.number)
         log.info("A moderator has decided: the %s is %s.", review.kind, state)
@@ -177,7 +177,7 @@ class ReviewLife:
         return decided
 
     async def _enqueue(self, connection: AsyncConnection, review: Review) -> None:
-        created = await videos.ask(
+        created = await videos.add(
             connection,
             video_id=review.video_id,
             guild_id=review.guild_id,
@@ -203,13 +203,15 @@ class ReviewLife:
         while (review := await self._review(review_id)).state == "waiting":
             if await self._unwanted(review):
                 async with self.app.database.begin() as connection:
-                    await reviews.move(connection, review_id, ReviewState.WAITING, ReviewState.OVER, reason=CLOSED)
+                    await reviews.change_state(
+                        connection, review_id, ReviewState.WAITING, ReviewState.OVER, reason=CLOSED
+                    )
             await asyncio.sleep(POLL_S)
 
     async def _unwanted(self, review: Review) -> bool:
         if review.kind == "prompt":
             return not _open(await rounds.get(self.app.database, review.round_id))
-        video = await videos.known(self.app.database, review.video_id)
+        video = await videos.get(self.app.database, review.video_id)
         return video.cancel_requested or video.status in OVER
 
     async def _tell(self, review_id: int) -> None:
@@ -229,18 +231,18 @@ class ReviewLife:
             mark = f"-# Review {review.id}."
             await post_once(channel, cards.note(text), nonce=nonce, mark=mark, again=True)
             return
-        video = await videos.known(self.app.database, review.video_id)
+        video = await videos.get(self.app.database, review.video_id)
         round_ = await rounds.get(self.app.database, video.round_id)
-        place = await videos.place(self.app.database, video, self.app.settings.model_class)
+        place = await videos.queue_place(self.app.database, video, self.app.settings.model_class)
         card = cards.progress_card(cards.progress_text(video, round_, place, None), video)
         mark = cards.custom_id("cancel", video.id)
         message = await post_once(channel, card, nonce=nonce, mark=mark, again=True)
         await videos.change(self.app.database, video.id, progress_channel_id=channel.id, progress_message_id=message.id)
-        if (await videos.known(self.app.database, video.id)).status in OVER:  # it was quicker than its message
+        if (await videos.get(self.app.database, video.id)).status in OVER:  # it was quicker than its message
             await self.app.video_life.tell(video.id)
 
     async def _review(self, review_id: int) -> Review:
-        review = await reviews.get(self.app.database, review_id)
+        review = await reviews.get_or_none(self.app.database, review_id)
         if review is None:
             raise LookupError(f"There is no review {review_id}.")
         return review

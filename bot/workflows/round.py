@@ -135,7 +135,7 @@ class RoundLife:
         if isinstance(opened, Obstacle):
             await self._give_up(round_, opened.sentence)
         else:
-            await rounds.opened(self.app.database, round_id, opened)
+            await rounds.mark_open(self.app.database, round_id, opened)
 
     async def _unwanted(self, round_id: int) -> bool:
         """True where a moderator has closed it meanwhile, or its time is over."""

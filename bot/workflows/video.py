@@ -129,7 +129,7 @@ class VideoLife:
         """
         for attempt in range(1, MOST_RENDERS + 1):
             result = await self._render(video_id, attempt)
-            await step("rendered", videos.rendered, self.app.database, video_id, result)
+            await step("rendered", videos.record_render, self.app.database, video_id, result)
             bring = partial(self.app.originals.bring, video_id, attempt, result.machine)
             flagged = describe_flags(result.findings)
             if flagged is not None:  # before it is sent anywhere: what is at the host can be watched
@@ -308,7 +308,7 @@ class VideoLife:
             end = await self._end_of(hosting)  # asked first: a hosting that has ended has left its address
             video = await self._video(video_id)
             if video.playback_url:
-                await videos.note(self.app.database, video_id, None)
+                await videos.set_note(self.app.database, video_id, None)
                 return video
             if end is not None or video.status in OVER:
                 raise EndedError("failed", NOWHERE)
@@ -316,7 +316,7 @@ class VideoLife:
             if not round_.accepts_votes(now_ms()):
                 raise EndedError("failed", CLOSED_BEFORE)
             if not told:
-                await videos.note(self.app.database, video_id, UNTIL_HOSTED)
+                await videos.set_note(self.app.database, video_id, UNTIL_HOSTED)
                 told = True
             await asyncio.sleep(HOSTING_POLL_S)
 
@@ -353,4 +353,4 @@ class VideoLife:
             log.info("The progress message of video %s is gone: HTTP %s.", video_id, error.status)
 
     async def _video(self, video_id: str) -> Video:
-        return await videos.known(self.app.database, video_id)
+        return await videos.get(self.app.database, video_id)

@@ -22,7 +22,7 @@ async def test_an_edit_that_comes_late_does_not_undo_the_last_one(tmp_path: Path
             await story.submit()
 
             async def rendered() -> bool | None:
-                video = await videos.get(database, story.video_ids[0])
+                video = await videos.get_or_none(database, story.video_ids[0])
                 return True if video is not None and video.status in {"uploading", "hosting"} else None
 
             await wait_for("the render", rendered, seconds=120, every=0.02)

@@ -78,13 +78,13 @@ class Town:
         await self.community.faults(off=True)
         await self.community.fault("deny", channel_id=str(self.channel), permissions=[])
         await rounds.set_up_guild(self.database, self.guild, self.channel, 1)
-        if (current := await rounds.current(self.database, self.guild)) is not None:
+        if (current := await rounds.open_in(self.database, self.guild)) is not None:
             await self.app.round_life.close_now(current)
         async with self.database.begin() as connection:  # no life waits for a chain that is not there
             await connection.execute(update(outbox).where(outbox.c.kind == "close").values(state="rejected"))
 
     async def latest(self) -> Round:
-        found = await rounds.numbered(self.database, self.guild, None)
+        found = await rounds.latest_or_none(self.database, self.guild)
         assert found is not None
         return found
 

@@ -91,7 +91,7 @@ class Trouble:
         opened = await self.mira.command("round open", task="storms", duration=duration)
         assert "is open" in opened.text, opened.text
         guild_id = int((await self.community.world())["guild"]["id"])
-        current = await rounds.current(self.database, guild_id)
+        current = await rounds.open_in(self.database, guild_id)
         assert current is not None
         self.number = current.id
         return current.id
@@ -123,7 +123,7 @@ class Trouble:
         """The video, once it is posted. Fails when it ends in another way."""
 
         async def posted() -> Video | None:
-            video = await videos.get(self.database, video_id)
+            video = await videos.get_or_none(self.database, video_id)
             assert video is None or video.status not in {"failed", "cancelled"}, video
             return video if video is not None and video.status == "published" else None
 

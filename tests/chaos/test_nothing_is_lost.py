@@ -275,4 +275,4 @@ async def check_tables(town: Town, recorded: Recorded, outcome: Outcome) -> None
     channel = await town.story.community.channel("videos")
     said = [message.text for message in await town.story.person(MODERATOR).messages(channel)]
     assert len([text for text in said if "is decided" in text]) == 1
-    assert await rounds.not_closed(town.database) == []
+    assert await rounds.all_open(town.database) == []

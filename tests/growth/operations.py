@@ -22,7 +22,7 @@ from bot.domain.wallets import SignedChoice, SigningRequest
 from bot.monitoring.metrics import Metrics
 from bot.store import feedback as words
 from bot.store import rejections as refused
-from bot.store import reviews, rounds, videos, wallets
+from bot.store import reviews, rounds, signed_ballots, signing_requests, videos, wallets
 from bot.store import wallet_events as heard
 from bot.store.vote_writer import VoteWriter, known_reactions, votes_of_member
 from contracts.ledger.client import Ledger
@@ -115,25 +115,27 @@ class Operations:
             "receipt of a voter": lambda: receipts.voter_receipts(database, here, self.voter),
             "receipts of a video": lambda: receipts.receipts(database, self.video),
             "votes of a member": lambda: votes_of_member(database, here, self.member),
-            "refused, untold": lambda: refused.untold(database, GUILD, self.voter),
-            "current round": lambda: rounds.current(database, GUILD),
-            "latest round": lambda: rounds.numbered(database, GUILD, None),
-            "an earlier round": lambda: rounds.numbered(database, GUILD, 2),
+            "refused, untold": lambda: refused.list_untold(database, GUILD, self.voter),
+            "current round": lambda: rounds.open_in(database, GUILD),
+            "latest round": lambda: rounds.latest_or_none(database, GUILD),
+            "an earlier round": lambda: rounds.by_number_or_none(database, GUILD, 2),
             "prompt": self.prompt,
             "place in the queue": self.place,
             "videos of a member": lambda: videos.of_member(database, GUILD, 2, 5),  # there may be no more
             "videos of a member without any": lambda: videos.of_member(database, GUILD, 9_999, 25),
             "prompts that wait": lambda: reviews.prompts_of_member(database, GUILD, 2, 5),
             "prompt held": self.hold,
-            "feedback": lambda: words.give_feedback(database, self.video, self.member, "fine"),
-            "report": lambda: words.report(database, self.video, self.member, "odd"),
-            "words": lambda: words.count(database, here),
-            "provenance": lambda: videos.posted(database, GUILD, "", 25),
-            "provenance by a word": lambda: videos.posted(database, GUILD, "of 7 words", 25),
-            "provenance by a word that nobody wrote": lambda: videos.posted(database, GUILD, "nobody", 25),
-            "wallet of a member": lambda: wallets.of_member(database, GUILD, self.linked),
-            "address taken": lambda: wallets.taken(database, address_of(self.linked)),
-            "unsigned choices": lambda: wallets.unsigned(database, here, self.linked),
+            "feedback": lambda: words.save_feedback(database, self.video, self.member, "fine"),
+            "report": lambda: words.save_report(database, self.video, self.member, "odd"),
+            "words": lambda: words.count_in_round(database, here),
+            "provenance": lambda: videos.latest(database, GUILD, "", 25, posted_only=True),
+            "provenance by a word": lambda: videos.latest(database, GUILD, "of 7 words", 25, posted_only=True),
+            "provenance by a word that nobody wrote": lambda: videos.latest(
+                database, GUILD, "nobody", 25, posted_only=True
+            ),
+            "wallet of a member": lambda: wallets.of_member_or_none(database, GUILD, self.linked),
+            "address taken": lambda: wallets.is_taken(database, address_of(self.linked)),
+            "unsigned choices": lambda: signed_ballots.list_unsigned(database, here, self.linked),
             "quotas of a voter": self.quotas,
             "request to sign": self.ask,
             "link": self.link,
@@ -143,33 +145,33 @@ class Operations:
 
     async def prompt(self) -> None:
         async with tried(self.database) as connection:
-            await videos.ask(
+            await videos.add(
                 connection, video_id=f"9{next(_numbers):018}", guild_id=GUILD, round_id=self.round, member_id=3,
                 member_name="m", prompt="p", model_id=MODEL, quota=ROOMY,
             )  # fmt: skip
 
     async def place(self) -> None:
         [*_, last] = await videos.under_way(self.database)
-        await videos.place(self.database, last, "quick")
+        await videos.queue_place(self.database, last, "quick")
 
     async def hold(self) -> None:
         async with tried(self.database) as connection:
-            await reviews.count_waiting(connection, GUILD, 2)
+            await reviews.count_waiting_prompts(connection, GUILD, 2)
             review = await reviews.hold(
                 connection, "prompt", f"held {next(_numbers)}", "blocked", guild_id=GUILD, round_id=self.round,
                 member_id=2, member_name="m", prompt="p", finding="f", channel_id=1,
             )  # fmt: skip
-            await reviews.forget_blocked(connection, GUILD, 2, keep=20)
-            await reviews.find(connection, review.id)
-            await reviews.move(connection, review.id, "blocked", "waiting")
+            await reviews.delete_old_blocked(connection, GUILD, 2, keep=20)
+            await reviews.get_or_none_within(connection, review.id)
+            await reviews.change_state(connection, review.id, "blocked", "waiting")
 
     async def ask(self) -> None:
-        wallet = await wallets.of_member(self.database, GUILD, self.linked)
+        wallet = await wallets.of_member_or_none(self.database, GUILD, self.linked)
         assert wallet is not None
-        asked = await wallets.ask(self.database, wallet, "unlink", nonce=2, deadline=1)
-        await wallets.request(self.database, asked.token)
+        asked = await signing_requests.add(self.database, wallet, "unlink", nonce=2, deadline=1)
+        await signing_requests.get(self.database, asked.token)
         async with self.database.begin() as connection:
-            await wallets.begin_signing(connection, asked.token)
+            await signing_requests.take(connection, asked.token)
 
     def _request(self, kind: Any, member: int, choices: Iterable[SignedChoice] = ()) -> SigningRequest:
         voter = voter_id(PEPPER, GUILD, member)
@@ -180,9 +182,9 @@ class Operations:
     async def quotas(self) -> None:
         lately = now_ms() - 24 * 3_600_000
         async with self.database.connect() as connection:
-            await wallets.ballots(connection, self.round, self.voter)
-            await wallets.changes(connection, self.voter, lately)
-            await wallets.turned_down(connection, self.voter, address_of(self.linked), lately)
+            await signed_ballots.count_cast(connection, self.round, self.voter)
+            await wallets.change_times(connection, self.voter, lately)
+            await wallets.count_changed_answers(connection, self.voter, address_of(self.linked), lately)
 
     async def link(self) -> None:
         async with tried(self.database) as connection:
@@ -195,7 +197,7 @@ class Operations:
     async def sign(self) -> None:
         async with tried(self.database) as connection:
             chosen = [SignedChoice(self.video, 1, Choice.UP)]
-            await wallets.cast(connection, self._request("ballot", self.linked, chosen), b"s")
+            await signed_ballots.cast(connection, self._request("ballot", self.linked, chosen), b"s")
 
     # ------------------------------------------------------------------ moderators, and the bot by itself
 
@@ -205,23 +207,25 @@ class Operations:
             "videos to remove": lambda: videos.latest(database, GUILD, "", 25),
             "videos to remove by a word": lambda: videos.latest(database, GUILD, "of 7 words", 25),
             "videos to remove by a word that nobody wrote": lambda: videos.latest(database, GUILD, "nobody", 25),
-            "video by its message": lambda: videos.by_message(database, message_of(self.video)),
+            "video by its message": lambda: videos.by_message_or_none(database, message_of(self.video)),
             "remove": self.remove,
-            "reviews that wait": lambda: reviews.waiting(database, GUILD, 25),
+            "reviews that wait": lambda: reviews.list_waiting(database, GUILD, 25),
             "open a round": self.open_round,
-            "rounds that are not closed": lambda: rounds.not_closed(database),
-            "rounds with something left to do": lambda: rounds.lately_closed(database, now_ms() - 30 * 86_400_000),
+            "rounds that are not closed": lambda: rounds.all_open(database),
+            "rounds with something left to do": lambda: rounds.closed_with_work_left(
+                database, now_ms() - 30 * 86_400_000
+            ),
             "under way": lambda: videos.under_way(database),
             "under way in a round": lambda: videos.under_way(database, here),
             "progress": lambda: videos.progress_of(database, [self.video]),
-            "prompts": lambda: videos.prompts(database, [self.video]),
+            "prompts": lambda: videos.prompts_of(database, [self.video]),
             "publish": self.publish,
             "open for votes": lambda: videos.open_for_votes(database),
             "known reactions": lambda: known_reactions(database, self.video),
-            "anybody with a wallet": lambda: wallets.anybody(database),
-            "choices of refused links": lambda: wallets.left_unsigned(database),
+            "anybody with a wallet": lambda: wallets.any_exist(database),
+            "choices of refused links": lambda: signed_ballots.unsigned_of_rejected_links(database),
             "refused ballots": self.take_back,
-            "first block to hear of": lambda: heard.first_block(database, 1),
+            "first block to hear of": lambda: heard.first_block_to_read(database, 1),
             "ballot sent past us": self.hear_ballot,
             "unlink sent past us": self.hear_unlink,
             "metrics": self.metrics.text,
@@ -242,20 +246,20 @@ class Operations:
         await videos.publish(self.database, self.video, thread_id=self.round, message_id=message_of(self.video))
 
     async def take_back(self) -> None:
-        await wallets.any_refused(self.database)
+        await signed_ballots.any_rejected(self.database)
         async with tried(self.database) as connection:
-            await wallets.take_back_refused(connection)
+            await signed_ballots.take_back_rejected(connection)
 
     async def hear_ballot(self) -> None:
         async with tried(self.database) as connection:
             cast = Cast(
                 self.round, self.linked, address_of(self.linked), ((self.round * A_ROUND + 1, 1),), 9, 9, b"s", "t"
             )
-            assert await heard.ballot(connection, cast)
+            assert await heard.record_ballot(connection, cast)
 
     async def hear_unlink(self) -> None:
         async with tried(self.database) as connection:
-            assert await heard.unlink(connection, Unlinked(self.linked, address_of(self.linked), 9, "t"))
+            assert await heard.record_unlink(connection, Unlinked(self.linked, address_of(self.linked), 9, "t"))
 
     # ------------------------------------------------------------------ the relayer
 

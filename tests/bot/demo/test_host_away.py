@@ -96,7 +96,7 @@ async def test_what_is_stuck_at_the_host_is_uploaded_anew(trouble: Trouble, phas
     assert LINK not in card.text
     stuck = video.asset_id
     await linked(trouble, video)
-    now = await videos.known(trouble.database, video.id)
+    now = await videos.get(trouble.database, video.id)
     assert now.asset_id != stuck
     keyed = {"Authorization": f"Bearer {trouble.house.keys.host_key}"}
     for asset_id, status in ((stuck, 404), (now.asset_id, 200)):

@@ -118,7 +118,7 @@ async def hosted_too(trouble: Trouble, video: Video) -> Video:
     """The video, once its link is on the card."""
 
     async def so() -> Video | None:
-        return await videos.known(trouble.database, video.id) if LINK in (await trouble.card_of(video)).text else None
+        return await videos.get(trouble.database, video.id) if LINK in (await trouble.card_of(video)).text else None
 
     return await wait_for("the link on the card", so, seconds=SETTLED_S)
 
@@ -198,7 +198,7 @@ async def test_moderators_watch_what_is_held(trouble: Trouble, tmp_path: Path) -
         return answer if "a quiet lake" in answer.text else None
 
     held = await wait_for("the video to be held", listed, seconds=3 * SETTLED_S)  # its worker has to start again
-    video = await videos.known(trouble.database, video_id)
+    video = await videos.get(trouble.database, video_id)
     assert (video.asset_id, video.message_id) == (None, None)
     assert await parts(trouble) == 0
     watched = await trouble.mira.press(held.message, "Watch")

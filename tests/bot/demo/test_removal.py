@@ -133,7 +133,7 @@ async def test_a_video_on_its_way_is_stopped(trouble: Trouble) -> None:
     assert "will not be posted" in said.text
 
     async def over() -> Video | None:
-        video = await videos.get(trouble.database, asked.interaction_id)
+        video = await videos.get_or_none(trouble.database, asked.interaction_id)
         return video if video is not None and video.status == "cancelled" else None
 
     assert "Not here." in ((await wait_for("its end", over, seconds=SETTLED_S)).reason or "")
@@ -175,7 +175,7 @@ async def test_a_video_that_is_removed_while_it_is_uploaded_leaves_nothing(troub
 
 
 async def _nowhere(trouble: Trouble, video: Video) -> bool:
-    asset = (await videos.known(trouble.database, video.id)).asset_id
+    asset = (await videos.get(trouble.database, video.id)).asset_id
     headers = {"Authorization": f"Bearer {trouble.house.keys.host_key}"}
     return (await trouble.community.fetch(f"{trouble.house.host_url}/api/asset/{asset}", **headers)).status_code == 404
 

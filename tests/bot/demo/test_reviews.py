@@ -67,7 +67,7 @@ async def decide(trouble: Trouble, listed: Answer, label: str, reason: str = "")
 
 async def ended(trouble: Trouble, video_id: str) -> Video:
     async def so() -> Video | None:
-        video = await videos.get(trouble.database, video_id)
+        video = await videos.get_or_none(trouble.database, video_id)
         return video if video is not None and video.status == "cancelled" else None
 
     return await wait_for("its end", so, seconds=SETTLED_S)
@@ -99,7 +99,7 @@ async def test_from_a_blocked_prompt_to_a_posted_video(trouble: Trouble) -> None
     assert "Approved" in (await decide(trouble, listed, "Approve", "It is a comic.")).text
 
     listed = await held(trouble, "video", "on a hill")
-    video = await videos.known(trouble.database, blocked.interaction_id)
+    video = await videos.get(trouble.database, blocked.interaction_id)
     assert (video.asset_id, video.message_id) == (None, None)  # neither at the host nor in the thread
     assert "moderator looks at your video" in (video.reason or "")
     await trouble.switch("discord", fault="too_large", bytes=1000, path="/webhooks/*", count=1000)
@@ -141,7 +141,7 @@ async def test_what_is_rejected_is_told_and_never_posted(trouble: Trouble) -> No
     asked = await trouble.ana.command("prompt", text="a quiet lake")
     assert not asked.ephemeral
     listed = await held(trouble, "video", "a quiet lake")
-    file = Path((await videos.known(trouble.database, asked.interaction_id)).video_path or "")
+    file = Path((await videos.get(trouble.database, asked.interaction_id)).video_path or "")
     assert file.exists()
     assert "Rejected" in (await decide(trouble, listed, "Reject", "Too red.")).text
     video = await ended(trouble, asked.interaction_id)

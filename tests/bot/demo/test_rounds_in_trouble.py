@@ -31,7 +31,7 @@ async def trouble(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Tro
 
 async def latest(trouble: Trouble) -> Round:
     guild_id = int((await trouble.community.world())["guild"]["id"])
-    found = await rounds.numbered(trouble.database, guild_id, None)
+    found = await rounds.latest_or_none(trouble.database, guild_id)
     assert found is not None
     trouble.number = found.id
     return found

@@ -87,7 +87,7 @@ async def test_while_its_host_does_not_play_it_a_video_waits(trouble: Trouble) -
     video_id = await asked(trouble)
 
     async def waits() -> bool | None:
-        video = await videos.known(trouble.database, video_id)
+        video = await videos.get(trouble.database, video_id)
         assert video.status not in {"failed", "published"}, video
         return True if (video.status, video.reason) == ("posting", UNTIL_HOSTED) else None
 
@@ -106,7 +106,7 @@ async def test_a_video_that_neither_takes_fails_with_the_cause(trouble: Trouble)
     video_id = await asked(trouble)
 
     async def failed() -> Video | None:
-        video = await videos.known(trouble.database, video_id)
+        video = await videos.get(trouble.database, video_id)
         assert video.status != "published"
         return video if video.status == "failed" else None
 

@@ -45,7 +45,7 @@ async def card(house: Trouble) -> Message:
     video = await video_of(house, card)
 
     async def recorded() -> bool | None:
-        found = await videos.get(house.database, video.id)
+        found = await videos.get_or_none(house.database, video.id)
         return True if found is not None and await number_of(house, found) else None
 
     await wait_for("the video on the chain", recorded, seconds=SETTLED_S)

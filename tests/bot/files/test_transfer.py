@@ -72,7 +72,7 @@ class Machine:
         return await self.life.bring("7", 1, MACHINE)
 
     async def here(self) -> bytes | None:
-        return read_here(await videos.known(self.database, "7"), self.data_dir)
+        return read_here(await videos.get(self.database, "7"), self.data_dir)
 
     async def left(self) -> tuple[int, int]:
         """Wishes and parts in the database."""
@@ -193,7 +193,7 @@ async def test_nobody_waits_for_a_cancelled_video(machine: Machine) -> None:
 
 async def test_an_outage_between_two_parts_loses_nothing(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller waits it out and calls again: the parts are still there, and the worker is not asked twice."""
-    real, calls = store.part, 0
+    real, calls = store.part_or_none, 0
 
     async def failing(*given: Any) -> bytes | None:
         nonlocal calls
@@ -214,7 +214,7 @@ async def test_a_death_before_the_parts_were_deleted_is_made_good(machine: Machi
     """The file has its name, its parts are still there: the repetition only deletes them."""
     assert await machine.bring()
     async with machine.database.begin() as connection:
-        await store.want(connection, "7", SHA256)
+        await store.expect(connection, "7", SHA256)
         row = {"video_id": "7", "sha256": SHA256, "part": 0, "data": b"x"}
         await connection.execute(insert(original_parts).values(row))
     assert await machine.bring()
@@ -239,8 +239,8 @@ async def test_what_nobody_needs_any_more_is_dropped(machine: Machine) -> None:
     path.with_name(".7.mp4.123").write_bytes(b"half")
     path.with_name("77.mp4").write_bytes(b"another's")
     async with machine.database.begin() as connection:
-        await store.want(connection, "7", SHA256)
-    video = await videos.known(machine.database, "7")
+        await store.expect(connection, "7", SHA256)
+    video = await videos.get(machine.database, "7")
     for _ in range(2):
         await machine.life.drop(video)
     assert [each.name for each in path.parent.iterdir()] == ["77.mp4"]
@@ -250,7 +250,7 @@ async def test_what_nobody_needs_any_more_is_dropped(machine: Machine) -> None:
 async def test_a_rejected_video_is_deleted_here_too(machine: Machine) -> None:
     """It was brought for moderators; its worker's path leads to no file of this machine."""
     assert await machine.bring()
-    delete_rendered(await videos.known(machine.database, "7"), machine.data_dir)
+    delete_rendered(await videos.get(machine.database, "7"), machine.data_dir)
     assert await machine.here() is None
     assert not brought_path("7", machine.data_dir).exists()
 

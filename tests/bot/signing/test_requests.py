@@ -34,7 +34,7 @@ from bot.domain.errors import (
 from bot.domain.votes import Choice, Vote
 from bot.signing import requests as signing
 from bot.signing.requests import Signing
-from bot.store import wallets
+from bot.store import signed_ballots, wallets
 from bot.store.vote_writer import VoteWriter, votes_of_member
 from contracts.deploy import deploy
 from contracts.ledger import calldata as calls
@@ -154,7 +154,7 @@ async def test_a_ballot_is_not_asked_for_or_taken_when_it_would_come_too_late(ap
     signature = sign(ANA, await signing_.message(asked)).hex()
     await refused(signing_.sign(asked.token, signature), TooLateToSignError)
     assert await votes_of_member(app.database, 1, MEMBER) == {}
-    assert await wallets.unsigned(app.database, 1, MEMBER) == [("10", 1025, Choice.UP)]
+    assert await signed_ballots.list_unsigned(app.database, 1, MEMBER) == [("10", 1025, Choice.UP)]
     async with app.database.begin() as connection:
         await connection.execute(update(rounds).values(status="closed"))
     await refused(signing_.ballot(GUILD, MEMBER), NothingToSignError)
@@ -190,7 +190,7 @@ async def test_requests_that_were_kept_do_not_pass_the_limit_of_ballots(app: App
     )
     assert sorted(type(one).__name__ for one in told) == ["SigningRequest"] + ["TooManyBallotsError"] * 3
     async with app.database.connect() as connection:
-        assert await wallets.ballots(connection, 1, mine) == signing.MOST_BALLOTS
+        assert await signed_ballots.count_cast(connection, 1, mine) == signing.MOST_BALLOTS
     assert await votes_of_member(app.database, 1, MEMBER) == {"10": Choice.UP}
 
 
@@ -212,7 +212,7 @@ async def test_a_member_changes_wallets_only_so_often_in_a_day(app: App, signing
     assert "in 1 hour." in said
     signature = sign(ANA, await signing_.message(asked)).hex()
     await refused(signing_.sign(asked.token, signature), TooManyChangesError)
-    linked = await wallets.of_member(app.database, GUILD, MEMBER)
+    linked = await wallets.of_member_or_none(app.database, GUILD, MEMBER)
     assert linked is not None
     assert linked.state == "linking", "the unlink was not taken"
     assert (await signing_.link(GUILD, MEMBER + 1, BEN.address)).wallet == BEN.address, "others are not concerned"
@@ -256,7 +256,7 @@ async def test_an_unlink_that_was_refused_is_told_where_the_wallet_is_shown(app:
         await connection.execute(update(outbox).where(outbox.c.kind == "link").values(state="final"))
         refusal = {"state": "rejected", "reason": SENTENCES[CHANGED_ITS_MIND]}
         await connection.execute(update(outbox).where(outbox.c.kind == "unlink").values(**refusal))
-    found = await wallets.of_member(app.database, GUILD, MEMBER)
+    found = await wallets.of_member_or_none(app.database, GUILD, MEMBER)
     assert found is not None
     assert found.state == "linked"
     assert f"It could not be unlinked: {SENTENCES[CHANGED_ITS_MIND]}" in wallet_words(found)
@@ -317,7 +317,7 @@ async def test_without_the_chain_nothing_is_lost(app: App, tmp_path: Path) -> No
         alone = Signing(cast(App, SimpleNamespace(**{**vars(app), "ledger": away})))
         await refused(alone.ballot(GUILD, MEMBER), ChainAwayError)
         await refused(alone.link(GUILD, MEMBER + 1, BEN.address), ChainAwayError)
-    assert await wallets.unsigned(app.database, 1, MEMBER) == [("10", 1025, Choice.UP)]
+    assert await signed_ballots.list_unsigned(app.database, 1, MEMBER) == [("10", 1025, Choice.UP)]
     await link(signing_, BEN, MEMBER + 1)
     async with app.database.begin() as connection:
         await connection.execute(update(rounds).values(guild_id=GUILD + 1))

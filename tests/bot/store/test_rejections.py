@@ -38,7 +38,7 @@ async def reject(database: AsyncEngine, voter: str, *videos: str, reason: str = 
 
 
 async def found(database: AsyncEngine, voter: str = ME, guild: int = GUILD) -> list[tuple[int, int, str]]:
-    return [(one.number, one.votes, one.reason) for one in await refused.untold(database, guild, voter)]
+    return [(one.number, one.votes, one.reason) for one in await refused.list_untold(database, guild, voter)]
 
 
 async def test_what_was_refused_is_told_once(database: AsyncEngine, writer: VoteWriter) -> None:
@@ -50,7 +50,7 @@ async def test_what_was_refused_is_told_once(database: AsyncEngine, writer: Vote
     await reject(database, ME, "10", "11")
     assert await found(database) == [(1, 2, "It came late.")]
     assert await found(database, OTHER) == await found(database, ME, GUILD + 1) == []
-    await refused.told(database, await refused.untold(database, GUILD, ME))
+    await refused.mark_told(database, await refused.list_untold(database, GUILD, ME))
     assert await found(database) == []
     await reject(database, OTHER, "10")
     await reject(database, ME, "20", reason="It was over.")
@@ -85,7 +85,7 @@ async def test_being_told_changes_nothing_else(database: AsyncEngine, writer: Vo
     async with database.begin() as connection:
         await connection.execute(update(outbox).values(kind="signed", payload={"ballot": 9}))
         await connection.execute(update(rounds).values(status="closed"))
-    await refused.told(database, await refused.untold(database, GUILD, ME))
+    await refused.mark_told(database, await refused.list_untold(database, GUILD, ME))
     async with database.connect() as connection:
         [row] = (await connection.execute(outbox.select())).all()
     assert (row.state, row.reason, row.payload) == ("rejected", "It came late.", {"ballot": 9, "told": True})

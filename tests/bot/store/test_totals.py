@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.domain.votes import Choice, Vote
 from bot.store import videos as store
-from bot.store.totals import SETTLED_MS, Counting, Totals
+from bot.store.totals import SETTLED_MS, Totals, TotalsCounter
 from bot.store.vote_writer import VoteWriter
 from migrations.database import now_ms
 from migrations.schema import chain_transactions, outbox, render_timings, rounds, videos, votes
@@ -48,7 +48,7 @@ async def plainly(database: AsyncEngine) -> Totals:
 async def test_they_are_what_a_count_of_everything_gives(database: AsyncEngine, database_url: str) -> None:
     """At the first look and at the next, whatever has happened in between, and to whichever round."""
     fill(database_url, PAST)
-    counting = Counting(database, BOUNDS)
+    counting = TotalsCounter(database, BOUNDS)
     assert await counting.totals() == await plainly(database)
     assert await counting.totals() == await plainly(database)
 
@@ -87,7 +87,7 @@ async def test_what_is_over_is_not_counted_again(database: AsyncEngine, database
     async with database.begin() as connection:  # all of them but the open one, days ago
         over = rounds.c.id <= PAST.rounds
         await connection.execute(update(rounds).where(over).values(closes_at_ms=now_ms() - 2 * SETTLED_MS))
-    counting = Counting(database, BOUNDS)
+    counting = TotalsCounter(database, BOUNDS)
     first = await counting.totals()
     async with database.begin() as connection:  # as nobody does: it shows what is read
         await connection.execute(votes.delete().where(votes.c.video_id == video_of(1, 0)))
@@ -96,7 +96,7 @@ async def test_what_is_over_is_not_counted_again(database: AsyncEngine, database
         assert await counting.totals() == first
     if database.dialect.name == "sqlite":
         assert not {"votes", "outbox", "videos", "render_timings"} & watch.scans().keys()
-    assert await Counting(database, BOUNDS).totals() != first
+    assert await TotalsCounter(database, BOUNDS).totals() != first
 
 
 async def test_a_round_with_something_on_its_way_is_not_over(database: AsyncEngine, database_url: str) -> None:
@@ -107,7 +107,7 @@ async def test_a_round_with_something_on_its_way_is_not_over(database: AsyncEngi
         entries = (outbox.c.round_id == 1, outbox.c.transaction_id == A_ROUND + PAST.videos + 4)
         await connection.execute(update(outbox).where(*entries).values(state="batched"))
         await connection.execute(update(videos).where(videos.c.id == video_of(2, 17)).values(status="hosting"))
-    counting = Counting(database, BOUNDS)
+    counting = TotalsCounter(database, BOUNDS)
     assert (await counting.totals()).entries["batched"] > 0
     async with database.begin() as connection:
         await connection.execute(update(outbox).where(outbox.c.state == "batched").values(state="final"))

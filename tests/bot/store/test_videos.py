@@ -40,7 +40,7 @@ async def ask_all(database: AsyncEngine, asked: list[tuple[str, int]]) -> None:
 async def places(database: AsyncEngine) -> list[str]:
     """The waiting videos, by the place that each member is told."""
     waiting = await videos.under_way(database)
-    told = {video.id: (await videos.place(database, video, "tiny")).ahead for video in waiting}
+    told = {video.id: (await videos.queue_place(database, video, "tiny")).ahead for video in waiting}
     assert sorted(told.values()) == list(range(len(told)))  # no two are told the same place
     return sorted(told, key=lambda video_id: told[video_id])
 
@@ -66,7 +66,7 @@ async def test_a_member_is_told_when_nobody_renders(database: AsyncEngine) -> No
     round_ = await rounds_store.get(database, video.round_id)
 
     async def told() -> str:
-        return cards.progress_text(video, round_, await videos.place(database, video, "tiny"), None)
+        return cards.progress_text(video, round_, await videos.queue_place(database, video, "tiny"), None)
 
     async def beat(executor_id: str, queue: str, ago_ms: int) -> None:
         async with database.begin() as connection:
@@ -90,13 +90,13 @@ async def test_the_estimate_is_what_renders_took_lately(database: AsyncEngine) -
     """Before the first render of a model it is a guess; other models' times say nothing."""
     await ask_all(database, [("11", ANA), ("21", BEN)])
     second = next(video for video in await videos.under_way(database) if video.id == "21")
-    assert (await videos.place(database, second, "tiny")).estimate_s == 2 * videos.GUESS_S
+    assert (await videos.queue_place(database, second, "tiny")).estimate_s == 2 * videos.GUESS_S
     async with database.begin() as connection:
         for model, seconds in (("tiny", 4.0), ("tiny", 6.0), ("huge", 900.0)):
             await connection.execute(
                 insert(render_timings).values(model_id=model, seconds=seconds, finished_at_ms=now_ms())
             )
-    assert (await videos.place(database, second, "tiny")).estimate_s == 10.0
+    assert (await videos.queue_place(database, second, "tiny")).estimate_s == 10.0
 
 
 async def test_a_render_that_was_repeated_takes_the_first_ones_place(database: AsyncEngine) -> None:
@@ -108,19 +108,19 @@ async def test_a_render_that_was_repeated_takes_the_first_ones_place(database: A
         return RenderResult("v.mp4", "v.jpg", sha256, 9, 64, 64, 8.0, 5, 1.0, "tiny", "r", "m", card)
 
     async def recorded() -> tuple[str | None, object, str, int]:
-        video = await videos.known(database, "11")
+        video = await videos.get(database, "11")
         async with database.connect() as connection:
             timed = len((await connection.execute(render_timings.select())).all())
         return video.sha256, (video.provenance or {}).get("file"), video.status, timed
 
-    await videos.rendered(database, "11", result("aa"))
-    await videos.rendered(database, "11", result("aa"))  # the step was cut short and is repeated
+    await videos.record_render(database, "11", result("aa"))
+    await videos.record_render(database, "11", result("aa"))  # the step was cut short and is repeated
     assert await recorded() == ("aa", {"sha256": "aa"}, "uploading", 1)
     await videos.begin_hosting(database, "11")
-    await videos.rendered(database, "11", result("bb"))
+    await videos.record_render(database, "11", result("bb"))
     assert await recorded() == ("bb", {"sha256": "bb"}, "uploading", 2)
     await videos.end(database, "11", "failed", "It was too late.")
-    await videos.rendered(database, "11", result("cc"))
+    await videos.record_render(database, "11", result("cc"))
     assert await recorded() == ("bb", {"sha256": "bb"}, "failed", 2)
 
 
@@ -128,18 +128,22 @@ async def test_words_are_looked_for_among_the_newest_videos(database: AsyncEngin
     """A word of a prompt finds the newest five hundred of a server, newest first; older ones have their id."""
     past = Past(rounds=8, votes=100, videos=100, open_votes=100, waiting=0)
     fill(database_url, past)
-    found = await videos.posted(database, GUILD, "of round 7", 25)
+    found = await videos.latest(database, GUILD, "of round 7", 25, posted_only=True)
     assert [video.id for video in found] == sorted((video.id for video in found), reverse=True)
     assert {video.round_id for video in found} == {7}
     assert len(found) == 25
     [one] = await videos.latest(database, GUILD, "OF 33 WORDS, of round 7", 25)
     assert one.id == video_of(7, 33)
-    assert await videos.latest(database, GUILD, "100%", 25) == await videos.posted(database, GUILD, "of_7", 25) == []
-    assert await videos.posted(database, GUILD, "of round 2", 25) == []
-    assert (await videos.known(database, video_of(2, 33))).prompt.endswith("of round 2")
+    assert (
+        await videos.latest(database, GUILD, "100%", 25)
+        == await videos.latest(database, GUILD, "of_7", 25, posted_only=True)
+        == []
+    )
+    assert await videos.latest(database, GUILD, "of round 2", 25, posted_only=True) == []
+    assert (await videos.get(database, video_of(2, 33))).prompt.endswith("of round 2")
     newest = await videos.latest(database, GUILD, "", 3)
     assert [video.status for video in newest] == ["posting", "uploading", "rendering"]
-    assert await videos.posted(database, GUILD + 1, "", 25) == []
+    assert await videos.latest(database, GUILD + 1, "", 25, posted_only=True) == []
 
 
 async def test_open_cards_are_those_of_open_rounds(database: AsyncEngine, database_url: str) -> None:

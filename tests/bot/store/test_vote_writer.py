@@ -222,7 +222,7 @@ async def test_nothing_is_acknowledged_before_the_card_was_looked_at(
     assert not press.done()
     assert await standing(database) is Choice.WITHDRAWN
     assert (await writer.react(missed(Choice.UP, "added"))).choice is Choice.UP
-    writer.caught_up("10")
+    writer.mark_caught_up("10")
     assert (await press).choice is Choice.DOWN
     assert (await taken_off).choice is Choice.DOWN
     assert await sent_to_chain(database) != []
@@ -232,7 +232,7 @@ async def test_nothing_is_acknowledged_before_the_card_was_looked_at(
 async def test_a_card_is_looked_at_once_a_session(gated: tuple[VoteWriter, list[str]], database: AsyncEngine) -> None:
     """The twin: what comes after the look is recorded at once, until the next session begins."""
     writer, asked = gated
-    writer.caught_up("10")
+    writer.mark_caught_up("10")
     assert (await writer.cast(vote(Choice.DOWN))).choice is Choice.DOWN
     assert asked == []
     writer.begin_session()
@@ -242,7 +242,7 @@ async def test_a_card_is_looked_at_once_a_session(gated: tuple[VoteWriter, list[
     assert asked == ["10", "10"]
     # Found now, so it was made after the press of the session before, and before that of this one.
     assert (await writer.react(missed(Choice.UP, "added"))).changed
-    writer.caught_up("10")
+    writer.mark_caught_up("10")
     answer = await press
     assert (answer.choice, answer.changed) == (Choice.UP, False)
 

@@ -12,11 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.domain.errors import SigningOverError, WalletLinkedError, WalletSeatError, WalletUnlinkingError
 from bot.domain.votes import Choice, Reaction, Vote
 from bot.domain.wallets import SignedChoice, SigningRequest, Wallet
-from bot.store import wallets
+from bot.store import signed_ballots, signing_requests, wallets
 from bot.store.vote_writer import VoteWriter, votes_of_member
 from contracts.outbox import entries
 from migrations.database import now_ms
-from migrations.schema import outbox, signing_requests, unsigned_choices
+from migrations.schema import outbox, unsigned_choices
+from migrations.schema import signing_requests as request_table
 from tests.bot.store.test_vote_writer import GUILD, MEMBER, PEPPER, add_round, add_video
 
 ADDRESS = "0x" + "Ab" * 20
@@ -39,7 +40,7 @@ def wallet_of(member: int = MEMBER) -> Wallet:
 
 
 async def ask(database: AsyncEngine, kind: str, *choices: SignedChoice, member: int = MEMBER) -> SigningRequest:
-    return await wallets.ask(
+    return await signing_requests.add(
         database,
         wallet_of(member),
         kind,
@@ -52,8 +53,8 @@ async def ask(database: AsyncEngine, kind: str, *choices: SignedChoice, member: 
 
 async def sign(database: AsyncEngine, asked: SigningRequest) -> None:
     async with database.begin() as connection:
-        await wallets.begin_signing(connection, asked.token)
-        await {"link": wallets.link, "unlink": wallets.unlink, "ballot": wallets.cast}[asked.kind](
+        await signing_requests.take(connection, asked.token)
+        await {"link": wallets.link, "unlink": wallets.unlink, "ballot": signed_ballots.cast}[asked.kind](
             connection, asked, b"s" * 65
         )
 
@@ -86,7 +87,7 @@ async def test_a_choice_of_a_wallet_waits_for_its_signature(
     await link(database, state)
     standing = await writer.cast(press("10", Choice.UP))
     assert (standing.choice, standing.wallet, standing.changed) == (Choice.UP, ADDRESS, True)
-    assert await wallets.unsigned(database, 1, MEMBER) == [("10", None, Choice.UP)]
+    assert await signed_ballots.list_unsigned(database, 1, MEMBER) == [("10", None, Choice.UP)]
     assert await votes_of_member(database, 1, MEMBER) == {}
     other = await writer.cast(press("10", Choice.UP, OTHER))
     assert other.wallet is None
@@ -101,9 +102,9 @@ async def test_the_last_choice_is_what_is_signed(writer: VoteWriter, database: A
     await writer.cast(press("10", Choice.DOWN))
     await writer.cast(press("11", Choice.DOWN))
     await writer.cast(press("11", Choice.WITHDRAWN))
-    assert await wallets.unsigned(database, 1, MEMBER) == [("10", None, Choice.DOWN)]
+    assert await signed_ballots.list_unsigned(database, 1, MEMBER) == [("10", None, Choice.DOWN)]
     await writer.cast(press("10", Choice.UP))
-    assert await wallets.unsigned(database, 1, MEMBER) == []
+    assert await signed_ballots.list_unsigned(database, 1, MEMBER) == []
     assert await votes_of_member(database, 1, MEMBER) == {"10": Choice.UP}
 
 
@@ -112,12 +113,12 @@ async def test_reactions_of_a_wallet_wait_too(writer: VoteWriter, database: Asyn
     await link(database)
     up = Reaction(GUILD, 5010, MEMBER, Choice.UP, "added")
     assert (await writer.react(up)).wallet == ADDRESS
-    assert await wallets.unsigned(database, 1, MEMBER) == [("10", None, Choice.UP)]
+    assert await signed_ballots.list_unsigned(database, 1, MEMBER) == [("10", None, Choice.UP)]
     await writer.react(Reaction(GUILD, 5010, MEMBER, Choice.UP, "removed"))
-    assert await wallets.unsigned(database, 1, MEMBER) == []
+    assert await signed_ballots.list_unsigned(database, 1, MEMBER) == []
     await writer.cast(press("10", Choice.UP))
     await writer.react(Reaction(GUILD, 5010, MEMBER, Choice.DOWN, "removed"))
-    assert await wallets.unsigned(database, 1, MEMBER) == [("10", None, Choice.UP)]
+    assert await signed_ballots.list_unsigned(database, 1, MEMBER) == [("10", None, Choice.UP)]
 
 
 async def test_what_was_signed_counts_and_what_was_chosen_since_waits(
@@ -131,10 +132,10 @@ async def test_what_was_signed_counts_and_what_was_chosen_since_waits(
     await writer.cast(press("11", Choice.DOWN))
     await sign(database, asked)
     assert await votes_of_member(database, 1, MEMBER) == {"10": Choice.UP, "11": Choice.UP}
-    assert await wallets.unsigned(database, 1, MEMBER) == [("11", None, Choice.DOWN)]
+    assert await signed_ballots.list_unsigned(database, 1, MEMBER) == [("11", None, Choice.DOWN)]
     assert await kinds(database) == ["link", "ballot", "signed", "signed"]
     async with database.connect() as connection:
-        assert await wallets.ballots(connection, 1, wallet_of().voter_id) == 1
+        assert await signed_ballots.count_cast(connection, 1, wallet_of().voter_id) == 1
 
 
 async def test_a_request_is_signed_once(writer: VoteWriter, database: AsyncEngine) -> None:
@@ -145,21 +146,21 @@ async def test_a_request_is_signed_once(writer: VoteWriter, database: AsyncEngin
     assert sorted(type(one) for one in told if one) == [SigningOverError]
     assert (await kinds(database)).count("ballot") == 1
     with pytest.raises(SigningOverError):
-        await wallets.request(database, asked.token)
+        await signing_requests.get(database, asked.token)
 
 
 async def test_an_old_request_is_over(database: AsyncEngine) -> None:
     """And so is one that never was; a new one forgets those that nobody signed."""
     asked = await ask(database, "link")
-    assert (await wallets.request(database, asked.token)) == asked
+    assert (await signing_requests.get(database, asked.token)) == asked
     async with database.begin() as connection:
-        await connection.execute(update(signing_requests).values(expires_at_ms=now_ms() - 1))
+        await connection.execute(update(request_table).values(expires_at_ms=now_ms() - 1))
     for token in (asked.token, "x" * 22, ""):
         with pytest.raises(SigningOverError):
-            await wallets.request(database, token)
+            await signing_requests.get(database, token)
     await ask(database, "link")
     async with database.connect() as connection:
-        assert len((await connection.execute(select(signing_requests))).all()) == 1
+        assert len((await connection.execute(select(request_table))).all()) == 1
 
 
 async def test_one_wallet_at_a_time(writer: VoteWriter, database: AsyncEngine) -> None:
@@ -168,10 +169,10 @@ async def test_one_wallet_at_a_time(writer: VoteWriter, database: AsyncEngine) -
     await sign(database, first)
     with pytest.raises(WalletLinkedError):
         await sign(database, second)
-    assert await wallets.taken(database, ADDRESS)
+    assert await wallets.is_taken(database, ADDRESS)
     await on_ledger(database, "link", "rejected")
-    assert not await wallets.taken(database, ADDRESS)
-    found = await wallets.of_member(database, GUILD, MEMBER)
+    assert not await wallets.is_taken(database, ADDRESS)
+    found = await wallets.of_member_or_none(database, GUILD, MEMBER)
     assert found is not None
     assert (found.state, found.reason) == ("refused", "It said no.")
     assert (await writer.cast(press("10", Choice.UP))).wallet is None
@@ -213,4 +214,4 @@ async def test_a_ballot_of_a_wallet_that_is_no_longer_linked_is_refused(
         with pytest.raises(SigningOverError):
             await sign(database, late)
     assert await votes_of_member(database, 1, MEMBER) == {}
-    assert (await wallets.request(database, asked.token)).kind == "ballot"  # rolled back with the rest
+    assert (await signing_requests.get(database, asked.token)).kind == "ballot"  # rolled back with the rest

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.app import App
 from bot.domain.votes import Choice
 from bot.domain.wallets import SignedChoice
-from bot.store import wallets
+from bot.store import signed_ballots
 from bot.store.vote_writer import VoteWriter, votes_of_member
 from bot.sync.wallet_events import Following
 from contracts.ledger.client import Ledger
@@ -90,7 +90,7 @@ async def test_what_was_chosen_under_a_link_that_was_refused_counts_by_the_butto
     await on_ledger(app.database, "link", "rejected")
     await look(app)
     assert await votes_of_member(app.database, 1, MEMBER) == {"10": UP}
-    assert await wallets.unsigned(app.database, 1, MEMBER) == []
+    assert await signed_ballots.list_unsigned(app.database, 1, MEMBER) == []
 
 
 async def test_nor_is_anything_counted_after_the_round(app: App) -> None:
@@ -102,4 +102,4 @@ async def test_nor_is_anything_counted_after_the_round(app: App) -> None:
     await on_ledger(app.database, "link", "rejected")
     await look(app)
     assert await votes_of_member(app.database, 1, MEMBER) == {}
-    assert await wallets.unsigned(app.database, 1, MEMBER) == []
+    assert await signed_ballots.list_unsigned(app.database, 1, MEMBER) == []

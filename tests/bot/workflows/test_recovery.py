@@ -156,7 +156,7 @@ async def test_an_unforeseen_error_wedges_nothing(
 
 async def test_a_missing_permission_is_named_before_anything_is_opened(town: Town) -> None:
     """Each by its name, and the round opens once it is given; no number and no ledger entry is spent."""
-    number = 0 if (latest := await rounds.numbered(town.database, town.guild, None)) is None else latest.number
+    number = 0 if (latest := await rounds.latest_or_none(town.database, town.guild)) is None else latest.number
     for denied, named in (
         ("send_messages", "**Send Messages**"),
         ("view_channel", "**View Channel**"),
@@ -168,7 +168,7 @@ async def test_a_missing_permission_is_named_before_anything_is_opened(town: Tow
         refused = await town.open()
         assert "No round was opened" in refused.text
         assert f"give me these permissions there: {named}." in refused.text
-    assert ((await rounds.numbered(town.database, town.guild, None)) is None) == (number == 0)
+    assert ((await rounds.latest_or_none(town.database, town.guild)) is None) == (number == 0)
     await town.community.fault("deny", channel_id=str(town.channel), permissions=[])
     await town.community.wait_for("the bot to be told", lambda: _denied(town, None))
     opened = await town.open()
@@ -259,7 +259,7 @@ async def test_a_life_has_the_steps_of_earlier_versions_in_their_order(town: Tow
 
 async def test_a_members_words_are_taken_for_no_post_of_ours(town: Town) -> None:
     """A task that looks like the head of the next result does not stand in its place."""
-    number = 1 if (latest := await rounds.numbered(town.database, town.guild, None)) is None else latest.number + 1
+    number = 1 if (latest := await rounds.latest_or_none(town.database, town.guild)) is None else latest.number + 1
     opened = await town.open(f"a ## Round {number} is decided")
     assert "is open" in opened.text
     await town.close()
@@ -288,7 +288,7 @@ async def test_a_video_whose_life_died_is_failed(town: Town) -> None:
             )
     await town.mark("video-501", "ERROR")
     await town.app.mending.start()
-    failed, queued = await videos.known(town.database, "501"), await videos.known(town.database, "502")
+    failed, queued = await videos.get(town.database, "501"), await videos.get(town.database, "502")
     assert (failed.status, queued.status) == ("failed", "queued")
     assert "went wrong on our side" in (failed.reason or "")
 
@@ -312,7 +312,7 @@ async def test_removals_and_reviews_that_died_are_begun_anew(town: Town) -> None
             ),
         ):
             await town.app.engine.submit(connection, workflow, first, argument, queue="nobody")
-        await reviews.move(connection, held["601"].id, "waiting", "rejected")
+        await reviews.change_state(connection, held["601"].id, "waiting", "rejected")
     reviews_ids = {name: f"review-{one.id}" for name, one in held.items()}
     async with town.database.begin() as connection:
         await connection.execute(

@@ -70,7 +70,7 @@ class Desk:
 
     async def held(self, video_id: str, kind: Any = "prompt") -> Review:
         async with self.database.connect() as connection:
-            found = await reviews.of_video(connection, kind, video_id)
+            found = await reviews.of_video_or_none(connection, kind, video_id)
         assert found is not None
         return found
 
@@ -101,12 +101,12 @@ async def test_a_blocked_prompt_is_appealed_and_approved(desk: Desk) -> None:
     assert desk.begun == [f"review-{blocked.id}"]
     with pytest.raises(ReviewUnknownError):
         await desk.decide(blocked, approve=True, guild=GUILD + 1)
-    assert await videos.get(desk.database, blocked.video_id) is None
+    assert await videos.get_or_none(desk.database, blocked.video_id) is None
 
     decided = await desk.decide(blocked, approve=True, reason="It is a toy.")
     assert (decided.state, decided.decided_by, decided.reason) == ("approved", MIRA, "It is a toy.")
     assert decided.decided_at_ms is not None
-    video = await videos.known(desk.database, blocked.video_id)
+    video = await videos.get(desk.database, blocked.video_id)
     assert (video.prompt, video.member_id, video.status) == ("a kite", ANA, "queued")
     with pytest.raises(ReviewOverError):
         await desk.decide(blocked, approve=False)
@@ -118,10 +118,10 @@ async def test_a_blocked_prompt_is_appealed_and_approved(desk: Desk) -> None:
 async def test_a_rejected_prompt_becomes_no_video(desk: Desk) -> None:
     held = await desk.prompt(REVIEW)
     assert (held.state, desk.begun) == ("waiting", [f"review-{held.id}"])
-    assert [review.id for review in (await reviews.waiting(desk.database, GUILD, 5))[0]] == [held.id]
+    assert [review.id for review in (await reviews.list_waiting(desk.database, GUILD, 5))[0]] == [held.id]
     assert (await desk.decide(held, approve=False, reason="No.")).state == "rejected"
-    assert await videos.get(desk.database, held.video_id) is None
-    assert await reviews.waiting(desk.database, GUILD, 5) == ([], 0)
+    assert await videos.get_or_none(desk.database, held.video_id) is None
+    assert await reviews.list_waiting(desk.database, GUILD, 5) == ([], 0)
     mine = await reviews.prompts_of_member(desk.database, GUILD, ANA, 5)
     assert [(review.state, review.reason) for review in mine] == [("rejected", "No.")]
 
@@ -135,9 +135,9 @@ async def test_a_member_may_have_so_many_waiting(desk: Desk) -> None:
         await desk.life.appeal(late.id, GUILD, ANA)
     for _ in range(review_life.KEPT):
         latest = await desk.prompt(BLOCK)
-    assert await reviews.get(desk.database, late.id) is None
-    assert await reviews.get(desk.database, latest.id) is not None
-    assert (await reviews.waiting(desk.database, GUILD, 5))[1] == 2
+    assert await reviews.get_or_none(desk.database, late.id) is None
+    assert await reviews.get_or_none(desk.database, latest.id) is not None
+    assert (await reviews.list_waiting(desk.database, GUILD, 5))[1] == 2
 
 
 async def test_nothing_is_approved_after_the_close(desk: Desk) -> None:
@@ -148,7 +148,7 @@ async def test_nothing_is_approved_after_the_close(desk: Desk) -> None:
     with pytest.raises(ReviewTooLateError, match="Round 1 is closed"):
         await desk.decide(first, approve=True)
     assert (await desk.held(first.video_id)).state == "over"
-    assert await videos.get(desk.database, first.video_id) is None
+    assert await videos.get_or_none(desk.database, first.video_id) is None
     assert (await desk.decide(second, approve=False)).state == "rejected"
 
 
@@ -156,14 +156,14 @@ async def test_a_video_is_held_once_and_its_decision_stands(desk: Desk, monkeypa
     """Rendered again because its machine was lost, it does not wait for a second decision."""
     monkeypatch.setattr(review_life, "POLL_S", 0.01)
     await add_video(desk.database, "7", 1, status="uploading")
-    video = await videos.known(desk.database, "7")
+    video = await videos.get(desk.database, "7")
     held = await desk.life.hold_video(video, "the classifier saw red (0.99)")
     assert held.state == "waiting"
     assert (await desk.life.hold_video(video, "again")).id == held.id
     await desk.decide(held, approve=True)
     assert (await desk.life.until_video_decided(video, "again")).state == "approved"
     assert desk.begun == [f"review-{held.id}"]
-    assert (await videos.known(desk.database, "7")).reason is None
+    assert (await videos.get(desk.database, "7")).reason is None
 
 
 def test_findings_of_a_worker_are_not_believed_blindly() -> None:
