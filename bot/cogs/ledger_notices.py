@@ -34,7 +34,7 @@ async def tell_refused(app: App, interaction: discord.Interaction[Any], *, read:
         found = await refused.list_untold(app.database, interaction.guild_id or 0, voter)
         news = [one for one in found if one.number not in read]
         if news:
-            view = result_cards.refused_note([(one.number, one.votes, one.reason) for one in news])
+            view = result_cards.rejected_note([(one.number, one.votes, one.reason) for one in news])
             await insist(lambda: interaction.followup.send(view=view, ephemeral=True))
         if found:
             await refused.mark_told(app.database, found)

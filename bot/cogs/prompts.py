@@ -9,8 +9,9 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
+from bot.cards import layout
 from bot.cards import reviews as review_cards
-from bot.cards import videos as cards
+from bot.cards import videos as video_cards
 from bot.cogs.ledger_notices import tell_refused
 from bot.cogs.replies import answer
 from bot.domain.errors import RoundClosedError, RoundNotOpenError, VideoNotYoursError, VideoOverError, VideoUnknownError
@@ -74,7 +75,7 @@ class Prompts(commands.Cog):
         if video is None:
             raise VideoUnknownError
         place = await videos.queue_place(app.database, video, app.settings.model_class)
-        return cards.progress_card(cards.progress_text(video, round_, place, None), video)
+        return video_cards.progress_card(video_cards.progress_text(video, round_, place, None), video)
 
     async def _remember_progress_message(self, interaction: discord.Interaction[Any], video_id: str) -> None:
         """The answer is an ordinary message: it can still be edited when the interaction's 15 minutes are over."""
@@ -98,7 +99,7 @@ class Prompts(commands.Cog):
         held = await reviews.prompts_of_member(
             self.app.database, interaction.guild_id or 0, interaction.user.id, HELD_SHOWN
         )
-        return cards.my_videos(mine, [review_cards.held_line(review) for review in held])
+        return video_cards.my_videos(mine, [review_cards.held_line(review) for review in held])
 
 
 async def cancel_video(app: App, interaction: discord.Interaction[Any], video_id: str) -> ui.LayoutView:
@@ -110,4 +111,4 @@ async def cancel_video(app: App, interaction: discord.Interaction[Any], video_id
         raise VideoNotYoursError
     if not await app.video_life.cancel(video_id, "You cancelled this video. It does not count as a prompt."):
         raise VideoOverError
-    return cards.note(f"🚫 **{cards.quote(video.prompt, 80)}** is being cancelled. It does not count as a prompt.")
+    return layout.note(f"🚫 **{layout.quote(video.prompt, 80)}** is being cancelled. It does not count as a prompt.")

@@ -10,7 +10,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.cards import limits as card_limits
-from bot.cards import videos as cards
+from bot.cards import videos as video_cards
 from bot.cogs.replies import Reply, answer
 from bot.domain.errors import NoProvenanceError, VideoUnknownError
 from bot.store import videos
@@ -55,4 +55,4 @@ class Provenance(commands.Cog):
             raise NoProvenanceError
         name = f"flock-{found.id}-provenance.json"
         text = json.dumps(found.provenance, indent=2, ensure_ascii=False) + "\n"
-        return Reply(cards.provenance_card(found, f"attachment://{name}"), name, text.encode())
+        return Reply(video_cards.provenance_card(found, f"attachment://{name}"), name, text.encode())

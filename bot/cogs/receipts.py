@@ -8,7 +8,7 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot.cards import videos as cards
+from bot.cards import receipts as receipt_cards
 from bot.cogs.ledger_notices import tell_refused
 from bot.cogs.replies import answer
 from bot.domain.errors import NoRoundError, NoVoteError
@@ -58,4 +58,4 @@ class Receipts(commands.Cog):
         lines = [(posted[video_id], receipt) for video_id, receipt in receipts.items() if video_id in posted]
         shown.append(found.number)
         check = self.app.public_ledger.audit_command(progress.chain_id)
-        return cards.receipt_card(found, lines, voter, self.app.public_ledger, check)
+        return receipt_cards.receipt_card(found, lines, voter, self.app.public_ledger, check)

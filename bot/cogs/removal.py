@@ -9,8 +9,8 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
+from bot.cards import layout
 from bot.cards import limits as card_limits
-from bot.cards import videos as cards
 from bot.cogs.replies import answer
 from bot.domain.errors import RemovalTooEarlyError, VideoUnknownError
 from bot.domain.policy import clean_text
@@ -55,7 +55,7 @@ class Removal(commands.GroupCog, group_name="video", group_description="Take vid
         video = await self._find(interaction.guild_id or 0, named.strip())
         because = clean_text(reason)[:LONGEST_REASON] or "no reason was given"
         if await app.video_life.cancel(video.id, f"A moderator stopped this video: {because}"):
-            return cards.note(f"🗑️ **{cards.quote(video.prompt, 80)}** will not be posted. Its member is told why.")
+            return layout.note(f"🗑️ **{layout.quote(video.prompt, 80)}** will not be posted. Its member is told why.")
         async with app.database.begin() as connection:
             removed = await videos.remove(connection, video.id, because)
             if removed:
@@ -65,8 +65,8 @@ class Removal(commands.GroupCog, group_name="video", group_description="Take vid
             raise RemovalTooEarlyError
         if status != "removed":  # it failed, or was cancelled: there is nothing to see of it
             raise VideoUnknownError
-        return cards.note(
-            f"🗑️ **{cards.quote(video.prompt, 80)}** is removed: from its thread, from the standings, and from the "
+        return layout.note(
+            f"🗑️ **{layout.quote(video.prompt, 80)}** is removed: from its thread, from the standings, and from the "
             "video host. Its member is told why. Its entry on the ledger stays, as everything there does; it holds "
             "hashes and votes, not the video."
         )

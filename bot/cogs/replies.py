@@ -16,8 +16,8 @@ import discord
 from discord import app_commands, ui
 from sqlalchemy.exc import SQLAlchemyError
 
+from bot.cards import layout
 from bot.cards import reviews as review_cards
-from bot.cards import videos as cards
 from bot.domain.errors import MemberError, PromptBlockedError
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ async def answer_error(interaction: discord.Interaction[Any], error: BaseExcepti
 def _view_of(error: BaseException) -> ui.LayoutView:
     if isinstance(error, PromptBlockedError):
         return review_cards.blocked_card(error.sentence, error.review_id)
-    return cards.note(sentence_of(error))
+    return layout.note(sentence_of(error))
 
 
 def sentence_of(error: BaseException) -> str:

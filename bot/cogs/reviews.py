@@ -12,8 +12,8 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
+from bot.cards import layout
 from bot.cards import reviews as review_cards
-from bot.cards import videos as cards
 from bot.cogs.replies import answer, answer_error, first_text, insist
 from bot.domain.errors import ModeratorsOnlyError, ReviewOverError, ReviewUnknownError, UnreadableButtonError
 from bot.domain.policy import clean_text
@@ -65,7 +65,7 @@ async def pressed(app: App, interaction: discord.Interaction[Any], action: str, 
 
 async def _appeal(app: App, interaction: discord.Interaction[Any], review_id: int) -> ui.LayoutView:
     await app.review_life.appeal(review_id, interaction.guild_id or 0, interaction.user.id)
-    return cards.note("📨 The moderators see your prompt now. You are told here; `/videos` shows how it stands.")
+    return layout.note("📨 The moderators see your prompt now. You are told here; `/videos` shows how it stands.")
 
 
 async def _page(app: App, interaction: discord.Interaction[Any], after: int) -> ui.LayoutView:
@@ -97,7 +97,7 @@ async def _watch(app: App, interaction: discord.Interaction[Any], review_id: int
                 "A held video cannot be shown: %s.",
                 "its file is not on this machine" if data is None else f"{len(data)} bytes, where {limit} are allowed",
             )
-            await insist(lambda: interaction.followup.send(view=cards.note(ELSEWHERE), ephemeral=True))
+            await insist(lambda: interaction.followup.send(view=layout.note(ELSEWHERE), ephemeral=True))
             return
         name = attachment_name(video)
         card = review_cards.watch_card(review, name)
@@ -111,7 +111,7 @@ async def _watch(app: App, interaction: discord.Interaction[Any], review_id: int
             if not is_too_large(error):
                 raise
             log.warning("Discord refused a file of %d bytes (HTTP %d, %d).", len(data), error.status, error.code)
-            await insist(lambda: interaction.followup.send(view=cards.note(ELSEWHERE), ephemeral=True))
+            await insist(lambda: interaction.followup.send(view=layout.note(ELSEWHERE), ephemeral=True))
     except Exception as error:
         await answer_error(interaction, error)
 
@@ -188,4 +188,4 @@ class Reviews(commands.GroupCog, group_name="review", group_description="Decide 
             approve=action == "approve",
             reason=clean_text(text)[:LONGEST_REASON],
         )
-        return cards.note(review_cards.decided_text(decided))
+        return layout.note(review_cards.decided_text(decided))

@@ -14,7 +14,8 @@ from discord import app_commands, ui
 from discord.ext import commands
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot.cards import videos as cards
+from bot.cards import layout
+from bot.cards import rounds as round_cards
 from bot.cogs.replies import answer, insist
 from bot.domain.errors import MissingPermissionsError, RoundNotOpenError
 from bot.domain.policy import read_duration, read_task
@@ -65,7 +66,7 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
             await rounds.check_none_open(connection, guild_id)
         obstacle = await why_not_here(app, channel_id)
         if obstacle is not None:
-            return cards.note(f"⚠️ No round was opened. {obstacle} {AGAIN}")
+            return layout.note(f"⚠️ No round was opened. {obstacle} {AGAIN}")
         async with app.database.begin() as connection:
             round_ = await rounds.open_round(
                 connection,
@@ -84,7 +85,7 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
                 f"⏳ Round {round_.number} is being opened; Discord does not take it yet. I tell you here what becomes "
                 "of it."
             )
-        return cards.note(said)
+        return layout.note(said)
 
     @staticmethod
     def _opened(round_: Round) -> str | None:
@@ -119,7 +120,7 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
             try:
                 said = await self._until(round_id, told, FOLLOW_S, every=1.0)
                 if said is not None:
-                    await insist(partial(interaction.followup.send, view=cards.note(said), ephemeral=True))
+                    await insist(partial(interaction.followup.send, view=layout.note(said), ephemeral=True))
             except (discord.HTTPException, aiohttp.ClientError, OSError, SQLAlchemyError) as error:
                 log.warning("A moderator could not be told of round %s (%s).", round_id, type(error).__name__)
 
@@ -144,7 +145,7 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
                 f"Round {round_.number} is closed for votes, and the next one can be opened. Its result is not posted "
                 "yet; I tell you here when it is, and `/standings` shows it now."
             )
-        return cards.note(said)
+        return layout.note(said)
 
     @staticmethod
     def _ended(round_: Round) -> str | None:
@@ -176,7 +177,7 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
         waiting = await videos.under_way(app.database, round_.id)
         feedback, reports = await words.count_in_round(app.database, round_.id)
         chain = await app.chain_sentence(round_)
-        return cards.note(cards.status_text(round_, len(published), len(waiting), feedback, reports, chain))
+        return layout.note(round_cards.status_text(round_, len(published), len(waiting), feedback, reports, chain))
 
 
 class Setup(commands.Cog):
@@ -198,7 +199,9 @@ class Setup(commands.Cog):
             raise MissingPermissionsError(channel_id=channel.id, permissions=in_words(missing))
         await rounds.set_up_guild(self.app.database, channel.guild.id, channel.id, interaction.user.id)
         self.app.mending.hurry(channel.guild.id)
-        return cards.note(f"Rounds are posted in {channel.mention} from now on. Open the first one with `/round open`.")
+        return layout.note(
+            f"Rounds are posted in {channel.mention} from now on. Open the first one with `/round open`."
+        )
 
     @commands.Cog.listener()
     async def on_guild_channel_update(self, _before: Any, after: discord.abc.GuildChannel) -> None:

@@ -9,7 +9,6 @@ from discord import app_commands, ui
 from discord.ext import commands
 
 from bot.cards import results as result_cards
-from bot.cards import videos as cards
 from bot.cogs.ledger_notices import tell_refused
 from bot.cogs.replies import answer
 from bot.domain.errors import NoRoundError
@@ -42,5 +41,5 @@ class Standings(commands.Cog):
             raise NoRoundError
         outcome = await self.app.results.of(found)
         ranked = result_cards.ranked(outcome)
-        views = await self.app.views.of(entry.video for entry in ranked[: cards.MOST_RANKED])
+        views = await self.app.views.of(entry.video for entry in ranked[: result_cards.MOST_RANKED])
         return result_cards.standings_card(found, outcome, views)

@@ -12,7 +12,8 @@ import discord
 from discord import ui
 from discord.ext import commands
 
-from bot.cards import videos as cards
+from bot.cards import layout
+from bot.cards import videos as video_cards
 from bot.cogs.ledger_notices import tell_refused
 from bot.cogs.prompts import cancel_video
 from bot.cogs.replies import answer, answer_error, first_text, insist
@@ -37,11 +38,11 @@ _MODAL_ID = re.compile(r"v1:(?P<kind>feedback|report):(?P<video>[0-9]{1,20})")
 LONGEST_TEXT = 1000
 
 
-class VideoButton(ui.DynamicItem[ui.Button[Any]], template=cards.BUTTON_ID):
+class VideoButton(ui.DynamicItem[ui.Button[Any]], template=video_cards.BUTTON_ID):
     """Any button about a video. Its whole state is its custom id, so it answers after any restart."""
 
     def __init__(self, action: str, video_id: str) -> None:
-        super().__init__(ui.Button(custom_id=cards.custom_id(action, video_id)))
+        super().__init__(ui.Button(custom_id=video_cards.custom_id(action, video_id)))
         self.action = action
         self.video_id = video_id
 
@@ -71,7 +72,7 @@ async def _vote(app: App, interaction: discord.Interaction[Any], video_id: str, 
     standing = await app.votes.cast(vote)
     if standing.wallet is not None:
         return await chosen_answer(app, interaction, standing)
-    return cards.vote_answer(standing, video_id, app.on_chain_s)
+    return video_cards.vote_answer(standing, video_id, app.on_chain_s)
 
 
 async def _video_here(app: App, interaction: discord.Interaction[Any], video_id: str) -> Video:
@@ -125,7 +126,7 @@ class Voting(commands.Cog):
                 await answer_error(interaction, UnreadableButtonError())
         elif interaction.type is discord.InteractionType.component:
             custom_id = str(data.get("custom_id", ""))
-            match = re.fullmatch(cards.BUTTON_ID, custom_id)
+            match = re.fullmatch(video_cards.BUTTON_ID, custom_id)
             if match is None:
                 await answer_error(interaction, UnreadableButtonError())
             elif interaction.message is None or custom_id not in marks(interaction.message):
@@ -137,12 +138,12 @@ class Voting(commands.Cog):
         if not text:
             raise FeedbackEmptyError
         video = await _video_here(self.app, interaction, video_id)
-        prompt = cards.quote(video.prompt, 80)
+        prompt = layout.quote(video.prompt, 80)
         if kind == "feedback":
             await words.save_feedback(self.app.database, video_id, interaction.user.id, text)
-            return cards.note(f"💬 Thank you: your feedback on **{prompt}** is kept. Sending it again replaces it.")
+            return layout.note(f"💬 Thank you: your feedback on **{prompt}** is kept. Sending it again replaces it.")
         await words.save_report(self.app.database, video_id, interaction.user.id, text)
-        return cards.note(f"🚩 Your report of **{prompt}** is kept for the moderators of this server.")
+        return layout.note(f"🚩 Your report of **{prompt}** is kept for the moderators of this server.")
 
     # ------------------------------------------------------------------ reactions
 

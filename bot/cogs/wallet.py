@@ -9,7 +9,7 @@ import discord
 from discord import app_commands, ui
 from discord.ext import commands
 
-from bot.cards import videos as cards
+from bot.cards import layout
 from bot.cards import wallets as wallet_cards
 from bot.cogs.replies import answer, answer_error, first_text, insist
 from bot.domain.errors import MemberError, SigningOverError, UnreadableButtonError
@@ -56,7 +56,7 @@ async def chosen_answer(app: App, interaction: discord.Interaction[Any], standin
         request = await app.signing.ballot(interaction.guild_id or 0, interaction.user.id)
         return await _asked(app, request, f"{said}\n{wallet_cards.ballot_words(request)}")
     except MemberError as error:  # the choice is kept all the same
-        return cards.note(f"{said}\n{error.sentence}")
+        return layout.note(f"{said}\n{error.sentence}")
 
 
 async def _asked(app: App, request: SigningRequest, said: str) -> ui.LayoutView:
@@ -105,7 +105,7 @@ class Wallets(commands.GroupCog, group_name="wallet", group_description="Vote wi
     async def show(self, interaction: discord.Interaction[Any]) -> None:
         async def tell() -> ui.LayoutView:
             found = await wallets.of_member_or_none(self.app.database, interaction.guild_id or 0, interaction.user.id)
-            return cards.note(wallet_cards.wallet_words(found))
+            return layout.note(wallet_cards.wallet_words(found))
 
         await answer(interaction, tell())
 
@@ -128,4 +128,4 @@ class Wallets(commands.GroupCog, group_name="wallet", group_description="Vote wi
         if (asked.guild_id, asked.member_id) != (interaction.guild_id, interaction.user.id):
             raise SigningOverError
         await self.app.signing.sign(token, text)
-        return cards.note(wallet_cards.signed_words(asked, cards.minutes(self.app.on_chain_s)))
+        return layout.note(wallet_cards.signed_words(asked, layout.minutes(self.app.on_chain_s)))

@@ -12,7 +12,7 @@ import aiohttp
 import discord
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot.cards import videos as cards
+from bot.cards import videos as video_cards
 from bot.domain.videos import Video
 from bot.store import rounds, videos
 
@@ -64,7 +64,7 @@ class ProgressBoard:
             place = None
             if video.status == "queued":
                 place = await videos.queue_place(self.app.database, video, self.app.settings.model_class)
-            text = cards.progress_text(video, round_, place, progress.get(video.id))
+            text = video_cards.progress_text(video, round_, place, progress.get(video.id))
             if text == text_then:
                 continue
             edits[channel_id] = edits.get(channel_id, 0) + 1
@@ -79,6 +79,6 @@ class ProgressBoard:
                 now = await videos.get_or_none(self.app.database, video.id)
                 if now is None or now.status != video.status:
                     return
-                await channel.get_partial_message(message_id).edit(view=cards.progress_card(text, video))
+                await channel.get_partial_message(message_id).edit(view=video_cards.progress_card(text, video))
         except (discord.NotFound, discord.Forbidden):
             await videos.change(self.app.database, video.id, progress_message_id=None, progress_channel_id=None)

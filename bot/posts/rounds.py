@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import discord
 from discord import ui
 
-from bot.cards import videos as cards
+from bot.cards import rounds as round_cards
 from bot.cards.results import result_card
 from bot.domain.rounds import Round
 from bot.posts.obstacles import UNFORESEEN, Obstacle, obstacle, tried
@@ -44,7 +44,9 @@ class RoundPosts:
         """The id of the announcement, or what is in its way."""
 
         async def post() -> int:
-            return await self._post_once(round_.channel_id, round_, cards.announcement(round_), "open", _mark(round_))
+            return await self._post_once(
+                round_.channel_id, round_, round_cards.announcement(round_), "open", _mark(round_)
+            )
 
         return await tried(self.app, round_.channel_id, post, seconds=OPENING_S, unwanted=unwanted)
 
@@ -57,7 +59,9 @@ class RoundPosts:
             if announcement.thread is not None or announcement.flags.has_thread:
                 return int(announcement.id)  # a message's thread has its message's id
             try:
-                thread = await announcement.create_thread(name=cards.thread_name(round_), auto_archive_duration=10080)
+                thread = await announcement.create_thread(
+                    name=round_cards.thread_name(round_), auto_archive_duration=10080
+                )
             except discord.HTTPException as error:
                 if error.code != _THREAD_EXISTS:
                     raise
@@ -137,7 +141,7 @@ class RoundPosts:
                 message = await channel.fetch_message(round_.announcement_id)
             if message.thread is not None:
                 await message.thread.edit(locked=True, archived=True)
-            await message.edit(view=cards.not_opened(round_))
+            await message.edit(view=round_cards.not_opened(round_))
             return int(message.id)
 
         edited = await tried(self.app, round_.channel_id, edit, seconds=seconds)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot.cards import videos as cards
+from bot.cards import layout
 from bot.cards import wallets as wallet_cards
 from bot.domain.errors import MemberError, OperatorError, SigningOverError
 from bot.store import signing_requests, videos
@@ -127,4 +127,4 @@ async def _taken(app: App, token: str, request: web.Request) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError):
         signature = ""
     signed = await app.signing.sign(token, signature if isinstance(signature, str) else "")
-    return {"sentence": wallet_cards.signed_words(signed, cards.minutes(app.on_chain_s)).replace("`", "")}
+    return {"sentence": wallet_cards.signed_words(signed, layout.minutes(app.on_chain_s)).replace("`", "")}

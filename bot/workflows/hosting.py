@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import discord
 
-from bot.cards import videos as cards
+from bot.cards import videos as video_cards
 from bot.domain.videos import Video
 from bot.files.attachments import attachment_name
 from bot.retry import GivenUpError, patiently, step
@@ -215,7 +215,9 @@ class HostingLife:
                 name = attachment_name(video)
                 attached = [each for each in message.attachments if each.filename == name]
                 media_url = f"attachment://{name}" if attached else video.playback_url or ""
-                await message.edit(view=cards.video_card(video, media_url, self.app.host_name), attachments=attached)
+                await message.edit(
+                    view=video_cards.video_card(video, media_url, self.app.host_name), attachments=attached
+                )
 
         try:
             await patiently("Discord", edit)

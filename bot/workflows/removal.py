@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import discord
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.cards import videos as cards
+from bot.cards import videos as video_cards
 from bot.files.attachments import delete_rendered
 from bot.retry import patiently, step
 from bot.store import rounds, videos
@@ -73,7 +73,7 @@ class RemovalLife:
                 thread = await thread.edit(archived=False)
             async with self.app.board.editing(video_id):
                 message = thread.get_partial_message(video.message_id or 0)
-                await message.edit(view=cards.removed_card(video), attachments=[])
+                await message.edit(view=video_cards.removed_card(video), attachments=[])
             if round_.status == "closed":
                 await thread.edit(archived=True, locked=True)
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import discord
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.cards import layout
 from bot.cards import reviews as review_cards
-from bot.cards import videos as cards
+from bot.cards import videos as video_cards
 from bot.domain.errors import (
     PromptBlockedError,
     PromptWaitsError,
@@ -227,15 +228,15 @@ class ReviewLife:
         channel = await self.app.client.channel(review.channel_id or 0)
         nonce = f"review-{review.id}"[:25]
         if review.state != "approved":
-            text = f"{review_cards.told_text(review)}\n-# Review {review.id}."
+            text = f"{review_cards.notice_text(review)}\n-# Review {review.id}."
             mark = f"-# Review {review.id}."
-            await post_once(channel, cards.note(text), nonce=nonce, mark=mark, again=True)
+            await post_once(channel, layout.note(text), nonce=nonce, mark=mark, again=True)
             return
         video = await videos.get(self.app.database, review.video_id)
         round_ = await rounds.get(self.app.database, video.round_id)
         place = await videos.queue_place(self.app.database, video, self.app.settings.model_class)
-        card = cards.progress_card(cards.progress_text(video, round_, place, None), video)
-        mark = cards.custom_id("cancel", video.id)
+        card = video_cards.progress_card(video_cards.progress_text(video, round_, place, None), video)
+        mark = video_cards.custom_id("cancel", video.id)
         message = await post_once(channel, card, nonce=nonce, mark=mark, again=True)
         await videos.change(self.app.database, video.id, progress_channel_id=channel.id, progress_message_id=message.id)
         if (await videos.get(self.app.database, video.id)).status in OVER:  # it was quicker than its message

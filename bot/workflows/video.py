@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import discord
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.cards import videos as cards
+from bot.cards import videos as video_cards
 from bot.domain.reviews import describe_flags
 from bot.domain.videos import OVER, Video
 from bot.files.attachments import attachment, delete_rendered, read_here
@@ -278,12 +278,12 @@ class VideoLife:
         """
         limit = self._limit_of(thread.guild)
         file, media_url = await attachment(video, self.app.settings.data_dir, limit)
-        card = partial(post_once, thread, nonce=video.id, mark=cards.custom_id("up", video.id), again=again)
+        card = partial(post_once, thread, nonce=video.id, mark=video_cards.custom_id("up", video.id), again=again)
         if file is not None:
             size = len(file.fp.read())
             file.fp.seek(0)
             try:
-                return await card(cards.video_card(video, media_url, self.app.host_name), file=file), video
+                return await card(video_cards.video_card(video, media_url, self.app.host_name), file=file), video
             except discord.HTTPException as error:
                 if not is_too_large(error):
                     raise
@@ -293,7 +293,7 @@ class VideoLife:
         elif not media_url and (video.size_bytes or 0) <= limit:
             raise EndedError("failed", "The file of your video was lost before it could be posted.")
         video = await self._once_hosted(video.id, hosting)
-        return await card(cards.video_card(video, video.playback_url or "", self.app.host_name)), video
+        return await card(video_cards.video_card(video, video.playback_url or "", self.app.host_name)), video
 
     def _limit_of(self, guild: discord.Guild) -> int:
         """How many bytes a file may have: as Discord says, or less where it has refused one."""
@@ -340,7 +340,7 @@ class VideoLife:
         if video.progress_message_id is None or video.progress_channel_id is None:
             return
         round_ = await rounds.get(self.app.database, video.round_id)
-        card = cards.progress_card(cards.progress_text(video, round_, None, None), video)
+        card = video_cards.progress_card(video_cards.progress_text(video, round_, None, None), video)
 
         async def tell() -> None:
             channel = await self.app.client.channel(video.progress_channel_id or 0)

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.cards.videos import quote
+from bot.cards.layout import quote
 from bot.demo.discord.people import Message, NoAnswerError, wait_for
 from bot.demo.discord.world import MODERATOR, People, World
 from bot.demo.story import Story

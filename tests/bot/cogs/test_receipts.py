@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from bot.cards import videos as cards
+from bot.cards import receipts as receipt_cards
 from bot.domain.ledger_links import PublicLedger, deployed_in
 from bot.domain.rounds import Round
 from bot.domain.videos import Video
@@ -25,7 +25,7 @@ def shown(receipts: list[VoteReceipt], ledger: PublicLedger = PLAIN, number: int
     round_ = cast(Round, SimpleNamespace(number=5))
     video = cast(Video, SimpleNamespace(status="published", prompt="a *red* circle " + "x" * 200))
     lines = [(video, one) for one in receipts]
-    view = cards.receipt_card(round_, lines, "cd" * 32, ledger, ledger.audit_command(number))
+    view = receipt_cards.receipt_card(round_, lines, "cd" * 32, ledger, ledger.audit_command(number))
     texts: list[str] = []
 
     def walk(component: object) -> None:
@@ -42,20 +42,20 @@ def shown(receipts: list[VoteReceipt], ledger: PublicLedger = PLAIN, number: int
 @pytest.mark.parametrize(
     ("receipt", "words"),
     [
-        (FINAL, ("👍", "up", "the ledger's video 4", "seat 0", "batch 7", TX)),
-        (replace(FINAL, signed=True, seq=None), ("👍", "up", "your wallet signed it", TX)),
+        (FINAL, ("👍", "up", "video 4 on the ledger", "seat 0", "batch 7", TX)),
+        (replace(FINAL, signed=True, seq=None), ("👍", "up", "signed by your wallet", TX)),
         (replace(FINAL, signed=True, state="batched", tx=None), ("up", "signed, and on its way")),
         (replace(FINAL, choice=2), ("👎", "down", "batch 7")),
         (replace(FINAL, choice=0), ("↩️", "withdrawn", "batch 7")),
-        (replace(FINAL, state="pending", tx=None, seq=None), ("up", "on its way to the chain")),
-        (replace(FINAL, state="batched"), ("up", "on its way to the chain")),
+        (replace(FINAL, state="pending", tx=None, seq=None), ("up", "on its way to the ledger")),
+        (replace(FINAL, state="batched"), ("up", "on its way to the ledger")),
         (
             replace(FINAL, state="rejected", reason="The round had already closed on the ledger.", tx=None),
             ("⚠️", "had already closed"),
         ),
         (
             replace(FINAL, choice=2, signed=True, state="rejected", reason="It came late.", tx=None, standing=1),
-            ("⚠️", "It came late. Before it you chose **up**, and that counts."),
+            ("⚠️", "It came late. Your earlier choice **up** counts instead."),
         ),
     ],
     ids=["up", "signed", "signed, on its way", "down", "withdrawn", "pending", "sent", "refused", "refused, signed"],
@@ -96,4 +96,4 @@ def test_many_votes_fit_into_one_message() -> None:
     link = replace(PLAIN, explorer_tx_url="https://scan.example/" + "y" * 40 + "/tx/{tx}")
     text = shown([FINAL] * 40, link)
     assert len(text) < 4000
-    assert f"and {40 - cards.MOST_RECEIPTS} more" in text
+    assert f"and {40 - receipt_cards.MOST_RECEIPTS} more" in text

@@ -101,7 +101,7 @@ async def test_the_result_is_the_ledgers_and_says_what_was_refused(trouble: Trou
     """Votes that came too late count nowhere: another video wins than was said before, and the post explains it."""
     first, second = await trouble.a_card("the one that wins."), await trouble.a_card("the one that had won.")
     answer = await trouble.ana.press(first, "Up")
-    assert "It is on the chain in about a minute" in answer.text
+    assert "It will be on the ledger in about a minute" in answer.text
     await settled(trouble, "final", 1)
     await trouble.switch("chain", **NO_DRAFTS)
     for name in ("ben", "chloé"):
@@ -109,9 +109,9 @@ async def test_the_result_is_the_ledgers_and_says_what_was_refused(trouble: Trou
     await trouble.insist(trouble.mira, "round close")
     before = await result(trouble, "had won")
     assert re.search(r"is decided\n🏆 \*\*.*the one that had won.*with 👍 2 and 👎 0", before.text)
-    assert "As counted here" in before.text
+    assert "Preliminary tally" in before.text
     assert "Final tally" not in before.text
-    assert "As counted here" in (await trouble.ben.command("standings")).text
+    assert "Preliminary tally" in (await trouble.ben.command("standings")).text
 
     await end_on_ledger(trouble)
     await trouble.put_in_order()
@@ -119,8 +119,8 @@ async def test_the_result_is_the_ledgers_and_says_what_was_refused(trouble: Trou
     after = (await result(trouble, "Final tally")).text
     assert re.search(r"is decided\n🏆 \*\*.*the one that wins.*with 👍 1 and 👎 0", after)
     assert re.search(r"1\. .*the one that wins.*👍 1 · 👎 0\n2\. .*the one that had won.*👍 0 · 👎 0", after)
-    assert "2 votes were refused by the ledger; `/receipt round:1` shows members whose." in after
-    assert re.search(r"As counted here, \*\*.*the one that had won.*\*\* had won", after)
+    assert "2 votes were rejected by the ledger; `/receipt round:1` shows which of yours." in after
+    assert re.search(r"By the preliminary tally, \*\*.*the one that had won.*\*\* had won", after)
     round_ = await rounds.get(trouble.database, trouble.number)
     assert f"transaction `{round_.finalized_tx}`" in after
     assert trouble.house.deployment is not None
@@ -135,16 +135,16 @@ async def test_the_result_is_the_ledgers_and_says_what_was_refused(trouble: Trou
     standings = (await trouble.ana.command("standings")).text
     assert re.search(r"1\. .*the one that wins.*👍 1 · 👎 0", standings)
     assert "Final tally" in standings
-    assert "2 votes were refused" in standings
+    assert "2 votes were rejected" in standings
 
 
 async def test_who_was_refused_is_told_once_and_nobody_else(trouble: Trouble) -> None:
     """With the next answer that only they see; whoever looks at their receipt has read it there."""
-    told = await followed(trouble.ben, await trouble.ben.command("videos"), "refused one vote of yours in round 1")
+    told = await followed(trouble.ben, await trouble.ben.command("videos"), "rejected one of your votes in round 1")
     assert "had already closed on the ledger" in told.text
     assert told.ephemeral
     chloe = trouble.community.person("chloé")
-    assert "not on the chain" in (await chloe.command("receipt")).text
+    assert "not on the ledger" in (await chloe.command("receipt")).text
     quiet = [(who, await who.command("videos")) for who in (trouble.ben, chloe, trouble.ana)]
     await asyncio.sleep(2)
     for who, answer in quiet:
@@ -165,9 +165,9 @@ async def test_a_round_that_never_got_onto_the_ledger_comes_to_an_end(trouble: T
     assert "The round was already over when the ledger could be reached." in post
     assert "on their way" not in post
     assert re.search(r"is decided\n🏆 \*\*.*never recorded.*with 👍 1 and 👎 0", post)
-    assert "As counted here" in post
+    assert "Preliminary tally" in post
     round_ = await rounds.get(trouble.database, trouble.number)
     assert (round_.status, round_.chain_id, round_.finalized_tx) == ("closed", None, None)
     assert f"Round {trouble.number} will never be on the ledger" in trouble.log("bot")
     assert "Not on the chain" in (await trouble.mira.command("round status")).text
-    await followed(trouble.ana, await trouble.ana.command("standings"), "refused one vote of yours in round 2")
+    await followed(trouble.ana, await trouble.ana.command("standings"), "rejected one of your votes in round 2")

@@ -78,7 +78,7 @@ async def test_from_a_blocked_prompt_to_a_posted_video(trouble: Trouble) -> None
     blocked = await trouble.ana.command("prompt", text="a gr\u200bАwlіx on a hill")
     assert blocked.ephemeral
     assert "No grawlix here." in blocked.text
-    assert "Nothing waits" in (await trouble.mira.command("review list")).text
+    assert "Nothing is waiting" in (await trouble.mira.command("review list")).text
 
     trouble.house.supervisor.kill("bot")
 
@@ -132,7 +132,7 @@ async def test_what_is_rejected_is_told_and_never_posted(trouble: Trouble) -> No
     assert "Rejected" in (await decide(trouble, listed, "Reject", "No real people.")).text
 
     async def told() -> bool | None:
-        return True if "has not approved your prompt" in await public(trouble) else None
+        return True if "did not approve your prompt" in await public(trouble) else None
 
     await wait_for("word to the member", told, seconds=SETTLED_S)
     assert "No real people." in (await trouble.ana.command("videos")).text
@@ -163,7 +163,7 @@ async def test_what_nobody_decides_ends_with_the_round(trouble: Trouble) -> None
 
     await wait_for("word to the member", told, seconds=SETTLED_S)
     assert "already been decided" in (await trouble.mira.press(listed.message, "Approve")).text
-    assert "Nothing waits" in (await trouble.mira.command("review list")).text
+    assert "Nothing is waiting" in (await trouble.mira.command("review list")).text
     assert "president" not in await public(trouble)
 
 
@@ -174,7 +174,7 @@ async def test_two_members_do_not_jam_the_list(trouble: Trouble) -> None:
         assert (await trouble.community.person(name).command("prompt", text="president " + "*" * 490)).ephemeral
     await trouble.community.person("chloé").command("prompt", text="a president like any other")
     listed = await trouble.mira.command("review list")
-    assert "6 waiting for a moderator" in listed.text
+    assert "6 waiting for review" in listed.text
     seen = approvals(listed)
     assert len(seen) >= 2
     foreign = await trouble.ben.press_id(
@@ -188,15 +188,15 @@ async def test_two_members_do_not_jam_the_list(trouble: Trouble) -> None:
         seen += approvals(page)
     assert len(seen) == len(set(seen)) == 6
     assert "like any other" in page.text
-    again = await trouble.mira.press(page.message, "From the beginning")
+    again = await trouble.mira.press(page.message, "Back to the start")
     assert approvals(again) == seen[: len(approvals(again))]
 
     assert "Rejected" in (await decide(trouble, page, seen[-1].replace("approve", "reject"), "Enough.")).text
     for left in range(5, 0, -1):
         listed = await trouble.mira.command("review list")
-        assert f"{left} waiting for a moderator" in listed.text
+        assert f"{left} waiting for review" in listed.text
         assert "Rejected" in (await decide(trouble, listed, "Reject", "Enough.")).text
-    assert "Nothing waits" in (await trouble.mira.command("review list")).text
+    assert "Nothing is waiting" in (await trouble.mira.command("review list")).text
     await trouble.close_round()
 
 

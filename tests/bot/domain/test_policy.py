@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.cards import videos as cards
+from bot.cards import layout
 from bot.domain.errors import DurationError, MemberError, PromptEmptyError, PromptTooLongError, TaskEmptyError
 from bot.domain.policy import LONGEST_PROMPT, clean_text, read_duration, read_prompt, read_task
 
@@ -71,7 +71,7 @@ def test_any_text_is_read_or_refused_with_a_sentence(text: str) -> None:
 @given(st.text(max_size=300))
 def test_quoted_words_cannot_mention_or_link(text: str) -> None:
     """In a card, a prompt shows as text: no mention, no address, no markup."""
-    quoted = cards.quote(clean_text(text))
+    quoted = layout.quote(clean_text(text))
     assert "@everyone" not in quoted
     assert "://" not in quoted
     assert quoted.startswith("\u2068")
@@ -81,7 +81,7 @@ def test_quoted_words_cannot_mention_or_link(text: str) -> None:
 @pytest.mark.parametrize("text", ["@everyone look", "<@123456789012345678> hi", "[click](https://evil.example)"])
 def test_quoting_defuses(text: str) -> None:
     """Mentions and masked links become plain characters."""
-    quoted = cards.quote(text)
+    quoted = layout.quote(text)
     assert "<@" not in quoted.replace("\\<", "")
     assert "](" not in quoted.replace("\\]", "").replace("\\(", "")
 

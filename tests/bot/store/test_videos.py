@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.cards import videos as cards
+from bot.cards import videos as video_cards
 from bot.store import rounds as rounds_store
 from bot.store import videos
 from generation.jobs import RenderResult
@@ -66,7 +66,7 @@ async def test_a_member_is_told_when_nobody_renders(database: AsyncEngine) -> No
     round_ = await rounds_store.get(database, video.round_id)
 
     async def told() -> str:
-        return cards.progress_text(video, round_, await videos.queue_place(database, video, "tiny"), None)
+        return video_cards.progress_text(video, round_, await videos.queue_place(database, video, "tiny"), None)
 
     async def beat(executor_id: str, queue: str, ago_ms: int) -> None:
         async with database.begin() as connection:
@@ -79,11 +79,11 @@ async def test_a_member_is_told_when_nobody_renders(database: AsyncEngine) -> No
     await beat("worker-of-others", "gpu.tiny:wan", 0)
     await beat("worker-that-died", "gpu.tiny:tiny", 60_000)
     assert (
-        "next in the queue. No worker that renders with tiny is running at the moment; your prompt waits for one."
+        "next in the queue. No GPU worker for **\u2068tiny\u2069** is online. Your prompt stays in the queue"
         in await told()
     )
     await beat("worker-that-lives", "gpu.tiny:tiny", 0)
-    assert "next in the queue, done in about 60 s." in await told()
+    assert "next in the queue, ready in about 60 s." in await told()
 
 
 async def test_the_estimate_is_what_renders_took_lately(database: AsyncEngine) -> None:

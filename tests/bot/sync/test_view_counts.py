@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from bot.cards import videos as cards
+from bot.cards import results as result_cards
 from bot.domain.rounds import Round
 from bot.domain.standings import Entry, rank
 from bot.domain.videos import Video
@@ -71,8 +71,8 @@ def test_views_stand_beside_the_votes_and_change_no_rank() -> None:
     """The most watched is not the best; without views there is no word of them."""
     entries = [Entry(video(1), Tally(up=2, down=0)), Entry(video(2), Tally(up=1, down=0))]
     ranked = rank(entries)
-    text = cards.standings_text(cast(Round, None), ranked, {"2": 1000})
+    text = result_cards.standings_text(cast(Round, None), ranked, {"2": 1000})
     assert text.index("video 1") < text.index("video 2") < text.index("▶ 1000")
-    assert "no weight" in text
-    assert "▶" not in cards.standings_text(cast(Round, None), ranked)
-    assert "▶" not in cards.standings_text(cast(Round, None), ranked, {})
+    assert "don't affect the ranking" in text
+    assert "▶" not in result_cards.standings_text(cast(Round, None), ranked)
+    assert "▶" not in result_cards.standings_text(cast(Round, None), ranked, {})
