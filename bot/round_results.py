@@ -50,10 +50,10 @@ class Results:
             counts = await recorded_tallies(self._database, round_.id)
             held = {e.video.id: Tally(*counts.get(e.video.id, (0, 0))) for e in entries if e.video.chain_id is not None}
             best = winner(Entry(e.video, held[e.video.id]) for e in entries if e.video.id in held)
-            return final_outcome(entries, held, best.video.id if best else None, refused=refused, source="record")
+            return final_outcome(entries, held, best.video.id if best else None, rejected=refused, source="record")
         by_number = {e.video.chain_id: e.video.id for e in entries if e.video.chain_id is not None}
         held = {by_number[number]: Tally(*tally) for number, tally in result.tallies.items()}
-        return final_outcome(entries, held, by_number.get(result.winner), refused=refused, source="ledger")
+        return final_outcome(entries, held, by_number.get(result.winner), rejected=refused, source="ledger")
 
     async def _read(self, round_: Round, finalized_tx: str, entries: Sequence[Entry]) -> Result:
         key = (round_.id, finalized_tx)

@@ -1,7 +1,7 @@
-"""What a message of Discord's holds, and how texts are cut so that they fit: never in an escape, link or mention.
+"""The limits of a Discord message, and texts cut to fit them: never within an escape, a link or a mention.
 
-The limits are those of Discord's OpenAPI file. It does not say in which unit it counts: here it is UTF-16, in which an
-emoji counts twice, so that whichever it is, there is room. All cards are held to this by `cards.view_of`.
+The limits are those of Discord's OpenAPI file. It does not name the unit of its counts. Here the unit is UTF-16, in
+which an emoji counts twice, so that a text fits by either count. `layout.view_of` holds all cards to these limits.
 """
 
 from __future__ import annotations
@@ -10,16 +10,21 @@ import logging
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TypeAlias
 
 from discord import ui
 
 log = logging.getLogger(__name__)
 
+Item: TypeAlias = ui.Item[ui.LayoutView]
+Text: TypeAlias = ui.TextDisplay[ui.LayoutView]
+Button: TypeAlias = ui.Button[ui.LayoutView]
+
 MOST_TEXT = 4000  # in all texts of a message
 MOST_COMPONENTS = 40  # of a message, nested ones and the container around them included
 MOST_NAME = 100  # of a thread, or of a choice that an option suggests
 MOST_URL = 512  # of a button
+MOST_REASON = 300  # units of a reason that is shown
 MOST_CLUSTER = 32  # characters that are taken for one: marks can be piled up without end
 
 _ZWJ, _ELLIPSIS, _ISOLATE, _ISOLATE_END = "\u200d", "…", "\u2068", "\u2069"
@@ -38,22 +43,22 @@ _PIECE = re.compile(
 
 
 def length(text: str) -> int:
-    """The length of a text in UTF-16 code units, the larger of the counts that Discord may mean."""
+    """Return the length of a text in UTF-16 code units, the larger of the counts that Discord may mean."""
     return len(text) + sum(character > "\uffff" for character in text)
 
 
 def clusters(text: str) -> Iterator[str]:
-    """The characters of a text as readers see them: a letter with its marks, an emoji with all it is joined of."""
-    begun = ""
+    """Yield the characters of a text as readers see them: a letter with its marks, an emoji with all its parts."""
+    cluster = ""
     flags = 0
     for character in text:
         is_flag = "\U0001f1e6" <= character <= "\U0001f1ff"
         joined = (
-            bool(begun)
-            and len(begun) < MOST_CLUSTER
-            and begun[-1] not in _CONTROLS
+            bool(cluster)
+            and len(cluster) < MOST_CLUSTER
+            and cluster[-1] not in _CONTROLS
             and (
-                begun[-1] == _ZWJ
+                cluster[-1] == _ZWJ
                 or character == _ZWJ
                 or unicodedata.category(character)[0] == "M"
                 or "\U0001f3fb" <= character <= "\U0001f3ff"  # the colour of a skin
@@ -63,44 +68,44 @@ def clusters(text: str) -> Iterator[str]:
         )
         flags = flags + 1 if is_flag else 0
         if joined:
-            begun += character
+            cluster += character
             continue
-        if begun:
-            yield begun
-        begun = character
-    if begun:
-        yield begun
+        if cluster:
+            yield cluster
+        cluster = character
+    if cluster:
+        yield cluster
 
 
 def plain(text: str, most: int) -> str:
-    """A text without markup, in at most so many units, cut between two characters."""
+    """Return a text without markup in at most `most` units, cut between two characters."""
     if length(text) <= most:
         return text
-    kept, room = [], most - length(_ELLIPSIS)
+    result, room = [], most - length(_ELLIPSIS)
     for cluster in clusters(text):
         room -= length(cluster)
         if room < 0:
             break
-        kept.append(cluster)
-    return "".join(kept).rstrip() + _ELLIPSIS
+        result.append(cluster)
+    return "".join(result).rstrip() + _ELLIPSIS
 
 
 def shorten(text: str, most: int) -> str:
-    """A text with markup, in at most so many units: what is open where it is cut is closed behind the cut."""
+    """Return a text with markup in at most `most` units; markup that is open at the cut is closed after it."""
     if length(text) <= most:
         return text
-    kept: list[str] = []
+    result: list[str] = []
     used, bold, isolates = length(_ELLIPSIS), False, 0
     for piece in _pieces(text):
         bolder = bold != (piece == "**")
         deeper = max(0, isolates + (piece == _ISOLATE) - (piece == _ISOLATE_END))
         if used + length(piece) + 2 * bolder + deeper > most:
             break
-        kept.append(piece)
+        result.append(piece)
         used, bold, isolates = used + length(piece), bolder, deeper
-    if bold and kept[-1:] == ["**"]:
-        kept, bold = kept[:-1], False
-    return "".join(kept).rstrip(" \n") + _ELLIPSIS + _ISOLATE_END * isolates + "**" * bold
+    if bold and result[-1:] == ["**"]:
+        result, bold = result[:-1], False
+    return "".join(result).rstrip(" \n") + _ELLIPSIS + _ISOLATE_END * isolates + "**" * bold
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -113,17 +118,17 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 class Budget:
-    """The room in one message. Entries are added while they fit."""
+    """The room in one message. A card adds entries while they fit."""
 
-    def __init__(self, *spent: ui.Item[Any], text: int = MOST_TEXT, components: int = MOST_COMPONENTS - 1) -> None:
-        """`spent` is what stands in the message anyway; the container around all is counted already."""
+    def __init__(self, *spent: Item, text: int = MOST_TEXT, components: int = MOST_COMPONENTS - 1) -> None:
+        """`spent` are the parts that are in the message anyway; the container around all is already counted."""
         self.text = text
         self.components = components
         for item in spent:
             self.take(item)
 
-    def take(self, *items: ui.Item[Any]) -> bool:
-        """Takes the room of some parts; False, and nothing is taken, where it does not do."""
+    def take(self, *items: Item) -> bool:
+        """Take the room of some parts. Return False, and take nothing, where they do not fit."""
         text = sum(length(shown.content) for shown in texts(items))
         components = sum(1 for _ in parts(items))
         if text > self.text or components > self.components:
@@ -133,31 +138,39 @@ class Budget:
         return True
 
 
-def parts(items: Sequence[ui.Item[Any]]) -> Iterator[ui.Item[Any]]:
-    """All parts, nested ones too."""
+def text_item(content: str) -> Text:
+    """Return a text as a part of a message."""
+    return ui.TextDisplay(content)
+
+
+def parts(items: Sequence[Item]) -> Iterator[Item]:
+    """Yield all parts, nested ones too."""
     for item in items:
         yield item
         if isinstance(item, ui.Section | ui.ActionRow | ui.Container):
-            yield from item.walk_children()  # of a section, its accessory too
+            yield from item.walk_children()  # of a section, the accessory too
 
 
-def texts(items: Sequence[ui.Item[Any]]) -> list[ui.TextDisplay[Any]]:
-    """All texts, nested ones too."""
+def texts(items: Sequence[Item]) -> list[Text]:
+    """Return all texts, nested ones too."""
     return [part for part in parts(items) if isinstance(part, ui.TextDisplay)]
 
 
-def fitted(items: Sequence[ui.Item[Any]]) -> list[ui.Item[Any]]:
-    """The parts of a message, cut to what it holds. Builders see to that themselves: this is for what they forget."""
-    kept, room = [], MOST_COMPONENTS - 1
+def fitted(items: Sequence[Item]) -> list[Item]:
+    """Return the parts of a message, cut to what a message holds.
+
+    The builders of cards keep to the limits themselves. This is the net for what they forget.
+    """
+    result, room = [], MOST_COMPONENTS - 1
     for item in items:
         room -= sum(1 for _ in parts([item]))
         if room < 0:
             log.error("A card has more parts than a message holds; the last ones are left out.")
             break
-        kept.append(item)
-    shown = texts(kept)
+        result.append(item)
+    shown = texts(result)
     for text in shown:
-        text.content = text.content or "\u200b"  # Discord takes no empty one
+        text.content = text.content or "\u200b"  # Discord takes no empty text
     over = sum(length(text.content) for text in shown) - MOST_TEXT
     if over > 0:
         log.error("A card has %d characters more than a message holds; it is cut.", over)
@@ -167,4 +180,4 @@ def fitted(items: Sequence[ui.Item[Any]]) -> list[ui.Item[Any]]:
         before = length(text.content)
         text.content = shorten(text.content, max(before - over, MOST_TEXT // MOST_COMPONENTS))
         over -= before - length(text.content)
-    return kept
+    return result

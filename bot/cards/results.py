@@ -1,4 +1,4 @@
-"""What members see of a round's result: the post, and the standings, with a sentence for whatever changed."""
+"""The result of a round and its standings, with a sentence for each difference from the preliminary tally."""
 
 from __future__ import annotations
 
@@ -6,78 +6,118 @@ from collections.abc import Mapping, Sequence
 
 from discord import ui
 
-from bot.cards import limits as card_limits
-from bot.cards.videos import REASON, note, quote, standings_text, title, view_of
+from bot.cards import limits
+from bot.cards.layout import note, quote, view_of
+from bot.cards.limits import text_item
+from bot.cards.videos import message_link, title
 from bot.domain.rounds import Round
 from bot.domain.standings import Entry, Outcome, rank, winner
+from migrations.states_community import RoundStatus, VideoStatus
 
-MOST_CHAIN = 1500  # units of what is said of the chain
-_ELSEWHERE = "-# It refused votes in other rounds too; `/receipt` with their numbers shows which."
+MOST_RANKED = 10  # videos in the standings
+MOST_LEDGER = 1500  # units of the sentences about the ledger
+_MORE = 60  # units for the line that says how many more there are
+_ELSEWHERE = "-# It rejected votes in other rounds too; `/receipt` with a round's number shows which."
 
 HEADINGS = {
-    "here": "As counted here",
-    "ledger": "**Final tally**, as the ledger has it",
-    "record": "**Final tally**, by our record of the ledger, which cannot be read just now",
+    "here": "Preliminary tally",
+    "ledger": "**Final tally** on the ledger",
+    "record": "**Final tally** from our record of the ledger, which can't be read right now",
 }
 
 
-def result_card(round_: Round, outcome: Outcome, chain: str) -> ui.LayoutView:
-    """The result of a round; `chain` says how far it is on the ledger."""
+def result_card(round_: Round, outcome: Outcome, ledger: str) -> ui.LayoutView:
+    """Return the result of a round; `ledger` says how far the round is on the ledger."""
     shown = ranked(outcome)
     best = outcome.best
-    if best is not None and best.video.status == "removed":
-        chain += (
-            " It names a video that a moderator removed, since nothing can be removed there."
+    if best is not None and best.video.status == VideoStatus.REMOVED:
+        ledger += (
+            " The winner on the ledger is a video that a moderator removed; nothing can be removed from the ledger."
             if outcome.final
-            else " By these votes a video wins that a moderator removed."
+            else " By these votes, the winner is a video that a moderator removed."
         )
         best = winner(shown)
     if best is None:
-        head = f"## Round {round_.number} is closed\n{_nobody(outcome)}"
+        head = f"## Round {round_.number} is closed\n{_no_winner(outcome)}"
     else:
         head = (
             f"## Round {round_.number} is decided\n🏆 **{quote(best.video.prompt, 200)}** by "
             f"<@{best.video.member_id}>, with 👍 {best.tally.up} and 👎 {best.tally.down}"
         )
-    foot = [*(f"⚠️ {text}" for text in _explained(round_, outcome)), f"-# {card_limits.shorten(chain, MOST_CHAIN)}"]
+    foot = [*(f"⚠️ {text}" for text in _explain(round_, outcome)), f"-# {limits.shorten(ledger, MOST_LEDGER)}"]
     room = _room(head, HEADINGS[outcome.source], *foot)
     return view_of(
-        ui.TextDisplay(head),
+        text_item(head),
         ui.Separator(),
-        ui.TextDisplay(f"{HEADINGS[outcome.source]}\n{standings_text(round_, shown, room=room)}"),
-        *(ui.TextDisplay(text) for text in foot),
+        text_item(f"{HEADINGS[outcome.source]}\n{standings_text(round_, shown, room=room)}"),
+        *(text_item(text) for text in foot),
     )
 
 
 def _room(*spent: str) -> int:
-    """What is left of a message for the standings, beside what else it says."""
-    return card_limits.MOST_TEXT - sum(card_limits.length(text) + 1 for text in spent)
+    """Return the units of a message that are left for the standings, beside its other texts."""
+    return limits.MOST_TEXT - sum(limits.length(text) + 1 for text in spent)
 
 
 def standings_card(round_: Round, outcome: Outcome, views: Mapping[str, int] | None = None) -> ui.LayoutView:
-    """`/standings`."""
+    """Return the answer to `/standings`."""
     state = f"closes <t:{round_.closes_at_ms // 1000}:R>"
-    if round_.status == "closed":
+    if round_.status == RoundStatus.CLOSED:
         state = f"closed · {HEADINGS[outcome.source]}"
     head = f"### Round {round_.number}: {quote(round_.task, 200)}\n-# {state}"
-    foot = [f"⚠️ {text}" for text in _explained(round_, outcome)]
+    foot = [f"⚠️ {text}" for text in _explain(round_, outcome)]
     return view_of(
-        ui.TextDisplay(head),
-        ui.TextDisplay(standings_text(round_, ranked(outcome), views, room=_room(head, *foot))),
-        *(ui.TextDisplay(text) for text in foot),
+        text_item(head),
+        text_item(standings_text(round_, ranked(outcome), views, room=_room(head, *foot))),
+        *(text_item(text) for text in foot),
     )
 
 
-def refused_note(rounds: Sequence[tuple[int, int, str]]) -> ui.LayoutView:
-    """A member is told once what the ledger refused of theirs: the round's number, how many votes, and why."""
+def standings_text(
+    round_: Round,
+    ranked: Sequence[Entry],
+    views: Mapping[str, int] | None = None,
+    most: int = MOST_RANKED,
+    room: int = limits.MOST_TEXT,
+) -> str:
+    """Return the standings of a round, best first, as many as fit in `room` units.
+
+    `views` are play counts by the videos' ids, where they are known.
+    """
+    if not ranked:
+        return "No video has been posted in this round yet."
+    watched = (
+        "\n-# ▶ is the number of times a video was watched at its host. Views don't affect the ranking."
+        if views
+        else ""
+    )
+    room -= _MORE + limits.length(watched)
+    lines: list[str] = []
+    for number, entry in enumerate(ranked[:most], 1):
+        line = (
+            f"{number}. [{quote(entry.video.prompt, 60)}]({message_link(entry.video)}) by <@{entry.video.member_id}> · "
+            f"👍 {entry.tally.up} · 👎 {entry.tally.down}"
+            + (f" · ▶ {views[entry.video.id]}" if views and entry.video.id in views else "")
+        )
+        room -= limits.length(line) + 1
+        if room < 0:
+            break
+        lines.append(line)
+    more = f"\n… and {len(ranked) - len(lines):,} more." if len(ranked) > len(lines) else ""
+    return "\n".join(lines) + watched + more
+
+
+def rejected_note(rounds: Sequence[tuple[int, int, str]]) -> ui.LayoutView:
+    """Return the note that tells a member once what the ledger rejected: round number, number of votes, reason."""
     lines: list[str] = []
     room = _room(_ELSEWHERE)
     for number, count, reason in rounds:
+        votes = "one of your votes" if count == 1 else f"{count:,} of your votes"
         line = (
-            f"⚠️ The ledger refused {_votes(count)} of yours in round {number}: {card_limits.shorten(reason, REASON)} "
+            f"⚠️ The ledger rejected {votes} in round {number}: {limits.shorten(reason, limits.MOST_REASON)} "
             f"`/receipt round:{number}` shows which."
         )
-        room -= card_limits.length(line) + 1
+        room -= limits.length(line) + 1
         if room < 0:
             lines.append(_ELSEWHERE)
             break
@@ -86,36 +126,29 @@ def refused_note(rounds: Sequence[tuple[int, int, str]]) -> ui.LayoutView:
 
 
 def ranked(outcome: Outcome) -> Sequence[Entry]:
-    """The videos that members see, best first."""
-    return rank(entry for entry in outcome.entries if entry.video.status != "removed")
+    """Return the videos that members see, best first."""
+    return rank(entry for entry in outcome.entries if entry.video.status != VideoStatus.REMOVED)
 
 
-def _nobody(outcome: Outcome) -> str:
-    if outcome.refused:
-        return "No vote came onto the ledger, so there is no winner."
+def _no_winner(outcome: Outcome) -> str:
+    if outcome.rejected:
+        return "No vote reached the ledger, so there is no winner."
     return "Nobody voted, so there is no winner."
 
 
-def _votes(count: int) -> str:
-    return "one vote" if count == 1 else f"{count:,} votes"
-
-
-def _explained(round_: Round, outcome: Outcome) -> Sequence[str]:
-    """Why the final result is not the one that stood here before, in sentences; it names no member."""
+def _explain(round_: Round, outcome: Outcome) -> Sequence[str]:
+    """Return the reasons why the final result differs from the preliminary one, as sentences that name no member."""
     if not outcome.final:
         return []
-    told = []
-    if outcome.refused:
-        were = "was" if outcome.refused == 1 else "were"
-        told.append(
-            f"{_votes(outcome.refused).capitalize()} {were} refused by the ledger; "
-            f"`/receipt round:{round_.number}` shows members whose."
-        )
+    sentences = []
+    if outcome.rejected:
+        votes = "One vote was" if outcome.rejected == 1 else f"{outcome.rejected:,} votes were"
+        sentences.append(f"{votes} rejected by the ledger; `/receipt round:{round_.number}` shows which of yours.")
     if outcome.absent:
-        videos = "One posted video is" if outcome.absent == 1 else f"{outcome.absent} posted videos are"
-        told.append(f"{videos} not on the ledger, and without a rank.")
-    if outcome.differs and not told:
-        told.append("The ledger's tally is not the one that was counted here; the ledger's is the result.")
-    if outcome.before is not None:
-        told.append(f"As counted here, **{title(outcome.before.video)}** had won.")
-    return told
+        videos = "One posted video is" if outcome.absent == 1 else f"{outcome.absent:,} posted videos are"
+        sentences.append(f"{videos} not on the ledger, and without a rank.")
+    if outcome.differs and not sentences:
+        sentences.append("The ledger's tally differs from the preliminary tally; the ledger's tally is the result.")
+    if outcome.winner_here is not None:
+        sentences.append(f"By the preliminary tally, **{title(outcome.winner_here.video)}** had won.")
+    return sentences

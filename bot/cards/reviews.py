@@ -1,107 +1,111 @@
-"""What members and moderators see of reviews. Built by pure functions, as bot/cards/videos.py is."""
+"""The messages about reviews: the list for moderators, and notices to members."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import discord
 from discord import ui
 
-from bot.cards import limits as card_limits
-from bot.cards.videos import note, quote, view_of
+from bot.cards import limits
+from bot.cards.layout import note, quote, row, view_of
+from bot.cards.limits import Button, Item, text_item
 from bot.domain.reviews import Review
+from migrations.states_community import ReviewKind, ReviewState
 
 BUTTON_ID = r"r1:(?P<action>ask|approve|reject|watch|page):(?P<review>[0-9]{1,18})"
 SHOWN = 5  # on a page, at most
 _HEAD = 150  # units of a page's heading, at most
-_WORDS = {"approved": "approved", "rejected": "not approved", "over": "no longer wanted", "waiting": "waiting"}
+_STATES = {
+    ReviewState.WAITING: "waiting for a moderator",
+    ReviewState.APPROVED: "approved",
+    ReviewState.REJECTED: "not approved",
+    ReviewState.OVER: "no longer needed",
+}
 
 
-def button(action: str, review_id: int, label: str, style: discord.ButtonStyle) -> ui.Button[Any]:
-    """A button about a review; its state lies in its id."""
+def button(action: str, review_id: int, label: str, style: discord.ButtonStyle) -> Button:
+    """Return a button about a review; its id holds its state."""
     return ui.Button(label=label, style=style, custom_id=f"r1:{action}:{review_id}")
 
 
 def blocked_card(sentence: str, review_id: int) -> ui.LayoutView:
-    """A prompt that is not taken, and the way to appeal."""
+    """Return the answer to a blocked prompt, with the button to appeal."""
     return note(f"🛑 {sentence}", button("ask", review_id, "Ask a moderator", discord.ButtonStyle.secondary))
 
 
-def list_card(found: Sequence[Review], count: int, *, passed: int = 0) -> ui.LayoutView:
-    """`/review list`, one page of it: as many as fit, and a button to those after them.
+def list_card(reviews: Sequence[Review], count: int, *, passed: int = 0) -> ui.LayoutView:
+    """Return a page of `/review list`: as many reviews as fit, and a button to the next page.
 
-    `count` wait in all; `passed` of them are older, and were on the pages before.
+    `count` reviews wait in all; `passed` of them are older and were on earlier pages.
     """
-    first = button("page", 0, "From the beginning", discord.ButtonStyle.secondary)
-    if not found:
-        return note("Nothing waits for a moderator.") if not count else note("Nothing after that waits.", first)
-    budget = card_limits.Budget(ui.TextDisplay("x" * _HEAD), ui.ActionRow(first, _next(found[0].id)))
-    items: list[ui.Item[Any]] = []
+    first = button("page", 0, "Back to the start", discord.ButtonStyle.secondary)
+    if not reviews:
+        return note("Nothing is waiting for review.") if not count else note("Nothing after that is waiting.", first)
+    budget = limits.Budget(text_item("x" * _HEAD), row(first, _next(reviews[0].id)))
+    items: list[Item] = []
     shown: list[Review] = []
-    for review in found:
+    for review in reviews:
         entry = review_parts(review)
         if not budget.take(*entry):
             break
         items += entry
         shown.append(review)
-    more = "" if count <= len(shown) else f" These are {passed + 1} to {passed + len(shown)}, the oldest first."
-    items.insert(0, ui.TextDisplay(f"### {count} waiting for a moderator\n-# Only you see this.{more}"))
+    more = "" if count <= len(shown) else f" These are {passed + 1:,} to {passed + len(shown):,}, the oldest first."
+    items.insert(0, text_item(f"### {count:,} waiting for review\n-# Only you can see this.{more}"))
     turns = [first] if passed else []
     if passed + len(shown) < count:
         turns.append(_next(shown[-1].id))
     if turns:
-        items.append(ui.ActionRow(*turns))
+        items.append(row(*turns))
     return view_of(*items)
 
 
-def _next(review_id: int) -> ui.Button[Any]:
+def _next(review_id: int) -> Button:
     return button("page", review_id, "Next", discord.ButtonStyle.primary)
 
 
-def review_parts(review: Review) -> list[ui.Item[Any]]:
-    """One review, with what a moderator may do about it."""
-    what = "A prompt" if review.kind == "prompt" else "A video"
+def review_parts(review: Review) -> list[Item]:
+    """Return one review, with the buttons for a moderator."""
+    subject = "Prompt" if review.kind == ReviewKind.PROMPT else "Video"
     text = (
-        f"**{what}** of <@{review.member_id}>, <t:{review.created_at_ms // 1000}:R>\n{quote(review.prompt, 500)}\n"
-        f"-# Held because of: {quote(review.finding, 200)}"
+        f"**{subject}** by <@{review.member_id}>, <t:{review.created_at_ms // 1000}:R>\n{quote(review.prompt, 500)}\n"
+        f"-# Reason: {quote(review.finding, 200)}"
     )
     buttons = [
         button("approve", review.id, "Approve", discord.ButtonStyle.success),
         button("reject", review.id, "Reject", discord.ButtonStyle.danger),
     ]
-    if review.kind == "video":
+    if review.kind == ReviewKind.VIDEO:
         buttons.append(button("watch", review.id, "Watch", discord.ButtonStyle.secondary))
-    row: ui.ActionRow[ui.LayoutView] = ui.ActionRow(*buttons)
-    return [ui.TextDisplay(text), row]
+    return [text_item(text), row(*buttons)]
 
 
 def watch_card(review: Review, name: str) -> ui.LayoutView:
-    """A held video, for the moderator who asked to see it."""
-    gallery: ui.MediaGallery[ui.LayoutView] = ui.MediaGallery(
-        discord.MediaGalleryItem(f"attachment://{name}", description="A video that is held", spoiler=True)
+    """Return a held video, for the moderator who asked to see it."""
+    gallery: Item = ui.MediaGallery(
+        discord.MediaGalleryItem(f"attachment://{name}", description="A video held for review", spoiler=True)
     )
     return view_of(gallery, *review_parts(review))
 
 
 def decided_text(review: Review) -> str:
-    """What the moderator reads who has decided."""
-    word = "✅ Approved" if review.state == "approved" else "⛔ Rejected"
-    return f"{word}: **{quote(review.prompt, 80)}** of <@{review.member_id}>, who is told."
+    """Return the answer to the moderator who has decided."""
+    decision = "✅ Approved" if review.state == ReviewState.APPROVED else "⛔ Rejected"
+    return f"{decision}: **{quote(review.prompt, 80)}** by <@{review.member_id}>. They will be told."
 
 
-def told_text(review: Review) -> str:
-    """What stands in the channel in which a prompt was asked: that there is an answer, not what was asked."""
-    if review.state == "over":
-        return (
-            f"⌛ <@{review.member_id}>, the round closed before a moderator had looked at your prompt; see `/videos`."
-        )
-    return f"⛔ <@{review.member_id}>, a moderator has not approved your prompt. `/videos` tells you why."
+def notice_text(review: Review) -> str:
+    """Return the notice of a decision for the channel of the prompt; it does not repeat the prompt."""
+    if review.state == ReviewState.OVER:
+        return f"⌛ <@{review.member_id}>, the round closed before a moderator looked at your prompt. See `/videos`."
+    return f"⛔ <@{review.member_id}>, a moderator did not approve your prompt. `/videos` shows why."
 
 
 def held_line(review: Review) -> str:
-    """A held prompt in `/videos`."""
-    icon = "⏸️" if review.state == "waiting" else "⛔"
-    said = f": {quote(review.reason, 200)}" if review.reason else ""
-    state = "waiting for a moderator" if review.state == "waiting" else f"{_WORDS[review.state]}{said}"
+    """Return the line of a held prompt in `/videos`."""
+    waiting = review.state == ReviewState.WAITING
+    icon = "⏸️" if waiting else "⛔"
+    reason = f": {quote(review.reason, 200)}" if review.reason and not waiting else ""
+    state = f"{_STATES[review.state]}{reason}"
     return f"{icon} **{quote(review.prompt, 80)}**\n-# {state}"

@@ -24,6 +24,7 @@ from bot.store import rounds, videos
 from bot.workflows.review import ReviewWorkflow
 from bot.workflows.video_queue import VideoQueue
 from migrations.database import now_ms
+from migrations.states_community import RoundStatus
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Prompts(commands.Cog):
         if round_ is None:
             await rounds.rounds_channel(self._database, guild_id)
             raise RoundNotOpenError
-        if not round_.accepts_votes(now_ms()) and round_.status != "opening":
+        if not round_.accepts_votes(now_ms()) and round_.status != RoundStatus.OPENING:
             raise RoundClosedError(number=round_.number)
         finding = self._prompt_rules.look_at(prompt)
         if finding is not None:

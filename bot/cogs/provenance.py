@@ -14,6 +14,7 @@ from bot.client import Interaction
 from bot.cogs.replies import Reply, answer
 from bot.domain.errors import NoProvenanceError, VideoUnknownError
 from bot.store import videos
+from migrations.states_community import VideoStatus
 
 MOST_SUGGESTIONS = 25  # Discord shows no more
 
@@ -49,7 +50,7 @@ class Provenance(commands.Cog):
             video = next(
                 iter(await videos.latest(self._database, guild_id, reference[:100], 1, posted_only=True)), None
             )
-        if video is None or video.guild_id != guild_id or video.status != "published":
+        if video is None or video.guild_id != guild_id or video.status != VideoStatus.PUBLISHED:
             raise VideoUnknownError
         if video.provenance is None:
             raise NoProvenanceError

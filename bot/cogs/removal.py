@@ -18,6 +18,7 @@ from bot.domain.videos import Video
 from bot.store import videos
 from bot.workflows.removal import RemovalWorkflow
 from bot.workflows.video_queue import VideoQueue
+from migrations.states_community import VideoStatus
 
 LONGEST_REASON = 200
 MOST_SUGGESTIONS = 25  # Discord shows no more
@@ -63,10 +64,10 @@ class Removal(commands.GroupCog, group_name="video", group_description="Remove v
             removed = await videos.remove(connection, video.id, clean_reason)
             if removed:
                 await self._removals.begin(connection, video.id)
-        status = "removed" if removed else (await videos.get(self._database, video.id)).status
-        if status == "posting":
+        status = VideoStatus.REMOVED if removed else (await videos.get(self._database, video.id)).status
+        if status == VideoStatus.POSTING:
             raise RemovalTooEarlyError
-        if status != "removed":  # it failed, or was cancelled: nothing of it can be seen
+        if status != VideoStatus.REMOVED:  # it failed, or was cancelled: nothing of it can be seen
             raise VideoUnknownError
         return layout.note(
             f"🗑️ **{prompt}** is being removed from its thread, from the standings, and from the "

@@ -24,6 +24,7 @@ from bot.posts.once import is_too_large
 from bot.store import reviews as review_store
 from bot.store import videos
 from bot.workflows.review import ReviewWorkflow
+from migrations.states_community import ReviewKind, ReviewState
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ class Reviews(commands.GroupCog, group_name="review", group_description="Review 
         _check_moderator(interaction)
         await insist(lambda: interaction.response.defer(ephemeral=True, thinking=True))
         review = await review_store.get_or_none(self._database, review_id)
-        if review is None or review.guild_id != interaction.guild_id or review.kind != "video":
+        if review is None or review.guild_id != interaction.guild_id or review.kind != ReviewKind.VIDEO:
             raise ReviewUnknownError
         video = await videos.get(self._database, review.video_id)
         data = await asyncio.to_thread(read_here, video, self._data_dir)
@@ -131,7 +132,7 @@ class Reviews(commands.GroupCog, group_name="review", group_description="Review 
             review = await review_store.get_or_none(self._database, review_id)
         if review is None or review.guild_id != interaction.guild_id:
             raise ReviewUnknownError
-        if review.state != "waiting":
+        if review.state != ReviewState.WAITING:
             raise ReviewOverError
         form = ui.Modal(
             title="Approve it" if action == "approve" else "Reject it", custom_id=f"r1:{action}:{review_id}"

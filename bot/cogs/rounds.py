@@ -29,6 +29,7 @@ from bot.store import feedback, rounds, videos
 from bot.sync.reactions import ReactionSync
 from bot.workflows.recovery import Recovery
 from bot.workflows.round import RoundWorkflow
+from migrations.states_community import RoundStatus
 
 log = logging.getLogger(__name__)
 
@@ -180,9 +181,9 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
 
 def _opening_outcome(round_: Round) -> str | None:
     """Return the outcome of `/round open`; None until it is known."""
-    if round_.status == "opening":
+    if round_.status == RoundStatus.OPENING:
         return None
-    if round_.status == "open":
+    if round_.status == RoundStatus.OPEN:
         closes = f"It closes <t:{round_.closes_at_ms // 1000}:R>."
         return f"Round {round_.number} is open: <#{round_.thread_id}>. {closes}"
     if round_.opened:

@@ -26,6 +26,7 @@ from bot.domain.votes import Choice, Reaction, Vote, choice_of_emoji
 from bot.store import feedback, videos
 from bot.store.vote_writer import VoteWriter
 from bot.sync.reactions import ReactionSync
+from migrations.states_community import VideoStatus, VoteSource
 
 _CHOICES = {"up": Choice.UP, "down": Choice.DOWN, "withdraw": Choice.WITHDRAWN}
 _BUTTON_ID = re.compile(video_cards.BUTTON_ID)
@@ -82,7 +83,7 @@ class Voting(commands.Cog):
         return True
 
     async def _vote(self, interaction: Interaction, video_id: str, choice: Choice) -> ui.LayoutView:
-        vote = Vote(interaction.guild_id or 0, video_id, interaction.user.id, choice, "button")
+        vote = Vote(interaction.guild_id or 0, video_id, interaction.user.id, choice, VoteSource.BUTTON)
         standing = await self._votes.cast(vote)
         if standing.wallet is not None:
             return await self._wallets.chosen_answer(interaction, standing)
@@ -122,7 +123,7 @@ class Voting(commands.Cog):
     async def _video_here(self, interaction: Interaction, video_id: str) -> Video:
         """Return a posted video of the guild in which the member is. Raises VideoUnknownError or ElsewhereError."""
         video = await videos.get_or_none(self._database, video_id)
-        if video is None or video.status != "published":
+        if video is None or video.status != VideoStatus.PUBLISHED:
             raise VideoUnknownError
         if video.guild_id != interaction.guild_id:
             raise ElsewhereError

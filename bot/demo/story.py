@@ -268,7 +268,7 @@ class Story:
         elif act == "withdraw":
             before = await person.press(card, "Up")
             answer = await person.press(before.message, "Withdraw my vote")
-            await self._expect(answer, "no vote")
+            await self._expect(answer, "is withdrawn")
             self.terminal.say(person.name, f"withdraws  →  {self._plain(answer.text.splitlines()[0])}")
         else:
             on = not act.startswith("-")

@@ -1,1 +1,1 @@
-"""Pure nouns: what a round, a video, a vote and the standings are. No input or output, no clock."""
+"""The pure nouns: rounds, videos, votes, standings. No I/O, no clock; no SQLAlchemy, discord or asyncio."""

@@ -1,6 +1,6 @@
-"""Every error that a person reads.
+"""The errors that people read.
 
-MemberError                     always ephemeral: what happened, what to do next
+MemberError                     always ephemeral: says what happened and what to do next
 ├── SetupMissingError
 ├── RoundNotOpenError
 │   ├── RoundClosedError
@@ -44,16 +44,18 @@ MemberError                     always ephemeral: what happened, what to do next
 ├── ChainAwayError
 ├── RestartingError
 └── UnreadableButtonError
-OperatorError                   what is wrong with the set-up, and its remedy
+OperatorError                   says what is wrong with the set-up, and its remedy
 ├── SettingsError
 └── UnreachableError
 
-The docstring of a MemberError is the sentence; what stands in braces is filled in from the keyword arguments.
+The docstring of a MemberError is the sentence that the member reads. Keyword arguments fill in the braces.
 """
 
 from __future__ import annotations
 
 import inspect
+
+from bot.domain.amounts import amount
 
 
 class MemberError(Exception):
@@ -65,7 +67,7 @@ class MemberError(Exception):
 
 
 class SetupMissingError(MemberError):
-    """FLock is not set up in this server yet. A moderator can do that with `/setup`."""
+    """FLock is not set up in this server yet. A moderator can set it up with `/setup`."""
 
 
 class RoundNotOpenError(MemberError):
@@ -73,27 +75,27 @@ class RoundNotOpenError(MemberError):
 
 
 class NoRoundError(RoundNotOpenError):
-    """There is no round like that here. `/standings` without a number shows the latest one."""
+    """There is no such round in this server. `/standings` without a number shows the latest round."""
 
 
 class RoundClosedError(RoundNotOpenError):
-    """Round {number} is closed, so its votes stand as they are. `/standings` shows the result."""
+    """Round {number} is closed, so votes can no longer be changed. `/standings` shows the result."""
 
 
 class RoundAlreadyOpenError(MemberError):
-    """Round {number} is still open: <#{thread_id}>. Close it with `/round close` before you open another one."""
+    """Round {number} is still open: <#{thread_id}>. Close it with `/round close` before you open another round."""
 
 
 class PromptEmptyError(MemberError):
-    """A prompt needs at least {shortest} visible characters. Describe what should be seen, and how it moves."""
+    """A prompt needs at least {shortest} visible characters. Describe what the video should show and how it moves."""
 
 
 class PromptTooLongError(MemberError):
-    """That prompt has {length} characters, and at most {longest} fit. Keep what can be seen and shorten the rest."""
+    """Your prompt has {length} characters; the limit is {longest}. Keep what should be visible and cut the rest."""
 
 
 class PromptBlockedError(MemberError):
-    """{say} Nothing was posted, and it does not count as a prompt. Is that a mistake? Ask a moderator."""
+    """{say} Nothing was posted, and it doesn't count towards your limit. If this is a mistake, ask a moderator."""
 
     def __init__(self, *, say: str, review_id: int) -> None:
         super().__init__(say=say)
@@ -101,23 +103,23 @@ class PromptBlockedError(MemberError):
 
 
 class PromptWaitsError(MemberError):
-    """{say} Nothing is posted until then. You are told in this channel, and `/videos` shows how it stands."""
+    """{say} You'll be told here what is decided; `/videos` shows where it stands."""
 
 
 class ReviewUnknownError(MemberError):
-    """That is not there to be decided. `/review list` shows what waits for a moderator of this server."""
+    """There is no such item waiting for review. `/review list` shows what is waiting in this server."""
 
 
 class ReviewOverError(MemberError):
-    """That is decided already. `/review list` shows what still waits."""
+    """That has already been decided. `/review list` shows what is still waiting."""
 
 
 class ReviewTooLateError(MemberError):
-    """Round {number} is closed, so no video can be made from that prompt any more. The member is told."""
+    """Round {number} is closed, so that prompt can no longer become a video. The member will be told."""
 
 
 class ModeratorsOnlyError(MemberError):
-    """Only moderators of this server decide that: members with the right to manage it."""
+    """Only moderators can do that (you need the Manage Server permission)."""
 
 
 class TaskEmptyError(MemberError):
@@ -125,27 +127,33 @@ class TaskEmptyError(MemberError):
 
 
 class DurationError(MemberError):
-    """That duration cannot be read. Write it like `30m`, `12h` or `3d`: at least 1 minute, at most 30 days."""
+    """I can't read that duration. Write it like `30m`, `12h` or `1d 12h`, from 1 minute to 30 days."""
 
 
 class TooManyWaitingError(MemberError):
-    """You have {waiting} videos on their way, which is the most at a time. Wait for one, or cancel one in `/videos`."""
+    """You already have {videos} in progress, which is the limit. Wait for one, or cancel one in `/videos`."""
+
+    def __init__(self, *, waiting: int) -> None:
+        super().__init__(videos=amount(waiting, "video"))
 
 
 class TooManyPromptsError(MemberError):
-    """You have used all your {limit} prompts of this round. You can vote on the others' videos until it closes."""
+    """You have used {prompts} in this round, which is the limit. You can still vote on videos until it closes."""
+
+    def __init__(self, *, limit: int) -> None:
+        super().__init__(prompts=amount(limit, "prompt"))
 
 
 class VideoUnknownError(MemberError):
-    """That video is not there any more. `/videos` lists yours, `/standings` those of the round."""
+    """I can't find that video. It may have been removed. `/videos` lists yours, `/standings` those of the round."""
 
 
 class NoProvenanceError(MemberError):
-    """That video has no provenance card: it was made before this server's FLock wrote them."""
+    """That video has no provenance card: it was made before FLock wrote them in this server."""
 
 
 class VideoNotYoursError(MemberError):
-    """Only the member who asked for a video can cancel it."""
+    """Only the member who asked for a video can cancel it. `/videos` lists yours."""
 
 
 class VideoOverError(MemberError):
@@ -153,7 +161,7 @@ class VideoOverError(MemberError):
 
 
 class RemovalTooEarlyError(MemberError):
-    """That video is being posted at this very moment. Try again in a few seconds, and it is taken away."""
+    """That video is being posted right now. Try again in a few seconds."""
 
 
 class ElsewhereError(MemberError):
@@ -161,7 +169,9 @@ class ElsewhereError(MemberError):
 
 
 class MissingPermissionsError(MemberError):
-    """I may not post rounds in <#{channel_id}> yet. Give me there: {permissions}. Then run `/setup` again."""
+    """I can't post rounds in <#{channel_id}> yet. Please give me these permissions there: {permissions}.
+    Then run `/setup` again.
+    """
 
 
 class FeedbackEmptyError(MemberError):
@@ -169,83 +179,91 @@ class FeedbackEmptyError(MemberError):
 
 
 class NoVoteError(MemberError):
-    """You have not voted in round {number}, so there is nothing on the chain about you. Vote in its thread first."""
+    """You haven't voted in round {number}, so the ledger holds nothing of yours. Vote in the round's thread first."""
 
 
 class AddressError(MemberError):
-    """That is no wallet address. Copy it from your wallet: `0x` and 40 digits, with its capital letters as they are."""
+    """That isn't a wallet address. Copy it from your wallet: `0x` and 40 digits, with its capital letters unchanged."""
 
 
 class WalletLinkedError(MemberError):
-    """You vote with the wallet `{address}` already. Take it back with `/wallet unlink` before you link another one."""
+    """You already vote with the wallet `{address}`. Unlink it with `/wallet unlink` before you link another one."""
 
 
 class WalletTakenError(MemberError):
-    """The wallet `{address}` votes for somebody else, or for you in another server. Use another account of it."""
+    """The wallet `{address}` already votes for another member, or for you in another server. Use another account."""
 
 
 class WalletMissingError(MemberError):
-    """You vote with the buttons here, and no wallet is linked. `/wallet link` does that, if you want to sign."""
+    """You have no linked wallet, so you vote with the buttons. If you want to sign your votes, use `/wallet link`."""
 
 
 class WalletUnlinkingError(MemberError):
-    """Your wallet is being unlinked, so nothing was recorded. Please try again in about a minute."""
+    """Your wallet is being unlinked, so your vote was not recorded. Please try again in about a minute."""
 
 
 class WalletSeatError(MemberError):
-    """Your wallet has voted in round {number}, so only it can vote there: link it again, or wait for the next round."""
+    """Your wallet voted in round {number}, so only it can vote there. Link it again, or wait for the next round."""
 
 
 class NothingToSignError(MemberError):
-    """There is nothing to sign. Press 👍 or 👎 on a video of the open round, and sign your choices then."""
+    """You have nothing to sign. Press 👍 or 👎 on a video of the open round first, then sign your choices."""
 
 
 class NotOnChainYetError(MemberError):
-    """Your choices are kept, but their videos are not on the chain yet. Sign them in a minute with `/wallet sign`."""
+    """Your choices are saved, but their videos aren't on the ledger yet. Sign them in a minute with `/wallet sign`."""
 
 
 class TooLateToSignError(MemberError):
-    """Round {number} closes in a moment, and a signed ballot would come too late: the ledger gives it no grace."""
+    """It's too late to sign a ballot for round {number}: it would no longer arrive in time. Signed choices count."""
 
 
 class TooManyBallotsError(MemberError):
-    """You have signed {limit} ballots in round {number}, the most that we send for you. Your last choices stand."""
+    """You have signed {ballots} in round {number}, which is the limit. Your last signed choices stand."""
+
+    def __init__(self, *, limit: int, number: int) -> None:
+        super().__init__(ballots=amount(limit, "ballot"), number=number)
 
 
 class TooManyChangesError(MemberError):
-    """You have linked or unlinked a wallet here {limit} times in a day, the most that we send. Try in {hours} hours."""
+    """You have linked or unlinked a wallet here {times} within a day, which is the limit. Try again in {hours}."""
+
+    def __init__(self, *, limit: int, hours: int) -> None:
+        super().__init__(times=amount(limit, "time"), hours=amount(hours, "hour"))
 
 
 class AccountChangesError(MemberError):
-    """`{address}` said yes when asked and no in the chain's blocks. Nothing more of it is sent today; take another."""
+    """`{address}` approved signatures when asked, then denied them on the ledger. It can't be used again today; use
+    another account.
+    """
 
 
 class SigningOverError(MemberError):
-    """That request to sign is over, or already signed. Press the button on a video, or use `/wallet`, for a new one."""
+    """That signing request has expired or is already signed. For a new one, press a video's button or use `/wallet`."""
 
 
 class SignatureError(MemberError):
-    """That is no signature of `{address}` over this message, so nothing was recorded. Sign it with that account."""
+    """That isn't a signature of this message by `{address}`, so nothing was recorded. Sign it with that account."""
 
 
 class ChainAwayError(MemberError):
-    """The chain does not answer just now, so nothing was recorded. Your choices are kept; try again in a minute."""
+    """The ledger isn't responding right now, so nothing was recorded. Your choices are saved; try again in a minute."""
 
 
 class RestartingError(MemberError):
-    """I am just being restarted, so nothing was recorded. Please try again in a minute."""
+    """I'm restarting, so nothing was recorded. Please try again in a minute."""
 
 
 class UnreadableButtonError(MemberError):
-    """That button is from a version of FLock that is no longer there. `/videos` and `/standings` show what is new."""
+    """That button belongs to an older version and no longer works. `/videos` and `/standings` show current buttons."""
 
 
 class OperatorError(Exception):
-    """What is wrong with the set-up, and what to do about it, in one sentence."""
+    """The set-up is wrong. The message says in one sentence what is wrong and what to do about it."""
 
 
 class SettingsError(OperatorError):
-    """Settings are wrong or missing: all of them at once, a line each."""
+    """Settings are wrong or missing. The message names all of them at once, one on each line."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems

@@ -1,4 +1,4 @@
-"""What everybody may know of the ledger: where it is, how a transaction is looked up, how all of it is recomputed."""
+"""The public facts about the ledger: its address, links to its transactions, and the command that recomputes it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from contracts.deploy import read_deployment
 
 @dataclass(frozen=True)
 class PublicLedger:
-    """`rpc` is a node that anybody may ask, or None: ours may have a key in its address.
+    """The ledger as everybody may see it.
 
-    `since` is the block of the ledger's deployment where it is known: an audit need not look for it then.
+    `rpc` is a node that anybody may ask, or None, since the address of our own node may hold a key. `since` is the
+    block of the ledger's deployment, if known: an audit need not search for it then.
     """
 
     address: str
@@ -21,19 +22,22 @@ class PublicLedger:
     since: int | None = None
 
     def transaction(self, tx: str) -> str:
-        """A transaction in markdown, with a link where there is an explorer."""
+        """Return a transaction in markdown, with a link where there is an explorer."""
         short = f"`{tx[:10]}…`"
         return f"[{short}]({self.explorer_tx_url.format(tx=tx)})" if self.explorer_tx_url else f"`{tx}`"
 
     def audit_command(self, number: int | None) -> str:
-        """What anyone types to recompute a round, by its number on the ledger; every round where it has none yet."""
+        """Return the command that recomputes a round by its number on the ledger, or every round for None."""
         since = f" --since {self.since}" if self.since is not None else ""
         which = f" --round {number}" if number is not None else ""
         return f"flock audit --rpc {self.rpc or 'URL'} --ledger {self.address}{since}{which}"
 
 
 def deployed_in(record: Path, address: str) -> int | None:
-    """The block of a ledger's deployment, by the record of `flock deploy`; None where it tells of another, or none."""
+    """Return the block in which a ledger was deployed, from the record of `flock deploy`.
+
+    None where there is no readable record, or where it is about another ledger.
+    """
     try:
         deployment = read_deployment(record)
     except (ValueError, OSError):

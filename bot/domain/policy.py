@@ -1,4 +1,4 @@
-"""What may be asked for: prompts and tasks as they are read, quotas, durations."""
+"""The rules for what members may ask for: prompts and tasks as they are read, quotas, durations."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _JOINERS = "\u200c\u200d"
 
 @dataclass(frozen=True)
 class Quota:
-    """How much one member may ask for."""
+    """The number of videos that one member may ask for."""
 
     prompts_a_round: int
-    waiting: int  # videos on their way at a time
+    waiting: int  # videos in progress at a time
 
     def check(self, *, asked: int, waiting: int) -> None:
-        """Raises TooManyPromptsError or TooManyWaitingError."""
+        """Raise TooManyPromptsError or TooManyWaitingError where a member is over the quota."""
         if waiting >= self.waiting:
             raise TooManyWaitingError(waiting=waiting)
         if asked >= self.prompts_a_round:
@@ -43,26 +43,26 @@ class Quota:
 
 
 def clean_text(text: str) -> str:
-    """The text as a reader sees it: composed, on one line, without control and invisible characters."""
-    kept = []
+    """Return the text as a reader sees it: composed, on one line, without control and invisible characters."""
+    visible = []
     for character in unicodedata.normalize("NFC", text):
         category = unicodedata.category(character)
         if category in {"Zs", "Zl", "Zp"} or character in "\t\r\n":
-            kept.append(" ")
+            visible.append(" ")
         elif character in _JOINERS or not category.startswith("C"):
-            kept.append(character)
-    return " ".join("".join(kept).split())
+            visible.append(character)
+    return " ".join("".join(visible).split())
 
 
-def _visible(text: str) -> int:
-    """How many characters can be seen: neither spaces, nor joiners, nor marks with nothing to stand on."""
+def _visible_length(text: str) -> int:
+    """Return the number of visible characters, without spaces, joiners and marks, which need a letter to stand on."""
     return sum(unicodedata.category(c)[0] not in "ZCM" for c in text)
 
 
 def read_prompt(text: str) -> str:
-    """The prompt, cleaned. Raises PromptEmptyError or PromptTooLongError."""
+    """Return the cleaned prompt. Raises PromptEmptyError or PromptTooLongError."""
     prompt = clean_text(text)
-    if _visible(prompt) < SHORTEST_PROMPT:
+    if _visible_length(prompt) < SHORTEST_PROMPT:
         raise PromptEmptyError(shortest=SHORTEST_PROMPT)
     if len(prompt) > LONGEST_PROMPT:
         raise PromptTooLongError(length=len(prompt), longest=LONGEST_PROMPT)
@@ -70,15 +70,15 @@ def read_prompt(text: str) -> str:
 
 
 def read_task(text: str) -> str:
-    """A round's task, cleaned. Raises TaskEmptyError."""
+    """Return the cleaned task of a round. Raises TaskEmptyError."""
     task = clean_text(text)
-    if _visible(task) < SHORTEST_PROMPT or len(task) > LONGEST_TASK:
+    if _visible_length(task) < SHORTEST_PROMPT or len(task) > LONGEST_TASK:
         raise TaskEmptyError
     return task
 
 
 def read_duration(text: str) -> int:
-    """Seconds, from text such as `90m` or `1d 12h`. Raises DurationError."""
+    """Return the seconds of a duration such as `90m` or `1d 12h`. Raises DurationError."""
     text = text.strip()
     if not _DURATION.fullmatch(text):
         raise DurationError

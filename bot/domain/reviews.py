@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self
+from typing import Self
 
-Kind = Literal["prompt", "video"]
-State = Literal["blocked", "waiting", "approved", "rejected", "over"]
+from migrations.states_community import ReviewKind, ReviewState
+
+MOST_FLAGS = 10  # that a review names
+UNREADABLE = "the worker's classifier sent findings that cannot be read"
 
 
-def flags(findings: Any) -> str | None:
-    """What a worker's classifier found, for moderators; None where there is nothing to hold a video for.
+def describe_flags(findings: object) -> str | None:
+    """Return a description of what a worker's classifier flagged, for moderators; None where it flagged nothing.
 
-    Findings come from a worker: what cannot be read is held too.
+    Findings come from a worker, which is not trusted: a video with unreadable findings is held too.
     """
     if findings is None:
         return None
+    flagged = findings.get("flagged") if isinstance(findings, Mapping) else None
+    if not isinstance(flagged, list):
+        return UNREADABLE
     try:
-        found = [f"{str(one['label'])[:40]} ({float(one['score']):.2f})" for one in findings["flagged"]]
+        texts = [f"{str(flag['label'])[:40]} ({float(flag['score']):.2f})" for flag in flagged]
     except (KeyError, TypeError, ValueError):
-        return "the worker's classifier said something that cannot be read"
-    return f"the classifier saw {', '.join(found[:10])}" if found else None
+        return UNREADABLE
+    return f"the classifier saw {', '.join(texts[:MOST_FLAGS])}" if texts else None
 
 
 @dataclass(frozen=True)
 class Review:
-    """A row of `reviews`; see migrations/schema.py for what each field means."""
+    """A row of `reviews`; migrations/schema/community.py explains the fields."""
 
     id: int
-    kind: Kind
+    kind: ReviewKind
     video_id: str
     guild_id: int
     round_id: int
@@ -36,7 +42,7 @@ class Review:
     member_name: str
     prompt: str
     finding: str
-    state: State
+    state: ReviewState
     channel_id: int | None
     created_at_ms: int
     decided_by: int | None
@@ -44,6 +50,7 @@ class Review:
     reason: str | None
 
     @classmethod
-    def from_row(cls, row: Any) -> Self:
-        """From a row that has all columns of `reviews`."""
-        return cls(**{field.name: getattr(row, field.name) for field in fields(cls)})
+    def from_row(cls, row: object) -> Self:
+        """Return the review in a row that has all columns of `reviews`."""
+        values = {field.name: getattr(row, field.name) for field in fields(cls)}
+        return cls(**{**values, "kind": ReviewKind(values["kind"]), "state": ReviewState(values["state"])})

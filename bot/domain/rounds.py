@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self
+from typing import Self
 
-RoundStatus = Literal["opening", "open", "closing", "closed"]
+from migrations.states_community import RoundStatus
+
+# Of these a guild has at most one round: it is not over yet.
+NOT_CLOSED = (RoundStatus.OPENING, RoundStatus.OPEN, RoundStatus.CLOSING)
 
 
 @dataclass(frozen=True)
 class Round:
-    """A row of `rounds`; see migrations/schema.py for what each field means."""
+    """A row of `rounds`; migrations/schema/community.py explains the fields."""
 
     id: int
     guild_id: int
@@ -31,15 +34,16 @@ class Round:
     trouble: str | None = None
 
     @classmethod
-    def from_row(cls, row: Any) -> Self:
-        """From a row that has all columns of `rounds`."""
-        return cls(**{field.name: getattr(row, field.name) for field in fields(cls)})
+    def from_row(cls, row: object) -> Self:
+        """Return the round in a row that has all columns of `rounds`."""
+        values = {field.name: getattr(row, field.name) for field in fields(cls)}
+        return cls(**{**values, "status": RoundStatus(values["status"])})
 
     @property
     def opened(self) -> bool:
-        """True once it has a voting thread; a round that is closed without one could not be opened."""
+        """True once the round has a voting thread; a round that closed without one could not be opened."""
         return self.thread_id is not None
 
     def accepts_votes(self, now_ms: int) -> bool:
-        """True between the opening and the deadline, and never after."""
-        return self.status == "open" and self.opens_at_ms <= now_ms < self.closes_at_ms
+        """Return True between the opening and the deadline, and never after."""
+        return self.status == RoundStatus.OPEN and self.opens_at_ms <= now_ms < self.closes_at_ms

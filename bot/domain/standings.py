@@ -18,69 +18,70 @@ class Entry:
     tally: Tally
 
 
-Source = Literal["here", "ledger", "record"]
+TallySource = Literal["here", "ledger", "record"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a round has come to, or how it stands; `entries` hold removed videos too.
+    """The result of a round, or its present standings. `entries` hold removed videos too.
 
-    Counted `here` until the round is final; then by the `ledger`, or by our own `record` of it where it cannot be
-    read. `best` is the winner by the ledger's rule: what a moderator removed stands and counts there.
+    The votes are counted `here` until the round is final. Then the `ledger` counts, or our own `record` of the ledger
+    where it cannot be read. `best` is the winner by the ledger's rule: a video that a moderator removed stays and
+    counts there.
     """
 
     entries: Sequence[Entry]
     best: Entry | None
-    source: Source = "here"
-    # What explains a final result that is not the one that members were told before:
-    refused: int = 0  # votes that the ledger refused
-    absent: int = 0  # posted videos that it does not hold
+    source: TallySource = "here"
+    # These explain a final result that differs from the result that members saw before:
+    rejected: int = 0  # votes that the ledger rejected
+    absent: int = 0  # posted videos that the ledger does not hold
     differs: bool = False  # any tally is another one
-    before: Entry | None = None  # who had won by the votes as they were counted here
+    winner_here: Entry | None = None  # the winner by the votes counted here, where it is another video
 
     @property
     def final(self) -> bool:
         return self.source != "here"
 
 
-def settle(
+def final_outcome(
     entries: Sequence[Entry],
     tallies: Mapping[str, Tally],
     best_id: str | None,
     *,
-    refused: int,
-    source: Source,
+    rejected: int,
+    source: TallySource,
 ) -> Outcome:
-    """The outcome of a final round, by the ledger's tallies of the videos that it holds, by their ids."""
+    """Return the outcome of a final round from the ledger's tallies, by the ids of the videos that it holds."""
     counted = [Entry(entry.video, tallies[entry.video.id]) for entry in entries if entry.video.id in tallies]
     best = next((entry for entry in counted if entry.video.id == best_id), None)
-    before = winner(entries)
+    winner_here = winner(entries)
     return Outcome(
         entries=counted,
         best=best,
         source=source,
-        refused=refused,
+        rejected=rejected,
         absent=len(entries) - len(counted),
         differs=any(entry.tally != tallies.get(entry.video.id, Tally(0, 0)) for entry in entries),
-        before=before if before is not None and before.video.id != best_id else None,
+        winner_here=winner_here if winner_here is not None and winner_here.video.id != best_id else None,
     )
 
 
 def rank(entries: Iterable[Entry]) -> Sequence[Entry]:
-    """Best first: net score, then more ups, then the one that was recorded first.
+    """Return the entries, best first: by net score, then by more ups, then by the earlier place on the ledger.
 
-    Videos are recorded on the ledger in the order of their publication, so that its rule (the lower number wins)
-    and this one name the same winner, also while the latest of them are still on their way to it.
+    Videos are recorded on the ledger in the order of their publication. So the ledger's rule (the lower number wins)
+    and this rule name the same winner, also while the latest videos are still on their way to the ledger.
     """
-    not_yet = 1 << 62
+    not_recorded = 1 << 62
     return sorted(
         entries,
-        key=lambda e: (-e.tally.score, -e.tally.up, e.video.chain_id or not_yet, e.video.finished_at_ms or 0),
+        key=lambda e: (-e.tally.score, -e.tally.up, e.video.chain_id or not_recorded, e.video.finished_at_ms or 0),
     )
 
 
 def winner(entries: Iterable[Entry]) -> Entry | None:
-    """The first of the standings, if anybody voted for anything at all."""
+    """Return the first entry of the standings; None where nobody voted."""
     ranked = rank(entries)
     if not ranked or all(e.tally.up + e.tally.down == 0 for e in ranked):
         return None

@@ -1,23 +1,31 @@
-"""A video: what a member asked for, from the queue to the voting thread."""
+"""A video that a member asked for, from the queue to the voting thread."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-Status = Literal[
-    "queued", "rendering", "uploading", "hosting", "posting", "published", "failed", "cancelled", "removed"
-]
+from migrations.states_community import VideoStatus
 
-CANCELLABLE: tuple[Status, ...] = ("queued", "rendering", "uploading", "hosting")
-UNDER_WAY: tuple[Status, ...] = (*CANCELLABLE, "posting")
-OVER: tuple[Status, ...] = ("published", "failed", "cancelled", "removed")
+CANCELLABLE = (VideoStatus.QUEUED, VideoStatus.RENDERING, VideoStatus.UPLOADING, VideoStatus.HOSTING)
+UNDER_WAY = (*CANCELLABLE, VideoStatus.POSTING)
+OVER = (VideoStatus.PUBLISHED, VideoStatus.FAILED, VideoStatus.CANCELLED, VideoStatus.REMOVED)
+
+
+@dataclass(frozen=True)
+class QueuePlace:
+    """The place of a video in the queue, and the seconds until it is likely to be done."""
+
+    ahead: int
+    estimate_s: float
+    served: bool = True  # a worker renders with the video's model
 
 
 @dataclass(frozen=True)
 class Video:
-    """A row of `videos`; see migrations/schema.py for what each field means."""
+    """A row of `videos`; migrations/schema/community.py explains the fields."""
 
     id: str
     guild_id: int
@@ -25,7 +33,7 @@ class Video:
     member_id: int
     member_name: str
     prompt: str
-    status: Status
+    status: VideoStatus
     reason: str | None
     created_at_ms: int
     finished_at_ms: int | None
@@ -51,12 +59,13 @@ class Video:
     message_id: int | None
     chain_key: str
     chain_id: int | None
-    provenance: dict[str, Any] | None = None
+    provenance: Mapping[str, object] | None = None
 
     @classmethod
-    def from_row(cls, row: Any) -> Self:
-        """From a row that has all columns of `videos`."""
-        return cls(**{field.name: getattr(row, field.name) for field in fields(cls)})
+    def from_row(cls, row: object) -> Self:
+        """Return the video in a row that has all columns of `videos`."""
+        values = {field.name: getattr(row, field.name) for field in fields(cls)}
+        return cls(**{**values, "status": VideoStatus(values["status"])})
 
     @property
     def cancellable(self) -> bool:
@@ -65,23 +74,23 @@ class Video:
 
     @property
     def link(self) -> str | None:
-        """Where the video is watched outside of Discord: its page, or where nobody keeps one, its file."""
+        """The address for watching the video outside of Discord: its page, or its file at hosts without pages."""
         return self.page_url or self.playback_url
 
     @property
     def asset_name(self) -> str:
-        """What the video is called at the host: its prompt, for whoever watches it there, and an id.
+        """The name of the video at the host: its prompt, for whoever watches it there, and its id.
 
-        It is unique, so that a repeated request finds the first one's asset.
+        The name is unique, so that a repeated request finds the asset of the first request.
         """
         return f"{self.prompt[:80]} · flock-{self.id}"
 
 
 def chain_key(kind: Literal["round", "video"], *parts: object) -> str:
-    """32 bytes, as hex, that name a round or a video on the ledger for good."""
+    """Return the 32 bytes, as hex, that name a round or a video on the ledger for good."""
     return hashlib.sha256(":".join(["flock", kind, *map(str, parts)]).encode()).hexdigest()
 
 
 def seed_of(video_id: str) -> int:
-    """The seed of a video: fixed by its id, so that a repeated render gives the same pictures. 31 bits."""
+    """Return the seed of a video, 31 bits. Its id fixes it, so that a repeated render gives the same pictures."""
     return int.from_bytes(hashlib.sha256(video_id.encode()).digest()[:4]) >> 1

@@ -1,4 +1,4 @@
-"""A vote: one member's choice on one video, and what a set of votes adds up to."""
+"""A vote: one member's choice on one video; and the tally that votes add up to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
-Source = Literal["button", "reaction", "wallet"]
+from migrations.states_community import VoteSource
 
 
 class Choice(IntEnum):
@@ -25,26 +25,26 @@ EMOJI = {"👍": Choice.UP, "👎": Choice.DOWN}
 
 
 def choice_of_emoji(emoji: str) -> Choice | None:
-    """The choice that a reaction stands for, whatever its skin tone; None for any other emoji."""
+    """Return the choice of a reaction, whatever its skin tone; None for an emoji that is no vote."""
     return EMOJI.get(emoji[:1])
 
 
 @dataclass(frozen=True)
 class Vote:
-    """What a member wants to stand as their vote on a video."""
+    """The vote that a member wants on a video."""
 
-    guild_id: int  # where it was cast, which must be where the video is
+    guild_id: int  # the guild in which it was cast, which must be the video's
     video_id: str
     member_id: int
     choice: Choice
-    source: Source
+    source: VoteSource
 
 
 @dataclass(frozen=True)
 class Reaction:
-    """A 👍 or 👎 that was put on a message, or taken off it; the writer finds out whether that is a video's card.
+    """A 👍 or 👎 that was added to a message or removed from it; the vote writer looks up the video of the message.
 
-    It is queued at once, before anything is looked up, so that a member's reactions and presses keep their order.
+    A reaction is queued at once, before any look-up, so that a member's reactions and presses keep their order.
     """
 
     guild_id: int
@@ -52,12 +52,12 @@ class Reaction:
     member_id: int
     choice: Choice
     change: Literal["added", "removed"]
-    missed: bool = False  # found on the card afterwards: older than all that is heard in this session
+    missed: bool = False  # read from the card afterwards: older than every event of this session
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A member's vote on a video as it stands, after the commit that recorded it.
+    """A member's vote on a video, after the commit that recorded it.
 
     With a `wallet`, the choice counts only once that address has signed it.
     """

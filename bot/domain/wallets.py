@@ -1,27 +1,38 @@
-"""A member's wallet, and what it is asked to sign."""
+"""A member's wallet, and the requests that it is asked to sign."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 
 from eth_utils.address import is_checksum_address, to_checksum_address
 
 from bot.domain.errors import AddressError
 from bot.domain.votes import Choice
 from contracts.ledger.signatures import normalize
+from migrations.states_community import SigningKind
 
-WalletState = Literal["linking", "linked", "refused", "unlinking", "unlinked"]
-RequestKind = Literal["link", "unlink", "ballot"]
-
-TOKEN = r"[A-Za-z0-9_-]{22}"  # noqa: S105  # what one looks like
+TOKEN = r"[A-Za-z0-9_-]{22}"  # noqa: S105  # the pattern of tokens, not a token
 _UNDERWAY = ("pending", "batched")
+
+
+class WalletState(StrEnum):
+    """The state of a wallet. No column holds it: it follows from the outbox entries of the link and the unlink."""
+
+    LINKING = "linking"  # the link is on its way to the ledger; choices wait for signatures already
+    LINKED = "linked"  # the link is final on the ledger
+    REFUSED = "refused"  # the ledger rejected the link; the buttons count
+    UNLINKING = "unlinking"  # the unlink is on its way to the ledger; nothing is recorded meanwhile
+    UNLINKED = "unlinked"  # the unlink is final; the buttons count again
 
 
 @dataclass(frozen=True)
 class Wallet:
-    """A member's wallet in a guild; `reason` says why the ledger refused its link, or the unlink of one that stands."""
+    """A member's wallet in a guild.
+
+    `reason` says why the ledger rejected the link, or the unlink of a wallet that is still linked.
+    """
 
     guild_id: int
     member_id: int
@@ -32,22 +43,22 @@ class Wallet:
 
     @property
     def signs(self) -> bool:
-        """Whether the member's choices count only once they are signed."""
-        return self.state in ("linking", "linked")
+        """True where the member's choices count only once they are signed."""
+        return self.state in (WalletState.LINKING, WalletState.LINKED)
 
 
 def wallet_state(link: str, unlink: str | None) -> WalletState:
-    """How far a wallet is, by the states of its entries in the outbox."""
+    """Return the state of a wallet, from the states of its outbox entries."""
     if unlink is not None and unlink != "rejected":
-        return "unlinking" if unlink in _UNDERWAY else "unlinked"
+        return WalletState.UNLINKING if unlink in _UNDERWAY else WalletState.UNLINKED
     if link in _UNDERWAY:
-        return "linking"
-    return "linked" if link == "final" else "refused"
+        return WalletState.LINKING
+    return WalletState.LINKED if link == "final" else WalletState.REFUSED
 
 
 @dataclass(frozen=True)
 class SignedChoice:
-    """One choice of a ballot; `number` is the video's on the ledger."""
+    """One choice of a ballot; `number` is the video's number on the ledger."""
 
     video_id: str
     number: int
@@ -56,24 +67,24 @@ class SignedChoice:
 
 @dataclass(frozen=True)
 class SigningRequest:
-    """What a member was asked to sign; the deadline is in seconds since the epoch, as on the ledger."""
+    """A request to a member to sign; the deadline is in seconds since the epoch, as on the ledger."""
 
     token: str
     guild_id: int
     member_id: int
     voter_id: str
-    kind: RequestKind
+    kind: SigningKind
     wallet: str
     nonce: int
     deadline: int
     expires_at_ms: int
     round_id: int | None = None
-    round_number: int = 0  # the ledger's
+    round_number: int = 0  # on the ledger
     choices: tuple[SignedChoice, ...] = ()
 
 
 def clean_address(text: str) -> str:
-    """An address as the ledger writes it. Raises AddressError, also for capital letters that do not check (EIP-55)."""
+    """Return an address as the ledger writes it. Raises AddressError, also for a wrong checksum (EIP-55)."""
     plain = text.strip()
     if not re.fullmatch(r"0x[0-9a-fA-F]{40}", plain) or int(plain, 16) == 0:
         raise AddressError
@@ -83,9 +94,10 @@ def clean_address(text: str) -> str:
 
 
 def clean_signature(text: str) -> bytes | None:
-    """The bytes of a signature as the ledger wants them; None for what cannot be one.
+    """Return the bytes of a signature as the ledger wants them; None for a text that cannot be a signature.
 
-    Takes 65 bytes with v as 0 or 27 and up and either s, the 64 bytes of EIP-2098, and longer ones of smart accounts.
+    Accepted are 65 bytes with either s and with v counted from 0 or from 27, the 64 bytes of EIP-2098, and the longer
+    signatures of smart accounts.
     """
     plain = text.strip().strip("\"'").removeprefix("0x")
     if len(plain) % 2 or not 128 <= len(plain) <= 4096 or not re.fullmatch(r"[0-9a-fA-F]+", plain):

@@ -17,6 +17,7 @@ from bot.client import Client
 from bot.domain.videos import Video
 from bot.retry import passes
 from bot.store import rounds, videos
+from migrations.states_community import VideoStatus
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class ProgressMessages:
         now = time.monotonic()
         # The message that was unchanged for longest goes first, so that all get their turn where edits are scarce.
         for video in sorted(under_way, key=lambda v: self._shown.get(v.id, (0.0, ""))[0]):
-            if video.status == "queued" and video.id in progress:
+            if video.status == VideoStatus.QUEUED and video.id in progress:
                 await videos.begin_rendering(self._database, video.id)
             last, text_then = self._shown.get(video.id, (0.0, ""))
             channel_id, message_id = video.progress_channel_id, video.progress_message_id
@@ -88,7 +89,7 @@ class ProgressMessages:
                 continue
             round_ = await rounds.get(self._database, video.round_id)
             place = None
-            if video.status == "queued":
+            if video.status == VideoStatus.QUEUED:
                 place = await videos.queue_place(self._database, video, self._model_class)
             text = video_cards.progress_text(video, round_, place, progress.get(video.id))
             if text == text_then:

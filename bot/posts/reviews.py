@@ -11,6 +11,7 @@ from bot.client import Client
 from bot.domain.reviews import Review
 from bot.posts.once import post_once
 from bot.store import rounds, videos
+from migrations.states_community import ReviewState
 
 
 class ReviewPosts:
@@ -28,7 +29,7 @@ class ReviewPosts:
         """
         channel = await self._client.channel(review.channel_id or 0)
         nonce = f"review-{review.id}"[:25]
-        if review.state != "approved":
+        if review.state != ReviewState.APPROVED:
             mark = f"-# Review {review.id}."
             text = f"{review_cards.notice_text(review)}\n{mark}"
             await post_once(channel, layout.note(text), nonce=nonce, mark=mark, again=True)

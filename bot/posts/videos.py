@@ -23,6 +23,7 @@ from bot.posts.once import is_too_large, post_once
 from bot.posts.progress import ProgressMessages
 from bot.retry import passes
 from bot.store import rounds, videos
+from migrations.states_community import RoundStatus, VideoStatus
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ class VideoPosts:
         try:
             async with self._progress.editing(video_id):  # a card that is removed in the meantime stays removed
                 video = await videos.get(self._database, video_id)
-                if video.status != "published" or not video.link:
+                if video.status != VideoStatus.PUBLISHED or not video.link:
                     return
                 thread = await self._client.thread(video.thread_id or 0)
                 if thread.archived:
@@ -157,7 +158,7 @@ class VideoPosts:
             async with self._progress.editing(video_id):
                 message = thread.get_partial_message(video.message_id or 0)
                 await message.edit(view=video_cards.removed_card(video), attachments=[])
-            if round_.status == "closed":
+            if round_.status == RoundStatus.CLOSED:
                 await thread.edit(archived=True, locked=True)
         except discord.NotFound:
             log.info("The card of video %s is gone already.", video_id)

@@ -24,7 +24,7 @@ from bot.domain.errors import (
 )
 from bot.domain.rounds import Round
 from bot.domain.votes import Choice
-from bot.domain.wallets import SignedChoice, SigningRequest, Wallet, clean_address, clean_signature
+from bot.domain.wallets import SignedChoice, SigningRequest, Wallet, WalletState, clean_address, clean_signature
 from bot.store import rounds, signed_ballots, signing_requests, wallets
 from contracts.ledger import eip1271, typed_data
 from contracts.ledger.client import Ledger
@@ -59,20 +59,20 @@ class SigningRequests:
         before = await wallets.of_member_or_none(self._database, guild_id, member_id)
         if before is not None and before.signs:
             raise WalletLinkedError(address=before.address)
-        if before is not None and before.state == "unlinking":
+        if before is not None and before.state == WalletState.UNLINKING:
             raise WalletUnlinkingError
         voter, nonce = await self._voter_of(address)
         if voter or await wallets.is_taken(self._database, address):
             raise WalletTakenError(address=address)
         mine = voter_id(self._pepper, guild_id, member_id)
-        new = Wallet(guild_id, member_id, mine, address, "linking")
-        return await self._ask_change(new, "link", nonce)
+        new = Wallet(guild_id, member_id, mine, address, WalletState.LINKING)
+        return await self._ask_change(new, SigningKind.LINK, nonce)
 
     async def unlink(self, guild_id: int, member_id: int) -> SigningRequest:
         """Ask a member's wallet to give the votes back."""
         linked = await self._linked(guild_id, member_id)
         _, nonce = await self._voter_of(linked.address)
-        return await self._ask_change(linked, "unlink", nonce)
+        return await self._ask_change(linked, SigningKind.UNLINK, nonce)
 
     async def ballot(self, guild_id: int, member_id: int) -> SigningRequest:
         """Ask a member's wallet to sign what was chosen in the open round."""
@@ -93,7 +93,7 @@ class SigningRequests:
         return await signing_requests.add(
             self._database,
             linked,
-            "ballot",
+            SigningKind.BALLOT,
             nonce=nonce,
             deadline=-(-round_.closes_at_ms // 1000),
             round_id=round_.id,
@@ -104,12 +104,12 @@ class SigningRequests:
     async def message(self, request: SigningRequest) -> dict[str, Any]:
         """Return what the wallet shows and signs (EIP-712)."""
         domain = await self._ledger_domain()
-        if request.kind == "ballot":
+        if request.kind == SigningKind.BALLOT:
             listed = [(each.number, int(each.choice)) for each in request.choices]
             return typed_data.ballot_message(
                 domain, request.wallet, request.round_number, listed, request.nonce, request.deadline
             )
-        message_of = typed_data.link_message if request.kind == "link" else typed_data.unlink_message
+        message_of = typed_data.link_message if request.kind == SigningKind.LINK else typed_data.unlink_message
         return message_of(domain, request.wallet, bytes.fromhex(request.voter_id), request.nonce, request.deadline)
 
     async def sign(self, token: str, text: str) -> SigningRequest:
@@ -121,14 +121,14 @@ class SigningRequests:
         async with self._database.begin() as connection:
             await signing_requests.lock_member(connection, request)
             await signing_requests.take(connection, token)
-            if request.kind == "ballot":  # the limit may be reached since the request was made
+            if request.kind == SigningKind.BALLOT:  # the limit may be reached since the request was made
                 round_ = await rounds.lock_for_read(connection, request.round_id or 0)
                 self._check_time(round_)
                 await self._check_ballots(connection, round_, request.voter_id, request.wallet)
                 await signed_ballots.cast(connection, request, signature)
             else:
                 await self._check_changes(connection, request.voter_id, request.wallet)
-                change = wallets.link if request.kind == "link" else wallets.unlink
+                change = wallets.link if request.kind == SigningKind.LINK else wallets.unlink
                 await change(connection, request, signature)
         self._on_signed()
         return request
@@ -158,9 +158,9 @@ class SigningRequests:
 
     async def _linked(self, guild_id: int, member_id: int) -> Wallet:
         linked = await wallets.of_member_or_none(self._database, guild_id, member_id)
-        if linked is None or linked.state in ("refused", "unlinked"):
+        if linked is None or linked.state in (WalletState.REFUSED, WalletState.UNLINKED):
             raise WalletMissingError
-        if linked.state == "unlinking":
+        if linked.state == WalletState.UNLINKING:
             raise WalletUnlinkingError
         return linked
 

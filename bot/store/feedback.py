@@ -20,17 +20,17 @@ async def _write(database: AsyncEngine, table: Table, column: str, video_id: str
         )
 
 
-async def give_feedback(database: AsyncEngine, video_id: str, member_id: int, text: str) -> None:
+async def save_feedback(database: AsyncEngine, video_id: str, member_id: int, text: str) -> None:
     """Keeps a member's feedback on a video."""
     await _write(database, feedback, "text", video_id, member_id, text)
 
 
-async def report(database: AsyncEngine, video_id: str, member_id: int, reason: str) -> None:
+async def save_report(database: AsyncEngine, video_id: str, member_id: int, reason: str) -> None:
     """Keeps a member's report of a video, for the moderators."""
     await _write(database, reports, "reason", video_id, member_id, reason)
 
 
-async def count(database: AsyncEngine, round_id: int) -> tuple[int, int]:
+async def count_in_round(database: AsyncEngine, round_id: int) -> tuple[int, int]:
     """How many pieces of feedback and how many reports the videos of a round have."""
     async with database.connect() as connection:
         numbers = [

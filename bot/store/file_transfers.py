@@ -9,7 +9,7 @@ from migrations.database import now_ms, upsert_into
 from migrations.schema import original_parts, originals
 
 
-async def want(connection: AsyncConnection, video_id: str, sha256: str) -> None:
+async def expect(connection: AsyncConnection, video_id: str, sha256: str) -> None:
     """From this transaction on a worker may write the parts of that file; what was wished for twice is one wish."""
     await connection.execute(
         upsert_into(connection, originals)
@@ -18,7 +18,7 @@ async def want(connection: AsyncConnection, video_id: str, sha256: str) -> None:
     )
 
 
-async def part(database: AsyncEngine, video_id: str, sha256: str, number: int) -> bytes | None:
+async def part_or_none(database: AsyncEngine, video_id: str, sha256: str, number: int) -> bytes | None:
     """A part's bytes; None where it has not come."""
     query = select(original_parts.c.data).where(
         original_parts.c.video_id == video_id, original_parts.c.sha256 == sha256, original_parts.c.part == number

@@ -15,7 +15,7 @@ ROUNDS_BACK = 3  # who comes back later finds it in the result of the round and 
 
 
 @dataclass(frozen=True)
-class Refused:
+class RejectedVotes:
     """Votes of one member in one round, by its number in the guild; `entries` are theirs in the outbox."""
 
     number: int
@@ -24,7 +24,7 @@ class Refused:
     entries: Sequence[int]
 
 
-async def untold(database: AsyncEngine, guild_id: int, voter: str) -> Sequence[Refused]:
+async def list_untold(database: AsyncEngine, guild_id: int, voter: str) -> Sequence[RejectedVotes]:
     """A voter's latest choices that were refused and that they have not been told of, by round."""
     newest = (  # by a limit, from which PostgreSQL knows how few they are
         select(rounds.c.id).where(rounds.c.guild_id == guild_id).order_by(rounds.c.number.desc()).limit(ROUNDS_BACK)
@@ -40,15 +40,15 @@ async def untold(database: AsyncEngine, guild_id: int, voter: str) -> Sequence[R
     )
     async with database.connect() as connection:
         latest = {row.video_id: row for row in await connection.execute(query)}
-    found: dict[int, Refused] = {}
+    found: dict[int, RejectedVotes] = {}
     for row in latest.values():
         if row.state == "rejected" and not row.payload.get("told"):
-            before = found.get(row.number, Refused(row.number, 0, str(row.reason or "It gave no reason."), ()))
-            found[row.number] = Refused(row.number, before.votes + 1, before.reason, (*before.entries, row.id))
+            before = found.get(row.number, RejectedVotes(row.number, 0, str(row.reason or "It gave no reason."), ()))
+            found[row.number] = RejectedVotes(row.number, before.votes + 1, before.reason, (*before.entries, row.id))
     return list(found.values())
 
 
-async def told(database: AsyncEngine, refused: Sequence[Refused]) -> None:
+async def mark_told(database: AsyncEngine, refused: Sequence[RejectedVotes]) -> None:
     """The member has read of these: they are told of them no second time."""
     ids = [entry for one in refused for entry in one.entries]
     async with database.begin() as connection:

@@ -9,13 +9,11 @@ from sqlalchemy import case, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.errors import RoundAlreadyOpenError, SetupMissingError
-from bot.domain.rounds import Round
+from bot.domain.rounds import NOT_CLOSED, Round
 from bot.domain.videos import CANCELLABLE, chain_key
 from contracts.outbox import entries as outbox
 from migrations.database import now_ms, upsert_into
 from migrations.schema import guilds, rounds, videos
-
-NOT_CLOSED = ("opening", "open", "closing")
 
 
 async def set_up_guild(database: AsyncEngine, guild_id: int, channel_id: int, member_id: int) -> None:
@@ -89,7 +87,7 @@ async def open_round(
         grace_s=grace_s,
         meta_hash=outbox.text_hash(task),
     )
-    found = await find(connection, round_id)
+    found = await get_or_none_within(connection, round_id)
     assert found is not None  # noqa: S101  # written four lines above
     return found
 
@@ -105,13 +103,13 @@ async def check_none_open(connection: AsyncConnection, guild_id: int) -> None:
         raise RoundAlreadyOpenError(number=running.number, thread_id=running.thread_id or running.channel_id)
 
 
-async def find(connection: AsyncConnection, round_id: int) -> Round | None:
+async def get_or_none_within(connection: AsyncConnection, round_id: int) -> Round | None:
     """The round, within the caller's transaction."""
     row = (await connection.execute(select(rounds).where(rounds.c.id == round_id))).first()
     return Round.from_row(row) if row else None
 
 
-async def held(connection: AsyncConnection, round_id: int) -> Round:
+async def lock_for_read(connection: AsyncConnection, round_id: int) -> Round:
     """The round, which cannot close before the caller's transaction ends (where rows can be locked)."""
     row = await connection.execute(select(rounds).where(rounds.c.id == round_id).with_for_update(read=True))
     return Round.from_row(row.one())
@@ -124,7 +122,7 @@ async def get(database: AsyncEngine, round_id: int) -> Round:
     return Round.from_row(row)
 
 
-async def current(database: AsyncEngine, guild_id: int) -> Round | None:
+async def open_in(database: AsyncEngine, guild_id: int) -> Round | None:
     """The guild's round that is not closed yet, if any."""
     async with database.connect() as connection:
         row = (
@@ -138,8 +136,8 @@ async def current(database: AsyncEngine, guild_id: int) -> Round | None:
     return Round.from_row(row) if row else None
 
 
-async def numbered(database: AsyncEngine, guild_id: int, number: int | None) -> Round | None:
-    """A round by its number in the guild; the latest one for None."""
+async def by_number_or_none(database: AsyncEngine, guild_id: int, number: int | None) -> Round | None:
+    """Return a round by its number in the guild, or the latest round for None; None where there is no such round."""
     query = select(rounds).where(rounds.c.guild_id == guild_id)
     if number is not None:
         query = query.where(rounds.c.number == number)
@@ -148,7 +146,12 @@ async def numbered(database: AsyncEngine, guild_id: int, number: int | None) -> 
     return Round.from_row(row) if row else None
 
 
-async def not_closed(database: AsyncEngine) -> Sequence[Round]:
+async def latest_or_none(database: AsyncEngine, guild_id: int) -> Round | None:
+    """Return the latest round of a guild; None before its first round."""
+    return await by_number_or_none(database, guild_id, None)
+
+
+async def all_open(database: AsyncEngine) -> Sequence[Round]:
     """All rounds, of all guilds, that are not closed yet."""
     async with database.connect() as connection:
         rows = await connection.execute(select(rounds).where(rounds.c.status.in_(NOT_CLOSED)))
@@ -161,7 +164,7 @@ async def change(database: AsyncEngine, round_id: int, **values: Any) -> None:
         await connection.execute(update(rounds).where(rounds.c.id == round_id).values(**values))
 
 
-async def opened(database: AsyncEngine, round_id: int, thread_id: int) -> None:
+async def mark_open(database: AsyncEngine, round_id: int, thread_id: int) -> None:
     """Its thread is there: it takes votes, unless somebody has closed it meanwhile."""
     async with database.begin() as connection:
         await connection.execute(update(rounds).where(rounds.c.id == round_id).values(thread_id=thread_id))
@@ -202,7 +205,7 @@ async def close(database: AsyncEngine, round_id: int, reason: str, *, trouble: s
     return True
 
 
-async def lately_closed(database: AsyncEngine, since_ms: int) -> Sequence[Round]:
+async def closed_with_work_left(database: AsyncEngine, since_ms: int) -> Sequence[Round]:
     """Closed rounds with something left to do: on Discord (a result that is not posted, or not up to date), or by the
     ledger. Those that never got as far as a message on Discord have nothing left there.
     """

@@ -53,7 +53,7 @@ class Totals:
         )
 
 
-class Counting:
+class TotalsCounter:
     """Counts one database again and again."""
 
     def __init__(self, database: AsyncEngine, render_bounds: Sequence[float]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ScalarSelect, func, insert, or_, select, update
@@ -12,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.policy import Quota
 from bot.domain.standings import Entry
-from bot.domain.videos import CANCELLABLE, UNDER_WAY, Status, Video, chain_key, seed_of
+from bot.domain.videos import CANCELLABLE, UNDER_WAY, QueuePlace, Video, chain_key, seed_of
 from bot.domain.votes import Choice, Tally
 from contracts.outbox import entries as outbox
 from generation.jobs import Progress, RenderResult
@@ -20,21 +19,13 @@ from generation.video.provenance import MOST_BYTES
 from generation.worker.registry import is_served
 from migrations.database import now_ms
 from migrations.schema import render_progress, render_timings, rounds, videos, votes
+from migrations.states_community import VideoStatus
 
 LOOKED_THROUGH = 500  # how many of a guild's newest videos are looked through for a word of their prompts
 GUESS_S = 60.0  # how long a render takes, before the first one of a model has been timed
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a video stands in the queue, and the seconds until it is likely to be done."""
-
-    ahead: int
-    estimate_s: float
-    served: bool = True  # a worker is there for it
-
-
-async def ask(
+async def add(
     connection: AsyncConnection,
     *,
     video_id: str,
@@ -79,16 +70,16 @@ async def ask(
     return True
 
 
-async def get(database: AsyncEngine, video_id: str) -> Video | None:
+async def get_or_none(database: AsyncEngine, video_id: str) -> Video | None:
     """The video, if there is one."""
     async with database.connect() as connection:
         row = (await connection.execute(select(videos).where(videos.c.id == video_id))).first()
     return Video.from_row(row) if row else None
 
 
-async def known(database: AsyncEngine, video_id: str) -> Video:
+async def get(database: AsyncEngine, video_id: str) -> Video:
     """The video. Raises LookupError where there is none."""
-    video = await get(database, video_id)
+    video = await get_or_none(database, video_id)
     if video is None:
         raise LookupError(f"There is no video {video_id}.")
     return video
@@ -100,7 +91,7 @@ async def change(database: AsyncEngine, video_id: str, **values: Any) -> None:
         await connection.execute(update(videos).where(videos.c.id == video_id).values(**values))
 
 
-async def advance(database: AsyncEngine, video_id: str, status: Status, **values: Any) -> None:
+async def advance(database: AsyncEngine, video_id: str, status: VideoStatus, **values: Any) -> None:
     """The next status of a video that is not over yet; a video that is over stays as it is."""
     async with database.begin() as connection:
         await connection.execute(
@@ -126,7 +117,7 @@ async def begin_hosting(database: AsyncEngine, video_id: str) -> None:
         )
 
 
-async def rendered(database: AsyncEngine, video_id: str, result: RenderResult) -> None:
+async def record_render(database: AsyncEngine, video_id: str, result: RenderResult) -> None:
     """Records what was rendered, and how long it took.
 
     Also of a video whose first file was lost on the way to the host: the new one has another signature and hash.
@@ -199,12 +190,12 @@ async def publish(database: AsyncEngine, video_id: str, *, thread_id: int, messa
     return True
 
 
-async def end(database: AsyncEngine, video_id: str, status: Status, reason: str) -> None:
+async def end(database: AsyncEngine, video_id: str, status: VideoStatus, reason: str) -> None:
     """The video failed or was cancelled; the reason is a sentence for the member."""
     await advance(database, video_id, status, reason=reason, finished_at_ms=now_ms())
 
 
-async def note(database: AsyncEngine, video_id: str, text: str | None) -> None:
+async def set_note(database: AsyncEngine, video_id: str, text: str | None) -> None:
     """What the member should know about a video on its way, such as an outage; a cancellation's reason stays."""
     async with database.begin() as connection:
         await connection.execute(
@@ -238,30 +229,22 @@ async def remove(connection: AsyncConnection, video_id: str, reason: str) -> boo
     return bool(changed.rowcount)
 
 
-async def by_message(database: AsyncEngine, message_id: int) -> Video | None:
+async def by_message_or_none(database: AsyncEngine, message_id: int) -> Video | None:
     """The video whose card a message is."""
     async with database.connect() as connection:
         row = (await connection.execute(select(videos).where(videos.c.message_id == message_id))).first()
     return Video.from_row(row) if row else None
 
 
-async def latest(database: AsyncEngine, guild_id: int, typed: str, most: int) -> Sequence[Video]:
-    """A guild's videos that a moderator may want to take away, the newest first, by a part of their prompts."""
-    return await _newest(database, guild_id, (*UNDER_WAY, "published"), typed, most)
-
-
-async def posted(database: AsyncEngine, guild_id: int, typed: str, most: int) -> Sequence[Video]:
-    """A guild's posted videos, the newest first, by a part of their prompts."""
-    return await _newest(database, guild_id, ("published",), typed, most)
-
-
-async def _newest(
-    database: AsyncEngine, guild_id: int, statuses: Sequence[str], typed: str, most: int
+async def latest(
+    database: AsyncEngine, guild_id: int, typed: str, most: int, *, posted_only: bool = False
 ) -> Sequence[Video]:
-    """The newest videos of a guild with one of these statuses and a part of their prompts.
+    """Return the newest videos of a guild that have a part of their prompts, the newest first.
 
-    No index knows parts of prompts: of all videos ever only the newest are looked through, since a member waits.
+    With `posted_only`, videos on their way are left out. No index knows parts of prompts. Since a member waits, only
+    the newest videos of the guild are looked through, not all videos ever.
     """
+    statuses = (VideoStatus.PUBLISHED,) if posted_only else (*UNDER_WAY, VideoStatus.PUBLISHED)
     here = select(videos).where(videos.c.guild_id == guild_id).order_by(videos.c.created_at_ms.desc())
     query = here.where(videos.c.status.in_(statuses)).limit(most)
     if typed:
@@ -299,7 +282,7 @@ async def under_way(database: AsyncEngine, round_id: int | None = None) -> Seque
         return [Video.from_row(row) for row in await connection.execute(query)]
 
 
-async def prompts(database: AsyncEngine, video_ids: Sequence[str]) -> dict[str, str]:
+async def prompts_of(database: AsyncEngine, video_ids: Sequence[str]) -> dict[str, str]:
     """The prompts of some videos, by their ids."""
     if not video_ids:
         return {}
@@ -351,7 +334,7 @@ async def progress_of(database: AsyncEngine, video_ids: Sequence[str]) -> dict[s
         return {row.video_id: Progress(row.phase, row.step, row.steps, row.eta_s) for row in rows}
 
 
-async def place(database: AsyncEngine, video: Video, model_class: str) -> Place:
+async def queue_place(database: AsyncEngine, video: Video, model_class: str) -> QueuePlace:
     """How many videos are ahead of this one, and when it is likely to be done.
 
     Members take turns: everybody's first video comes before anybody's second, and those of one turn as they came.
@@ -381,4 +364,4 @@ async def place(database: AsyncEngine, video: Video, model_class: str) -> Place:
         asked[row.member_id] = turn + 1
         turns.append((row.status != "rendering", turn, row.created_at_ms, row.id))
     ahead = next((n for n, (*_, video_id) in enumerate(sorted(turns)) if video_id == video.id), 0)
-    return Place(ahead=ahead, estimate_s=(ahead + 1) * float(seconds or GUESS_S), served=served)
+    return QueuePlace(ahead=ahead, estimate_s=(ahead + 1) * float(seconds or GUESS_S), served=served)

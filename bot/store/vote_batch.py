@@ -16,18 +16,19 @@ from bot.domain.errors import (
     WalletUnlinkingError,
 )
 from bot.domain.rounds import Round
-from bot.domain.votes import Choice, Reaction, Source, Standing, Vote
+from bot.domain.votes import Choice, Reaction, Standing, Vote
 from bot.domain.wallets import Wallet
 from bot.store import wallets
 from contracts.outbox import entries as outbox
 from migrations.database import now_ms, one_of, upsert_into
 from migrations.schema import reactions, rounds, unsigned_choices, videos, votes
+from migrations.states_community import VoteSource
 
 
 @dataclass(frozen=True)
 class _Ballot:
     choice: Choice
-    source: Source
+    source: VoteSource
 
 
 class VoteBatch:
@@ -64,7 +65,9 @@ class VoteBatch:
         batch.now = now_ms()  # after the locks: waiting for them may have taken us over the deadline
         keys = {(batch.video_id(action), action.member_id) for action in actions}
         standing = await connection.execute(select(votes).where(one_of(keys, votes.c.video_id, votes.c.member_id)))
-        batch.ballots = {(row.video_id, row.member_id): _Ballot(Choice(row.choice), row.source) for row in standing}
+        batch.ballots = {
+            (row.video_id, row.member_id): _Ballot(Choice(row.choice), VoteSource(row.source)) for row in standing
+        }
         await batch._load_wallets(connection, actions)
         return batch
 
@@ -81,10 +84,10 @@ class VoteBatch:
             unsigned_choices.c.video_id.in_(self.videos), unsigned_choices.c.member_id.in_(members)
         )
         for row in await connection.execute(query):
-            self.unsigned[row.video_id, row.member_id] = _Ballot(Choice(row.choice), row.source)
+            self.unsigned[row.video_id, row.member_id] = _Ballot(Choice(row.choice), VoteSource(row.source))
         former = {wallet.voter_id for wallet in self.wallets.values() if not wallet.signs}
         here = {round_.id for _, round_ in self.videos.values()}
-        self.wallet_seats = await wallets.seated(
+        self.wallet_seats = await wallets.wallet_only_seats(
             connection, {(round_id, voter) for round_id in here for voter in former}
         )
 
@@ -113,7 +116,7 @@ class VoteBatch:
         if wallet is not None and (round_.id, wallet.voter_id) in self.wallet_seats:
             return WalletSeatError(number=round_.number)
         ballot_key = (video_id, action.member_id)
-        before = self.ballots.get(ballot_key, _Ballot(Choice.WITHDRAWN, "button"))
+        before = self.ballots.get(ballot_key, _Ballot(Choice.WITHDRAWN, VoteSource.BUTTON))
         after = _next(before, action)
         if after != before:
             self.ballots[ballot_key] = after
@@ -140,7 +143,7 @@ class VoteBatch:
     def _choose(self, action: Vote | Reaction, video: Any, round_: Round, wallet: Wallet) -> Standing:
         """What a member with a wallet chooses is kept, and counts once the wallet has signed it."""
         key = (video.id, action.member_id)
-        before = self.unsigned.get(key) or self.ballots.get(key, _Ballot(Choice.WITHDRAWN, "button"))
+        before = self.unsigned.get(key) or self.ballots.get(key, _Ballot(Choice.WITHDRAWN, VoteSource.BUTTON))
         after = _next(before, action)
         if after != before:
             self.unsigned[key] = after
@@ -231,7 +234,7 @@ def _next(before: _Ballot, action: Vote | Reaction) -> _Ballot:
     if isinstance(action, Vote):
         return _Ballot(action.choice, action.source)
     if action.change == "added":
-        return _Ballot(action.choice, "reaction")
-    if before == _Ballot(action.choice, "reaction"):
-        return _Ballot(Choice.WITHDRAWN, "reaction")
+        return _Ballot(action.choice, VoteSource.REACTION)
+    if before == _Ballot(action.choice, VoteSource.REACTION):
+        return _Ballot(Choice.WITHDRAWN, VoteSource.REACTION)
     return before

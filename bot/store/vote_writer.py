@@ -52,7 +52,7 @@ class VoteWriter:
     def __init__(self, database: AsyncEngine, pepper: bytes, *, look_at: Callable[[str], object] | None = None) -> None:
         """`pepper` is the secret that makes voter ids irreversible.
 
-        `look_at` is asked to record what was missed on a video's card, and to call `caught_up` then; without it,
+        `look_at` is asked to record what was missed on a video's card, and to call `mark_caught_up` then; without it,
         nothing is ever missed.
         """
         self._database = database
@@ -70,7 +70,7 @@ class VoteWriter:
         self._caught_up = set()
         self._ask_for({held.waits_for for held in self._held if held.waits_for})
 
-    def caught_up(self, video_id: str) -> None:
+    def mark_caught_up(self, video_id: str) -> None:
         """What was missed on a video's card is recorded; what waited for that comes next."""
         self._caught_up.add(video_id)
         with contextlib.suppress(asyncio.QueueFull):  # then the writer is at work, and looks by itself

@@ -7,13 +7,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.votes import Choice
 from bot.domain.wallets import SignedChoice
-from bot.store.wallets import count
+from bot.store import signed_ballots
 from contracts.ledger.wallet_events import Cast, Unlinked
 from contracts.outbox import entries
 from migrations.schema import chain_transactions, outbox, rounds, videos, voters, wallets
 
 
-async def first_block(database: AsyncEngine, latest: int) -> int:
+async def first_block_to_read(database: AsyncEngine, latest: int) -> int:
     """The block from which there may be something to hear: that of the first round that is not final; or the latest."""
     query = select(func.min(chain_transactions.c.block_number)).where(
         chain_transactions.c.kind == "round",
@@ -24,7 +24,7 @@ async def first_block(database: AsyncEngine, latest: int) -> int:
     return latest if found is None else int(found)
 
 
-async def ballot(connection: AsyncConnection, cast: Cast) -> bool:
+async def record_ballot(connection: AsyncConnection, cast: Cast) -> bool:
     """Enters a signed ballot that we did not send, and counts it. False where it is ours, or of nobody we know.
 
     What the same wallet signed later, and we have still to send, stays what counts.
@@ -72,11 +72,11 @@ async def ballot(connection: AsyncConnection, cast: Cast) -> bool:
     }
     counted = [one for one in choices if one.number not in later]
     if counted:
-        await count(connection, about.member_id, counted)
+        await signed_ballots.record_choices(connection, about.member_id, counted)
     return True
 
 
-async def unlink(connection: AsyncConnection, event: Unlinked) -> bool:
+async def record_unlink(connection: AsyncConnection, event: Unlinked) -> bool:
     """Writes down that a wallet no longer votes for its member. False where we knew, or know of no link."""
     query = (
         select(wallets)

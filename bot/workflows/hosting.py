@@ -32,6 +32,7 @@ from generation.hosting.host import (
 from generation.jobs import UPLOAD_WORKFLOW, UploadJob, upload_queue
 from generation.log_context import about
 from generation.queue.engine import Engine, WorkCancelledError
+from migrations.states_community import VideoStatus
 
 log = logging.getLogger(__name__)
 
@@ -213,7 +214,11 @@ class HostingWorkflow:
     async def _why_ended(self, video_id: str) -> str | None:
         """Return why nobody wants the video any more; None while it is wanted."""
         video = await self._video(video_id)
-        ended = video.cancel_requested or video.status in {"failed", "cancelled", "removed"}
+        ended = video.cancel_requested or video.status in {
+            VideoStatus.FAILED,
+            VideoStatus.CANCELLED,
+            VideoStatus.REMOVED,
+        }
         return (video.reason or "Cancelled.") if ended else None
 
     async def _video(self, video_id: str) -> Video:

@@ -28,6 +28,7 @@ from bot.workflows.round import workflow_id as round_workflow_id
 from generation.jobs import BOT_QUEUE
 from generation.queue.engine import Engine, LifeState
 from migrations.database import now_ms
+from migrations.states_community import ReviewState, RoundStatus, VideoStatus
 
 log = logging.getLogger(__name__)
 
@@ -133,9 +134,9 @@ class Recovery:
         self._next = {id_: due for id_, due in self._next.items() if id_ in {each.id for each in closed}}
 
     async def _look_at(self, round_: Round, state: LifeState | None) -> None:
-        if round_.status != "closed" or round_.finalized_tx is None:
+        if round_.status != RoundStatus.CLOSED or round_.finalized_tx is None:
             state = await self._see_to(round_, state)
-        if round_.status != "closed":
+        if round_.status != RoundStatus.CLOSED:
             return
         left = round_.result_message_id is None or (round_.opened and round_.trouble is not None)
         on_discord = round_.opened or round_.announcement_id is not None
@@ -145,18 +146,22 @@ class Recovery:
 
     async def _see_to(self, round_: Round, state: LifeState | None) -> LifeState | None:
         """Begin another workflow where the round's has failed, and wake one that has missed its deadline."""
-        if state == "alive" and (round_.status == "closed" or round_.closes_at_ms > now_ms()):
+        if state == "alive" and (round_.status == RoundStatus.CLOSED or round_.closes_at_ms > now_ms()):
             return state
-        if state == "done" and round_.status == "closed":  # the ledger has rejected it: there is nothing to wait for
+        if (
+            state == "done" and round_.status == RoundStatus.CLOSED
+        ):  # the ledger has rejected it: there is nothing to wait for
             return state
         latest, state, after = await self._latest(round_workflow_id(round_.id))
         if state == "alive":
-            if round_.status == "open" and round_.closes_at_ms <= now_ms():
+            if round_.status == RoundStatus.OPEN and round_.closes_at_ms <= now_ms():
                 await self._engine.wake(latest)
-        elif state != "done" or round_.status != "closed":
+        elif state != "done" or round_.status != RoundStatus.CLOSED:
             if await self._begin_round(round_.id, after):
                 return "alive"
-            if round_.status == "opening" or round_.closes_at_ms <= now_ms():  # no workflow will ever close it
+            if (
+                round_.status == RoundStatus.OPENING or round_.closes_at_ms <= now_ms()
+            ):  # no workflow will ever close it
                 await rounds.close(self._database, round_.id, "The round closed.", trouble=UNFORESEEN)
             return "dead"
         return state
@@ -221,7 +226,7 @@ class Recovery:
             if states.get(video_queue.workflow_id(each.id), "dead") == "alive":
                 continue
             log.error("The workflow of video %s had ended by an error; the video is failed.", each.id)
-            await videos.end(self._database, each.id, "failed", video.UNFORESEEN)
+            await videos.end(self._database, each.id, VideoStatus.FAILED, video.UNFORESEEN)
             task = asyncio.create_task(self._finish(each.id), name=f"last edit for video {each.id}")
             self._last_edits.add(task)
             task.add_done_callback(self._finished)
@@ -257,4 +262,4 @@ class Recovery:
 
 def _is_wanted(held: Review) -> bool:
     decided = held.decided_at_ms or 0
-    return held.state == "waiting" or decided > now_ms() - TOLD_DAYS * DAY_MS
+    return held.state == ReviewState.WAITING or decided > now_ms() - TOLD_DAYS * DAY_MS

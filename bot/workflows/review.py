@@ -32,7 +32,7 @@ from generation.jobs import BOT_QUEUE
 from generation.log_context import about
 from generation.queue.engine import Engine
 from migrations.database import now_ms
-from migrations.states_community import ReviewState
+from migrations.states_community import ReviewKind, ReviewState, RoundStatus
 
 log = logging.getLogger(__name__)
 
@@ -107,9 +107,9 @@ class ReviewWorkflow:
                 await self._check_room(connection, guild_id, member_id)
             review = await reviews.hold(
                 connection,
-                "prompt",
+                ReviewKind.PROMPT,
                 str(interaction_id),
-                "waiting" if finding.action == "review" else "blocked",
+                ReviewState.WAITING if finding.action == "review" else ReviewState.BLOCKED,
                 guild_id=guild_id,
                 round_id=round_id,
                 member_id=member_id,
@@ -118,11 +118,11 @@ class ReviewWorkflow:
                 finding=f"rule {finding.rule}: {finding.say}",
                 channel_id=channel_id,
             )
-            if review.state == "waiting":
+            if review.state == ReviewState.WAITING:
                 await self.begin(connection, review)
             await reviews.delete_old_blocked(connection, guild_id, member_id, keep=KEPT)
         log.info("A prompt is held by rule %d (%s).", finding.rule, finding.action)
-        if review.state == "blocked":
+        if review.state == ReviewState.BLOCKED:
             raise PromptBlockedError(say=finding.say, review_id=review.id)
         raise PromptWaitsError(say=finding.say)
 
@@ -137,22 +137,22 @@ class ReviewWorkflow:
             review = await reviews.get_or_none_within(connection, review_id)
             if review is None or (review.guild_id, review.member_id) != (guild_id, member_id):
                 raise ReviewUnknownError
-            if review.state == "waiting":
+            if review.state == ReviewState.WAITING:
                 return  # pressed twice
             await self._check_room(connection, guild_id, member_id)
-            if not await reviews.change_state(connection, review_id, "blocked", "waiting"):
+            if not await reviews.change_state(connection, review_id, ReviewState.BLOCKED, ReviewState.WAITING):
                 raise ReviewOverError
             await self.begin(connection, review)
 
     async def hold_video(self, video: Video, finding: str) -> Review:
         """Hold a rendered video that a classifier flagged. An earlier decision about it stands."""
         async with self._database.begin() as connection:
-            before = await reviews.of_video_or_none(connection, "video", video.id)
+            before = await reviews.of_video_or_none(connection, ReviewKind.VIDEO, video.id)
             review = before or await reviews.hold(
                 connection,
-                "video",
+                ReviewKind.VIDEO,
                 video.id,
-                "waiting",
+                ReviewState.WAITING,
                 guild_id=video.guild_id,
                 round_id=video.round_id,
                 member_id=video.member_id,
@@ -169,7 +169,7 @@ class ReviewWorkflow:
         """Hold a video and wait, through restarts, until a moderator has decided or nobody wants it any more."""
         review = await self.hold_video(video, finding)
         await videos.set_note(self._database, video.id, HELD)
-        while review.state == "waiting":
+        while review.state == ReviewState.WAITING:
             await asyncio.sleep(POLL_S)
             review = await self._review(review.id)
         await videos.set_note(self._database, video.id, None)
@@ -185,17 +185,17 @@ class ReviewWorkflow:
         late: Round | None = None
         async with self._database.begin() as connection:
             review = await reviews.get_or_none_within(connection, review_id)
-            if review is None or review.guild_id != guild_id or review.state == "blocked":
+            if review is None or review.guild_id != guild_id or review.state == ReviewState.BLOCKED:
                 raise ReviewUnknownError
-            if approve and review.kind == "prompt":
+            if approve and review.kind == ReviewKind.PROMPT:
                 round_ = await rounds.lock_for_read(connection, review.round_id)
                 late = None if _open(round_) else round_
-            state: ReviewState = "over" if late else "approved" if approve else "rejected"
+            state = ReviewState.OVER if late else ReviewState.APPROVED if approve else ReviewState.REJECTED
             if not await reviews.change_state(
-                connection, review_id, "waiting", state, by=by, reason=CLOSED if late else reason
+                connection, review_id, ReviewState.WAITING, state, by=by, reason=CLOSED if late else reason
             ):
                 raise ReviewOverError
-            if state == "approved" and review.kind == "prompt":
+            if state == ReviewState.APPROVED and review.kind == ReviewKind.PROMPT:
                 await self._enqueue(connection, review)
             decided = await reviews.get_or_none_within(connection, review_id)
         if late is not None:
@@ -228,21 +228,23 @@ class ReviewWorkflow:
         return {"review_id": review_id}
 
     async def _until_decided(self, review_id: int) -> None:
-        while (review := await self._review(review_id)).state == "waiting":
+        while (review := await self._review(review_id)).state == ReviewState.WAITING:
             if await self._unwanted(review):
                 async with self._database.begin() as connection:
-                    await reviews.change_state(connection, review_id, "waiting", "over", reason=CLOSED)
+                    await reviews.change_state(
+                        connection, review_id, ReviewState.WAITING, ReviewState.OVER, reason=CLOSED
+                    )
             await asyncio.sleep(POLL_S)
 
     async def _unwanted(self, review: Review) -> bool:
-        if review.kind == "prompt":
+        if review.kind == ReviewKind.PROMPT:
             return not _open(await rounds.get(self._database, review.round_id))
         video = await videos.get(self._database, review.video_id)
         return video.cancel_requested or video.status in OVER
 
     async def _tell(self, review_id: int) -> None:
         review = await self._review(review_id)
-        if review.kind == "video" or review.channel_id is None:
+        if review.kind == ReviewKind.VIDEO or review.channel_id is None:
             return
         try:
             await self._posts.post_decision(review)
@@ -251,7 +253,7 @@ class ReviewWorkflow:
                 raise
             log.warning("A member could not be told of a decision: HTTP %s. `/videos` tells them.", error.status)
             return
-        if review.state == "approved" and (await videos.get(self._database, review.video_id)).status in OVER:
+        if review.state == ReviewState.APPROVED and (await videos.get(self._database, review.video_id)).status in OVER:
             await self._progress.finish(review.video_id)  # the video was quicker than its message
 
     async def _review(self, review_id: int) -> Review:
@@ -262,4 +264,4 @@ class ReviewWorkflow:
 
 
 def _open(round_: Round) -> bool:
-    return round_.status == "opening" or round_.accepts_votes(now_ms())
+    return round_.status == RoundStatus.OPENING or round_.accepts_votes(now_ms())

@@ -26,6 +26,7 @@ from generation.jobs import BOT_QUEUE
 from generation.log_context import about
 from generation.queue.engine import Engine
 from migrations.database import now_ms
+from migrations.states_community import RoundStatus
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class RoundWorkflow:
 
     async def _announce(self, round_id: int) -> None:
         round_ = await self._round(round_id)
-        if round_.status != "opening" or round_.announcement_id is not None:
+        if round_.status != RoundStatus.OPENING or round_.announcement_id is not None:
             return
         if await self._unwanted(round_id):
             await self._give_up(round_, TOO_LATE)
@@ -126,7 +127,7 @@ class RoundWorkflow:
     async def _open_thread(self, round_id: int) -> None:
         await self._announce(round_id)  # an earlier version may have gone on without an announcement
         round_ = await self._round(round_id)
-        if round_.status != "opening" or round_.announcement_id is None:
+        if round_.status != RoundStatus.OPENING or round_.announcement_id is None:
             return
         if await self._unwanted(round_id):
             await self._give_up(round_, TOO_LATE)
@@ -140,7 +141,7 @@ class RoundWorkflow:
     async def _unwanted(self, round_id: int) -> bool:
         """Return True if a moderator has closed the round in the meantime, or its time is over."""
         round_ = await self._round(round_id)
-        return round_.status != "opening" or round_.closes_at_ms <= now_ms()
+        return round_.status != RoundStatus.OPENING or round_.closes_at_ms <= now_ms()
 
     async def _give_up(self, round_: Round, why: str) -> None:
         """Close a round that cannot be opened, with the reason: the next one can be opened at once.
@@ -154,10 +155,10 @@ class RoundWorkflow:
 
     async def _seconds_left(self, round_id: int) -> float:
         round_ = await self._round(round_id)
-        if round_.status == "opening":  # neither opened nor given up: an unforeseen error
+        if round_.status == RoundStatus.OPENING:  # neither opened nor given up: an unforeseen error
             await self._give_up(round_, UNFORESEEN)
             return 0.0
-        return (round_.closes_at_ms - now_ms()) / 1000 if round_.status == "open" else 0.0
+        return (round_.closes_at_ms - now_ms()) / 1000 if round_.status == RoundStatus.OPEN else 0.0
 
     async def close(self, round_id: int) -> None:
         """Close a round in the database, and take its unfinished videos out of the queue. Safe to repeat."""

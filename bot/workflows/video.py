@@ -28,6 +28,7 @@ from generation.jobs import BOT_QUEUE, RENDER_WORKFLOW, RenderJob, RenderResult,
 from generation.log_context import about
 from generation.queue.engine import Engine, WorkCancelledError
 from migrations.database import now_ms
+from migrations.states_community import ReviewState, VideoStatus
 
 log = logging.getLogger(__name__)
 
@@ -111,10 +112,10 @@ class VideoWorkflow:
                 await step("add a link that came meanwhile", self._posts.add_link, video_id)
         except EndedError as end:
             log.info("It ends early, as %s: %s", end.status, end.reason)
-            await step("end", videos.end, self._database, video_id, end.status, end.reason)
+            await step("end", videos.end, self._database, video_id, VideoStatus(end.status), end.reason)
         except Exception:
             log.exception("The workflow of video %s ended by an unforeseen error", video_id)
-            await step("end", videos.end, self._database, video_id, "failed", UNFORESEEN)
+            await step("end", videos.end, self._database, video_id, VideoStatus.FAILED, UNFORESEEN)
         await step("tell the member", self._finish, video_id)
         log.info("The workflow of the video is complete.")
         return {"video_id": video_id}
@@ -203,11 +204,11 @@ class VideoWorkflow:
         """Wait until a moderator approves the video. Raises EndedError when none does, or nobody wants it."""
         await bring()  # so that moderators can watch it
         review = await self._reviews.until_video_decided(await self._video(video_id), flagged)
-        if review.state == "approved":
+        if review.state == ReviewState.APPROVED:
             return
         video = await self._video(video_id)
         await asyncio.to_thread(delete_rendered, video, self._data_dir)
-        if review.state == "rejected":
+        if review.state == ReviewState.REJECTED:
             raise EndedError("cancelled", f"A moderator did not approve this video. {review.reason or ''}".rstrip())
         raise EndedError("cancelled", video.reason or "Cancelled.")
 
@@ -254,8 +255,8 @@ class VideoWorkflow:
         video = await self._video(video_id)
         if video.status in OVER:
             return {}
-        again = video.status == "posting"  # an attempt whose answer was lost may have got through
-        await videos.advance(self._database, video_id, "posting")
+        again = video.status == VideoStatus.POSTING  # an attempt whose answer was lost may have got through
+        await videos.advance(self._database, video_id, VideoStatus.POSTING)
         try:
             card = await self._posts.post(
                 video, again=again, until_hosted=partial(self._once_hosted, video_id, hosting)
@@ -288,7 +289,9 @@ class VideoWorkflow:
 
     async def _finish(self, video_id: str) -> None:
         video = await self._video(video_id)
-        if video.status == "published":  # a quick member may have reacted before the card was known to take votes
+        if (
+            video.status == VideoStatus.PUBLISHED
+        ):  # a quick member may have reacted before the card was known to take votes
             await self._reactions.look_at(video_id)
         await self._transfer.drop(video)
         await self._progress.finish(video_id)

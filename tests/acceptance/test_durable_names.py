@@ -28,7 +28,6 @@ from sqlalchemy.schema import Index, Table
 
 import bot.cogs
 from bot.demo.discord.people import wait_for
-from bot.domain.rounds import RoundStatus
 from bot.domain.videos import chain_key, seed_of
 from bot.domain.wallets import WalletState
 from bot.settings import Settings
@@ -49,7 +48,7 @@ from generation.jobs import (
 )
 from generation.queue.portable_json import CANARY, PORTABLE, read_portable_json_only
 from migrations.schema import metadata
-from migrations.states_community import ReviewKind, ReviewState, SigningKind, VideoStatus, VoteSource
+from migrations.states_community import ReviewKind, ReviewState, RoundStatus, SigningKind, VideoStatus, VoteSource
 from tests.builders.stack import Scenario, open_scenario
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -230,7 +229,7 @@ def test_words_in_columns_stay() -> None:
     pinned("words.compared", {*words_of_columns(), *kept})
     kinds = {"video": VideoStatus, "round": RoundStatus, "review": ReviewState, "held": ReviewKind, "vote": VoteSource}
     kinds |= {"wallet": WalletState, "request": SigningKind}
-    pinned("words.declared", {f"{name}.{text}" for name, kind in kinds.items() for text in get_args(kind)})
+    pinned("words.declared", {f"{name}.{text}" for name, kind in kinds.items() for text in kind})
 
 
 def test_what_is_computed_from_ids_comes_out_the_same() -> None:

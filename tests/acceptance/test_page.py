@@ -173,7 +173,7 @@ async def live_through_a_round(browser: Browser, page: Page, story: Story) -> No
     await expect(ana.messages("Round 1 is decided")).to_contain_text("a red circle rolls", timeout=PATIENT_MS)
     await ana.open("Round 1")
     await ana.card("a red circle rolls").get_by_role("button", name="Down").click()
-    await expect(ana.messages("its votes stand as they are")).to_be_visible()
+    await expect(ana.messages("votes can no longer be changed")).to_be_visible()
     row = ana.window.locator("#behind tr", has_text="a red circle rolls")
     await expect(row).to_contain_text(re.compile("👍1 👎1.*👍1 👎1 ✓"), timeout=PATIENT_MS)
 

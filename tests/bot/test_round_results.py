@@ -90,8 +90,8 @@ async def test_a_final_round_is_the_ledgers_and_is_read_once(database: AsyncEngi
         assert outcome.source == "ledger"
         assert {e.video.id: e.tally for e in outcome.entries} == {"10": Tally(7, 2), "11": Tally(0, 0)}
         assert outcome.best is not None
-        assert outcome.before is not None
-        assert (outcome.best.video.id, outcome.before.video.id, outcome.refused) == ("10", "11", 2)
+        assert outcome.winner_here is not None
+        assert (outcome.best.video.id, outcome.winner_here.video.id, outcome.rejected) == ("10", "11", 2)
     assert ledger.asked == 1
 
 
@@ -105,7 +105,7 @@ async def test_while_the_ledger_cannot_be_read_our_record_stands_in(
     outcome = await read.of(round_)
     assert outcome.source == "record"
     assert {e.video.id: e.tally for e in outcome.entries} == {"10": Tally(1, 0), "11": Tally(0, 0)}
-    assert (outcome.best and outcome.best.video.id, outcome.refused) == ("10", 2)
+    assert (outcome.best and outcome.best.video.id, outcome.rejected) == ("10", 2)
     with pytest.raises(ChainUnreachableError, match=str(error)):
         await read.of(round_, patient=True)
     ledger.error = None

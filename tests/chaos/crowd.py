@@ -136,7 +136,8 @@ class Crowd:
         if UNKNOWN_YET in answer.text:
             self.counts["votes too early"] += 1
             return False
-        if ("You have no vote" if choice == WITHDRAWN else f"is **{act.lower()}**") not in answer.text:
+        said = ("is withdrawn", "You have no vote") if choice == WITHDRAWN else (f"is **{act.lower()}**",)
+        if not any(words in answer.text for words in said):
             self.odd.append(answer.text)
             return True
         pair.expectation.answered(choice)

@@ -33,7 +33,7 @@ from migrations.schema import metadata
 
 
 async def test_every_table_is_made_and_a_second_upgrade_changes_nothing(database_url: str) -> None:
-    """Upgrading is safe to repeat, and ends at exactly the tables that schema.py names."""
+    """Upgrading is safe to repeat, and ends at exactly the tables that migrations/schema names."""
     await upgrade_database(database_url)
     await upgrade_database(database_url)
     engine = create_engine(sync_url(database_url))

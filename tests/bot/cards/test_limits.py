@@ -17,13 +17,11 @@ from hypothesis import strategies as st
 from simcord.backend.errors import BackendError
 from simcord.components import COMPONENTS_V2_FLAG, ComponentValidationError, validate_components, validate_modal
 
-from bot.cards import layout
-from bot.cards import limits as card_limits
+from bot.cards import layout, limits
 from bot.cards import receipts as receipt_cards
 from bot.cards import results as result_cards
 from bot.cards import reviews as review_cards
 from bot.cards import rounds as round_cards
-from bot.cards import videos as cards
 from bot.cards import videos as video_cards
 from bot.cards import wallets as wallet_cards
 from bot.demo.discord import validation as rules
@@ -39,7 +37,7 @@ from bot.prompt_filter.rules import LONGEST_SAY
 from contracts.outbox.progress import VoteReceipt
 from generation.jobs import Progress
 
-MODULES = (cards, result_cards, review_cards, wallet_cards)
+MODULES = (layout, receipt_cards, result_cards, review_cards, round_cards, video_cards, wallet_cards)
 ID = (1 << 63) - 1
 HEX = "ab" * 32
 ADDRESS = "0x" + "Ab" * 20
@@ -95,8 +93,8 @@ rounds = st.builds(
 entries = st.builds(Entry, videos, st.builds(Tally, up=st.just(10**9), down=st.just(10**9)))
 outcomes = st.builds(
     Outcome, entries=st.lists(entries, max_size=14), best=st.none() | entries,
-    source=st.sampled_from(["here", "ledger", "record"]), refused=st.just(10**6), absent=st.just(1000),
-    differs=st.booleans(), before=st.none() | entries,
+    source=st.sampled_from(["here", "ledger", "record"]), rejected=st.just(10**6), absent=st.just(1000),
+    differs=st.booleans(), winner_here=st.none() | entries,
 )  # fmt: skip
 reviews = st.builds(
     Review, id=st.integers(1, ID), kind=st.sampled_from(["prompt", "video"]), video_id=st.just(str(ID)),
@@ -175,77 +173,81 @@ def signing() -> Built:
 
 # Every public function of the card modules that gives a card, a form, or a text of one; a new one must come here.
 CARDS: dict[str, Built] = {
-    "cards.video_card": from_(video_cards.video_card, videos, st.just("attachment://a.mp4"), st.sampled_from([None, "Host"])),
-    "cards.removed_card": from_(video_cards.removed_card, videos),
-    "cards.note": from_(layout.note, texts(9000)),
-    "cards.progress_text": text(video_cards.progress_text, videos, rounds, places, progresses),
-    "cards.progress_card": from_(video_cards.progress_card, texts(9000), videos),
-    "cards.vote_answer": from_(video_cards.vote_answer, standings, st.just(str(ID)), seconds),
-    "cards.announcement": from_(round_cards.announcement, rounds),
-    "cards.not_opened": from_(round_cards.not_opened, rounds),
-    "cards.standings_text": text(
+    "videos.video_card": from_(
+        video_cards.video_card, videos, st.just("attachment://a.mp4"), st.sampled_from([None, "Host"])
+    ),
+    "videos.removed_card": from_(video_cards.removed_card, videos),
+    "layout.note": from_(layout.note, texts(9000)),
+    "videos.progress_text": text(video_cards.progress_text, videos, rounds, places, progresses),
+    "videos.progress_card": from_(video_cards.progress_card, texts(9000), videos),
+    "videos.vote_answer": from_(video_cards.vote_answer, standings, st.just(str(ID)), seconds),
+    "rounds.announcement": from_(round_cards.announcement, rounds),
+    "rounds.not_opened": from_(round_cards.not_opened, rounds),
+    "results.standings_text": text(
         result_cards.standings_text, rounds, st.lists(entries, max_size=14), st.just({str(ID): 10**9})
     ),
-    "cards.receipt_card": from_(
+    "receipts.receipt_card": from_(
         receipt_cards.receipt_card, rounds, st.lists(st.tuples(videos, receipts), max_size=16), st.just(HEX), ledgers,
         st.integers(0, 2500).map(lambda length: "flock audit " + "x" * length),
     ),
-    "cards.provenance_card": from_(video_cards.provenance_card, videos, st.just("attachment://a.json")),
-    "cards.my_videos": from_(
+    "videos.provenance_card": from_(video_cards.provenance_card, videos, st.just("attachment://a.json")),
+    "videos.my_videos": from_(
         video_cards.my_videos,
         st.lists(videos, max_size=10).map(lambda some: [replace(v, id=str(ID - n)) for n, v in enumerate(some)]),
         st.lists(from_(review_cards.held_line, reviews), max_size=3)
     ),
-    "cards.status_text": text(round_cards.status_text, rounds, counts, counts, counts, counts, texts(3000)),
-    "result_cards.result_card": from_(result_cards.result_card, rounds, outcomes, texts(3000)),
-    "result_cards.standings_card": from_(
+    "rounds.status_text": text(round_cards.status_text, rounds, counts, counts, counts, counts, texts(3000)),
+    "results.result_card": from_(result_cards.result_card, rounds, outcomes, texts(3000)),
+    "results.standings_card": from_(
         result_cards.standings_card, rounds, outcomes, st.just({str(ID): 10**9})
     ),
-    "result_cards.refused_note": from_(
+    "results.rejected_note": from_(
         result_cards.rejected_note, st.lists(st.tuples(counts, counts, texts(600)), min_size=1, max_size=30)
     ),
-    "review_cards.blocked_card": from_(review_cards.blocked_card, texts(LONGEST_SAY + 100), st.just(ID)),
-    "review_cards.list_card": from_(
+    "reviews.blocked_card": from_(review_cards.blocked_card, texts(LONGEST_SAY + 100), st.just(ID)),
+    "reviews.list_card": from_(
         review_cards.list_card, st.lists(reviews, max_size=5, unique_by=lambda review: review.id), counts,
         passed=st.integers(0, 10**6),
     ),
-    "review_cards.watch_card": from_(review_cards.watch_card, reviews, st.just("a.mp4")),
-    "review_cards.decided_text": text(review_cards.decided_text, reviews),
-    "review_cards.told_text": text(review_cards.notice_text, reviews),
-    "review_cards.held_line": text(review_cards.held_line, reviews),
-    "wallet_cards.signing_card": signing(),
-    "wallet_cards.link_words": text(wallet_cards.link_words, requests),
-    "wallet_cards.unlink_words": text(wallet_cards.unlink_words, requests),
-    "wallet_cards.ballot_words": text(wallet_cards.ballot_words, requests),
-    "wallet_cards.chosen_words": text(wallet_cards.chosen_words, standings),
-    "wallet_cards.signed_words": text(wallet_cards.signed_words, requests, texts(40)),
-    "wallet_cards.wallet_words": text(wallet_cards.wallet_words, st.none() | wallets),
-    "wallet_cards.signature_form": from_(wallet_cards.signature_form, st.just("t" * 43)),
+    "reviews.watch_card": from_(review_cards.watch_card, reviews, st.just("a.mp4")),
+    "reviews.decided_text": text(review_cards.decided_text, reviews),
+    "reviews.notice_text": text(review_cards.notice_text, reviews),
+    "reviews.held_line": text(review_cards.held_line, reviews),
+    "wallets.signing_card": signing(),
+    "wallets.link_words": text(wallet_cards.link_words, requests),
+    "wallets.unlink_words": text(wallet_cards.unlink_words, requests),
+    "wallets.ballot_words": text(wallet_cards.ballot_words, requests),
+    "wallets.chosen_words": text(wallet_cards.chosen_words, standings),
+    "wallets.signed_words": text(wallet_cards.signed_words, requests, texts(40)),
+    "wallets.wallet_words": text(wallet_cards.wallet_words, st.none() | wallets),
+    "wallets.signature_form": from_(wallet_cards.signature_form, st.just("t" * 43)),
 }  # fmt: skip
+KINDS = ("View", "str", "Modal", "ui.", "Item", "Button")  # that such a function returns
 # Pieces of the above, or ids; each is bounded by what it is a part of.
 PIECES = {
-    "cards.quote", "cards.custom_id", "cards.view_of", "cards.title", "cards.bar", "cards.seconds", "cards.minutes",
-    "cards.thread_name", "review_cards.button", "review_cards.review_parts", "wallet_cards.short",
-    "wallet_cards.paste_id", "wallet_cards.signature_id", "wallet_cards.ballot_lines",
+    "layout.quote", "layout.view_of", "layout.row", "layout.seconds", "layout.minutes", "rounds.thread_name",
+    "videos.custom_id", "videos.title", "videos.bar", "videos.message_link", "reviews.button",
+    "reviews.review_parts", "wallets.short",
+    "wallets.paste_id", "wallets.signature_id", "wallets.ballot_lines",
 }  # fmt: skip
 
 
 def test_every_builder_is_tried_here() -> None:
     """Whoever adds a card, or a text of one, adds it to the table above."""
     found = {
-        f"{module.__name__.removeprefix('bot.')}.{name}"
+        f"{module.__name__.removeprefix('bot.cards.')}.{name}"
         for module in MODULES
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__ and not name.startswith("_")
-        and any(kind in str(function.__annotations__.get("return")) for kind in ("View", "str", "Modal", "ui."))
+        and any(kind in str(function.__annotations__.get("return")) for kind in KINDS)
     }  # fmt: skip
     assert found == CARDS.keys() | PIECES
 
 
 def test_there_is_no_other_module_of_cards() -> None:
     """A new one must be looked at by the test above."""
-    folder = Path(video_cards.__file__).parent
-    assert {path.stem for path in folder.glob("*cards*.py")} == {module.__name__[4:] for module in MODULES}
+    names = {module.__name__.rpartition(".")[2] for module in MODULES}
+    assert {path.stem for path in Path(limits.__file__).parent.glob("*.py")} == names | {"__init__", "limits"}
 
 
 def checked(view: Any) -> None:
@@ -286,7 +288,7 @@ def test_no_card_is_too_large(name: str, data: st.DataObject) -> None:
 def test_no_name_is_too_long(task: str, prompt: str) -> None:
     """Of a thread, and of what an option suggests: also of emoji, which count twice."""
     round_ = cast(Round, types.SimpleNamespace(number=10**6, task=task))
-    for name in (round_cards.thread_name(round_), card_limits.plain(prompt, card_limits.MOST_NAME)):
+    for name in (round_cards.thread_name(round_), limits.plain(prompt, limits.MOST_NAME)):
         assert 1 <= len(name.encode("utf-16-le", "surrogatepass")) // 2 <= 100
 
 
@@ -297,9 +299,9 @@ LISTS = [*HOSTILE, "ab", "**bold**", "\\*", "<@123>", "[a](https://b.c)", "`x`",
 def test_a_cut_is_never_within_anything(pieces: list[str], most: int) -> None:
     """No half escape, mention or link; what is open is closed; and what fits stays as it is."""
     whole = "".join(pieces)
-    short = card_limits.shorten(whole, most)
-    assert card_limits.length(short) <= most
-    if card_limits.length(whole) <= most:
+    short = limits.shorten(whole, most)
+    assert limits.length(short) <= most
+    if limits.length(whole) <= most:
         assert short == whole
         return
     kept = short.rstrip("*\u2069").removesuffix("…")
@@ -322,7 +324,7 @@ def test_a_cut_is_never_within_anything(pieces: list[str], most: int) -> None:
     ],
 )
 def test_where_a_text_is_cut(text: str, most: int, short: str) -> None:
-    assert card_limits.shorten(text, most) == short
+    assert limits.shorten(text, most) == short
 
 
 def test_a_quoted_prompt_is_cut_between_two_characters() -> None:

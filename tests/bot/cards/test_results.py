@@ -18,7 +18,7 @@ from tests.bot.sync.test_view_counts import video
 ROUND = cast(Round, SimpleNamespace(number=5, task="weather", status="closed", closes_at_ms=7_000))
 A, B = (Entry(video(n, status="published", chain_id=1024 + n), Tally(up=n, down=0)) for n in (1, 2))
 COUNTED = Outcome([A, B], B)
-BY_LEDGER = final_outcome([A, B], {"1": Tally(1, 0), "2": Tally(0, 0)}, "1", refused=2, source="ledger")
+BY_LEDGER = final_outcome([A, B], {"1": Tally(1, 0), "2": Tally(0, 0)}, "1", rejected=2, source="ledger")
 
 
 def text_of(view: Any) -> str:
@@ -42,7 +42,7 @@ def test_what_is_counted_here_is_called_so() -> None:
     """It is not called final, and explains nothing."""
     text = result(COUNTED)
     assert "🏆 **\u2068video 2\u2069** by <@4>, with 👍 2 and 👎 0" in text
-    assert "As counted here\n1. [\u2068video 2" in text
+    assert "Preliminary tally\n1. [\u2068video 2" in text
     assert "the chain's sentence" in text
     assert "Final" not in text
     assert "⚠️" not in text
@@ -52,14 +52,14 @@ def test_the_ledgers_tally_is_the_final_one_and_its_winner_wins() -> None:
     """With how many votes were refused, and who had won without that; by what is shown, nobody is named."""
     text = result(BY_LEDGER)
     assert "🏆 **\u2068video 1\u2069** by <@4>, with 👍 1 and 👎 0" in text
-    assert "**Final tally**, as the ledger has it\n1. [\u2068video 1" in text
-    assert "2 votes were refused by the ledger; `/receipt round:5` shows members whose." in text
-    assert "As counted here, **\u2068video 2\u2069** had won." in text
+    assert "**Final tally** on the ledger\n1. [\u2068video 1" in text
+    assert "2 votes were rejected by the ledger; `/receipt round:5` shows which of yours." in text
+    assert "By the preliminary tally, **\u2068video 2\u2069** had won." in text
 
 
 def test_a_result_that_is_the_same_needs_no_explanation() -> None:
     """The ledger took every vote: final, and nothing more to say."""
-    same = final_outcome([A, B], {"1": A.tally, "2": B.tally}, "2", refused=0, source="ledger")
+    same = final_outcome([A, B], {"1": A.tally, "2": B.tally}, "2", rejected=0, source="ledger")
     text = result(same)
     assert "Final tally" in text
     assert "⚠️" not in text
@@ -69,19 +69,19 @@ def test_a_result_that_is_the_same_needs_no_explanation() -> None:
 @pytest.mark.parametrize(
     ("outcome", "words"),
     [
-        (replace(BY_LEDGER, refused=1), "One vote was refused by the ledger"),
+        (replace(BY_LEDGER, rejected=1), "One vote was rejected by the ledger"),
         (
-            final_outcome([A, B], {"2": B.tally}, "2", refused=0, source="ledger"),
+            final_outcome([A, B], {"2": B.tally}, "2", rejected=0, source="ledger"),
             "One posted video is not on the ledger",
         ),
         (
-            final_outcome([A, B], {"1": A.tally, "2": Tally(3, 0)}, "2", refused=0, source="ledger"),
-            "The ledger's tally is not the one that was counted here",
+            final_outcome([A, B], {"1": A.tally, "2": Tally(3, 0)}, "2", rejected=0, source="ledger"),
+            "The ledger's tally differs from the preliminary tally",
         ),
-        (replace(BY_LEDGER, source="record"), "by our record of the ledger, which cannot be read just now"),
+        (replace(BY_LEDGER, source="record"), "from our record of the ledger, which can't be read right now"),
         (
-            final_outcome([A], {"1": Tally(0, 0)}, None, refused=1, source="ledger"),
-            "closed\nNo vote came onto the ledger, so there is no winner",
+            final_outcome([A], {"1": Tally(0, 0)}, None, rejected=1, source="ledger"),
+            "closed\nNo vote reached the ledger, so there is no winner",
         ),
         (Outcome([], None), "closed\nNobody voted, so there is no winner."),
     ],
@@ -98,7 +98,7 @@ def test_each_difference_has_its_sentence(outcome: Outcome, words: str) -> None:
 
 def test_a_video_that_is_not_on_the_ledger_has_no_rank_there() -> None:
     """However many votes it had here: none of them count."""
-    outcome = final_outcome([A, B], {"1": A.tally}, "1", refused=2, source="ledger")
+    outcome = final_outcome([A, B], {"1": A.tally}, "1", rejected=2, source="ledger")
     assert [entry.video.id for entry in outcome.entries] == ["1"]
     assert "video 2" not in result(outcome).split("⚠️")[0]
 
@@ -108,11 +108,11 @@ def test_a_removed_winner_is_not_shown() -> None:
     gone = Entry(replace(B.video, status="removed"), B.tally)
     counted = result(Outcome([A, gone], gone))
     assert "🏆 **\u2068video 1" in counted
-    assert "By these votes a video wins that a moderator removed." in counted
-    final = result(final_outcome([A, gone], {"1": A.tally, "2": B.tally}, "2", refused=0, source="ledger"))
-    assert "It names a video that a moderator removed" in final
-    changed = result(final_outcome([A, gone], {"1": A.tally, "2": Tally(0, 0)}, "1", refused=2, source="ledger"))
-    assert "As counted here, **a video that a moderator removed** had won." in changed
+    assert "By these votes, the winner is a video that a moderator removed." in counted
+    final = result(final_outcome([A, gone], {"1": A.tally, "2": B.tally}, "2", rejected=0, source="ledger"))
+    assert "The winner on the ledger is a video that a moderator removed" in final
+    changed = result(final_outcome([A, gone], {"1": A.tally, "2": Tally(0, 0)}, "1", rejected=2, source="ledger"))
+    assert "By the preliminary tally, **a video that a moderator removed** had won." in changed
     assert not any("video 2" in text for text in (counted, final, changed))
 
 
@@ -120,8 +120,8 @@ def test_an_open_round_has_standings_without_a_word_of_the_ledger() -> None:
     """Only when it closes."""
     text = text_of(result_cards.standings_card(cast(Round, replace_status("open")), COUNTED))
     assert "closes <t:7:R>" in text
-    assert "As counted here" not in text
-    assert "closed · As counted here" in text_of(result_cards.standings_card(ROUND, COUNTED))
+    assert "Preliminary" not in text
+    assert "closed · Preliminary tally" in text_of(result_cards.standings_card(ROUND, COUNTED))
 
 
 def replace_status(status: str) -> Any:
@@ -131,14 +131,14 @@ def replace_status(status: str) -> Any:
 def test_the_winner_by_the_ledger_is_the_winner_by_its_tallies() -> None:
     """Its rule and ours are one; where it names nobody, nobody wins."""
     assert BY_LEDGER.best == winner(BY_LEDGER.entries)
-    assert final_outcome([A, B], {"1": Tally(0, 0), "2": Tally(0, 0)}, None, refused=3, source="ledger").best is None
+    assert final_outcome([A, B], {"1": Tally(0, 0), "2": Tally(0, 0)}, None, rejected=3, source="ledger").best is None
 
 
 def test_a_member_reads_what_was_refused_of_theirs() -> None:
     """By rounds, with the reason and where to look."""
     text = text_of(result_cards.rejected_note([(3, 2, "It came late."), (4, 1, "It was over.")]))
-    assert "refused 2 votes of yours in round 3: It came late. `/receipt round:3` shows which." in text
-    assert "refused one vote of yours in round 4: It was over. `/receipt round:4` shows which." in text
+    assert "rejected 2 of your votes in round 3: It came late. `/receipt round:3` shows which." in text
+    assert "rejected one of your votes in round 4: It was over. `/receipt round:4` shows which." in text
 
 
 @pytest.mark.parametrize(
@@ -149,5 +149,5 @@ def test_an_acknowledged_vote_says_when_it_is_on_the_chain(seconds: float, words
     standing = Standing(Choice.UP, True, 5, 7_000, "a prompt")
     text = text_of(video_cards.vote_answer(standing, "1", seconds))
     assert "Recorded: your vote" in text
-    assert f"It is on the chain {words}; `/receipt` shows where." in text
-    assert "chain" not in text_of(video_cards.vote_answer(replace(standing, choice=Choice.WITHDRAWN), "1", seconds))
+    assert f"It will be on the ledger {words}; `/receipt` shows where." in text
+    assert "ledger" not in text_of(video_cards.vote_answer(replace(standing, choice=Choice.WITHDRAWN), "1", seconds))

@@ -42,20 +42,20 @@ def shown(receipts: list[VoteReceipt], ledger: PublicLedger = PLAIN, number: int
 @pytest.mark.parametrize(
     ("receipt", "words"),
     [
-        (FINAL, ("👍", "up", "the ledger's video 4", "seat 0", "batch 7", TX)),
-        (replace(FINAL, signed=True, seq=None), ("👍", "up", "your wallet signed it", TX)),
+        (FINAL, ("👍", "up", "video 4 on the ledger", "seat 0", "batch 7", TX)),
+        (replace(FINAL, signed=True, seq=None), ("👍", "up", "signed by your wallet", TX)),
         (replace(FINAL, signed=True, state="batched", tx=None), ("up", "signed, and on its way")),
         (replace(FINAL, choice=2), ("👎", "down", "batch 7")),
         (replace(FINAL, choice=0), ("↩️", "withdrawn", "batch 7")),
-        (replace(FINAL, state="pending", tx=None, seq=None), ("up", "on its way to the chain")),
-        (replace(FINAL, state="batched"), ("up", "on its way to the chain")),
+        (replace(FINAL, state="pending", tx=None, seq=None), ("up", "on its way to the ledger")),
+        (replace(FINAL, state="batched"), ("up", "on its way to the ledger")),
         (
             replace(FINAL, state="rejected", reason="The round had already closed on the ledger.", tx=None),
             ("⚠️", "had already closed"),
         ),
         (
             replace(FINAL, choice=2, signed=True, state="rejected", reason="It came late.", tx=None, standing=1),
-            ("⚠️", "It came late. Before it you chose **up**, and that counts."),
+            ("⚠️", "It came late. Your earlier choice **up** counts instead."),
         ),
     ],
     ids=["up", "signed", "signed, on its way", "down", "withdrawn", "pending", "sent", "refused", "refused, signed"],

@@ -83,7 +83,7 @@ async def test_a_full_disk_is_told_and_nothing_is_lost(scenario: Scenario) -> No
 
     text = await wait_for("the sentence for the member", told, seconds=SETTLED_S)
     assert f"The worker could not write the video ({os.strerror(errno.ENOSPC)})." in text
-    assert "Your prompt does not count; ask again." in text
+    assert "It doesn't count towards your limit. Try again with `/prompt`." in text
     video = await videos.get_or_none(scenario.database, asked.interaction_id)
     assert video is not None
     assert video.status == "failed"

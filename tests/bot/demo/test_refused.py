@@ -91,7 +91,7 @@ async def test_the_result_is_the_ledgers_and_says_what_was_refused(scenario: Sce
     """Votes that came too late count nowhere: another video wins than was said before, and the post explains it."""
     first, second = await scenario.post_card("the one that wins."), await scenario.post_card("the one that had won.")
     answer = await scenario.ana.press(first, "Up")
-    assert "It is on the chain in about a minute" in answer.text
+    assert "It will be on the ledger in about a minute" in answer.text
     await settled(scenario, "final", 1)
     await scenario.switch("chain", **NO_DRAFTS)
     for name in ("ben", "chloé"):
@@ -99,9 +99,9 @@ async def test_the_result_is_the_ledgers_and_says_what_was_refused(scenario: Sce
     await scenario.insist(scenario.mira, "round close")
     before = await result(scenario, "had won")
     assert re.search(r"is decided\n🏆 \*\*.*the one that had won.*with 👍 2 and 👎 0", before.text)
-    assert "As counted here" in before.text
+    assert "Preliminary tally" in before.text
     assert "Final tally" not in before.text
-    assert "As counted here" in (await scenario.ben.command("standings")).text
+    assert "Preliminary tally" in (await scenario.ben.command("standings")).text
 
     await end_on_ledger(scenario)
     await scenario.clear_faults()
@@ -109,8 +109,8 @@ async def test_the_result_is_the_ledgers_and_says_what_was_refused(scenario: Sce
     after = (await result(scenario, "Final tally")).text
     assert re.search(r"is decided\n🏆 \*\*.*the one that wins.*with 👍 1 and 👎 0", after)
     assert re.search(r"1\. .*the one that wins.*👍 1 · 👎 0\n2\. .*the one that had won.*👍 0 · 👎 0", after)
-    assert "2 votes were refused by the ledger; `/receipt round:1` shows members whose." in after
-    assert re.search(r"As counted here, \*\*.*the one that had won.*\*\* had won", after)
+    assert "2 votes were rejected by the ledger; `/receipt round:1` shows which of yours." in after
+    assert re.search(r"By the preliminary tally, \*\*.*the one that had won.*\*\* had won", after)
     round_ = await rounds.get(scenario.database, scenario.number)
     assert f"transaction `{round_.finalized_tx}`" in after
     assert scenario.stack.deployment is not None
@@ -127,16 +127,16 @@ async def test_the_result_is_the_ledgers_and_says_what_was_refused(scenario: Sce
     standings = (await scenario.ana.command("standings")).text
     assert re.search(r"1\. .*the one that wins.*👍 1 · 👎 0", standings)
     assert "Final tally" in standings
-    assert "2 votes were refused" in standings
+    assert "2 votes were rejected" in standings
 
 
 async def test_who_was_refused_is_told_once_and_nobody_else(scenario: Scenario) -> None:
     """With the next answer that only they see; whoever looks at their receipt has read it there."""
-    told = await followed(scenario.ben, await scenario.ben.command("videos"), "refused one vote of yours in round 1")
+    told = await followed(scenario.ben, await scenario.ben.command("videos"), "rejected one of your votes in round 1")
     assert "had already closed on the ledger" in told.text
     assert told.ephemeral
     chloe = scenario.community.person("chloé")
-    assert "not on the chain" in (await chloe.command("receipt")).text
+    assert "not on the ledger" in (await chloe.command("receipt")).text
     quiet = [(who, await who.command("videos")) for who in (scenario.ben, chloe, scenario.ana)]
     await asyncio.sleep(2)
     for who, answer in quiet:
@@ -157,9 +157,9 @@ async def test_a_round_that_never_got_onto_the_ledger_comes_to_an_end(scenario: 
     assert "The round was already over when the ledger could be reached." in post
     assert "on their way" not in post
     assert re.search(r"is decided\n🏆 \*\*.*never recorded.*with 👍 1 and 👎 0", post)
-    assert "As counted here" in post
+    assert "Preliminary tally" in post
     round_ = await rounds.get(scenario.database, scenario.number)
     assert (round_.status, round_.chain_id, round_.finalized_tx) == ("closed", None, None)
     assert f"Round {scenario.number} will never be on the ledger" in scenario.log("bot")
     assert "Not on the ledger" in (await scenario.mira.command("round status")).text
-    await followed(scenario.ana, await scenario.ana.command("standings"), "refused one vote of yours in round 2")
+    await followed(scenario.ana, await scenario.ana.command("standings"), "rejected one of your votes in round 2")

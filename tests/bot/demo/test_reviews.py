@@ -78,7 +78,7 @@ async def test_from_a_blocked_prompt_to_a_posted_video(scenario: Scenario) -> No
     blocked = await scenario.ana.command("prompt", text="a gr\u200bАwlіx on a hill")
     assert blocked.ephemeral
     assert "No grawlix here." in blocked.text
-    assert "Nothing waits" in (await scenario.mira.command("review list")).text
+    assert "Nothing is waiting" in (await scenario.mira.command("review list")).text
 
     scenario.stack.supervisor.kill("bot")
 
@@ -121,7 +121,7 @@ async def test_from_a_blocked_prompt_to_a_posted_video(scenario: Scenario) -> No
     ]
     assert all(row.decided_by and row.decided_at_ms for row in kept)
     again = await scenario.mira.press(listed.message, "Approve")
-    assert "decided already" in again.text
+    assert "already been decided" in again.text
 
 
 async def test_what_is_rejected_is_told_and_never_posted(scenario: Scenario) -> None:
@@ -132,7 +132,7 @@ async def test_what_is_rejected_is_told_and_never_posted(scenario: Scenario) -> 
     assert "Rejected" in (await decide(scenario, listed, "Reject", "No real people.")).text
 
     async def told() -> bool | None:
-        return True if "has not approved your prompt" in await public(scenario) else None
+        return True if "did not approve your prompt" in await public(scenario) else None
 
     await wait_for("word to the member", told, seconds=SETTLED_S)
     assert "No real people." in (await scenario.ana.command("videos")).text
@@ -162,8 +162,8 @@ async def test_what_nobody_decides_ends_with_the_round(scenario: Scenario) -> No
         return True if "before a moderator had looked" in await public(scenario) else None
 
     await wait_for("word to the member", told, seconds=SETTLED_S)
-    assert "decided already" in (await scenario.mira.press(listed.message, "Approve")).text
-    assert "Nothing waits" in (await scenario.mira.command("review list")).text
+    assert "already been decided" in (await scenario.mira.press(listed.message, "Approve")).text
+    assert "Nothing is waiting" in (await scenario.mira.command("review list")).text
     assert "president" not in await public(scenario)
 
 
@@ -174,7 +174,7 @@ async def test_two_members_do_not_jam_the_list(scenario: Scenario) -> None:
         assert (await scenario.community.person(name).command("prompt", text="president " + "*" * 490)).ephemeral
     await scenario.community.person("chloé").command("prompt", text="a president like any other")
     listed = await scenario.mira.command("review list")
-    assert "6 waiting for a moderator" in listed.text
+    assert "6 waiting for review" in listed.text
     seen = approvals(listed)
     assert len(seen) >= 2
     foreign = await scenario.ben.press_id(
@@ -188,15 +188,15 @@ async def test_two_members_do_not_jam_the_list(scenario: Scenario) -> None:
         seen += approvals(page)
     assert len(seen) == len(set(seen)) == 6
     assert "like any other" in page.text
-    again = await scenario.mira.press(page.message, "From the beginning")
+    again = await scenario.mira.press(page.message, "Back to the start")
     assert approvals(again) == seen[: len(approvals(again))]
 
     assert "Rejected" in (await decide(scenario, page, seen[-1].replace("approve", "reject"), "Enough.")).text
     for left in range(5, 0, -1):
         listed = await scenario.mira.command("review list")
-        assert f"{left} waiting for a moderator" in listed.text
+        assert f"{left} waiting for review" in listed.text
         assert "Rejected" in (await decide(scenario, listed, "Reject", "Enough.")).text
-    assert "Nothing waits" in (await scenario.mira.command("review list")).text
+    assert "Nothing is waiting" in (await scenario.mira.command("review list")).text
     await scenario.close_round()
 
 

@@ -245,4 +245,4 @@ async def test_who_voted_has_a_receipt(scenario: Scenario, card: Message) -> Non
 async def test_a_receipt_shows_what_was_taken_back(scenario: Scenario) -> None:
     """Who reacted and took it off again has no vote, and reads that; there is none of a round that never was."""
     assert re.search("↩️ .*: withdrawn\n-# the ledger's video", (await scenario.mira.command("receipt")).text)
-    assert "no round like that" in (await scenario.ben.command("receipt", round=99)).text
+    assert "no such round" in (await scenario.ben.command("receipt", round=99)).text

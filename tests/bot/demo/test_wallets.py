@@ -100,15 +100,15 @@ async def test_a_member_links_votes_changes_and_unlinks(scenario: Scenario, card
     ana, video = scenario.ana, await video_of(scenario, card)
     await ana.press(card, "Up")
     await on_chain(scenario, card, up=1, down=0)
-    assert "no wallet is linked" in (await ana.command("wallet show")).text
-    assert "no wallet address" in (await ana.command("wallet link", address="ana.eth")).text
+    assert "no linked wallet" in (await ana.command("wallet show")).text
+    assert "isn't a wallet address" in (await ana.command("wallet link", address="ana.eth")).text
     asked = await ana.command("wallet link", address=ANA.address.lower())
     assert asked.ephemeral
     message = message_in(asked)
     assert message["message"]["wallet"] == ANA.address
-    assert "no signature of" in await paste(scenario, ana, asked, "0x" + sign(BEN, message).hex())
+    assert "isn't a signature of" in await paste(scenario, ana, asked, "0x" + sign(BEN, message).hex())
     assert "Linked" in await paste(scenario, ana, asked, "0x" + sign(ANA, message).hex())
-    assert "is over, or already signed" in await paste(scenario, ana, asked, "0x" + sign(ANA, message).hex())
+    assert "has expired or is already signed" in await paste(scenario, ana, asked, "0x" + sign(ANA, message).hex())
     await linked(scenario, ana)
 
     asked = await ana.press(card, "Down")
@@ -124,7 +124,7 @@ async def test_a_member_links_votes_changes_and_unlinks(scenario: Scenario, card
         for wrong in ("", "0x" + "11" * 65, None, ["0x"]):
             async with browser.post(f"{link}/signature", headers=headers, json={"signature": wrong}) as answer:
                 assert answer.status == 422
-                assert "no signature of" in (await answer.json())["sentence"]
+                assert "isn't a signature of" in (await answer.json())["sentence"]
         async with browser.post(f"{link}/signature", headers={"Authorization": "Bearer x"}, json={}) as answer:
             assert answer.status == 410
         signature = "0x" + sign(ANA, request["message"]).hex()
@@ -143,10 +143,10 @@ async def test_a_member_links_votes_changes_and_unlinks(scenario: Scenario, card
     assert "Unlinked" in await paste(scenario, ana, asked, "0x" + sign(ANA, message_in(asked)).hex())
 
     async def unlinked() -> bool | None:
-        return True if "no wallet is linked" in (await ana.command("wallet show")).text else None
+        return True if "no linked wallet" in (await ana.command("wallet show")).text else None
 
     await wait_for("the unlink on the chain", unlinked, seconds=SETTLED_S)
-    assert "Your wallet has voted in round" in (await ana.press(card, "Up")).text
+    assert "Your wallet voted in round" in (await ana.press(card, "Up")).text
     assert (await scenario.choices(video.id))["ana"] == DOWN
 
 
@@ -156,11 +156,11 @@ async def test_somebody_elses_wallet_is_refused(scenario: Scenario, card: Messag
     asked = await ben.command("wallet link", address=BEN.address)
     signature = "0x" + sign(BEN, message_in(asked)).hex()
     assert "Linked" in await paste(scenario, ben, asked, signature)
-    assert "votes for somebody else" in (await emi.command("wallet link", address=BEN.address)).text
+    assert "votes for another member" in (await emi.command("wallet link", address=BEN.address)).text
     assert "already" in (await ben.command("wallet link", address=EMI.address)).text
     await linked(scenario, ben)
-    assert "votes for somebody else" in (await emi.command("wallet link", address=BEN.address)).text
-    assert "no wallet is linked" in (await emi.command("wallet sign")).text
+    assert "votes for another member" in (await emi.command("wallet link", address=BEN.address)).text
+    assert "no linked wallet" in (await emi.command("wallet sign")).text
 
 
 async def test_a_wallet_may_send_its_ballot_and_its_unlink_itself(scenario: Scenario, card: Message) -> None:
@@ -185,10 +185,10 @@ async def test_a_wallet_may_send_its_ballot_and_its_unlink_itself(scenario: Scen
     await send(scenario, CHLOE, calls.unlink(bytes.fromhex(receipt.split("voter id here is `")[1][:64]), 0, 0, b""))
 
     async def unlinked() -> bool | None:
-        return True if "no wallet is linked" in (await chloe.command("wallet show")).text else None
+        return True if "no linked wallet" in (await chloe.command("wallet show")).text else None
 
     await wait_for("the bot to hear of the unlink", unlinked, seconds=SETTLED_S)
-    assert "Your wallet has voted in round" in (await chloe.press(card, "Up")).text
+    assert "Your wallet voted in round" in (await chloe.press(card, "Up")).text
 
 
 async def fund(scenario: Scenario, address: str) -> None:
@@ -291,7 +291,7 @@ async def test_a_browser_wallet_signs_on_the_page(scenario: Scenario, card: Mess
         message = json.loads(await page.locator("#message").input_value())
         await page.get_by_label("Signature", exact=True).fill("0x12")
         await page.get_by_role("button", name="Send the signature").click()
-        await expect(page.get_by_role("status")).to_contain_text("no signature of")
+        await expect(page.get_by_role("status")).to_contain_text("isn't a signature of")
         await page.get_by_label("Signature", exact=True).fill(sign(EMI, message).hex())
         await page.get_by_role("button", name="Send the signature").click()
         await expect(page.get_by_role("status")).to_contain_text("1 choice signed by")

@@ -219,8 +219,8 @@ async def test_a_member_changes_wallets_only_so_often_in_a_day(desk: Desk, signi
     asked = await signing_.unlink(GUILD, MEMBER)
     await changed(desk, signing.MOST_CHANGES - 1, created_at_ms=now_ms() - 23 * 3_600_000)
     said = await refused(signing_.unlink(GUILD, MEMBER), TooManyChangesError)
-    assert f"{signing.MOST_CHANGES} times in a day" in said
-    assert "in 1 hours" in said
+    assert f"{signing.MOST_CHANGES} times within a day" in said
+    assert "in 1 hour." in said
     signature = sign(ANA, await signing_.message(asked)).hex()
     await refused(signing_.sign(asked.token, signature), TooManyChangesError)
     linked = await wallets.of_member_or_none(desk.database, GUILD, MEMBER)

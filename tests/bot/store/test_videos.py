@@ -79,11 +79,11 @@ async def test_a_member_is_told_when_nobody_renders(database: AsyncEngine) -> No
     await beat("worker-of-others", "gpu.tiny:wan", 0)
     await beat("worker-that-died", "gpu.tiny:tiny", 60_000)
     assert (
-        "next in the queue. No worker that renders with tiny is running at the moment; your prompt waits for one."
+        "next in the queue. No GPU worker for **\u2068tiny\u2069** is online. Your prompt stays in the queue"
         in await told()
     )
     await beat("worker-that-lives", "gpu.tiny:tiny", 0)
-    assert "next in the queue, done in about 60 s." in await told()
+    assert "next in the queue, ready in about 60 s." in await told()
 
 
 async def test_the_estimate_is_what_renders_took_lately(database: AsyncEngine) -> None:

@@ -16,7 +16,8 @@ from bot.store import signed_ballots, signing_requests, wallets
 from bot.store.vote_writer import VoteWriter, votes_of_member
 from contracts.outbox import entries
 from migrations.database import now_ms
-from migrations.schema import outbox, signing_requests, unsigned_choices
+from migrations.schema import outbox, unsigned_choices
+from migrations.schema import signing_requests as request_table
 from tests.bot.store.test_vote_writer import GUILD, MEMBER, PEPPER, add_round, add_video
 
 ADDRESS = "0x" + "Ab" * 20
@@ -153,13 +154,13 @@ async def test_an_old_request_is_over(database: AsyncEngine) -> None:
     asked = await ask(database, "link")
     assert (await signing_requests.get(database, asked.token)) == asked
     async with database.begin() as connection:
-        await connection.execute(update(signing_requests).values(expires_at_ms=now_ms() - 1))
+        await connection.execute(update(request_table).values(expires_at_ms=now_ms() - 1))
     for token in (asked.token, "x" * 22, ""):
         with pytest.raises(SigningOverError):
             await signing_requests.get(database, token)
     await ask(database, "link")
     async with database.connect() as connection:
-        assert len((await connection.execute(select(signing_requests))).all()) == 1
+        assert len((await connection.execute(select(request_table))).all()) == 1
 
 
 async def test_one_wallet_at_a_time(writer: VoteWriter, database: AsyncEngine) -> None:

@@ -73,6 +73,6 @@ def test_views_stand_beside_the_votes_and_change_no_rank() -> None:
     ranked = rank(entries)
     text = result_cards.standings_text(cast(Round, None), ranked, {"2": 1000})
     assert text.index("video 1") < text.index("video 2") < text.index("▶ 1000")
-    assert "no weight" in text
+    assert "don't affect the ranking" in text
     assert "▶" not in result_cards.standings_text(cast(Round, None), ranked)
     assert "▶" not in result_cards.standings_text(cast(Round, None), ranked, {})

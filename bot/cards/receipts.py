@@ -1,0 +1,58 @@
+"""The receipt: a member's votes of a round, as the ledger has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from discord import ui
+
+from bot.cards import limits
+from bot.cards.layout import view_of
+from bot.cards.limits import Item, text_item
+from bot.cards.videos import CHOICE_WORDS, title
+from bot.domain.ledger_links import PublicLedger
+from bot.domain.rounds import Round
+from bot.domain.videos import Video
+from bot.domain.votes import Choice
+from contracts.outbox.progress import VoteReceipt
+
+MOST_RECEIPTS = 12
+
+
+def receipt_card(
+    round_: Round, lines: Sequence[tuple[Video, VoteReceipt]], voter_id: str, ledger: PublicLedger, check: str
+) -> ui.LayoutView:
+    """Return the answer to `/receipt`: a member's votes in a round, where each stands, and how to check them alone."""
+    head = text_item(f"### Your votes in round {round_.number}")
+    foot = text_item(
+        f"Your voter id in this server is `{voter_id}`. Only we can link it to you.\n"
+        f"To check your votes without us, from the ledger alone, run: `{check}`"
+    )
+    more = "… and {:,} more; the command below shows all of them."
+    separator: Item = ui.Separator()
+    budget = limits.Budget(head, foot, separator, text_item(more.format(1_000_000)))
+    shown: list[Item] = []
+    for video, receipt in lines[:MOST_RECEIPTS]:
+        item = text_item(_receipt_line(video, receipt, ledger))
+        if not budget.take(item):
+            break
+        shown.append(item)
+    rest = [text_item(more.format(len(lines) - len(shown)))] if len(lines) > len(shown) else []
+    return view_of(head, *shown, *rest, separator, foot)
+
+
+def _receipt_line(video: Video, receipt: VoteReceipt, ledger: PublicLedger) -> str:
+    choice = Choice(receipt.choice)
+    if receipt.state == "final" and receipt.tx is not None:
+        transaction = ledger.transaction(receipt.tx)
+        how = "signed by your wallet" if receipt.signed else f"batch {receipt.seq}"
+        seat = "" if receipt.seat is None else f" · seat {receipt.seat}"
+        place = f"video {receipt.video_number} on the ledger{seat} · {how} · transaction {transaction}"
+    elif receipt.state == "rejected":
+        reason = limits.shorten(receipt.reason or "the ledger rejected it.", limits.MOST_REASON)
+        place = f"⚠️ not on the ledger: {reason}"
+        if receipt.standing:
+            place += f" Your earlier choice **{CHOICE_WORDS[Choice(receipt.standing)]}** counts instead."
+    else:
+        place = "signed, and on its way to the ledger" if receipt.signed else "on its way to the ledger"
+    return f"{choice.emoji} **{title(video)}**: {CHOICE_WORDS[choice]}\n-# {place}"
