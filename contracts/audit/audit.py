@@ -119,7 +119,7 @@ async def _read_log(
     except LateStartError:
         if since:
             raise
-    if first:  # what a node says of old blocks that it does not know is not to be relied on
+    if first:  # a node's answers about old blocks that it does not keep are not reliable
         notes.append(f"The ledger is older than block {first}, where the node first shows it: read from block 0.")
         return await _read_log(ledger, chain_id, 0, block, notes, progress)
     replay = Replay(Domain(chain_id, ledger.address))

@@ -86,7 +86,7 @@ async def outlook(engine: AsyncEngine, seconds_each: float, room: int) -> Outloo
     underway = select(chain_transactions.c.id).where(
         chain_transactions.c.state.in_(UNDERWAY_TRANSACTIONS), chain_transactions.c.block_number.is_(None)
     )
-    urgent = (  # what is batched and in no block yet may be late as well
+    urgent = (  # entries that are batched and in no block yet may be late as well
         select(outbox.c.round_id, outbox.c.kind)
         .where(waits | ((outbox.c.state == OutboxState.BATCHED) & outbox.c.transaction_id.in_(underway)))
         .where(outbox.c.kind.in_((OutboxKind.ROUND, OutboxKind.VIDEO, OutboxKind.VOTE, OutboxKind.BALLOT)))

@@ -1,4 +1,4 @@
-"""Takes back what a reorganisation took back: transactions that were called final, and are no longer on the chain.
+"""Reorganisations: reopens transactions that were called final, and are no longer on the chain.
 
 Finality by depth is a bet. When it is lost, entries go back to `batched` and the same bytes are sent again.
 """

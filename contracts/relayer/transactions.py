@@ -164,7 +164,7 @@ class Transactions:
             last = await connection.scalar(query)
         nonce = await self._node.nonce(self._signer.address)
         if last is not None and nonce <= last:
-            await self.broadcast.fill(nonce, self.chain_id)  # the chain lost it; at a node that is behind this is vain
+            await self.broadcast.fill(nonce, self.chain_id)  # the chain lost it, or the node is behind
             raise ChainUnreachableError(
                 f"The chain's node does not know our transaction number {last}; waiting for it. If the chain was "
                 "started anew, deploy the ledger again and begin with an empty database."

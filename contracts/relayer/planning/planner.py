@@ -100,11 +100,11 @@ class Planner:
         self._registered = 0  # registrations since the latest batch
 
     async def next(self, *, batches: bool = True) -> Draft | None:
-        """Return the next transaction worth sending, or None when there is nothing (yet); batches of votes may be left
-        out.
+        """Return the next transaction worth sending, or None when there is nothing (yet).
 
-        Raises LedgerError with a sentence for trouble that no entry is to blame for, once nothing else is left to send;
-        but at once a WrongLedgerError, when somebody else writes to the ledger, and a ChainUnreachableError.
+        Batches of votes may be left out. Raises LedgerError with a sentence for trouble that no entry is to blame for, once nothing else is
+        left to send; but at once a WrongLedgerError, when somebody else writes to the ledger, and a
+        ChainUnreachableError.
         """
         await self._recall()
         self._batches = batches
@@ -116,9 +116,7 @@ class Planner:
             draft = await self._next_of_closing_rounds(kinds) if waiting else None
             if draft is not None or (draft := await self._next_of_all(kinds)) is not None:
                 return draft
-            if (
-                self._context.resolved == resolved
-            ):  # else rejected entries may have made room for kinds that were asked before
+            if self._context.resolved == resolved:  # else there may be room now for kinds that were asked before
                 break
         if self._waits is not None:
             raise self._waits
@@ -212,7 +210,7 @@ class Planner:
         async with self._engine.connect() as connection:
             latest = list(await connection.scalars(query))
         self._recalled = True
-        self._turns.order(KINDS, lambda kind: (kind,))  # what is in none of them has waited for longest
+        self._turns.order(KINDS, lambda kind: (kind,))  # a kind that is in none of them has waited for longest
         for kind in reversed(latest):
             self._turns.serve((TURN_OF.get(kind, kind),))
 
@@ -346,7 +344,7 @@ class Planner:
         except LedgerRefusedError as refusal:
             if refusal.reason == UNEXPLAINED:
                 await self._context.reject([row.id], refusal.reason)
-            elif refusal.reason != "ledger: round closed":  # it closed by itself just now: next time then
+            elif refusal.reason != "ledger: round closed":  # it closed by itself just now, and is finalized next time
                 raise
         return None
 

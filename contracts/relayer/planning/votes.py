@@ -160,7 +160,7 @@ class VotePlanner:
         async with self._engine.connect() as connection:
             waiting = list(await connection.scalars(query))
         await self._context.reject(waiting, UNEXPLAINED)
-        async with self._engine.begin() as connection:  # what they do from now on is tried anew
+        async with self._engine.begin() as connection:  # their later entries are tried anew
             await reverts.forget(connection, [reverts.voter(voter) for voter in voter_ids])
 
     async def store_voter_indices(self, indices: dict[str, int]) -> None:
@@ -333,7 +333,7 @@ class VotePlanner:
         async with self._engine.connect() as connection:
             for row in await connection.execute(query):
                 pair = (row.chain_id, row.voter_index)
-                before = last.get(pair)  # a later choice of somebody replaces the earlier, also one that was reverted
+                before = last.get(pair)  # a voter's later choice replaces the earlier one, also one that was reverted
                 older = [] if before is None else [*before.older, before.entry]
                 last[pair] = _Choice(*pair, row.seat, row.choice, row.id, older)
         return list(last.values())

@@ -203,7 +203,7 @@ class WalletPlanner:
         async with self._engine.connect() as connection:
             about = (await connection.execute(query)).one()
         seat = await self._ledger.own_seat(about.chain_id, about.voter_index)
-        if seat is None or seat < batch_codec.OWN_SEATS:  # one that was claimed is known
+        if seat is None or seat < batch_codec.OWN_SEATS:  # a claimed seat is known already
             return
         here = (seats.c.round_id == row.round_id, seats.c.voter_id == about.voter_id)
         async with self._engine.begin() as connection:
