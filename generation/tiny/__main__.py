@@ -1,4 +1,4 @@
-"""`python -m generation.tiny`: puts the tiny pipeline into a folder, trains it anew, measures it, draws its sheet."""
+"""`python -m generation.tiny`: copy the tiny pipeline into a folder, train it anew, measure it, draw a sheet of it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from generation.extras import MissingExtraError, require
 from generation.tiny.make import WEIGHTS, make_tiny_pipeline
 
 USAGE = """\
-usage: python -m generation.tiny FOLDER             puts the tiny pipeline there, and prints its revision
+usage: python -m generation.tiny FOLDER             copies the tiny pipeline there, and prints its revision
        python -m generation.tiny train [FOLDER]     trains it anew: under an hour on two cores
-       python -m generation.tiny measure [FOLDER]   how well it follows prompts that it has not seen
-       python -m generation.tiny sheet FILE.png     twelve prompts that it has not seen, as a picture
+       python -m generation.tiny measure [FOLDER]   measures how well it follows prompts that it has not seen
+       python -m generation.tiny sheet FILE.png     draws twelve prompts that it has not seen
 """
 
 
 def main(arguments: list[str]) -> int:
-    """The exit status: 0, 1 for what could not be done, 2 for a wrong command line."""
-    os.environ["HF_HUB_OFFLINE"] = "1"  # all of it is here: nothing is asked of anybody
+    """Run a command, and return its exit status: 0, or 2 for a wrong command line."""
+    os.environ["HF_HUB_OFFLINE"] = "1"  # all files are here: no hub is asked
     match arguments:
         case ["train", *rest] if len(rest) < 2:
             require("worker", "Training the tiny model")

@@ -16,14 +16,14 @@ SCRIPT = """
 import json, resource, statistics, sys, threading
 from pathlib import Path
 import torch
-from generation.tiny import measure
+from generation.tiny.training import measure
 torch.set_num_threads(int(sys.argv[3]))
 pipeline = measure.load(Path(sys.argv[1]))
 measure.render(pipeline, "a red circle", 0)
 asked = measure.cases(int(sys.argv[2]))
-told = [(case, reading, seconds) for case, reading, seconds in measure.followed(pipeline, asked)]
+told = [(case, reading, seconds) for case, reading, seconds in measure.read_cases(pipeline, asked)]
 right = {name: sum(getattr(reading, name) == getattr(case.scene, name) for case, reading, _ in told) / len(told)
-         for name in measure.ASKED}
+         for name in measure.ATTRIBUTES}
 seconds = statistics.median(seconds for _, _, seconds in told)
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps({"right": right, "seconds": seconds, "memory": memory}))

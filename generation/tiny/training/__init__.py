@@ -1,1 +1,1 @@
-"""The training of the tiny model (`make tiny`). No worker needs it."""
+"""The training of the tiny model (`make tiny`). Workers do not need it."""

@@ -1,6 +1,6 @@
-"""What members might write for a scene: synonyms, several orders of words, parts left out. No torch here.
+"""Captions as members might write them for a scene: synonyms, several word orders, omitted parts. No torch here.
 
-Some patterns of sentences are held out: no caption of the training set uses them, and the benchmark uses nothing else.
+Some sentence patterns are held out: no caption of the training set uses them, and the benchmark uses no others.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ PLACES: Words = {
 }  # fmt: skip
 
 # {a} "a big red ball"; {the} the same with "the"; {n} without either; {does} "rolls right slowly"; {doing}; {place}.
-SEEN = (
+TRAINING = (
     "{a} {does} {place}",
     "{a} {does} {place}",
     "{a} {doing} {place}",
@@ -123,7 +123,7 @@ NOISE = (  # noqa: SIM905  # easier to read than a list of a hundred strings
     "panda tiger rabbit bear running swimming singing fighting cooking driving sleeping laughing talking thinking "
     "hat coat shoe book lamp clock hello test asdf qwerty lorem ipsum dolor hola chat bonjour hund katze mond"
 ).split()
-# Words that change nothing. None of them stands in the held-out patterns: those bring words that nobody has explained.
+# Words that change nothing. None of them is in the held-out patterns: those contain words that the model never saw.
 FILLERS = (  # noqa: SIM905  # as above
     "now just so then also again really here today my your this its when because finally suddenly everywhere video "
     "wonderful scene picture maybe only even still really quite new one great want give have get let try want shot"
@@ -132,7 +132,7 @@ FILLERS = (  # noqa: SIM905  # as above
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption and what it says: None for each attribute that it leaves open."""
+    """A caption and the attributes that it names; None for each that it leaves open."""
 
     text: str
     colour: str | None = None
@@ -144,14 +144,14 @@ class Caption:
 
 
 def write(scene: Scene, dice: np.random.Generator, *, unseen: bool = False, full: bool = False) -> Caption:
-    """A caption for the scene. `unseen` takes the held-out patterns; `full` names colour, shape and motion always."""
+    """Return a caption for the scene: of a held-out pattern if `unseen`; with colour, shape and motion if `full`."""
 
     def says(chance: float) -> bool:
         return bool(dice.random() < chance)
 
     if not full and says(0.06):
         return noise(dice)
-    pattern = str(dice.choice(HELD_OUT if unseen else SEEN))
+    pattern = str(dice.choice(HELD_OUT if unseen else TRAINING))
     colour = scene.colour if full or says(0.88) or "{colour}" in pattern else None
     shape = scene.shape if full or says(0.9) else None
     motion = scene.motion if full or says(0.85) else None
@@ -184,7 +184,7 @@ def write(scene: Scene, dice: np.random.Generator, *, unseen: bool = False, full
 
 
 def noise(dice: np.random.Generator) -> Caption:
-    """A prompt from another world: it says nothing of ours. At times in another script, or nothing at all."""
+    """Return a prompt that names nothing of this world: other words, at times another script, or no text at all."""
     kind = dice.random()
     if kind < 0.15:
         return Caption("")
@@ -197,11 +197,11 @@ def noise(dice: np.random.Generator) -> Caption:
 
 
 def corpus() -> list[str]:
-    """Every word, for the tokenizer."""
+    """Return every word, for the tokenizer."""
     tables = (COLOUR_WORDS, SHAPE_WORDS, SPEED_WORDS, SIZE_WORDS, PLACES)
-    told = [word for table in tables for words in table.values() for word in words]
-    told += [form for verbs in VERBS.values() for verb in verbs for form in verb]
-    return [*told, *SEEN, *NOISE, *FILLERS]
+    words = [word for table in tables for synonyms in table.values() for word in synonyms]
+    words += [form for verbs in VERBS.values() for verb in verbs for form in verb]
+    return [*words, *TRAINING, *NOISE, *FILLERS]
 
 
 def _pick(table: Words, name: str | None, dice: np.random.Generator) -> str:
@@ -209,7 +209,7 @@ def _pick(table: Words, name: str | None, dice: np.random.Generator) -> str:
 
 
 def _verb(motion: str, dice: np.random.Generator, *, often_both_sides: bool) -> tuple[str, str]:
-    """A verb of the motion. "From left to right" is learned last, since only the order tells: it needs practice."""
+    """Return a verb of the motion. "From left to right" comes often: only its order tells, so it is learned last."""
     verbs = VERBS[motion]
     both = [verb for verb in verbs if " from " in verb[0]]
     if both and often_both_sides and dice.random() < 0.3:
@@ -218,7 +218,7 @@ def _verb(motion: str, dice: np.random.Generator, *, often_both_sides: bool) -> 
 
 
 def _idle(dice: np.random.Generator) -> tuple[str, str]:
-    """A verb that says nothing of a motion, or none."""
+    """Return a verb that names no motion, or none."""
     word = str(dice.choice(["", "", "sing", "laugh", "sleep", "talk", "read", "cook", "glow", "surf"]))
     return (f"{word}s", f"{word}ing") if word else ("", "")
 
@@ -228,7 +228,7 @@ def _in_order(verb: str, pace: str, dice: np.random.Generator) -> str:
 
 
 def _with_strangers(text: str, dice: np.random.Generator) -> str:
-    """With one to four words that say nothing, some of them made up, at the start or at the end."""
+    """Add one to four meaningless words, some of them made up, at the start or at the end."""
     for _ in range(int(dice.integers(1, 5))):
         letters = [str(dice.choice(list(row))) for row in ("bcdfghjklmnprstvwz", "aeiou") * int(dice.integers(1, 4))]
         word = str(dice.choice(FILLERS)) if dice.random() < 0.5 else "".join(letters)
@@ -237,7 +237,7 @@ def _with_strangers(text: str, dice: np.random.Generator) -> str:
 
 
 def _tidy(text: str) -> str:
-    """Without the gaps that parts leave which are not there."""
+    """Remove the gaps that omitted parts leave."""
     text = " ".join(text.split())
     for wrong, right in ((" ,", ","), (" .", "."), (" :", ":"), (" ?", "?"), (" !", "!"), (",,", ","), ("..", ".")):
         text = text.replace(wrong, right)
@@ -245,7 +245,7 @@ def _tidy(text: str) -> str:
 
 
 def _finish(text: str, dice: np.random.Generator) -> str:
-    """As people type: a capital letter, a full stop, or neither."""
+    """Change letters and punctuation as people type: a capital letter, a full stop, or neither."""
     kind = dice.random()
     if kind < 0.3:
         text = text.upper() if kind < 0.04 else text.title() if kind < 0.07 else text[:1].upper() + text[1:]

@@ -1,35 +1,39 @@
-"""The denoiser: LTXVideoTransformer3DModel, taught by rectified flow on latents of the world.
+"""The denoiser: LTXVideoTransformer3DModel, trained by rectified flow on latents of the world.
 
-While it learns it is given the codes that the text encoder aims at, slightly blurred, in place of prompts: both can
-learn at the same time, and whatever wording the encoder understands, the denoiser has met.
+Instead of prompts it is trained on the codes at which the text encoder aims, slightly blurred: both can learn at the
+same time, and the denoiser knows every wording that the encoder understands.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.nn import functional
 
 from generation.tiny.training import text, world
 from generation.tiny.training.optimizers import split
 from generation.tiny.training.vae import COARSE, LATENTS, LOUD
 
+if TYPE_CHECKING:
+    from diffusers import LTXVideoTransformer3DModel
+
 HEADS, HEAD, LAYERS = 5, 32, 4
-SHIFT = 2.5  # of the noise levels, in training and in the pipeline: most is decided where there is much noise
-RATE = 25  # frames a second that LTXPipeline takes for granted; its positions in time depend on it
+SHIFT = 2.5  # of the noise levels, in training and in the pipeline: most is decided at high noise
+RATE = 25  # frames a second that LTXPipeline assumes; its positions in time depend on it
 BLUR = 0.08  # of the codes
-# How often a prompt leaves an attribute open; and how often it leaves all of them open, as an empty prompt does.
+# The share of prompts that leave an attribute open; and of those that leave all of them open, as an empty prompt does.
 LEFT_OPEN = {"colour": 0.12, "shape": 0.1, "motion": 0.15, "background": 0.4, "size": 0.4, "speed": 0.4}
 EMPTY = 0.1
 
 
-def build_denoiser() -> Any:
-    """An untrained denoiser."""
+def build_denoiser() -> LTXVideoTransformer3DModel:
+    """Return an untrained denoiser."""
     from diffusers import LTXVideoTransformer3DModel
 
     width = HEADS * HEAD
@@ -48,12 +52,12 @@ def build_denoiser() -> Any:
 
 
 def flat(latents: Tensor) -> Tensor:
-    """(batch, channels, f, h, w) to (batch, f * h * w, channels), as the denoiser takes them."""
+    """Convert (batch, channels, f, h, w) to (batch, f * h * w, channels), as the denoiser takes them."""
     return latents.flatten(2).transpose(1, 2)
 
 
 def facts(scenes: list[world.Scene]) -> Tensor:
-    """For each scene the rows of its codes: (scenes, attributes); 0 where no word would say it."""
+    """Return for each scene the rows of its codes: (scenes, attributes); 0 for a value without a word."""
     rows = [
         [values.index(getattr(scene, name)) + 1 if getattr(scene, name) in values else 0
          for name, values in text.ATTRIBUTES.items()]
@@ -62,35 +66,37 @@ def facts(scenes: list[world.Scene]) -> Tensor:
     return torch.tensor(rows)
 
 
-def _told(rows: Tensor, generator: torch.Generator) -> Tensor:
-    """The rows as a prompt might tell them, some left open."""
+def _leave_some_open(rows: Tensor, generator: torch.Generator) -> Tensor:
+    """Return the rows as a prompt might name them, with some left open."""
     chances = torch.tensor([LEFT_OPEN[name] for name in text.ATTRIBUTES])
     silent = torch.rand(rows.shape, generator=generator) < chances
     silent |= torch.rand(len(rows), 1, generator=generator) < EMPTY
     return rows.masked_fill(silent, 0)
 
 
-def angles(denoiser: Any, size: tuple[int, int, int]) -> Tensor:
-    """The positions' turns, as complex numbers: (1, f * h * w, width / 2). `size` is (f, h, w)."""
+def angles(denoiser: LTXVideoTransformer3DModel, size: tuple[int, int, int]) -> Tensor:
+    """Return the rotary embedding of the positions, complex: (1, f * h * w, width / 2). `size` is (f, h, w)."""
     cos, sin = denoiser.rope(torch.zeros(1), *size, (4 / RATE, 16, 16))
     return torch.complex(cos[..., ::2].contiguous(), sin[..., ::2].contiguous())
 
 
-def predict(denoiser: Any, noisy: Tensor, sigma: Tensor, prompt: Tensor, turns: Tensor) -> Tensor:
-    """The flow from picture to noise at `noisy`, for prompts of one word each: (batch, text.WIDTH).
+def predict(
+    denoiser: LTXVideoTransformer3DModel, noisy: Tensor, sigma: Tensor, prompt: Tensor, turns: Tensor
+) -> Tensor:
+    """Return the flow from picture to noise at `noisy`, for prompts of one word each: (batch, text.WIDTH).
 
-    The same numbers as the denoiser's own `forward`, in half the time: positions are worked out once, and attention to
-    a single word needs no queries. A test holds the two against each other.
+    These are the numbers of the denoiser's own `forward`, in half the time: positions are computed once, and attention
+    to a single word needs no queries. A test compares the two.
     """
     batch, width = len(noisy), denoiser.config.num_attention_heads * denoiser.config.attention_head_dim
     hidden = denoiser.proj_in(noisy)
     times, embedded = denoiser.time_embed(sigma * 1000, batch_size=batch, hidden_dtype=torch.float32)
-    said = denoiser.caption_projection(prompt[:, None])
+    caption = denoiser.caption_projection(prompt[:, None])
     for block in denoiser.transformer_blocks:
         table = (block.scale_shift_table[None] + times.view(batch, 6, width))[:, :, None]
         shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = table.unbind(1)
         hidden = torch.addcmul(hidden, _attention(block.attn1, _modulated(hidden, scale, shift), turns), gate)
-        hidden = hidden + block.attn2.to_out[0](block.attn2.to_v(said))
+        hidden = hidden + block.attn2.to_out[0](block.attn2.to_v(caption))
         hidden = torch.addcmul(hidden, block.ff(_modulated(hidden, scale_mlp, shift_mlp)), gate_mlp)
     shift, scale = (denoiser.scale_shift_table[None] + embedded[:, None])[:, :, None].unbind(1)
     hidden = torch.addcmul(shift, denoiser.norm_out(hidden), 1 + scale)
@@ -102,26 +108,35 @@ def _modulated(hidden: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return torch.addcmul(shift, functional.rms_norm(hidden, hidden.shape[-1:], eps=1e-6), 1 + scale)
 
 
-def _attention(attention: Any, hidden: Tensor, turns: Tensor) -> Tensor:
+def _attention(attention: nn.Module, hidden: Tensor, turns: Tensor) -> Tensor:
     weight = torch.cat([attention.to_q.weight, attention.to_k.weight, attention.to_v.weight])
     bias = torch.cat([attention.to_q.bias, attention.to_k.bias, attention.to_v.bias])
     query, key, value = functional.linear(hidden, weight, bias).chunk(3, dim=-1)
-    query, key = _turned(attention.norm_q(query), turns), _turned(attention.norm_k(key), turns)
+    query, key = _rotate(attention.norm_q(query), turns), _rotate(attention.norm_k(key), turns)
     query, key, value = (x.unflatten(2, (attention.heads, -1)).transpose(1, 2) for x in (query, key, value))
     out = functional.scaled_dot_product_attention(query, key, value)
     result: Tensor = attention.to_out[0](out.transpose(1, 2).flatten(2))
     return result
 
 
-def _turned(x: Tensor, turns: Tensor) -> Tensor:
+def _rotate(x: Tensor, turns: Tensor) -> Tensor:
     return torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (-1, 2))) * turns).flatten(2)
 
 
+class TrainingState(TypedDict):
+    """A training as it is stored between two processes."""
+
+    step: int
+    denoiser: dict[str, Tensor]
+    averaged: dict[str, Tensor]
+    optimizers: list[dict[str, object]]
+
+
 class Apprentice:
-    """A denoiser while it learns: weights, their average over the way, optimizers; it can be interrupted."""
+    """A denoiser in training: weights, their average over the steps, optimizers. It can be interrupted."""
 
     def __init__(self, steps: int, batch: int, seed: int) -> None:
-        """`steps` in all; each step's dice come from `seed` and its number."""
+        """Begin a training of `steps` in all; each step's dice come from `seed` and its number."""
         self.steps, self.batch, self.seed, self.step = steps, batch, seed, 0
         self.denoiser = build_denoiser()
         self.averaged = copy.deepcopy(self.denoiser).eval().requires_grad_(requires_grad=False)
@@ -130,16 +145,16 @@ class Apprentice:
         self.table = text.codes()
 
     def learn(self, latents: Tensor, rows: Tensor, turns: Tensor) -> float:
-        """One step; the loss. `latents`: (clips, LATENTS, f, h, w), of any precision; `rows`: see `facts`."""
+        """Do one step and return its loss. `latents`: (clips, LATENTS, f, h, w), any precision; `rows`: see `facts`."""
         dice = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
-        chosen = torch.randint(len(latents), (self.batch,), generator=dice)
-        clean = flat(latents[chosen].float())
-        # Where the shape is: there are edges, and edges are what the later components hold.
+        sample = torch.randint(len(latents), (self.batch,), generator=dice)
+        clean = flat(latents[sample].float())
+        # More weight on the shape: it has edges, and the later components hold edges.
         weight = 1 + 2 * (clean[..., 3:COARSE].square().mean(2, keepdim=True) > 0.05).float()
         weight = weight * torch.where(torch.arange(LATENTS) < COARSE, 1.0, 1 / LOUD**2)
-        prompt = text.wanted_vectors(self.table, _told(rows[chosen], dice))
+        prompt = text.target_vectors(self.table, _leave_some_open(rows[sample], dice))
         prompt = prompt + BLUR * torch.randn(prompt.shape, generator=dice)
-        # One clip of each share of the noise levels: the loss then depends less on chance.
+        # One clip from each part of the range of noise levels: the loss then depends less on chance.
         part = (torch.randperm(self.batch, generator=dice) + torch.rand(self.batch, generator=dice)) / self.batch
         sigma = torch.sigmoid(1.1 * torch.special.ndtri(part.clamp(1e-4, 1 - 1e-4)))
         sigma = SHIFT * sigma / (1 + (SHIFT - 1) * sigma)
@@ -153,7 +168,7 @@ class Apprentice:
         torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), 1.0)
         groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
         for group, rate in zip(groups, self.rates, strict=True):
-            group["lr"] = rate * self._pace()
+            group["lr"] = rate * self._rate_share()
         for optimizer in self.optimizers:
             optimizer.step()
         self.step += 1
@@ -163,13 +178,13 @@ class Apprentice:
                 mean.lerp_(parameter, 1 - keep)
         return float(loss.item())
 
-    def _pace(self) -> float:
-        """The share of the full learning rate: a short start, a long way, and to nothing in the last quarter."""
-        left = (self.steps - self.step) / (self.steps * 0.25)
-        return min(1.0, (self.step + 1) / 100, left)
+    def _rate_share(self) -> float:
+        """Return the share of the full learning rate: a short rise, a plateau, and a fall to 0 in the last quarter."""
+        fall = (self.steps - self.step) / (self.steps * 0.25)
+        return min(1.0, (self.step + 1) / 100, fall)
 
-    def state(self) -> dict[str, Any]:
-        """All that another process needs to go on from here."""
+    def state(self) -> TrainingState:
+        """Return everything that another process needs to go on from here."""
         return {
             "step": self.step,
             "denoiser": self.denoiser.state_dict(),
@@ -177,7 +192,7 @@ class Apprentice:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
 
-    def go_on_from(self, state: dict[str, Any]) -> None:
+    def go_on_from(self, state: TrainingState) -> None:
         self.step = state["step"]
         self.denoiser.load_state_dict(state["denoiser"])
         self.averaged.load_state_dict(state["averaged"])
@@ -185,8 +200,8 @@ class Apprentice:
             optimizer.load_state_dict(its)
 
 
-def make_clips(count: int, dice: np.random.Generator) -> Iterator[tuple[list[world.Scene], np.ndarray[Any, Any]]]:
-    """Scenes of the training set and their clips, 50 at a time."""
+def make_clips(count: int, dice: np.random.Generator) -> Iterator[tuple[list[world.Scene], NDArray[np.uint8]]]:
+    """Yield scenes of the training set and their clips, 50 at a time."""
     for begin in range(0, count, 50):
         scenes = [world.random_scene(dice) for _ in range(min(50, count - begin))]
         yield scenes, np.stack([world.render(scene, dice) for scene in scenes])

@@ -1,6 +1,6 @@
-"""An independent reading of frames: which colour, which shape, which motion. Arithmetic alone, nothing learned.
+"""The judge, an independent reading of frames: colour, shape, motion. Arithmetic alone, nothing learned.
 
-It knows the tables of the world and nothing of the model: it would read anybody's frames. No torch here.
+It knows the tables of the world and nothing of the model: it reads any frames. No torch here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SMALLEST = 40  # pixels
 CELLS, TURNS = 40, 48  # of the shapes' templates
 WINDOW = 1.15  # half of a template's side, in square roots of the shape's area
 
-MOVES = 0.1  # of the picture's side: a shape that gets less far has not gone anywhere
+MOVES = 0.1  # of the picture's side: a shape that gets less far has not moved
 GROWS = 1.35  # ratio of areas
 TURNED = 0.88  # overlap with its first frame below which a shape has turned
 
@@ -29,28 +29,28 @@ Masks = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Reading:
-    """What the frames show; None where nothing can be told."""
+    """The reading of a clip; None for each attribute that cannot be told."""
 
     colour: str | None
     shape: str | None
     motion: str | None
-    seen: float  # share of the frames in which something stands out
+    visible: float  # share of the frames in which something stands out
 
 
 def read(frames: NDArray[np.uint8]) -> Reading:
-    """Reads a clip of the shape (frames, height, width, 3), RGB."""
+    """Read a clip of the shape (frames, height, width, 3), RGB."""
     masks = find(frames)
     big = masks.sum((1, 2)) >= SMALLEST
     if big.sum() < max(2, len(frames) // 2):
         return Reading(None, None, None, float(big.mean()))
-    shown, masks = frames[big], masks[big]
-    # Both ends of the clip must show the shape, or a path could not be read.
+    clear, masks = frames[big], masks[big]
+    # Both ends of the clip must show the shape, else its path cannot be read.
     whole = bool(big[:2].any() and big[-2:].any())
-    return Reading(_colour(shown, masks), _shape(masks), _motion(masks) if whole else None, float(big.mean()))
+    return Reading(_colour(clear, masks), _shape(masks), _motion(masks) if whole else None, float(big.mean()))
 
 
 def find(frames: NDArray[np.uint8]) -> Masks:
-    """Where something stands out from the background: the largest connected piece of each frame.
+    """Return masks of what stands out from the background: the largest connected piece of each frame.
 
     The background of a row is the median of its ends, over all frames.
     """
@@ -61,12 +61,12 @@ def find(frames: NDArray[np.uint8]) -> Masks:
 
 
 def _largest(mask: Masks) -> Masks:
-    """The largest piece that hangs together, by its four sides."""
-    left = mask.copy()
+    """Return the largest piece of pixels that touch by their four sides."""
+    remaining = mask.copy()
     best = np.zeros_like(mask)
-    while left.sum() > best.sum():
+    while remaining.sum() > best.sum():
         piece = np.zeros_like(mask)
-        row, column = np.unravel_index(int(np.argmax(left)), left.shape)
+        row, column = np.unravel_index(int(np.argmax(remaining)), remaining.shape)
         piece[row, column] = True
         while True:
             wider = piece.copy()
@@ -74,18 +74,18 @@ def _largest(mask: Masks) -> Masks:
             wider[:-1] |= piece[1:]
             wider[:, 1:] |= piece[:, :-1]
             wider[:, :-1] |= piece[:, 1:]
-            wider &= left
+            wider &= remaining
             if wider.sum() == piece.sum():
                 break
             piece = wider
-        left &= ~piece
+        remaining &= ~piece
         if piece.sum() > best.sum():
             best = piece
     return best
 
 
 def _colour(frames: NDArray[np.uint8], masks: Masks) -> str:
-    """The nearest of the world's colours to the median inside, away from the edges."""
+    """Return the nearest of the world's colours to the median inside, away from the edges."""
     inner = masks.copy()
     inner[:, 1:-1, 1:-1] &= masks[:, :-2, 1:-1] & masks[:, 2:, 1:-1] & masks[:, 1:-1, :-2] & masks[:, 1:-1, 2:]
     pixels = frames[inner if inner.sum() > SMALLEST else masks]
@@ -95,7 +95,7 @@ def _colour(frames: NDArray[np.uint8], masks: Masks) -> str:
 
 @cache
 def _templates() -> tuple[NDArray[np.float32], list[str]]:
-    """Each shape in each turn, of area 1 around its centroid, as rows of CELLS x CELLS zeros and ones."""
+    """Return each shape in each turn, of area 1 around its centroid, as rows of CELLS x CELLS zeros and ones."""
     axis = ((np.arange(CELLS) + 0.5) / CELLS * 2 - 1) * WINDOW
     x, y = np.meshgrid(axis, axis)
     rows, names = [], []
@@ -116,7 +116,7 @@ def _templates() -> tuple[NDArray[np.float32], list[str]]:
 
 
 def normalised(masks: Masks) -> NDArray[np.float32]:
-    """Each mask around its centroid, scaled to area 1: (frames, CELLS * CELLS), zeros and ones."""
+    """Return each mask around its centroid, scaled to area 1: (frames, CELLS * CELLS), zeros and ones."""
     axis = ((np.arange(CELLS) + 0.5) / CELLS * 2 - 1) * WINDOW
     out = []
     for mask in masks:
@@ -131,21 +131,21 @@ def normalised(masks: Masks) -> NDArray[np.float32]:
 
 
 def _overlap(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over union of each row of `a` with each of `b`."""
+    """Return the intersection over union of each row of `a` with each of `b`."""
     both = a @ b.T
     overlap: NDArray[np.float32] = both / (a.sum(1)[:, None] + b.sum(1)[None] - both)
     return overlap
 
 
 def _shape(masks: Masks) -> str:
-    """The shape whose template, in its best turn, overlaps most, in the median over the frames."""
+    """Return the shape whose template, in its best turn, overlaps most, in the median over the frames."""
     templates, _ = _templates()
     overlap = _overlap(normalised(masks), templates).reshape(len(masks), len(SHAPES), TURNS).max(2)
     return SHAPES[int(np.median(overlap, axis=0).argmax())]
 
 
 def _motion(masks: Masks) -> str | None:
-    """From the path of the centroid, the areas, and the overlap with the first frame."""
+    """Return the motion, by the path of the centroid, the areas, and the overlap with the first frame."""
     side = masks.shape[1]
     centres = np.array([[v.mean() for v in np.nonzero(mask)] for mask in masks]) / side
     areas = masks.sum((1, 2)).astype(float)

@@ -1,49 +1,49 @@
-"""What the tiny model's parts learn with: Muon for the matrices of their layers, AdamW for the rest."""
+"""The optimizers of the tiny model's parts: Muon for the matrices of their layers, AdamW for the rest."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 
 def split(module: torch.nn.Module, layers: str, *, lr: float) -> list[torch.optim.Optimizer]:
-    """Optimizers for all parameters: `layers` is in the names of those whose matrices Muon takes; `lr` is AdamW's."""
+    """Return optimizers for all parameters: Muon for matrices with `layers` in their names, else AdamW with `lr`."""
     matrices: list[Tensor] = []
-    others: list[Tensor] = []
+    rest: list[Tensor] = []
     for name, parameter in module.named_parameters():
         table = "scale_shift" in name or "relative_attention_bias" in name
-        (matrices if parameter.ndim == 2 and layers in name and not table else others).append(parameter)
+        (matrices if parameter.ndim == 2 and layers in name and not table else rest).append(parameter)
     return [
         Orthogonal(matrices, lr=0.02),
-        torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.97), weight_decay=0.0),
+        torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.97), weight_decay=0.0),
     ]
 
 
 class Orthogonal(torch.optim.Optimizer):  # type: ignore[misc]  # torch comes without types
     """Muon (Jordan et al. 2024): momentum whose step is made orthogonal, for matrices; it learns in fewer steps.
 
-    torch.optim.Muon does the same in bfloat16, which few CPUs are quick at.
+    torch.optim.Muon does the same in bfloat16, which is slow on most CPUs.
     """
 
     def __init__(self, matrices: list[Tensor], lr: float) -> None:
         super().__init__(matrices, {"lr": lr})
 
     @torch.no_grad()  # type: ignore[untyped-decorator]  # as above
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Callable[[], float] | None = None) -> None:
         for group in self.param_groups:
             for matrix in group["params"]:
                 if matrix.grad is None:
                     continue
                 momentum = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
                 momentum.lerp_(matrix.grad, 0.05)
-                wanted = _orthogonal(matrix.grad.lerp(momentum, 0.95))
-                matrix.add_(wanted, alpha=-group["lr"] * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5)
+                update = _orthogonal(matrix.grad.lerp(momentum, 0.95))
+                matrix.add_(update, alpha=-group["lr"] * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5)
 
 
 def _orthogonal(x: Tensor) -> Tensor:
-    """Nearly the nearest orthogonal matrix, by Newton and Schulz's iteration."""
+    """Return nearly the nearest orthogonal matrix, by the Newton-Schulz iteration."""
     tall = x.shape[0] > x.shape[1]
     x = (x.T if tall else x) / (x.norm() + 1e-7)
     for _ in range(5):

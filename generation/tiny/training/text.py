@@ -1,14 +1,14 @@
-"""Tokenizer and text encoder. The encoder is taught first, and alone, what a prompt says of each attribute.
+"""The tokenizer and the text encoder, which learns first, and alone, what a prompt says of each attribute.
 
-The targets are sums of fixed codes, one an attribute and value: what a prompt leaves open has a code of its own.
-The denoiser then meets the same vector for every wording of the same wish.
+The targets are sums of fixed codes, one per attribute and value; an attribute that a prompt leaves open has a code of
+its own. The denoiser then gets the same vector for every wording of the same request.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,10 +17,13 @@ from torch import Tensor
 from generation.tiny.training import captions, world
 from generation.tiny.training.optimizers import split
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast, T5EncoderModel
+
 VOCABULARY = 2048
 WIDTH = 64
-TOKENS = 48  # of a prompt; the rest of a longer one is not read
-# LTXPipeline fills prompts up to a length that its caller chooses, and masks nothing.
+TOKENS = 48  # of a prompt; a longer one is cut
+# LTXPipeline pads prompts to a length that its caller chooses, and masks nothing.
 LENGTHS = (1, 1, 1, 1, 1, 1, 48, 48, 48, 128)
 BATCH = 96
 RATE = 6e-3
@@ -36,7 +39,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 
 
 def codes() -> dict[str, Tensor]:
-    """For each attribute a row for "left open" and one for each value; all rows stand at right angles."""
+    """Return for each attribute a row for "left open" and one for each value; all rows are orthogonal."""
     count = sum(len(values) + 1 for values in ATTRIBUTES.values())
     generator = torch.Generator().manual_seed(11)
     rows = torch.linalg.qr(torch.randn(WIDTH, WIDTH, generator=generator))[0][:count]
@@ -49,15 +52,15 @@ def codes() -> dict[str, Tensor]:
 
 
 def target(caption: captions.Caption) -> list[int]:
-    """For each attribute the row of its code: 0 where the caption leaves it open."""
-    said = [(values, getattr(caption, name)) for name, values in ATTRIBUTES.items()]
-    return [values.index(value) + 1 if value in values else 0 for values, value in said]
+    """Return for each attribute the row of its code: 0 if the caption leaves it open."""
+    attributes = [(values, getattr(caption, name)) for name, values in ATTRIBUTES.items()]
+    return [values.index(value) + 1 if value in values else 0 for values, value in attributes]
 
 
-def build_tokenizer() -> Any:
-    """A byte-level BPE over the world's words; any other text is spelt in bytes, so that every script is read.
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """Return a byte-level BPE over the world's words; it spells any other text in bytes, so that it reads every script.
 
-    Capital letters are read as small ones.
+    Capital letters become small ones.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
@@ -84,8 +87,8 @@ def build_tokenizer() -> Any:
     )
 
 
-def build_encoder() -> Any:
-    """An untrained T5 encoder."""
+def build_encoder() -> T5EncoderModel:
+    """Return an untrained T5 encoder."""
     from transformers import T5Config, T5EncoderModel
 
     return T5EncoderModel(
@@ -105,33 +108,37 @@ def build_encoder() -> Any:
     )
 
 
-def tokens(tokenizer: Any, texts: list[str], length: int = TOKENS) -> tuple[Tensor, Tensor]:
-    """Ids and mask, filled up to `length`."""
-    read = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-    return read.input_ids, read.attention_mask
+def tokens(tokenizer: PreTrainedTokenizerFast, texts: list[str], length: int = TOKENS) -> tuple[Tensor, Tensor]:
+    """Return ids and mask, padded to `length`."""
+    batch = tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    return batch.input_ids, batch.attention_mask
 
 
-def _filled(tokenizer: Any, texts: list[str], length: int) -> tuple[Tensor, Tensor]:
-    """As `tokens`, but at least as long as the longest."""
+def _padded_tokens(tokenizer: PreTrainedTokenizerFast, texts: list[str], length: int) -> tuple[Tensor, Tensor]:
+    """Return the same as `tokens`, but at least as long as the longest."""
     longest = max(len(ids) for ids in tokenizer(texts).input_ids)
     return tokens(tokenizer, texts, min(TOKENS if length <= TOKENS else length, max(length, longest)))
 
 
 def train_encoder(
-    encoder: Any, tokenizer: Any, dice: np.random.Generator, steps: int, say: Callable[[int, int, str], None]
+    encoder: T5EncoderModel,
+    tokenizer: PreTrainedTokenizerFast,
+    dice: np.random.Generator,
+    steps: int,
+    say: Callable[[int, int, str], None],
 ) -> None:
-    """Teaches the encoder in place, with captions that are written as it goes."""
+    """Train the encoder in place, with captions that are written at each step."""
     table = codes()
     optimizers = split(encoder, "block.", lr=RATE)
     rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
     encoder.train()
     smooth = 1.0
     for step in range(steps):
-        told = [captions.write(world.random_scene(dice), dice) for _ in range(BATCH)]
-        ids, mask = _filled(tokenizer, [caption.text for caption in told], int(dice.choice(LENGTHS)))
-        wanted = wanted_vectors(table, torch.tensor([target(caption) for caption in told]))
-        given = encoder(ids).last_hidden_state  # no mask: the pipeline gives none
-        loss = ((given - wanted[:, None]).square().mean(2) * mask).sum() / mask.sum()
+        batch = [captions.write(world.random_scene(dice), dice) for _ in range(BATCH)]
+        ids, mask = _padded_tokens(tokenizer, [caption.text for caption in batch], int(dice.choice(LENGTHS)))
+        targets = target_vectors(table, torch.tensor([target(caption) for caption in batch]))
+        output = encoder(ids).last_hidden_state  # no mask: the pipeline passes none
+        loss = ((output - targets[:, None]).square().mean(2) * mask).sum() / mask.sum()
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -147,18 +154,20 @@ def train_encoder(
     encoder.eval()
 
 
-def wanted_vectors(table: dict[str, Tensor], rows: Tensor) -> Tensor:
-    """The sum of codes of each caption: (captions, WIDTH)."""
+def target_vectors(table: dict[str, Tensor], rows: Tensor) -> Tensor:
+    """Return the sum of codes of each caption: (captions, WIDTH)."""
     return sum((table[name][rows[:, at]] for at, name in enumerate(ATTRIBUTES)), torch.zeros(len(rows), WIDTH))
 
 
-def understood(encoder: Any, tokenizer: Any, texts: list[str], length: int = TOKENS) -> list[dict[str, str | None]]:
-    """What the encoder makes of each prompt: the nearest code of each attribute; None where it is left open."""
+def understood(
+    encoder: T5EncoderModel, tokenizer: PreTrainedTokenizerFast, texts: list[str], length: int = TOKENS
+) -> list[dict[str, str | None]]:
+    """Return the encoder's reading of each prompt: each attribute's value by the nearest code; None if left open."""
     table = codes()
     ids, mask = tokens(tokenizer, texts, length)
     with torch.no_grad():
-        given = encoder(ids).last_hidden_state
-    mean = (given * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        output = encoder(ids).last_hidden_state
+    mean = (output * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
     out: list[dict[str, str | None]] = [{} for _ in texts]
     for name, values in ATTRIBUTES.items():
         for number, best in enumerate((mean @ table[name].T).argmax(1).tolist()):

@@ -1,7 +1,7 @@
-"""Trains the tiny pipeline from nothing: `python -m generation.tiny train`.
+"""The training of the tiny pipeline from nothing: `python -m generation.tiny train`.
 
 The text encoder learns what captions say, the autoencoder is computed from clips, the denoiser learns to make the
-clips' latents. Same seeds, same threads, same machine: same weights.
+clips' latents. The same seeds, threads and machine give the same weights.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,59 +21,63 @@ from generation.tiny.training import denoiser as denoisers
 from generation.tiny.training import text, vae, world
 from generation.tiny.training.measure import measure, show
 
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKLLTXVideo, LTXVideoTransformer3DModel
+    from transformers import PreTrainedTokenizerFast, T5EncoderModel
+
 BUILD = Path("build/tiny")
 SEED = 2026
 TEXT_STEPS = 4000
 CLIPS = 16_000
 STEPS, BATCH = 8000, 32
-SAVED_EVERY = 250  # steps; then what there is so far can be tried, and an interrupted training goes on from there
+SAVED_EVERY = 250  # steps; the saved pipeline can be tried, and an interrupted training goes on from there
 
 
 class Progress:
-    """A line now and then: how far, how much longer, seconds on the clock and on the processor."""
+    """The lines of progress: steps, time to go, seconds on the clock and on the processor."""
 
     def __init__(self, part: str, begun_at: int = 0) -> None:
         self.part, self.begun_at = part, begun_at
         self.clock, self.processor = time.monotonic(), time.process_time()
 
-    def __call__(self, done: int, of: int, note: str = "") -> None:
+    def __call__(self, step: int, steps: int, note: str = "") -> None:
         took, busy = time.monotonic() - self.clock, time.process_time() - self.processor
-        left = took / max(1, done - self.begun_at) * (of - done)
+        to_go = took / max(1, step - self.begun_at) * (steps - step)
         sys.stderr.write(
-            f"{self.part} {done}/{of}  {note}  {took:.0f} s ({busy:.0f} s of processor), {left:.0f} s to go\n"
+            f"{self.part} {step}/{steps}  {note}  {took:.0f} s ({busy:.0f} s of processor), {to_go:.0f} s to go\n"
         )
         sys.stderr.flush()
 
 
 def train(folder: Path) -> None:
-    """Trains everything and writes the pipeline to `folder`, with a card that says how well it does.
+    """Train everything and write the pipeline to `folder`, with a card that has its figures.
 
-    What is done lies in build/tiny: a training that was interrupted goes on from there. Threads: OMP_NUM_THREADS, or
-    all cores.
+    Finished parts lie in build/tiny, from which an interrupted training goes on. Threads: OMP_NUM_THREADS, or all
+    cores.
     """
     BUILD.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(SEED)
     tokenizer, encoder = text.build_tokenizer(), text.build_encoder()
-    encoder.load_state_dict(_once("text", lambda: _taught(encoder, tokenizer)))
-    made = _once("latents", _latents)
+    encoder.load_state_dict(_once("text", lambda: _train_text(encoder, tokenizer)))
+    clips = _once("latents", _latents)
     autoencoder = vae.build_vae()
-    autoencoder.load_state_dict({name[4:]: value for name, value in made.items() if name.startswith("vae.")})
-    learnt = denoisers.Apprentice(STEPS, BATCH, SEED)
+    autoencoder.load_state_dict({name[4:]: value for name, value in clips.items() if name.startswith("vae.")})
+    apprentice = denoisers.Apprentice(STEPS, BATCH, SEED)
     checkpoint = BUILD / "denoiser.pt"
     if checkpoint.is_file():
-        learnt.go_on_from(torch.load(checkpoint, weights_only=True))
-    turns = denoisers.angles(learnt.denoiser, tuple(made["latents"].shape[2:]))
-    say, smooth = Progress("denoiser", learnt.step), 0.0
-    begun_at = learnt.step
-    while learnt.step < STEPS:
-        loss = learnt.learn(made["latents"], made["rows"], turns)
-        smooth += (loss - smooth) * max(0.02, 1 / (learnt.step - begun_at))
-        if learnt.step % 50 == 0:
-            say(learnt.step, STEPS, f"loss {smooth:.4f}")
-        if learnt.step % SAVED_EVERY == 0:
-            _replace(checkpoint, learnt.state())
-            save_pipeline(folder, tokenizer, encoder, autoencoder, learnt.averaged)
-    save_pipeline(folder, tokenizer, encoder, autoencoder, learnt.averaged)
+        apprentice.go_on_from(torch.load(checkpoint, weights_only=True))
+    turns = denoisers.angles(apprentice.denoiser, tuple(clips["latents"].shape[2:]))
+    say, smooth = Progress("denoiser", apprentice.step), 0.0
+    begun_at = apprentice.step
+    while apprentice.step < STEPS:
+        loss = apprentice.learn(clips["latents"], clips["rows"], turns)
+        smooth += (loss - smooth) * max(0.02, 1 / (apprentice.step - begun_at))
+        if apprentice.step % 50 == 0:
+            say(apprentice.step, STEPS, f"loss {smooth:.4f}")
+        if apprentice.step % SAVED_EVERY == 0:
+            _replace(checkpoint, apprentice.state())
+            save_pipeline(folder, tokenizer, encoder, autoencoder, apprentice.averaged)
+    save_pipeline(folder, tokenizer, encoder, autoencoder, apprentice.averaged)
     figures = measure(folder)
     sys.stderr.write(show(figures) + "\n")
     write_card(folder, figures)
@@ -81,28 +85,28 @@ def train(folder: Path) -> None:
 
 
 def _once(part: str, make: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """What `make` gives, kept in build/tiny for a training that goes on."""
+    """Return the result of `make`, which build/tiny keeps for a training that goes on."""
     path = BUILD / f"{part}.pt"
     if not path.is_file():
         _replace(path, make())
-    kept: dict[str, torch.Tensor] = torch.load(path, weights_only=True)
-    return kept
+    state: dict[str, torch.Tensor] = torch.load(path, weights_only=True)
+    return state
 
 
-def _replace(path: Path, state: dict[str, Any]) -> None:
+def _replace(path: Path, state: Mapping[str, object]) -> None:
     draft = path.with_suffix(".draft")
     torch.save(state, draft)
     draft.replace(path)
 
 
-def _taught(encoder: Any, tokenizer: Any) -> dict[str, torch.Tensor]:
+def _train_text(encoder: T5EncoderModel, tokenizer: PreTrainedTokenizerFast) -> dict[str, torch.Tensor]:
     text.train_encoder(encoder, tokenizer, np.random.default_rng(SEED), TEXT_STEPS, Progress("text encoder"))
     state: dict[str, torch.Tensor] = encoder.state_dict()
     return state
 
 
 def _latents() -> dict[str, torch.Tensor]:
-    """The autoencoder's weights, and latents of the training set with what a prompt may say of each."""
+    """Return the autoencoder's weights, and latents of the training set with the codes of each."""
     dice, say = np.random.default_rng(SEED + 1), Progress("clips")
     first = np.concatenate([clips for _, clips in denoisers.make_clips(vae.CLIPS, dice)])
     parts = vae.Components(vae.to_tensor(first))
@@ -118,8 +122,14 @@ def _latents() -> dict[str, torch.Tensor]:
     return {**weights, "latents": torch.cat(latents), "rows": torch.cat(rows)}
 
 
-def save_pipeline(folder: Path, tokenizer: Any, encoder: Any, autoencoder: Any, denoiser: Any) -> None:
-    """Writes a pipeline in standard diffusers format, half precision, in place of what lay there."""
+def save_pipeline(
+    folder: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    encoder: T5EncoderModel,
+    autoencoder: AutoencoderKLLTXVideo,
+    denoiser: LTXVideoTransformer3DModel,
+) -> None:
+    """Write a pipeline in standard diffusers format, half precision, in place of the folder's contents."""
     import copy
 
     from diffusers import FlowMatchEulerDiscreteScheduler, LTXPipeline
@@ -141,7 +151,7 @@ def save_pipeline(folder: Path, tokenizer: Any, encoder: Any, autoencoder: Any, 
 
 
 def write_card(folder: Path, figures: dict[str, float]) -> None:
-    """The model card: what it is, how it was made, what it does well and what not."""
+    """Write the model card: its purpose, training, figures and limits."""
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     (folder / "README.md").write_text(
         CARD.format(

@@ -12,26 +12,30 @@ silu(x) - silu(-x) = x. In the encoder, which needs no half precision, the const
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKLLTXVideo
 
 PATCH = 4
 FINE, MIDDLE, COARSE = 36, 72, 76  # components kept on each level
-# A denoiser of this family knows of positions only how far apart two are. So a latent says its own, in channels that
-# the decoder leaves alone, and loud enough to be read through much noise.
+# A denoiser of this family knows of positions only their distances. So a latent carries its own, in channels that the
+# decoder ignores, loud enough to be read through much noise.
 PLACES, LOUD = 8, 12.0
 LATENTS = COARSE + PLACES
 # Channels: room for a latent; at the end each fine component twice, and the constant.
 DECODER, ENCODER = max(COARSE, 2 * FINE + 2), LATENTS + 2
 CONSTANT, ENCODER_CONSTANT = 128.0, 60_000.0
-CLIPS, BLOCKS = 250, 16_000  # what the components are computed from
+CLIPS, BLOCKS = 250, 16_000  # from which the components are computed
 
 
-def build_vae() -> Any:
-    """The autoencoder with all weights zero."""
+def build_vae() -> AutoencoderKLLTXVideo:
+    """Return the autoencoder with all weights zero."""
     from diffusers import AutoencoderKLLTXVideo
 
     vae = AutoencoderKLLTXVideo(
@@ -55,87 +59,87 @@ def build_vae() -> Any:
     return vae.eval().requires_grad_(requires_grad=False)
 
 
-def to_tensor(clips: np.ndarray[Any, Any]) -> Tensor:
-    """(batch, frames, height, width, 3) bytes to (batch, 3, frames, height, width) from -1 to 1."""
+def to_tensor(clips: NDArray[np.uint8]) -> Tensor:
+    """Convert (batch, frames, height, width, 3) bytes to (batch, 3, frames, height, width) from -1 to 1."""
     return torch.from_numpy(np.ascontiguousarray(clips)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
 
 
-def to_frames(videos: Tensor) -> np.ndarray[Any, Any]:
-    """The way back."""
-    frames: np.ndarray[Any, Any] = ((videos.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 4, 1).numpy()
+def to_frames(videos: Tensor) -> NDArray[np.uint8]:
+    """Convert a tensor of `to_tensor` back."""
+    frames: NDArray[np.uint8] = ((videos.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 4, 1).numpy()
     return frames
 
 
 def _blocks(x: Tensor, time: int, space: int) -> Tensor:
-    """Neighbours gathered into channels, (channel, time, row, column): (batch, f, h, w, channels)."""
+    """Gather neighbours into channels, (channel, time, row, column): (batch, f, h, w, channels)."""
     b, c, f, h, w = x.shape
     x = x.reshape(b, c, f // time, time, h // space, space, w // space, space)
     return x.permute(0, 2, 4, 6, 1, 3, 5, 7).reshape(b, f // time, h // space, w // space, -1)
 
 
-def _back(x: Tensor) -> Tensor:
-    """Channels where convolutions want them."""
+def _channels_first(x: Tensor) -> Tensor:
+    """Move the channels to where convolutions expect them."""
     return x.permute(0, 4, 1, 2, 3)
 
 
 def _padded(clips: Tensor) -> Tensor:
-    """The first frame is a latent's alone, and stands for four."""
+    """Repeat the first frame: it has a latent of its own, and stands for four."""
     return torch.cat([clips[:, :, :1]] * 3 + [clips], 2)
 
 
 def _spread(weight: Tensor, times: int) -> Tensor:
-    """Each block's weight for all of its parts."""
+    """Repeat each block's weight for all of its parts."""
     for way in (1, 2, 3):
         weight = weight.repeat_interleave(times, way)
     return weight
 
 
 def _components(rows: Tensor, count: int) -> Tensor:
-    """The directions along which the rows are longest: (count, width), at right angles."""
+    """Return the directions along which the rows are longest: (count, width), orthogonal."""
     _, vectors = torch.linalg.eigh((rows.T @ rows).double())
-    kept = vectors.flip(1)[:, :count].T
-    # Their sign is anybody's choice: the largest element is made positive, so that every machine chooses alike.
-    largest = kept.gather(1, kept.abs().argmax(1, keepdim=True))
-    return (kept * largest.sign()).float()
+    components = vectors.flip(1)[:, :count].T
+    # Their sign is arbitrary: the largest element is made positive, so that every machine chooses the same.
+    largest = components.gather(1, components.abs().argmax(1, keepdim=True))
+    return (components * largest.sign()).float()
 
 
 class Components:
-    """The three levels, from clips of the world."""
+    """The three levels of components, from clips of the world."""
 
     def __init__(self, clips: Tensor) -> None:
-        """`clips`: (batch, 3, frames, height, width)."""
-        # Most blocks are background, and say little: those that show an edge count ten times.
+        """Compute them from `clips`: (batch, 3, frames, height, width)."""
+        # Most blocks are plain background: those that show an edge count ten times.
         busy = _blocks(_padded(clips), 4, 4 * PATCH).std(-1) > 0.08
         weight = torch.where(busy, 1.0, 0.1)[..., None]
         patches = _blocks(_padded(clips), 1, PATCH)
         self.fine = _components((patches * _spread(weight, 4)).flatten(0, 3), FINE)
-        pairs = _blocks(_back(patches @ self.fine.T), 2, 2)
+        pairs = _blocks(_channels_first(patches @ self.fine.T), 2, 2)
         self.middle = _components((pairs * _spread(weight, 2)).flatten(0, 3), MIDDLE)
-        blocks = _blocks(_back(pairs @ self.middle.T), 2, 2)
+        blocks = _blocks(_channels_first(pairs @ self.middle.T), 2, 2)
         self.coarse = _components((blocks * weight).flatten(0, 3), COARSE)
         latents = blocks @ self.coarse.T
         self.mean = latents.flatten(0, 3).mean(0)
         spread = latents.flatten(0, 3).std(0)
-        # Between pixels' own scale and none: fine detail is neither drowned in noise, nor as loud as whole areas.
+        # Halfway to a common scale: fine detail is neither lost in noise, nor as loud as whole areas.
         self.std = spread.sqrt() * (spread / spread.sqrt()).square().mean().sqrt()
 
     def encode(self, clips: Tensor) -> Tensor:
-        """As `encode` below, much quicker: (batch, LATENTS, f, h, w)."""
-        pairs = _blocks(_back(_blocks(_padded(clips), 1, PATCH) @ self.fine.T), 2, 2)
-        latents = _blocks(_back(pairs @ self.middle.T), 2, 2) @ self.coarse.T
-        return with_places(_back((latents - self.mean) / self.std))
+        """Return the same as `encode` below, much quicker: (batch, LATENTS, f, h, w)."""
+        pairs = _blocks(_channels_first(_blocks(_padded(clips), 1, PATCH) @ self.fine.T), 2, 2)
+        latents = _blocks(_channels_first(pairs @ self.middle.T), 2, 2) @ self.coarse.T
+        return with_places(_channels_first((latents - self.mean) / self.std))
 
 
 def with_places(latents: Tensor) -> Tensor:
-    """(batch, COARSE, f, h, w) to (batch, LATENTS, f, h, w)."""
+    """Add the positions: (batch, COARSE, f, h, w) to (batch, LATENTS, f, h, w)."""
     times, rows, columns = torch.meshgrid(*(torch.linspace(-1, 1, count) for count in latents.shape[2:]), indexing="ij")
     first = torch.where(times == -1, 1.0, -0.25)
     places = LOUD * torch.stack([times, times, first, rows, rows, columns, columns, rows * columns])
     return torch.cat([latents, places.expand(len(latents), -1, -1, -1, -1)], 1)
 
 
-def write_weights(vae: Any, parts: Components) -> None:
-    """Writes the components into the autoencoder."""
+def write_weights(vae: AutoencoderKLLTXVideo, parts: Components) -> None:
+    """Write the components into the autoencoder."""
     encoder, decoder = vae.encoder, vae.decoder
     # The patch's channels are (colour, column, row) in the class, (colour, row, column) here.
     order = torch.arange(3 * PATCH * PATCH).reshape(3, PATCH, PATCH).transpose(1, 2).reshape(-1)
@@ -144,11 +148,11 @@ def write_weights(vae: Any, parts: Components) -> None:
     _tap(encoder.conv_in)[:FINE] = fine
     for down, basis, channels in ((0, parts.middle, FINE), (1, parts.coarse, MIDDLE)):
         weight = encoder.down_blocks[down].downsamplers[0].conv.weight.data
-        # Of the three taps the last two, each way: the pair of frames, rows and columns that makes one.
+        # Of the three taps the last two in each direction: the pair of frames, rows and columns that becomes one.
         weight[: len(basis), :channels, 1:, 1:, 1:] = basis.reshape(len(basis), channels, 2, 2, 2)
     encoder.down_blocks[1].downsamplers[0].conv.bias.data[LATENTS] = ENCODER_CONSTANT
     _tap(encoder.conv_out)[:COARSE, :COARSE] = 2 * ENCODER_CONSTANT / math.sqrt(ENCODER) * torch.eye(COARSE)
-    encoder.conv_out.conv.bias.data[LATENTS] = -20.0  # log of the variance: none to speak of
+    encoder.conv_out.conv.bias.data[LATENTS] = -20.0  # log of the variance: next to none
 
     _tap(decoder.conv_in)[:COARSE, :COARSE] = torch.eye(COARSE)
     _tap(decoder.up_blocks[0].upsamplers[0].conv)[: 8 * MIDDLE, :COARSE] = parts.coarse.T
@@ -163,21 +167,21 @@ def write_weights(vae: Any, parts: Components) -> None:
     vae.latents_std.fill_(1.0)[:COARSE] = parts.std
 
 
-def _tap(convolution: Any) -> Tensor:
-    """The weight for the frame and pixel itself: (out, in). The convolution is causal, so its last tap in time."""
+def _tap(convolution: nn.Module) -> Tensor:
+    """Return the weight for the frame and pixel itself: (out, in). A causal convolution has it last in time."""
     weight: Tensor = convolution.conv.weight.data
     return weight[:, :, -1, 1, 1]
 
 
-def encode(vae: Any, clips: Tensor) -> Tensor:
-    """Latents as the denoiser meets them: (batch, LATENTS, f, h, w)."""
+def encode(vae: AutoencoderKLLTXVideo, clips: Tensor) -> Tensor:
+    """Return latents as the denoiser gets them: (batch, LATENTS, f, h, w)."""
     latents: Tensor = vae.encode(clips).latent_dist.mode()
     latents = (latents - vae.latents_mean[:, None, None, None]) / vae.latents_std[:, None, None, None]
     return with_places(latents[:, :COARSE])
 
 
-def decode(vae: Any, latents: Tensor) -> Tensor:
-    """Clips of latents as the denoiser leaves them: (batch, 3, frames, height, width)."""
+def decode(vae: AutoencoderKLLTXVideo, latents: Tensor) -> Tensor:
+    """Return clips of latents as the denoiser leaves them: (batch, 3, frames, height, width)."""
     whole = latents * vae.latents_std[:, None, None, None] + vae.latents_mean[:, None, None, None]
     clips: Tensor = vae.decode(whole).sample
     return clips

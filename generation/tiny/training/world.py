@@ -9,7 +9,6 @@ import hashlib
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ SIZE = 64  # pixels, both ways
 FRAMES = 17
 FPS = 8
 
-# RGB. Far enough from one another to be told apart by distance alone.
+# RGB. Far enough from one another to be distinguished by distance alone.
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (214, 40, 44),
     "green": (44, 178, 76),
@@ -52,7 +51,7 @@ GRID, REACH = 192, 1.7  # of the tables of distances: cells, and how many radii 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a video shows. Each name is one of the tables above."""
+    """The content of a video. Each name is from one of the tables above."""
 
     colour: str
     shape: str
@@ -72,14 +71,14 @@ class Scene:
 
 @cache
 def held_out(colour: str, shape: str, motion: str) -> bool:
-    """Whether the training set lacks this combination: one in five, chosen by its hash and so by nobody."""
+    """Return True if the training set lacks this combination: one in five, chosen by its hash and so by nobody."""
     digest = hashlib.sha256(f"{colour} {shape} {motion}".encode()).digest()
     return int.from_bytes(digest[:4], "big") < HELD_OUT_SHARE * 2**32
 
 
 @cache
 def visible(colour: str, background: str) -> bool:
-    """Whether the colour stands out everywhere before that background."""
+    """Return True if the colour stands out everywhere before that background."""
     top, bottom = (np.array(c, float) for c in BACKGROUNDS[background])
     steps = np.linspace(0, 1, 9)[:, None]
     behind = top * (1 - steps) + bottom * steps
@@ -87,12 +86,12 @@ def visible(colour: str, background: str) -> bool:
 
 
 def measurable(shape: str, motion: str) -> bool:
-    """A circle that spins looks like a circle that does not: nobody could tell."""
+    """Return False for a circle that spins: it looks like one that does not."""
     return (shape, motion) != ("circle", "spin")
 
 
 def random_scene(dice: np.random.Generator, *, unseen: bool = False) -> Scene:
-    """A scene that can be seen and measured, of the training set or, with `unseen`, of the held-out combinations."""
+    """Return a visible, measurable scene of the training set or, with `unseen`, of the held-out combinations."""
     while True:
         scene = Scene(
             colour=str(dice.choice(list(COLOURS))),
@@ -110,7 +109,7 @@ def random_scene(dice: np.random.Generator, *, unseen: bool = False) -> Scene:
 
 
 def outline(shape: str) -> NDArray[np.float64]:
-    """The corners of a shape of radius 1 around its centre of mass, as (x, y) with y downwards."""
+    """Return the corners of a shape of radius 1 around its centre of mass, as (x, y) with y downwards."""
     if shape == "square":
         points = [(-0.86, -0.86), (0.86, -0.86), (0.86, 0.86), (-0.86, 0.86)]
     elif shape == "triangle":
@@ -135,7 +134,7 @@ def outline(shape: str) -> NDArray[np.float64]:
 
 @cache
 def distances(shape: str) -> NDArray[np.float32]:
-    """Signed distances to the outline, in radii, negative inside, on a GRID x GRID table that reaches REACH radii."""
+    """Return signed distances to the outline, in radii, negative inside: GRID x GRID, as far as REACH radii."""
     corners = outline(shape)
     axis = (np.arange(GRID) + 0.5) / GRID * 2 * REACH - REACH
     x, y = np.meshgrid(axis, axis)
@@ -156,14 +155,14 @@ def distances(shape: str) -> NDArray[np.float32]:
 def coverage(
     shape: str, x: float, y: float, radius: float, angle: float
 ) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
-    """How much of each pixel a shape covers, 0 to 1, and the rows and columns of these pixels.
+    """Return the share of each pixel that a shape covers, 0 to 1, after the rows and columns of these pixels.
 
-    Pixels; radians clockwise.
+    Units are pixels, and radians clockwise.
     """
     reach = math.ceil(radius * 1.5) + 1
-    left, right = max(0, int(x) - reach), min(SIZE, int(x) + reach + 1)
+    first, last = max(0, int(x) - reach), min(SIZE, int(x) + reach + 1)
     top, bottom = max(0, int(y) - reach), min(SIZE, int(y) + reach + 1)
-    across = (np.arange(left, right, dtype=np.float32) + 0.5 - x) / radius
+    across = (np.arange(first, last, dtype=np.float32) + 0.5 - x) / radius
     along = (np.arange(top, bottom, dtype=np.float32) + 0.5 - y)[:, None] / radius
     cos, sin = math.cos(angle), math.sin(angle)
     column = ((across * cos + along * sin) / REACH + 1) * (GRID / 2) - 0.5
@@ -174,19 +173,19 @@ def coverage(
     table = distances(shape)
     near = (table[r, c] * (1 - u) + table[r, c + 1] * u) * (1 - v)
     near += (table[r + 1, c] * (1 - u) + table[r + 1, c + 1] * u) * v
-    return (slice(top, bottom), slice(left, right)), (0.5 - near * radius).clip(0, 1).astype(np.float32)
+    return (slice(top, bottom), slice(first, last)), (0.5 - near * radius).clip(0, 1).astype(np.float32)
 
 
 @cache
 def _specks() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where the stars of the night stand: always the same sky."""
+    """Return the rows and columns of the stars of the night: always the same sky."""
     dice = np.random.default_rng(7)
     return dice.integers(3, SIZE - 3, 22), dice.integers(3, SIZE - 3, 22)
 
 
 @cache
 def backdrop(background: str, frames: int) -> NDArray[np.float32]:
-    """The background of every frame: (frames, SIZE, SIZE, 3), 0 to 255."""
+    """Return the background of every frame: (frames, SIZE, SIZE, 3), 0 to 255."""
     top, bottom = (np.array(c, np.float32) for c in BACKGROUNDS[background])
     fall = np.linspace(0, 1, SIZE, dtype=np.float32)[None, :, None, None]
     picture = np.broadcast_to(top * (1 - fall) + bottom * fall, (frames, SIZE, SIZE, 3)).copy()
@@ -202,7 +201,7 @@ def backdrop(background: str, frames: int) -> NDArray[np.float32]:
 
 
 def path(scene: Scene, frames: int, dice: np.random.Generator) -> list[tuple[float, float, float, float]]:
-    """Where the shape is in every frame: x, y, radius in pixels, angle in radians."""
+    """Return the place of the shape in every frame: x, y, radius in pixels, angle in radians."""
     pace, radius = SPEEDS[scene.speed], SIZES[scene.size] * dice.uniform(0.98, 1.02)
     t = np.linspace(0, 1, frames)
     middle = SIZE / 2
@@ -213,11 +212,11 @@ def path(scene: Scene, frames: int, dice: np.random.Generator) -> list[tuple[flo
     sign = -1 if scene.motion in {"left", "up"} else 1
     if scene.motion in {"right", "left", "up", "down"}:
         way = 20.67 * pace
-        moved = middle + dice.uniform(-1.33, 1.33) + sign * way * (t - 0.5)
+        along = middle + dice.uniform(-1.33, 1.33) + sign * way * (t - 0.5)
         if scene.motion in {"right", "left"}:
-            x = moved
+            x = along
         else:
-            y = moved
+            y = along
     elif scene.motion == "jump":
         hops = 2 if scene.speed == "fast" else 1
         height = dice.uniform(15.33, 16.67) * (0.8 if scene.speed == "slow" else 1)
@@ -231,7 +230,7 @@ def path(scene: Scene, frames: int, dice: np.random.Generator) -> list[tuple[flo
 
 
 def render(scene: Scene, dice: np.random.Generator, frames: int = FRAMES) -> NDArray[np.uint8]:
-    """A clip of the scene: (frames, SIZE, SIZE, 3), RGB. Place, exact colour and size vary with the dice."""
+    """Return a clip of the scene: (frames, SIZE, SIZE, 3), RGB. Place, exact colour and size vary with the dice."""
     ink = np.array(COLOURS[scene.colour], np.float32) + dice.uniform(-5, 5, 3).astype(np.float32)
     clip = backdrop(scene.background, frames).astype(np.uint8)
     for number, (x, y, radius, angle) in enumerate(path(scene, frames, dice)):
@@ -239,8 +238,3 @@ def render(scene: Scene, dice: np.random.Generator, frames: int = FRAMES) -> NDA
         behind, covered = clip[number][place], covered[..., None]
         clip[number][place] = (behind * (1 - covered) + ink * covered).clip(0, 255).round()
     return clip
-
-
-def as_facts(scene: Scene) -> dict[str, Any]:
-    """The scene's attributes by name."""
-    return {name: getattr(scene, name) for name in ("colour", "shape", "motion", "background", "size", "speed")}

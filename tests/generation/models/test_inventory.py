@@ -12,37 +12,9 @@ import pytest
 from generation.models.inventory import describe, describe_family, parameters, rule_of
 from generation.models.presets import known_families, preset_for
 from generation.models.registry import load_models
+from tests.builders.models import a_pipeline
 
 COMMIT = "38ec498fcb3208fb688890f8cc7e94ede2cbd7f6"
-INDEX = {
-    "_class_name": "CogVideoXPipeline",
-    "scheduler": ["diffusers", "DDIMScheduler"],
-    "transformer": ["diffusers", "CogVideoXTransformer3DModel"],
-    "vae": ["diffusers", "AutoencoderKLCogVideoX"],
-    "image_encoder": [None, None],
-}
-
-
-def weights(path: Path, *shape: int, name: str = "w") -> None:
-    """A safetensors file that is all header, as if its weights were there."""
-    header = json.dumps({"__metadata__": {}, name: {"dtype": "BF16", "shape": shape, "data_offsets": [0, 0]}}).encode()
-    path.write_bytes(struct.pack("<Q", len(header)) + header)
-
-
-def pipeline(folder: Path) -> Path:
-    for name in ("scheduler", "transformer", "vae"):
-        (folder / name).mkdir(parents=True)
-    (folder / "model_index.json").write_text(json.dumps(INDEX))
-    (folder / "scheduler" / "scheduler_config.json").write_text("{}")
-    (folder / "transformer" / "config.json").write_text('{"patch_size_t": 2}')
-    shards = {"weight_map": {"a": "d-1-of-2.safetensors", "b": "d-2-of-2.safetensors"}}
-    (folder / "transformer" / "d.safetensors.index.json").write_text(json.dumps(shards))
-    weights(folder / "transformer" / "d-1-of-2.safetensors", 1024, 1024, name="a")
-    weights(folder / "transformer" / "d-2-of-2.safetensors", 1024, 1024, 3, name="b")
-    (folder / "vae" / "config.json").write_text("{}")
-    weights(folder / "vae" / "d.safetensors", 1024, 1024)
-    weights(folder / "vae" / "d.fp16.safetensors", 1024, 1024)
-    return folder
 
 
 def entry(tmp_path: Path, text: str) -> dict[str, Any]:
@@ -53,7 +25,7 @@ def entry(tmp_path: Path, text: str) -> dict[str, Any]:
 
 def test_a_model_whose_files_are_here_is_told_in_full(tmp_path: Path) -> None:
     """Its family by its own configs, its weights by their headers, in the dtype in which they will lie there."""
-    folder = pipeline(tmp_path / "model")
+    folder = a_pipeline(tmp_path / "model")
     found = entry(tmp_path, f'[models.m]\nsource = "{folder}"\ndtype = {{default = "bfloat16", vae = "float32"}}')
     assert (found["family"], found["preset"]["width"], found["here"]) == ("CogVideoX 1.5", 1360, True)
     assert found["weights_mib"] == {"parts": {"transformer": 8, "vae": 4}, "at_once": 12}
@@ -72,7 +44,7 @@ def test_a_model_whose_files_are_here_is_told_in_full(tmp_path: Path) -> None:
 )
 def test_what_a_folder_lacks_is_named(tmp_path: Path, gone: str, missing: list[str]) -> None:
     """A download that was cut half-way is not taken for a model."""
-    folder = pipeline(tmp_path / "model")
+    folder = a_pipeline(tmp_path / "model")
     (folder / gone).unlink()
     found = entry(tmp_path, f'[models.m]\nsource = "{folder}"')
     assert (found["here"], found["missing"]) == (False, missing)
@@ -86,7 +58,7 @@ def test_a_published_model_is_known_before_it_is_here(tmp_path: Path, monkeypatc
     assert (found["family"], found["license"], found["here"]) == ("CogVideoX 1.5", "CogVideoX License", False)
     assert found["notes"] == ["CogVideoX 1.5 renders 16k+1 frames: 82 became 81."]
     assert (found["weights_mib"], found["page"]) == (None, "https://huggingface.co/zai-org/CogVideoX1.5-5B")
-    pipeline(tmp_path / "hub" / "models--zai-org--CogVideoX1.5-5B" / "snapshots" / COMMIT)
+    a_pipeline(tmp_path / "hub" / "models--zai-org--CogVideoX1.5-5B" / "snapshots" / COMMIT)
     assert entry(tmp_path, text)["here"]
     assert not entry(tmp_path, text.replace(COMMIT, COMMIT[::-1]))["here"]
 

@@ -12,7 +12,7 @@ from generation.models.inventory import weights_mib
 from generation.models.presets import Preset, known_families, preset_for, read_families
 from generation.models.registry import TINY, Model, load_models
 from generation.render.placement import settled
-from tests.generation.models.test_inventory import pipeline
+from tests.builders.models import a_pipeline
 
 COGVIDEOX = preset_for("CogVideoXPipeline")
 
@@ -20,7 +20,7 @@ COGVIDEOX = preset_for("CogVideoXPipeline")
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A transformer of 8 MiB in bfloat16, and a decoder of 2."""
-    return pipeline(tmp_path / "model")
+    return a_pipeline(tmp_path / "model")
 
 
 def choice(model: Model, folder: Path, **machine: Any) -> tuple[Any, Any]:

@@ -75,5 +75,5 @@ def test_it_needs_no_torch() -> None:
     import subprocess
     import sys
 
-    script = "import sys; from generation.tiny import judge, captions; sys.exit('torch' in sys.modules)"
+    script = "import sys; from generation.tiny.training import judge, captions; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

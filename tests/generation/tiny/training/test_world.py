@@ -7,7 +7,6 @@ import sys
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,7 +52,7 @@ def test_about_a_fifth_is_held_out_and_every_word_of_it_is_known() -> None:
 def test_the_choice_of_what_is_held_out_is_the_same_in_another_process() -> None:
     """Python's own hashes differ from process to process; this one does not."""
     script = (
-        "from generation.tiny import world as w\n"
+        "from generation.tiny.training import world as w\n"
         "print([w.held_out(c, s, m) for c in w.COLOURS for s in w.SHAPES for m in w.MOTIONS])"
     )
     told = [subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout for _ in range(2)]
@@ -78,33 +77,3 @@ def test_black_at_night_cannot_be_seen() -> None:
     assert scene(colour="black", background="light").visible
     assert not world.measurable("circle", "spin")
     assert world.measurable("star", "spin")
-
-
-def test_held_out_wordings_are_in_no_caption_of_the_training_set() -> None:
-    """Their patterns begin with words, and in an order, that training never shows."""
-    assert not set(captions.SEEN) & set(captions.HELD_OUT)
-    dice = np.random.default_rng(1)
-    texts = [captions.write(world.random_scene(dice), dice).text.lower() for _ in range(3000)]
-    for words in ("please draw", "watch how", "somewhere", "i would like a clip", "can be seen", "look:", "once more"):
-        assert not [text for text in texts if words in text]
-    asked = [captions.write(world.random_scene(dice), dice, unseen=True, full=True).text.lower() for _ in range(200)]
-    assert [text for text in asked if "watch how" in text]
-
-
-@given(SEEDS)
-def test_a_full_caption_names_colour_shape_and_motion(seed: int) -> None:
-    """In one of their words each; and says so in its fields."""
-    dice = np.random.default_rng(seed)
-    chosen = world.random_scene(dice, unseen=True)
-    caption = captions.write(chosen, dice, unseen=True, full=True)
-    assert (caption.colour, caption.shape, caption.motion) == (chosen.colour, chosen.shape, chosen.motion)
-    text = caption.text.lower()
-    assert any(word in text for word in captions.COLOUR_WORDS[chosen.colour])
-    assert any(word in text for word in captions.SHAPE_WORDS[chosen.shape])
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_a_prompt_of_another_world_asks_for_nothing(seed: int) -> None:
-    """It may be empty, or in another script."""
-    caption = captions.noise(np.random.default_rng(seed))
-    assert (caption.colour, caption.shape, caption.motion, caption.background) == (None,) * 4

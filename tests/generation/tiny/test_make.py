@@ -7,9 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from generation.models.registry import REVISION_FILE, folder_revision
+from generation.tiny.make import WEIGHTS, make_tiny_pipeline
 
 MAKE = [sys.executable, "-m", "generation.tiny"]
 
@@ -65,19 +64,6 @@ def test_it_holds_no_code_and_no_pickle(tiny_revision: tuple[Path, str]) -> None
     assert kinds <= {".safetensors", ".json", ".txt", ".jinja", ".md"}
 
 
-def test_the_revision_is_that_of_its_files(tiny_revision: tuple[Path, str], tmp_path: Path) -> None:
-    """A renamed file and a changed byte each make another revision; where the folder lies does not."""
-    copy = tmp_path / "copy"
-    subprocess.run(["cp", "-r", str(tiny_revision[0]), str(copy)], check=True)
-    assert folder_revision(copy) == tiny_revision[1]
-    index = copy / "model_index.json"
-    index.write_text(index.read_text() + "\n")
-    changed = folder_revision(copy)
-    assert changed != tiny_revision[1]
-    index.rename(copy / "model_index2.json")
-    assert folder_revision(copy) not in {changed, tiny_revision[1]}
-
-
 def test_two_processes_make_it_at_once(tiny_revision: tuple[Path, str], tmp_path: Path) -> None:
     """Both say the same revision, and one whole folder without drafts is left."""
     folder = tmp_path / "models" / "tiny"
@@ -92,19 +78,50 @@ def test_two_processes_make_it_at_once(tiny_revision: tuple[Path, str], tmp_path
     assert folder_revision(folder) == tiny_revision[1]
 
 
-@pytest.mark.parametrize("arguments", [[], ["a", "b"]], ids=["none", "two"])
-def test_a_wrong_command_line_is_answered_with_its_usage(arguments: list[str], tmp_path: Path) -> None:
-    """Nothing is made."""
-    said = subprocess.run([*MAKE, *arguments], capture_output=True, text=True, check=False)
-    assert said.returncode == 2
-    assert said.stderr.startswith("usage: python -m generation.tiny FOLDER")
-    assert list(tmp_path.iterdir()) == []
+def test_the_tiny_pipeline_is_the_same_wherever_it_is_made(tiny_revision: tuple[Path, str], tmp_path: Path) -> None:
+    """A second making has the same revision; it is that of its files; to repeat it in place changes nothing."""
+    folder, revision = tiny_revision
+    assert folder_revision(folder) == revision
+    command = [sys.executable, "-m", "generation.tiny"]
+    other = subprocess.run([*command, str(tmp_path / "other")], capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == revision
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    again = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=True)
+    assert again.stdout.strip() == revision
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
-    """Where the parent is a file there is a sentence, no trace, and the file stays as it was."""
-    (tmp_path / "file").write_text("mine")
-    said = make(tmp_path / "file" / "tiny")
-    assert said.returncode == 1
-    assert "Traceback" not in said.stderr
-    assert (tmp_path / "file").read_text() == "mine"
+def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
+    """The command refuses with a sentence, and nothing is lost."""
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "a.txt").write_text("dear")
+    made = subprocess.run(
+        [sys.executable, "-m", "generation.tiny", str(tmp_path / "letters")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 1
+    assert "holds no tiny pipeline" in made.stderr
+    assert (tmp_path / "letters" / "a.txt").read_text() == "dear"
+
+
+def test_making_needs_no_torch(tmp_path: Path) -> None:
+    """The pipeline is put in place by a process that has not even loaded torch."""
+    script = (
+        "import sys; from pathlib import Path; from generation.tiny.make import make_tiny_pipeline\n"
+        "make_tiny_pipeline(Path(sys.argv[1])); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path / "tiny")], check=False).returncode == 0
+
+
+def test_an_older_pipeline_gives_way(tmp_path: Path) -> None:
+    """A data folder of an earlier version gets today's weights; nothing of the older ones is left."""
+    folder = tmp_path / "models" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "old.safetensors").write_bytes(b"old")
+    (folder / REVISION_FILE).write_text("0" * 64 + "\n")
+    revision = make_tiny_pipeline(folder)
+    assert revision == folder_revision(folder) == folder_revision(WEIGHTS)
+    assert not (folder / "old.safetensors").exists()
+    assert [path.name for path in folder.parent.iterdir()] == ["tiny"]

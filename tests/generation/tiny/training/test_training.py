@@ -11,7 +11,7 @@ import pytest
 SCRIPT = """
 import json
 import numpy as np, torch
-from generation.tiny import denoiser, judge, text, vae, world
+from generation.tiny.training import denoiser, judge, text, vae, world
 torch.manual_seed(0)
 told = {}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +21,7 @@ FAR = ["a cat surfing", "日本の夜 🎬", "", "asdf qwerty 123", "مرحبا 
 RENDER = """
 import hashlib, json, sys
 from pathlib import Path
-from generation.tiny import judge, measure
+from generation.tiny.training import judge, measure
 pipeline = measure.load(Path(sys.argv[1]))
 for line in sys.stdin:
     prompt, seed = json.loads(line)
@@ -118,27 +117,3 @@ def test_it_is_small() -> None:
     assert sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file()) <= 12_000_000
     assert (TINY_LOOKS["width"], TINY_LOOKS["height"]) == (world.SIZE, world.SIZE)
     assert (TINY_LOOKS["frames"], TINY_LOOKS["fps"]) == (world.FRAMES, world.FPS)
-
-
-def test_making_needs_no_torch(tmp_path: Path) -> None:
-    """The pipeline is put in place by a process that has not even loaded torch."""
-    script = (
-        "import sys; from pathlib import Path; from generation.tiny.make import make_tiny_pipeline\n"
-        "make_tiny_pipeline(Path(sys.argv[1])); sys.exit('torch' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", script, str(tmp_path / "tiny")], check=False).returncode == 0
-
-
-def test_an_older_pipeline_gives_way(tmp_path: Path) -> None:
-    """A data folder of an earlier version gets today's weights; nothing of the older ones is left."""
-    from generation.models.registry import REVISION_FILE, folder_revision
-    from generation.tiny.make import make_tiny_pipeline
-
-    folder = tmp_path / "models" / "tiny"
-    folder.mkdir(parents=True)
-    (folder / "old.safetensors").write_bytes(b"old")
-    (folder / REVISION_FILE).write_text("0" * 64 + "\n")
-    revision = make_tiny_pipeline(folder)
-    assert revision == folder_revision(folder) == folder_revision(WEIGHTS)
-    assert not (folder / "old.safetensors").exists()
-    assert [path.name for path in folder.parent.iterdir()] == ["tiny"]
