@@ -1,4 +1,4 @@
-"""The supervisor: it starts the demo's processes, keeps them running, and leaves none behind; they know nothing of it."""
+"""Starts the demo's processes, keeps them running, and leaves none behind. The processes know nothing of it."""
 
 from __future__ import annotations
 
