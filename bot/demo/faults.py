@@ -163,8 +163,8 @@ class Rules(Generic[R]):
         return {"id": self.add(body).id, **self.look()}
 
     def _forget_spent(self) -> None:
-        spent = [rule for rule in self if rule.is_spent and not rule._holding]
-        for rule in spent[:-_KEPT_SPENT]:
+        spent_rules = [rule for rule in self if rule.is_spent and not rule._holding]
+        for rule in spent_rules[:-_KEPT_SPENT]:
             del self._rules[rule.id]
 
 

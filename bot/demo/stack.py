@@ -159,7 +159,7 @@ class Stack:
 
     @property
     def worker_env(self) -> dict[str, str]:
-        """No key, no token, no address of Discord, host or chain."""
+        """The worker's settings: no key, no token, no address of Discord, host or chain."""
         return {
             "FLOCK_DATABASE_URL": self.database_url,
             "FLOCK_DATA_DIR": str(self.state / "data"),

@@ -1,4 +1,4 @@
-"""A stack of real processes whose services can be broken on demand, and a round in it."""
+"""A scenario: a stack of real processes whose services can be broken on demand, with a round in it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.demo.discord.messages import Payload
 from bot.demo.discord.people import Answer, Community, Message, NoAnswerError, Person, wait_for
 from bot.demo.discord.world import MODERATOR
 from bot.demo.stack import Stack
@@ -48,28 +48,29 @@ class Scenario:
         self.ana, self.ben = self.community.person("ana"), self.community.person("ben")
         self.mira: Person = self.community.person(MODERATOR)
 
-    async def switch(self, service: str, **wanted: Any) -> dict[str, Any]:
-        """Asks discord, host or chain for a fault; gives what is out of order there."""
+    async def switch(self, service: str, **request: object) -> Payload:
+        """Ask discord, host or chain for a fault; returns the faults that are asked for there."""
         url = {"discord": self.stack.discord_url, "host": self.stack.host_url, "chain": self.stack.rpc_url}[service]
         headers = {"Authorization": f"Bearer {self.stack.keys.control_token}"}
-        method = "POST" if wanted else "GET"
+        method = "POST" if request else "GET"
         async with (
             aiohttp.ClientSession(headers=headers) as session,
-            session.request(method, f"{url}/control/faults", json=wanted or None, raise_for_status=True) as answer,
+            session.request(method, f"{url}/control/faults", json=request or None, raise_for_status=True) as answer,
         ):
-            told: dict[str, Any] = await answer.json()
-            return told
+            faults: Payload = await answer.json()
+            return faults
 
     async def clear_faults(self) -> None:
+        """Switch off every fault of every service."""
         for service in ("discord", "host", "chain"):
             await self.switch(service, off=True)
 
     async def wait_for_faults(self, service: str) -> None:
-        """Waits until every fault of a service has struck as often as it was to."""
+        """Wait until every fault of a service has struck as often as it was to."""
 
         async def spent() -> bool | None:
-            told = await self.switch(service)
-            return True if all(rule["spent"] for rule in told["faults"]) else None
+            faults = (await self.switch(service))["faults"]
+            return True if all(rule["spent"] for rule in faults) else None
 
         await wait_for(f"the faults of {service} to strike", spent, seconds=SETTLED_S)
 
@@ -83,7 +84,7 @@ class Scenario:
     # ------------------------------------------------------------------ the round
 
     async def wait_for_bot(self) -> None:
-        """Waits until the bot answers."""
+        """Wait until the bot answers."""
 
         async def ready() -> bool | None:
             world = await self.community.world()
@@ -92,7 +93,7 @@ class Scenario:
         await wait_for("the bot to come online", ready, seconds=90)
 
     async def open_round(self, duration: str = "1h") -> int:
-        """Until the bot answers, and then a round of its own; gives its id."""
+        """Wait until the bot answers, and open a round; returns its id."""
         await self.wait_for_bot()
         await self.mira.command("setup", channel=await self.community.channel("videos"))
         opened = await self.mira.command("round open", task="storms", duration=duration)
@@ -104,30 +105,30 @@ class Scenario:
         return current.id
 
     async def close_round(self) -> None:
-        """Closes the round, and waits for its result on the chain."""
+        """Close the round, and wait for its result on the ledger."""
         assert "closed" in (await self.insist(self.mira, "round close")).text
         await self.wait_for_result()
 
     async def wait_for_result(self) -> None:
-        """Waits for the result of the closed round on the chain."""
+        """Wait for the result of the closed round on the ledger."""
 
         async def final() -> bool | None:
             round_ = await rounds.get(self.database, self.number)
             return True if round_.status == "closed" and round_.finalized_tx else None
 
-        await wait_for("the result on the chain", final, seconds=SETTLED_S)
+        await wait_for("the result on the ledger", final, seconds=SETTLED_S)
 
-    async def insist(self, who: Person, command: str, **options: Any) -> Answer:
-        """A command, typed again while nobody answers: what a person does."""
+    async def insist(self, person: Person, command: str, *, in_channel: str = "general", **options: object) -> Answer:
+        """Type a command, and again while the bot does not answer, as a person does."""
         for _ in range(10):
             try:
-                return await who.command(command, **options)
+                return await person.command(command, in_channel=in_channel, **options)
             except NoAnswerError:
                 continue
         raise NoAnswerError(f"/{command} was never answered.")
 
     async def wait_for_video(self, video_id: str) -> Video:
-        """The video, once it is posted. Fails when it ends in another way."""
+        """Return the video, once it is posted. Fails when it ends in another way."""
 
         async def posted() -> Video | None:
             video = await videos.get_or_none(self.database, video_id)
@@ -137,44 +138,45 @@ class Scenario:
         return await wait_for("the video to be posted", posted, seconds=SETTLED_S)
 
     async def post_card(self, prompt: str) -> Message:
-        """A video of ana's, posted without any trouble."""
+        """Ask for a video as ana; returns its card, once it is posted."""
         answer = await self.insist(self.ana, "prompt", text=prompt)
         return await self.card_of(await self.wait_for_video(answer.interaction_id))
 
     async def card_of(self, video: Video) -> Message:
+        """Return the card of a video, as it is now."""
         return await self.ben.message(str(video.thread_id), str(video.message_id))
 
     async def video_on(self, card: Message) -> Video:
-        """The video that a card shows."""
+        """Return the video that a card shows."""
         async with self.database.connect() as connection:
             row = (await connection.execute(select(table).where(table.c.message_id == int(card.id)))).one()
         return Video.from_row(row)
 
     async def cards(self, thread_id: str) -> list[str]:
-        """The prompts' cards in a thread, as a member counts them."""
-        found = await self.ben.messages(thread_id)
-        return [message.text for message in found if any(b.label == "Up" for b in message.buttons)]
+        """Return the texts of the cards in a thread, as a member sees them."""
+        messages = await self.ben.messages(thread_id)
+        return [message.text for message in messages if any(b.label == "Up" for b in message.buttons)]
 
     async def choices(self, video_id: str) -> dict[str, int]:
-        """What stands in the database about a video, by members' names."""
+        """Return the choices in the database on a video, by members' names."""
         names = {member["id"]: member["name"] for member in (await self.community.world())["members"]}
         async with self.database.connect() as connection:
-            found = await connection.execute(
+            rows = await connection.execute(
                 select(votes.c.member_id, votes.c.choice).where(votes.c.video_id == video_id)
             )
-            return {names[str(row.member_id)]: int(row.choice) for row in found}
+            return {names[str(row.member_id)]: int(row.choice) for row in rows}
 
     async def wait_for_choices(self, video_id: str, **expected: int) -> None:
-        """Waits until members' choices are as expected."""
+        """Wait until members' choices are as expected."""
 
         async def so() -> bool | None:
-            found = await self.choices(video_id)
-            return True if {name: found.get(name, 0) for name in expected} == expected else None
+            choices = await self.choices(video_id)
+            return True if {name: choices.get(name, 0) for name in expected} == expected else None
 
         await wait_for(f"the choices {expected}", so, seconds=SETTLED_S)
 
     async def check_audit(self) -> None:
-        """The chain alone, and the database against it."""
+        """Audit the ledger by the chain alone, and compare the database with it."""
         assert self.stack.deployment is not None
         report = await audit(
             self.stack.rpc_url,
@@ -185,6 +187,7 @@ class Scenario:
         assert report.ok, report.problems
 
     def log(self, name: str) -> str:
+        """Return the log of a process."""
         return self.stack.supervisor.log_path(name).read_text(errors="replace")
 
 
@@ -192,7 +195,7 @@ class Scenario:
 async def open_scenario(
     folder: Path, database_url: str | None = None, kind: type[Stack] = Stack, **settings: str
 ) -> AsyncIterator[Scenario]:
-    """Services, bot and worker, everything in order. On failure the logs are shown."""
+    """Start services, bot and worker, without any fault. On failure the logs are printed."""
     folder.mkdir(parents=True, exist_ok=True)
     models = folder / "models.toml"
     models.write_text(QUICK_MODEL)

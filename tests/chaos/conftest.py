@@ -15,7 +15,7 @@ from tests.chaos.plan import Outcome, Plan
 def begin(
     pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
 ) -> Iterator[Callable[[str, Plan], Outcome]]:
-    """A run by its name and plan, with the seed of the command line; what it counts is told even when it fails."""
+    """Return a function that begins a run by its name and plan; its counts are printed even when it fails."""
     outcomes = []
 
     def begin_(name: str, plan: Plan) -> Outcome:

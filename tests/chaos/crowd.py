@@ -16,7 +16,7 @@ PAUSE_S = (0.3, 7.0)  # of one member between two acts on a video
 UNKNOWN_YET = VideoUnknownError().sentence  # Discord shows a card a moment before it takes votes
 
 _CHOICES = {"Up": UP, "Down": DOWN, "withdraw": WITHDRAWN, "👍": UP, "👎": DOWN}
-# What a member does about one video, one act after the other. A reaction with a minus is taken back.
+# The acts of a member on one video, one after the other. A reaction with a minus is taken back.
 _SCRIPTS: tuple[tuple[str, ...], ...] = (
     ("Up",),
     ("Down",),
@@ -49,10 +49,10 @@ class _Pair:
 
 
 class Crowd:
-    """Keeps what each member was told. All that it draws comes from the seed, whatever order things happen in."""
+    """The crowd, and the answers that members got. All that it draws comes from the seed, in any order of acts."""
 
     def __init__(self, community: Community, members: list[str], channel: str, seed: int) -> None:
-        """`channel` is the id of where prompts are typed."""
+        """`channel` is the id of the channel in which prompts are typed."""
         self._community = community
         self._members = members
         self._channel = channel
@@ -66,10 +66,10 @@ class Crowd:
 
     # ------------------------------------------------------------------ prompts
 
-    async def ask(self, wanted: int, every_s: float) -> None:
-        """Types prompts until so many are acknowledged; one that is not answered is typed again, in new words."""
+    async def ask(self, count: int, every_s: float) -> None:
+        """Type prompts until so many are acknowledged; one that is not answered is typed again, in new words."""
         dice = self._dice("prompts")
-        while len(self.acknowledged) < wanted:
+        while len(self.acknowledged) < count:
             await asyncio.gather(self._ask(dice.choice(self._members)), asyncio.sleep(every_s * dice.uniform(0.5, 1.5)))
 
     async def _ask(self, name: str) -> None:
@@ -88,13 +88,13 @@ class Crowd:
     # ------------------------------------------------------------------ votes
 
     async def vote_on(self, card: Message, prompt: str, voters: int) -> None:
-        """So many members live through a script each about one video."""
+        """Let so many members act on one video, each by a script."""
         dice = self._dice(prompt)
         pairs = [_Pair(self._community.person(name), card, prompt) for name in dice.sample(self._members, voters)]
         self._pairs += pairs
-        await asyncio.gather(*(self._live(pair) for pair in pairs))
+        await asyncio.gather(*(self._follow_script(pair) for pair in pairs))
 
-    async def _live(self, pair: _Pair) -> None:
+    async def _follow_script(self, pair: _Pair) -> None:
         dice = self._dice(f"{pair.prompt} {pair.person.name}")
         for act in dice.choice(_SCRIPTS):
             await asyncio.sleep(dice.uniform(*PAUSE_S))
@@ -102,7 +102,7 @@ class Crowd:
                 await asyncio.sleep(1)
 
     async def _act(self, pair: _Pair, act: str) -> bool:
-        """False where the card does not take votes yet: the member tries again."""
+        """Carry out one act. Returns False where the card does not take votes yet: the member tries again."""
         async with self._acting:
             if act.lstrip("-") in {"👍", "👎"}:
                 await self._react(pair, act)
@@ -165,7 +165,7 @@ class Crowd:
         self.counts["feedback acknowledged"] += 1
         return True
 
-    # ------------------------------------------------------------------ what must stand
+    # ------------------------------------------------------------------ expectations
 
     @property
     def expected(self) -> dict[Key, frozenset[int]]:
@@ -174,7 +174,7 @@ class Crowd:
 
     @property
     def reactions(self) -> set[tuple[str, str, int]]:
-        """What stands on the cards: prompt, member, choice."""
+        """The reactions that stand on the cards: prompt, member, choice."""
         return {
             (pair.prompt, pair.person.name, pair.expectation.reaction)
             for pair in self._pairs
@@ -186,5 +186,5 @@ class Crowd:
         """The texts that may be kept, by prompt and member."""
         return {(pair.prompt, pair.person.name): pair.feedback for pair in self._pairs if pair.feedback}
 
-    def _dice(self, what: str) -> random.Random:
-        return random.Random(f"{self._seed} {what}")  # noqa: S311  # dice that fall alike in every run
+    def _dice(self, purpose: str) -> random.Random:
+        return random.Random(f"{self._seed} {purpose}")  # noqa: S311  # dice that fall alike in every run

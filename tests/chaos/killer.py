@@ -31,7 +31,7 @@ MOST_LOSSES = 2  # a job that loses its third worker is given up as poison, by d
 
 @dataclass
 class Killer:
-    """Kills as often as it is told, then ends. `killed` counts them by process."""
+    """Kills as often as planned, and then ends. `killed` counts the kills by process."""
 
     supervisor: Supervisor
     database: AsyncEngine
@@ -59,7 +59,7 @@ class Killer:
             self.killed[name] += 1
 
     async def _executors(self, name: str) -> set[str]:
-        """All that ever served: each process takes a lease of its own when it begins to work."""
+        """Return all executors that ever served: each process takes its own lease when it begins to work."""
         async with self.database.connect() as connection:
             query = select(executor_leases.c.executor_id).where(executor_leases.c.role == name)
             return set(await connection.scalars(query))
@@ -69,7 +69,7 @@ class Killer:
             await asyncio.sleep(0.1)
 
     async def _wait_for_the_middle(self, name: str) -> None:
-        """Until there is a render, a video at the host, or one about to be posted: where a death hurts most."""
+        """Wait for a render, a video at the host, or one about to be posted: moments at which a death hurts most."""
         until = time.monotonic() + LONGEST_WAIT_S
         status = {"bot": ("posting",), "host": ("uploading", "hosting")}.get(name)
         while time.monotonic() < until:
@@ -83,13 +83,13 @@ class Killer:
             return (await connection.execute(query)).first() is not None
 
     async def _rendering(self) -> bool:
-        """Whether the worker has just told something of a render."""
+        """Return True if the worker has just reported the progress of a render."""
         just = select(render_progress.c.video_id).where(render_progress.c.updated_at_ms > now_ms() - JUST_MS).limit(1)
         async with self.database.connect() as connection:
             return (await connection.execute(just)).first() is not None
 
     async def _in_render(self) -> set[str]:
-        """Videos that a worker has told of, and that are not rendered yet."""
+        """Return the videos that a worker has reported on, and that are not rendered yet."""
         query = select(videos.c.id).where(
             videos.c.status.in_(("queued", "rendering")), videos.c.id.in_(select(render_progress.c.video_id))
         )
@@ -97,18 +97,18 @@ class Killer:
             return set(await connection.scalars(query))
 
     async def taken_over(self) -> Counter[str]:
-        """How often the living went on with what the dead had begun: jobs of workers, and lives."""
+        """Count the jobs of workers and the other workflows that a living process took over from a dead one."""
         async with self.database.connect() as connection:
             rows = await connection.execute(select(workflow_attempts))
             counted: Counter[str] = Counter()
             for row in rows:
-                counted["jobs" if row.workflow_id.count("-") > 1 else "lives"] += row.attempts
+                counted["jobs" if row.workflow_id.count("-") > 1 else "workflows"] += row.attempts
         return counted
 
     async def _kill(self, name: str) -> None:
-        """As soon as there is something to kill."""
+        """Kill a process as soon as there is one to kill."""
         while True:
-            spare = {"worker": self._on_its_last_life, "child": self._has_lost_a_child}.get(name)
+            spare = {"worker": self._has_a_last_attempt, "child": self._has_lost_a_child}.get(name)
             if spare is None or not await spare():
                 try:
                     await self._strike(name)
@@ -134,16 +134,16 @@ class Killer:
             os.kill(int(child), signal.SIGKILL)
 
     async def _has_lost_a_child(self) -> bool:
-        """Whether a video that is being rendered has lost a child before, and would be given up."""
+        """Return True if a video that is being rendered has lost a child before, and would be given up."""
         return bool(self._spared & await self._in_render())
 
-    async def _on_its_last_life(self) -> bool:
-        """Whether a job that two workers died of is still to be done: the third would be its end."""
+    async def _has_a_last_attempt(self) -> bool:
+        """Return True if a job under which two workers died is still to be done: a third death would end it."""
         async with self.database.connect() as connection:
             often = await connection.scalars(
                 select(workflow_attempts.c.workflow_id).where(workflow_attempts.c.attempts >= MOST_LOSSES)
             )
-            # video-ID-render-1, video-ID-upload-1-1; the lives of videos and rounds are never given up.
+            # video-ID-render-1, video-ID-upload-1-1; the workflows of videos and rounds are never given up.
             ids = [name.split("-")[1] for name in often if name.count("-") > 1]
             query = select(videos.c.id).where(videos.c.id.in_(ids), videos.c.status.in_(UNDER_WAY)).limit(1)
             return (await connection.execute(query)).first() is not None

@@ -1,4 +1,4 @@
-"""Ballots read from the chain alone: no table of ours is asked, only the log and what tells whose ballot is whose."""
+"""Ballots read from the chain alone: no table is asked, only the log, and the names that belong to voter ids."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.chaos.oracle import Key
 
 
 class Recorded:
-    """What the ledger holds: which prompts' videos, how often each, the hashes of their files, and every ballot."""
+    """The records of the ledger: the videos by prompt and their number, the hashes of their files, and every ballot."""
 
     def __init__(self, replay: Replay, prompts: Mapping[str, str], names: Mapping[int, str]) -> None:
         """`prompts` by their hash and `names` of members by their index on the ledger; both may lack some."""
@@ -32,7 +32,7 @@ class Recorded:
 async def read_ledger(
     rpc_url: str, address: str, *, pepper: bytes, guild_id: int, prompts: list[str], members: Mapping[str, int]
 ) -> Recorded:
-    """The ledger's log, with prompts known again by their hashes and members by their voter ids."""
+    """Read the ledger's log; prompts are recognized by their hashes, and members by their voter ids."""
     replay = Replay()
     async with Ledger(rpc_url, address) as ledger:
         async for event in ledger.events(0, await ledger.node.block_number()):

@@ -1,6 +1,7 @@
-"""What may stand of a member's acts on one video: exactly what was acknowledged, and either outcome of what was not.
+"""The ballots that may stand after a member's acts on one video.
 
-A press is acknowledged by the bot's answer. A reaction is acknowledged by Discord, on whose card it then stands.
+An acknowledged act must stand exactly; one that was not acknowledged may have either outcome. The bot acknowledges a
+press by its answer, and Discord a reaction, by showing it on the card.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Mapping
 WITHDRAWN, UP, DOWN = 0, 1, 2
 WORDS = {WITHDRAWN: "no vote", UP: "up", DOWN: "down"}
 
-Ballot = tuple[int, str]  # a choice, and whether it came from a button or a reaction
+Ballot = tuple[int, str]  # a choice, and its origin: button or reaction
 Key = tuple[str, str]  # a prompt and a member's name
 
 
@@ -27,23 +28,23 @@ class Expectation:
         return frozenset(choice for choice, _ in self.ballots)
 
     def answered(self, choice: int) -> None:
-        """The bot told the member that this is what stands."""
+        """Note a choice that the bot has confirmed to the member."""
         self.ballots = {(choice, "button")}
         self._without_reaction = set(self.ballots)
 
     def unanswered(self, choice: int) -> None:
-        """The bot died before it answered: whether it had recorded the press, nobody can know."""
+        """Note a press that the bot did not answer before it died: it may have recorded the press, or not."""
         self.ballots = self.ballots | {(choice, "button")}
         self._without_reaction = self._without_reaction | {(choice, "button")}
 
     def reacted(self, choice: int) -> None:
-        """A reaction stands on the card: it counts, however late the bot comes to see it."""
+        """Note a reaction that stands on the card: it counts, however late the bot sees it."""
         self._without_reaction = self.ballots
         self.ballots = {(choice, "reaction")}
         self.reaction = choice
 
     def unreacted(self) -> None:
-        """The reaction was taken back: its own vote goes with it. A bot that was away may have seen neither."""
+        """Note that the reaction was taken back, and its vote with it. A bot that was away may have seen neither."""
         mine = (self.reaction or WITHDRAWN, "reaction")
         taken_back: set[Ballot] = {(WITHDRAWN, "reaction") if ballot == mine else ballot for ballot in self.ballots}
         if mine in self.ballots:
@@ -52,7 +53,7 @@ class Expectation:
 
 
 def differences(expected: Mapping[Key, frozenset[int]], recorded: Mapping[Key, int]) -> list[str]:
-    """A sentence for every ballot that is not one of those that may stand, and for every one that nobody cast."""
+    """Return a sentence for every ballot that may not stand, and for every one that nobody cast."""
     return [
         f"{member} on “{prompt}”: {WORDS[recorded.get((prompt, member), WITHDRAWN)]} is recorded, "
         f"but it must be {' or '.join(WORDS[choice] for choice in sorted(choices))}."

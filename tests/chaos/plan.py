@@ -1,16 +1,15 @@
-"""How much chaos there is in a run, and what came of it."""
+"""The amount of chaos in a run, and its outcome."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What happens in a run; with the same seed the same prompts, votes and kills are drawn."""
+    """The plan of a run; the same seed draws the same prompts, votes and kills."""
 
     seed: int
     prompts: int
@@ -25,7 +24,7 @@ class Plan:
 
     @property
     def kills(self) -> dict[str, int]:
-        """How often each process is killed."""
+        """The number of kills of each process."""
         return {"bot": self.bot_kills, "worker": self.worker_kills, "child": self.child_kills, "host": self.host_kills}
 
 
@@ -44,17 +43,17 @@ class Outcome:
 
     name: str
     plan: Plan
-    counts: dict[str, Any] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def keep(self, folder: Path) -> None:
-        """Writes build/chaos-NAME.json."""
+        """Write build/chaos-NAME.json."""
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False)
         (folder / f"chaos-{self.name}.json").write_text(text + "\n")
 
     def sentences(self) -> list[str]:
-        """For the end of the test's log."""
-        counted = ", ".join(f"{what}: {value}" for what, value in self.counts.items())
-        took = ", ".join(f"{what} {value:.0f} s" for what, value in self.seconds.items())
-        return [f"chaos ({self.name}, seed {self.plan.seed}): {counted}", f"chaos ({self.name}) took: {took}"]
+        """Return two sentences for the end of the test's log."""
+        counts = ", ".join(f"{name}: {value}" for name, value in self.counts.items())
+        times = ", ".join(f"{name} {value:.0f} s" for name, value in self.seconds.items())
+        return [f"chaos ({self.name}, seed {self.plan.seed}): {counts}", f"chaos ({self.name}) took: {times}"]

@@ -53,13 +53,13 @@ async def test_nor_in_a_long_time(
 
 
 async def live_through(outcome: Outcome, folder: Path) -> None:
-    begun = time.monotonic()
+    start = time.monotonic()
     async with open_town(folder, outcome.plan) as town:
-        outcome.seconds["start"] = time.monotonic() - begun
+        outcome.seconds["start"] = time.monotonic() - start
         try:
             await town.live(outcome)
             await town.end(outcome)
-            outcome.seconds["in all"] = time.monotonic() - begun
+            outcome.seconds["in all"] = time.monotonic() - start
             await check(town, outcome)
         finally:
             outcome.counts |= town.crowd.counts
@@ -82,7 +82,7 @@ class Town:
         self._seen: set[str] = set()
 
     async def live(self, outcome: Outcome) -> None:
-        """Prompts, votes and kills, all at once; then all that is under way comes to its end."""
+        """Let prompts, votes and kills happen all at once; then let all that is under way come to its end."""
         plan, since = outcome.plan, time.monotonic()
         async with asyncio.TaskGroup() as group:
             killing = group.create_task(self.killer.run())
@@ -98,7 +98,7 @@ class Town:
     async def _show_cards(
         self, group: asyncio.TaskGroup, voters: int, killing: asyncio.Task[None], asking: asyncio.Task[None]
     ) -> None:
-        """Hands each new card to its voters, until every video is posted."""
+        """Hand each new card to its voters, until every video is posted."""
         while True:
             over = killing.done() and asking.done() and not await self._under_way()
             for card in await self.cards():
@@ -116,7 +116,7 @@ class Town:
             return (await connection.execute(query)).first() is not None
 
     async def _settle(self) -> None:
-        """Until the bot has seen what stands on the cards; a loss is left to `check`, which can name it."""
+        """Wait until the bot has seen what stands on the cards; a loss is left to `check`, which can name it."""
 
         async def seen() -> bool | None:
             return True if await self.known_reactions() == self.crowd.reactions else None
@@ -127,7 +127,7 @@ class Town:
             return
 
     async def end(self, outcome: Outcome) -> None:
-        """The moderator closes the round, and it comes to stand on the ledger."""
+        """Let the moderator close the round, and wait until its result is on the ledger."""
         since = time.monotonic()
 
         async def closed() -> bool | None:
@@ -144,12 +144,12 @@ class Town:
     # ------------------------------------------------------------------ looking
 
     async def cards(self) -> list[Message]:
-        """All cards with voting buttons, wherever in the guild they are."""
-        reader, found = self.story.person(MODERATOR), []
+        """Return all cards with voting buttons, wherever in the guild they are."""
+        reader, cards = self.story.person(MODERATOR), []
         for channel in (await self.story.community.world())["channels"]:
             messages = await reader.messages(str(channel["id"]), limit=1_000_000)
-            found += [m for m in messages if not m.ephemeral and any(button.label == "Up" for button in m.buttons)]
-        return found
+            cards += [m for m in messages if not m.ephemeral and any(button.label == "Up" for button in m.buttons)]
+        return cards
 
     def prompt_of(self, card: Message) -> str:
         return next((prompt for prompt in self.crowd.asked if f"### {quote(prompt)}" in card.text), card.text)
@@ -186,7 +186,7 @@ class Town:
 
 @asynccontextmanager
 async def open_town(folder: Path, plan: Plan) -> AsyncIterator[Town]:
-    """A running stack with an open round, and more members than the demo's."""
+    """Open a stack with an open round, and more members than the demo's."""
     state = folder / "state"
     state.mkdir()
     members = tuple(f"member-{number:03}" for number in range(plan.members))
@@ -204,11 +204,11 @@ async def open_town(folder: Path, plan: Plan) -> AsyncIterator[Town]:
             await database.dispose()
 
 
-# --------------------------------------------------------------------------- what must be true at the end
+# --------------------------------------------------------------------------- checks at the end
 
 
 async def check(town: Town, outcome: Outcome) -> None:
-    """Everything is looked up anew: cards by a member, ballots from the chain, and only then our own tables."""
+    """Look everything up anew: cards as a member, ballots from the chain, and only then our own tables."""
     plan, crowd = outcome.plan, town.crowd
     taken_over = await town.killer.taken_over()
     cards = Counter([town.prompt_of(card) for card in await town.cards()])
@@ -217,7 +217,7 @@ async def check(town: Town, outcome: Outcome) -> None:
     wrong = differences(expected, recorded.ballots)
     lost = sorted(set(crowd.acknowledged) - set(cards))
     missed = crowd.reactions ^ await town.known_reactions()
-    outcome.counts |= {f"{what} taken over from the dead": count for what, count in sorted(taken_over.items())}
+    outcome.counts |= {f"{kind} taken over from the dead": count for kind, count in sorted(taken_over.items())}
     outcome.counts |= {
         "prompts acknowledged": len(crowd.acknowledged),
         "prompts lost": len(lost),
@@ -243,12 +243,12 @@ async def check(town: Town, outcome: Outcome) -> None:
     assert [key for key, texts in crowd.feedback.items() if kept.get(key, "") not in texts] == []
     assert len(crowd.acknowledged) >= plan.prompts
     assert crowd.counts["votes acknowledged"] >= plan.votes
-    assert min(taken_over["jobs"], taken_over["lives"]) > 0, "no kill hit anything"
+    assert min(taken_over["jobs"], taken_over["workflows"]) > 0, "no kill hit anything"
     assert town.killer.killed == plan.kills
 
 
 async def check_the_check(expected: dict[Key, frozenset[int]], recorded: Recorded) -> None:
-    """The negative twin, on this very run: one ballot less, or turned around, would have been noticed."""
+    """Check the check, on this very run: one ballot less, or turned around, would have been noticed."""
     sure = next(key for key, choices in expected.items() if choices == {UP})
     assert len(differences(expected, {**recorded.ballots, sure: DOWN})) == 1
     assert len(differences(expected, {**recorded.ballots, sure: WITHDRAWN})) == 1
@@ -273,6 +273,6 @@ async def check_tables(town: Town, recorded: Recorded, outcome: Outcome) -> None
         data = Path(row.video_path).read_bytes()
         assert hashlib.sha256(data).hexdigest() == recorded.content[row.prompt]
     channel = await town.story.community.channel("videos")
-    said = [message.text for message in await town.story.person(MODERATOR).messages(channel)]
-    assert len([text for text in said if "is decided" in text]) == 1
+    posts = [message.text for message in await town.story.person(MODERATOR).messages(channel)]
+    assert len([text for text in posts if "is decided" in text]) == 1
     assert await rounds.all_open(town.database) == []

@@ -129,10 +129,10 @@ class BlockStore:
         self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
     def write_block(self, block: BlockAPI, outcomes: tuple[tuple[ReceiptAPI, ComputationAPI], ...]) -> None:
+        """Write a block with its transactions, receipts and logs. `outcomes` has a pair for each transaction."""
         header = block.header
         number, block_hash = header.block_number, octets(header.hash)
-        log_place = 0
-        gas_before = 0
+        logs_before = gas_before = 0
         for place, (transaction, (receipt, computation)) in enumerate(zip(block.transactions, outcomes, strict=True)):
             name = octets(transaction.hash)
             where: RpcObject = {
@@ -141,26 +141,9 @@ class BlockStore:
                 "transactionIndex": quantity(place),
             }
             body = transaction_body(transaction, header, where)
-            logs = []
-            for log in receipt.logs:
-                topics = [octets(topic.to_bytes(32, "big")) for topic in log.topics]
-                entry: RpcObject = {
-                    "address": octets(log.address),
-                    "topics": topics,
-                    "data": octets(log.data),
-                    "transactionHash": name,
-                    "logIndex": quantity(log_place),
-                    "removed": False,
-                    "blockTimestamp": quantity(header.timestamp),
-                    **where,
-                }
-                columns = ([*topics, None, None, None, None])[:4]
-                self._connection.execute(
-                    "INSERT INTO logs VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (number, log_place, entry["address"], *columns, json.dumps(entry)),
-                )
-                logs.append(entry)
-                log_place += 1
+            common = {"transactionHash": name, "removed": False, "blockTimestamp": quantity(header.timestamp), **where}
+            logs = self._write_logs(number, logs_before, receipt, common)
+            logs_before += len(logs)
             facts: RpcObject = {
                 "transactionHash": name,
                 "from": body["from"],
@@ -183,6 +166,20 @@ class BlockStore:
         self._connection.execute(
             "INSERT INTO blocks VALUES (?, ?, ?)", (number, block_hash, json.dumps(_block_body(block)))
         )
+
+    def _write_logs(self, block: int, first: int, receipt: ReceiptAPI, common: RpcObject) -> list[RpcObject]:
+        """Write the logs of one transaction, the first at the place `first` in the block; returns them."""
+        logs: list[RpcObject] = []
+        for place, log in enumerate(receipt.logs, first):
+            address, topics = octets(log.address), [octets(topic.to_bytes(32, "big")) for topic in log.topics]
+            facts = {"address": address, "topics": topics, "data": octets(log.data), "logIndex": quantity(place)}
+            logs.append({**facts, **common})
+            columns = [*topics, None, None, None, None][:4]
+            self._connection.execute(
+                "INSERT INTO logs VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (block, place, address, *columns, json.dumps(logs[-1])),
+            )
+        return logs
 
     def block(self, number: int) -> RpcObject | None:
         """Return a block in JSON-RPC's form, its transactions as hashes."""

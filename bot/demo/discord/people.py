@@ -164,10 +164,10 @@ class Community:
             return await client.get(url, headers=headers)
 
     async def wait_for(
-        self, what: str, look: Callable[[], Awaitable[T | None]], *, seconds: float = ANSWER_S, every: float = 0.1
+        self, event: str, look: Callable[[], Awaitable[T | None]], *, seconds: float = ANSWER_S, every: float = 0.1
     ) -> T:
         """Wait as the function `wait_for` does."""
-        return await wait_for(what, look, seconds=seconds, every=every)
+        return await wait_for(event, look, seconds=seconds, every=every)
 
     @asynccontextmanager
     async def events(self) -> AsyncIterator[AsyncIterator[Event]]:
@@ -280,8 +280,8 @@ class Person:
             state = await self.community.ask("GET", f"interactions/{act['interaction_id']}", params={"wait": wait})
 
 
-async def wait_for(what: str, look: Callable[[], Awaitable[T | None]], *, seconds: float, every: float = 0.1) -> T:
-    """Look again and again until `look` returns something. Raises NoAnswerError, with `what` in its sentence."""
+async def wait_for(event: str, look: Callable[[], Awaitable[T | None]], *, seconds: float, every: float = 0.1) -> T:
+    """Look again and again until `look` returns something. Raises NoAnswerError, whose sentence names the event."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     while True:
@@ -289,7 +289,7 @@ async def wait_for(what: str, look: Callable[[], Awaitable[T | None]], *, second
         if result is not None:
             return result
         if loop.time() > deadline:
-            raise NoAnswerError(f"Waited {seconds:.0f} s for {what}, in vain.")
+            raise NoAnswerError(f"Waited {seconds:.0f} s for {event}, in vain.")
         await asyncio.sleep(every)
 
 

@@ -1,4 +1,4 @@
-"""Composes the embedded Discord and runs it: REST, gateway, attachments and control plane on one loopback port."""
+"""The embedded Discord, composed: REST, gateway, attachments and control plane on one loopback port."""
 
 from __future__ import annotations
 

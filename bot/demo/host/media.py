@@ -1,4 +1,4 @@
-"""Turns uploaded bytes into what browsers play, with PyAV: check, HLS by stream copy, static mp4, poster and its index.
+"""The way from uploaded bytes to what browsers play, with PyAV: check, HLS by stream copy, static mp4, poster, index.
 
 PyAV is imported by the functions that need it: a process that lacks it can begin, and say what to install.
 Nothing here trusts the file: only mp4 and Matroska are opened at all, by their first bytes, since FFmpeg's other

@@ -26,7 +26,7 @@ NAMESPACE = ["unshare", "--mount", "--map-root-user"]
 
 
 def refusal() -> str | None:
-    """Why this machine lets us have no small file system; None where it does."""
+    """Return the reason why this machine allows no small file system; None where it does."""
     if shutil.which("unshare") is None:
         return "there is no unshare(1)"
     tried = subprocess.run(
@@ -37,7 +37,7 @@ def refusal() -> str | None:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared_scenario(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scenario]:
-    """A stack whose worker has 512 KiB for its videos, and an open round."""
+    """Open a stack whose worker has 512 KiB for its videos, and an open round."""
     if (why := refusal()) is not None:
         pytest.skip(f"A full disk cannot be tried here: {why}.")
     state = tmp_path_factory.mktemp("full") / "state"

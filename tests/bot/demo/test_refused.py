@@ -25,7 +25,7 @@ NO_DRAFTS = {**AWAY, "method": "eth_estimateGas"}  # as far away as that for the
 
 
 async def end_on_ledger(scenario: Scenario) -> None:
-    """What time does: the round and its grace are over on the ledger."""
+    """Do what time would: the round and its grace are over on the ledger."""
     number = (await rounds.get(scenario.database, scenario.number)).chain_id
     assert scenario.stack.deployment is not None
     assert number is not None

@@ -1,4 +1,4 @@
-"""What is held stays out of public until a moderator has decided: prompts by rules, videos by a classifier."""
+"""Prompts held by rules, and videos held by a classifier, stay out of public until a moderator has decided."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def public(scenario: Scenario) -> str:
 
 
 async def held(scenario: Scenario, kind: str, prompt: str) -> Answer:
-    """What a moderator is shown, once something of that prompt waits."""
+    """Return what a moderator is shown, once something of that prompt waits."""
 
     async def listed() -> Answer | None:
         answer = await scenario.mira.command("review list")

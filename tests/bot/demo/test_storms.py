@@ -65,6 +65,14 @@ async def test_a_prompt_whose_answer_is_disturbed(scenario: Scenario, wanted: di
     assert "Unforeseen" not in scenario.log("bot")[logged:]
 
 
+async def test_with_the_host_in_order_the_card_has_its_link_at_once(scenario: Scenario, card: Message) -> None:
+    """The usual way: nothing is edited afterwards. How it is with a host that is away shows test_video_host.py."""
+    assert "Watch on Livepeer" in card.text
+    assert not card.edited
+    [url] = card.attachments
+    assert (await scenario.community.fetch(url)).content[4:8] == b"ftyp"
+
+
 @pytest.mark.parametrize(
     ("who", "wanted"),
     [

@@ -97,13 +97,6 @@ async def test_what_is_stuck_at_the_host_is_uploaded_anew(scenario: Scenario, ph
         assert answer.status_code == status
 
 
-async def test_with_the_host_in_order_the_card_has_its_link_at_once(scenario: Scenario) -> None:
-    """The usual way: nothing is edited afterwards."""
-    _, card = await posted(scenario)
-    assert LINK in card.text
-    await plays(scenario, card)
-
-
 async def test_in_one_data_folder_nothing_is_sent_through_the_database(scenario: Scenario) -> None:
     """The bot finds the files that its worker has rendered; only their uploads are jobs."""
     await posted(scenario)

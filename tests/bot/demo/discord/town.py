@@ -108,7 +108,7 @@ class Town:
         await wait_for("the bot to come online", online, seconds=START_S)
 
     async def met(self, wanted: str) -> list[str]:
-        """What the bot has met, once that includes something; all of it is then forgotten."""
+        """Return what the bot has met, once that includes something; all of it is then forgotten."""
         seen: list[str] = []
 
         async def look() -> list[str] | None:

@@ -1,4 +1,4 @@
-"""What a browser and Discord's link preview get: files with ranges, HLS, and a watch page that no prompt can break."""
+"""The answers to a browser and to Discord's link preview: files, HLS, and a watch page that no prompt can break."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page shows, in a real Chromium, of a bot that shows everything."""
+"""The page in a real Chromium, with a bot that uses every kind of component."""
 
 from __future__ import annotations
 

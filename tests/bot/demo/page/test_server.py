@@ -121,7 +121,7 @@ async def test_what_a_members_client_cannot_do(browser: aiohttp.ClientSession, t
 
 
 async def heard(ws: aiohttp.ClientWebSocketResponse, event: str, text: str) -> bool:
-    """Whether a window hears of something before the goodbye message that ends each of these tests."""
+    """Return True if a window gets an event before the goodbye message that ends each of these tests."""
     async with asyncio.timeout(60):
         async for message in ws:
             told = json.loads(message.data)
