@@ -41,7 +41,7 @@ def test_a_new_key_is_made_and_never_replaced(tmp_path: Path) -> None:
     run = flock(tmp_path, "deploy", "--new-key", **settings)
     assert (run.returncode, "Send some of the chain's coin to 0x" in run.stdout) == (0, True), run.stderr
     key = (tmp_path / "key.json").read_bytes()
-    plain(flock(tmp_path, "deploy", "--new-key", **settings), "The chain does not answer")
+    plain(flock(tmp_path, "deploy", "--new-key", **settings), "The chain at 127.0.0.1 does not answer")
     assert (tmp_path / "key.json").read_bytes() == key
 
 
