@@ -1,4 +1,4 @@
-"""Opens the database for a command, or says in a sentence why it cannot."""
+"""Opens the database for a command, or raises a sentence for the operator."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from migrations.database import NewerDatabaseError, OldDatabaseError, open_datab
 
 
 def unreachable(error: Exception) -> UnreachableError:
-    """What an operator reads; it names no address, because that may hold a password."""
+    """Return the error that an operator reads; it names no address, because that may hold a password."""
     return UnreachableError(
-        f"The database cannot be opened ({type(error).__name__}). Check FLOCK_DATABASE_URL, and that the server runs "
-        "or the folder can be written to."
+        f"The database cannot be opened ({type(error).__name__}). Check FLOCK_DATABASE_URL, and that the server is "
+        "running or the folder can be written to."
     )
 
 
 async def open_and_upgrade(settings: Settings) -> AsyncEngine:
-    """The database with today's schema.
+    """Open the database with this version's schema.
 
-    Raises OperatorError: UnreachableError, or that it is an older ledger's, or a newer FLock's.
+    Raises UnreachableError, and OperatorError for a database of an older ledger or of a newer FLock.
     """
     try:
         await upgrade_database(settings.database_url)

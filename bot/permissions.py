@@ -1,13 +1,15 @@
-"""What the bot asks of Discord: nothing more than it needs. README.md gives the reasons, and so does this."""
+"""The intents and permissions that the bot asks of Discord: no more than it needs, each with its reason.
+
+README.md gives the same reasons to those who invite it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import discord
 
-# Guilds for channels and threads, reactions for votes. Nothing privileged: members' messages are none of our business.
+# Guilds for channels and threads, reactions for votes. Nothing privileged: members' messages are not ours to read.
 INTENTS = discord.Intents(guilds=True, guild_reactions=True)
 
 PERMISSIONS = discord.Permissions(
@@ -18,19 +20,22 @@ PERMISSIONS = discord.Permissions(
     manage_threads=True,  # to lock a round's thread when it is closed
     attach_files=True,
     embed_links=True,
-    read_message_history=True,  # to find our own message again after a crash
+    read_message_history=True,  # to find the bot's own message again after a crash
     add_reactions=True,
 )
-# Without the first of each, Discord takes the others away as well: only that one is named then.
+# Without the first of each, Discord takes the others away as well: only the first is named then.
 _IMPLIED = {"send_messages": {"attach_files", "embed_links"}}
 
 
-def missing_permissions(channel: Any) -> list[str]:
-    """The permissions that we lack in a channel of a server, by the names that Discord shows; the cause, not all
-    that follows from it.
+def missing_permissions(channel: discord.abc.GuildChannel | discord.Thread | discord.abc.PrivateChannel) -> list[str]:
+    """Return the permissions that the bot lacks in a channel of a server, by the names that Discord shows.
+
+    Only the cause is named, and none of the permissions that Discord takes away because of it.
     """
+    if isinstance(channel, discord.abc.PrivateChannel):
+        return []
     me = channel.guild.me
-    if me is None:
+    if not me:  # None while Discord has not sent the bot's own membership, though its type denies that
         return []
     have = channel.permissions_for(me)
     lacking = {name for name, needed in PERMISSIONS if needed and not getattr(have, name)}
@@ -43,5 +48,5 @@ def missing_permissions(channel: Any) -> list[str]:
 
 
 def in_words(permissions: Sequence[str]) -> str:
-    """Permissions for a sentence."""
+    """Return permissions as a part of a sentence."""
     return ", ".join(f"**{name}**" for name in permissions)

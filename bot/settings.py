@@ -27,7 +27,7 @@ Need = Literal["run", "worker", "migrate", "deploy", "audit"]
 
 
 class Settings(BaseSettings):
-    """Read from the environment and from `.env`; every name begins with FLOCK_."""
+    """The settings, read from the environment and from `.env`; every name begins with FLOCK_."""
 
     model_config = SettingsConfigDict(env_prefix="FLOCK_", env_file=".env", extra="ignore", hide_input_in_errors=True)
 
@@ -290,7 +290,7 @@ def reveal(value: object) -> str:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class CheckedSettings:
     """Settings in which the default stands for every value that cannot be used, and a sentence for each of those."""
 
     settings: Settings
@@ -310,15 +310,15 @@ def _missing(name: str) -> str:
     return f"FLOCK_{name.upper()} is missing. {Settings.model_fields[name].description}"
 
 
-def read_settings(**values: object) -> Loaded:
+def read_settings(**values: object) -> CheckedSettings:
     """Return the settings of the environment and of `.env`, but `values` in the place of those of the same names."""
     try:
-        return Loaded(Settings(**values), {})  # type: ignore[arg-type]  # pydantic checks the values
+        return CheckedSettings(Settings(**values), {})  # type: ignore[arg-type]  # pydantic checks the values
     except ValidationError as error:
         details = error.errors(include_input=False, include_url=False, include_context=False)
     problems = {name: _sentence(name, detail["msg"]) for detail in details for name in [str(detail["loc"][0])]}
     defaults = {name: Settings.model_fields[name].default for name in problems}
-    return Loaded(Settings(**{**values, **defaults}), problems)
+    return CheckedSettings(Settings(**{**values, **defaults}), problems)
 
 
 def _sentence(name: str, message: str) -> str:

@@ -1,23 +1,26 @@
-"""Which video host there is, by the settings; and the word that one sends us."""
+"""Opens the video host that the settings name, and the listener for its webhooks."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
+
+from aiohttp import web
 
 from bot.domain.errors import OperatorError
+from bot.monitoring.http import listening
 from bot.settings import Settings, reveal
 from generation.extras import require
 from generation.hosting.host import Polling, VideoHost
 from generation.hosting.livepeer import LivepeerHost
-from generation.hosting.webhooks import PATH, Receiver, receiving
+from generation.hosting.webhooks import MOST_BYTES, PATH, Receiver
 
 log = logging.getLogger(__name__)
 
 
 def open_host(settings: Settings) -> VideoHost:
-    """The video host. Raises OperatorError where its settings cannot be used, MissingExtraError without boto3."""
+    """Return the video host. Raises OperatorError if its settings cannot be used, MissingExtraError without boto3."""
     polling = Polling(
         first_s=settings.host_poll_s,
         longest_s=6 * settings.host_poll_s,
@@ -32,7 +35,7 @@ def open_host(settings: Settings) -> VideoHost:
             settings.livepeer_api_base, reveal(settings.livepeer_api_key), settings.watch_page, polling=polling
         )
     except ValueError as error:
-        raise OperatorError(f"The video host: {error}") from error
+        raise OperatorError(f"The video host cannot be used: {error}") from error
 
 
 def _open_s3(settings: Settings) -> VideoHost:
@@ -56,18 +59,14 @@ def _open_s3(settings: Settings) -> VideoHost:
 
 @asynccontextmanager
 async def hearing(settings: Settings, host: VideoHost) -> AsyncIterator[None]:
-    """Takes the host's webhooks within this block, where that is set. Raises OperatorError where the port is taken."""
+    """Receive the host's webhooks within this block, if a port is set. Raises OperatorError if it cannot be opened."""
     if not settings.webhook_port:
         yield
         return
     receiver = Receiver(reveal(settings.webhook_secret), host.nudge)
-    async with AsyncExitStack() as stack:
-        try:
-            await stack.enter_async_context(receiving(receiver, settings.webhook_host, settings.webhook_port))
-        except OSError as error:
-            raise OperatorError(
-                f"Port {settings.webhook_port} for webhooks cannot be opened ({error.strerror}). Set another "
-                "FLOCK_WEBHOOK_PORT."
-            ) from None
-        log.info("Webhooks are taken at http://%s:%d%s.", settings.webhook_host, settings.webhook_port, PATH)
+    application = web.Application(client_max_size=MOST_BYTES)
+    application.router.add_post(PATH, receiver.receive)
+    address = (settings.webhook_host, settings.webhook_port)
+    async with listening(application, *address, purpose="webhooks", setting="FLOCK_WEBHOOK_PORT"):
+        log.info("Webhooks are received at http://%s:%d%s.", *address, PATH)
         yield

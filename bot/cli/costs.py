@@ -36,7 +36,13 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--batch", type=int, default=usual.batch, metavar="N", help="votes that arrive together (default: %(default)s)"
     )
-    parser.add_argument("--usd", type=float, default=3000.0, metavar="PRICE", help="of one ETH (default: %(default)g)")
+    parser.add_argument(
+        "--usd",
+        type=float,
+        default=3000.0,
+        metavar="PRICE",
+        help="the price of one ETH in US dollars (default: %(default)g)",
+    )
     parser.add_argument("--json", action="store_true", help="print the estimate as JSON")
     parser.set_defaults(command=run)
 

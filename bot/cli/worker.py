@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 def add_parser(commands: Commands) -> None:
     """Add the command to `flock`."""
     parser = commands.add_parser("worker", help="a GPU worker: renders prompts, holds no keys")
-    parser.add_argument("--check", action="store_true", help="render two videos, print what the second took, and end")
+    parser.add_argument(
+        "--check", action="store_true", help="render two videos, print the figures of the second, and exit"
+    )
     add_watch_stdin(parser)
     parser.set_defaults(command=run)
 

@@ -1,1 +1,1 @@
-"""The operator's rules for prompts. Pure, but for the file that they are read from."""
+"""The operator's rules for prompts. Nothing here does I/O but the reading of their file."""

@@ -1,4 +1,4 @@
-"""What a character may be read as: the same letter in another case, width, script or alphabet of ornaments.
+"""The readings of a character: the same letter in another case, width, script or alphabet of ornaments.
 
 The look-alikes are Unicode's own (UTS #39), as the package homoglyphs_fork ships them.
 """
@@ -11,7 +11,7 @@ import re
 import unicodedata
 from importlib.resources import files
 
-# Marks that ornament a letter of any script. Those that are letters of their own (Indic vowels, kana's voicing) stay.
+# Marks that ornament a letter of any script. Marks that are letters themselves (Indic vowels, kana's voicing) stay.
 _ORNAMENTS = (
     (0x0300, 0x036F),
     (0x0483, 0x0489),
@@ -28,8 +28,8 @@ _ORNAMENTS = (
     (0xFE20, 0xFE2F),
     (0xE0100, 0xE01EF),
 )
-_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # seen as nothing, and not of category Cf
-# What is written in place of a letter. Of ASCII no more: Unicode also takes m for rn, which ordinary words do not.
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # invisible, and not of category Cf
+# The ASCII characters that stand for a letter. No others: Unicode also takes m for rn, which ordinary words do not.
 STAND_INS = {
     "0": "o",
     "1": "il",
@@ -56,81 +56,81 @@ def _ornament(character: str) -> bool:
 
 
 def bare(text: str) -> str:
-    """The text without what is not seen, without ornaments, with compatible forms (such as full width) made plain."""
-    kept = (
+    """Return the text without invisible characters and ornaments, and in plain forms (none of full width, say)."""
+    visible = (
         c
         for c in unicodedata.normalize("NFKD", text.translate(_BEFORE))
         if not _ornament(c) and c not in _BLANK and (c.isspace() or unicodedata.category(c) not in {"Cf", "Cc", "Cs"})
     )
-    return unicodedata.normalize("NFKC", "".join(kept))
+    return unicodedata.normalize("NFKC", "".join(visible))
 
 
 @functools.cache
 def _table() -> dict[str, list[str]]:
-    """Each character that looks like another one, with those; of a class that has ASCII in it, with that at least."""
+    """Return the look-alikes of each character; in a class with an ASCII character, at least that one."""
     table: dict[str, list[str]] = json.loads(files("homoglyphs_fork").joinpath("confusables.json").read_text("utf-8"))
-    return {key.strip("\u200e"): [other.strip("\u200e") for other in alike] for key, alike in table.items()}
+    return {key.strip("\u200e"): [each.strip("\u200e") for each in alike] for key, alike in table.items()}
 
 
 @functools.lru_cache(maxsize=8192)
 def readings(character: str) -> frozenset[str]:
-    """What one character of a bare text may be read as, in lower case; itself is among it."""
-    found = {character.casefold()}
+    """Return the readings of one character of a bare text, in lower case; itself is one of them."""
+    letters = {character.casefold()}
     if character.isascii():
-        return frozenset(found | set(STAND_INS.get(character, "")))
+        return frozenset(letters | set(STAND_INS.get(character, "")))
     if plain := _FLAGS.get(character) or _BOXED.get(character):
         return frozenset({plain})
     for form in {character, character.upper(), character.casefold()}:
         if len(form) == 1:
-            found |= _prototypes(form)
+            letters |= _prototypes(form)
             if small := _SMALL_CAPITAL.fullmatch(unicodedata.name(form, "")):
-                found.add(small[1].lower())
-    return frozenset(found)
+                letters.add(small[1].lower())
+    return frozenset(letters)
 
 
 def _prototypes(character: str) -> set[str]:
-    alike = [bare(other).casefold() for other in _table().get(character, ())]
-    single = [other for other in alike if len(other) == 1]
-    ascii_ = {other for other in single if other.isascii()}
+    alike = [bare(text).casefold() for text in _table().get(character, ())]
+    single = [text for text in alike if len(text) == 1]
+    ascii_ = {letter for letter in single if letter.isascii()}
     if ascii_:
         return ascii_
-    return set(single) if len(alike) == 1 else set()  # of several it is the prototype itself
+    return set(single) if len(alike) == 1 else set()  # with several, the character is the prototype itself
 
 
 def spelled(text: str) -> list[str]:
-    """A text's characters, bare; those that another case writes with two (ß) are two."""
-    written: list[str] = []
+    """Return the characters of a text, bare; one that another case writes with two (ß) becomes two."""
+    characters: list[str] = []
     for character in bare(text):
         folded = character.casefold()
-        written += folded if len(folded) > 1 else character
-    return written
+        characters += folded if len(folded) > 1 else character
+    return characters
 
 
 def plain(text: str) -> str:
-    """The text as a reader takes it, in lower case: each look-alike as the ASCII that it looks like, if any."""
-    read = []
+    """Return the text as a reader sees it, in lower case: each look-alike as the ASCII that it looks like, if any."""
+    letters = []
     for character in spelled(text):
-        ascii_ = sorted(other for other in readings(character) if other.isascii())
-        read.append(ascii_[0] if ascii_ and not character.isascii() else character.casefold())
-    return "".join(read)
+        ascii_ = sorted(letter for letter in readings(character) if letter.isascii())
+        letters.append(ascii_[0] if ascii_ and not character.isascii() else character.casefold())
+    return "".join(letters)
 
 
 def in_word(character: str) -> bool:
-    """Whether a character belongs to a word: a letter, a digit, a mark, or what looks like one."""
+    """Return True if a character belongs to a word: a letter, a digit, a mark, or a look-alike of one."""
     if character.isalnum() or unicodedata.category(character)[0] == "M":
         return True
-    return not character.isascii() and any(other.isalnum() for other in readings(character))
+    return not character.isascii() and any(reading.isalnum() for reading in readings(character))
 
 
 def in_spaced_word(character: str) -> bool:
-    """As `in_word`, where words are parted: no dash belongs to one, though some look like a letter (as — does)."""
+    """Return the same where spaces part words: no dash belongs to a word, although some look like a letter (—)."""
     return unicodedata.category(character) not in {"Pc", "Pd"} and in_word(character)
 
 
 def joins(character: str) -> bool:
-    """Whether a character may be put into a word to disguise it: a hyphen, a line, a dot, a star, a picture.
+    """Return True if a character may disguise a word from within: a hyphen, a line, a dot, a star, a picture.
 
-    No apostrophe, comma or stroke: he'll, red,blue and on/off are two words each.
+    An apostrophe, a comma or a stroke does not: he'll, red,blue and on/off are two words each.
     """
     return character in _JOINING or unicodedata.category(character) in {"Pc", "Pd", "Sm", "So"}
 
@@ -139,7 +139,7 @@ _JOINING = frozenset(".·•*:^")
 
 
 def unspaced(text: str) -> bool:
-    """Whether a text has letters of a script that writes no spaces between words, or glues its endings to them."""
+    """Return True if a text has letters of a script without spaces between words, or with endings glued to them."""
     names = (unicodedata.name(c, "") for c in text)
     return any(name.startswith(_UNSPACED) for name in names)
 

@@ -1,4 +1,4 @@
-"""The operator's rules for prompts: words and patterns that are not taken, or that a moderator looks at first."""
+"""The operator's rules for prompts: words and patterns that block a prompt, or bring it before a moderator first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal, Protocol
 
 import re2
 
@@ -30,13 +30,13 @@ MOST_PATTERNS = 500
 LONGEST_WORD = 100
 LONGEST_PATTERN = 1000
 LONGEST_SAY = 300
-LARGEST_PATTERN = 1 << 20  # bytes that RE2 may take for one
-LEAST_JOINED = 4  # letters of a word that is looked for across a separator: shorter ones come about by chance
+LARGEST_PATTERN = 1 << 20  # bytes of memory that RE2 may use for one
+LEAST_JOINED = 4  # letters of a word that is searched across a separator: shorter ones appear by chance
 SAY: dict[Action, str] = {
-    "block": "That prompt has words in it that are not taken here.",
+    "block": "That prompt contains words that are not allowed here.",
     "review": "A moderator looks at that prompt before a video is made from it.",
 }
-_KNOWN = {"action", "words", "patterns", "say"}
+_KEYS = {"action", "words", "patterns", "say"}
 _SOFT = frozenset(c for c in STAND_INS if not c.isalnum())  # @ ! and the like: a letter's stand-in, or punctuation
 
 
@@ -46,7 +46,7 @@ class RulesError(OperatorError):
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule says to a prompt."""
+    """The verdict of one rule on a prompt."""
 
     action: Action
     say: str  # for the member
@@ -56,7 +56,7 @@ class Finding:
 @dataclass(slots=True)
 class _Node:
     ways: dict[str, list[_Node]] = field(default_factory=dict)  # by every reading of the next character
-    made: dict[str, _Node] = field(default_factory=dict)  # by the character as it stands in the list
+    children: dict[str, _Node] = field(default_factory=dict)  # by the character as it stands in the list
     ends: Finding | None = None
     letters: bool = False
     length: int = 0
@@ -64,10 +64,10 @@ class _Node:
     def add(self, word: Sequence[str], finding: Finding) -> None:
         node = self
         for character in word:
-            following = node.made.get(character)
+            following = node.children.get(character)
             if following is None:
-                following = node.made[character] = _Node()
-                # An ASCII digit of the list is that digit; in a prompt it may also stand for a letter.
+                following = node.children[character] = _Node()
+                # An ASCII digit in the list is that digit; only in a prompt may it also stand for a letter.
                 for reading in {character} if character.isascii() else readings(character):
                     node.ways.setdefault(reading, []).append(following)
             node = following
@@ -78,19 +78,23 @@ class _Node:
 
 
 def _steps(nodes: Sequence[_Node], character: str) -> list[_Node]:
-    """Each node once, also where several readings lead to it."""
+    """Return the next nodes, each once, even if several readings lead to it."""
     reached = {id(way): way for node in nodes for reading in readings(character) for way in node.ways.get(reading, ())}
     return list(reached.values())
 
 
+class _Compiled(Protocol):  # re2 has no types
+    def search(self, text: str) -> object: ...
+
+
 @dataclass(frozen=True)
 class _Pattern:
-    compiled: Any
+    compiled: _Compiled
     finding: Finding
 
 
 class PromptRules:
-    """Finds what the rules name, however it is spelled. Time grows with the prompt, not with the lists."""
+    """Finds the words and patterns of the rules in any spelling, in a time that grows with the prompt alone."""
 
     def __init__(self) -> None:
         self._spaced = _Node()
@@ -100,7 +104,7 @@ class PromptRules:
         self.patterns = 0
 
     def add_word(self, word: str, finding: Finding) -> None:
-        """A word or several; matched whole, or anywhere in scripts that write no spaces."""
+        """Add a word or several, matched whole, or anywhere in scripts without spaces."""
         joined = " ".join(word.split())
         if unspaced(joined):
             self._unspaced.add([c.casefold() for c in spelled(joined) if in_word(c)], finding)
@@ -110,7 +114,7 @@ class PromptRules:
         self.words += 1
 
     def add_pattern(self, pattern: str, finding: Finding) -> None:
-        """A regular expression of RE2. Raises ValueError."""
+        """Add a regular expression of RE2. Raises ValueError."""
         options = re2.Options()
         options.log_errors = False
         options.case_sensitive = False
@@ -118,13 +122,13 @@ class PromptRules:
         try:
             compiled = re2.compile(pattern, options)
         except re2.error as error:
-            said = error.args[0] if error.args else ""
-            raise ValueError(said.decode(errors="replace") if isinstance(said, bytes) else str(said)) from None
+            reason = error.args[0] if error.args else ""
+            raise ValueError(reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)) from None
         self._patterns.append(_Pattern(compiled, finding))
         self.patterns += 1
 
     def look_at(self, prompt: str) -> Finding | None:
-        """The most severe finding in a prompt; None where no rule has anything against it."""
+        """Return the most severe finding in a prompt; None if no rule applies to it."""
         review = None
         for finding in self._findings(prompt):
             if finding.action == "block":
@@ -133,21 +137,21 @@ class PromptRules:
         return review
 
     def _findings(self, prompt: str) -> list[Finding]:
-        found: list[Finding] = []
+        findings: list[Finding] = []
         characters = spelled(prompt)
         if self._spaced.ways:
             for start in _starts(characters):
-                found += _walk(self._spaced, characters, start, whole=True)
+                findings += _walk(self._spaced, characters, start, whole=True)
             for run in _spread(characters):
-                found += _walk(self._spaced, run, 0, whole=True)
+                findings += _walk(self._spaced, run, 0, whole=True)
         if self._unspaced.ways:
             dense = [c for c in characters if in_word(c)]
             for start in range(len(dense)):
-                found += _walk(self._unspaced, dense, start, whole=False)
+                findings += _walk(self._unspaced, dense, start, whole=False)
         if self._patterns:
             texts = {bare(prompt).casefold(), plain(prompt)}
-            found += [p.finding for p in self._patterns if any(p.compiled.search(text) for text in texts)]
-        return found
+            findings += [p.finding for p in self._patterns if any(p.compiled.search(text) for text in texts)]
+        return findings
 
 
 # --------------------------------------------------------------------------- matching
@@ -158,7 +162,7 @@ def _letter(character: str) -> bool:
 
 
 def _starts(characters: Sequence[str]) -> list[int]:
-    """Where a word may begin: after what is no word, and after digits that stand before it."""
+    """Return the places where a word may begin: after a character of no word, and after leading digits."""
     starts, inside = [], False
     for n, character in enumerate(characters):
         if not inside and _letter(character):
@@ -168,15 +172,15 @@ def _starts(characters: Sequence[str]) -> list[int]:
 
 
 def _ends_word(characters: Sequence[str], n: int) -> bool:
-    """Whether nothing of a word comes next but digits."""
+    """Return True if only digits of the word are left."""
     while n < len(characters) and characters[n].isdigit():
         n += 1
     return n >= len(characters) or not in_spaced_word(characters[n])
 
 
 def _walk(root: _Node, characters: Sequence[str], start: int, *, whole: bool) -> list[Finding]:
-    """What the words of a list find that begins at one place, in one of them also across one separator."""
-    found = []
+    """Return the findings of a list's words that begin at one place; a word may have one separator in it."""
+    findings = []
     paths: list[tuple[list[_Node], int, bool, bool]] = [([root], start, False, False)]
     while paths:
         nodes, n, real, joined = paths.pop()
@@ -192,12 +196,12 @@ def _walk(root: _Node, characters: Sequence[str], start: int, *, whole: bool) ->
             nodes, n = _steps(nodes, characters[n]), n + 1
             if not whole or _ends_word(characters, n):
                 ends = [node for node in nodes if node.ends and (real or not node.letters)]
-                found += [node.ends for node in ends if node.ends and (not joined or node.length >= LEAST_JOINED)]
-    return found
+                findings += [node.ends for node in ends if node.ends and (not joined or node.length >= LEAST_JOINED)]
+    return findings
 
 
 def _inside_word(characters: Sequence[str], n: int) -> bool:
-    """Whether a separator stands between two letters, as in k_ill: a digit beside it is no part of a word."""
+    """Return True for a separator between two letters, as in k_ill: a digit beside it is no part of a word."""
     beside = (characters[n - 1], characters[n + 1]) if 0 < n < len(characters) - 1 else ()
     return bool(beside) and joins(characters[n]) and all(in_spaced_word(c) and not c.isdigit() for c in beside)
 
@@ -213,7 +217,7 @@ def _parts(characters: Sequence[str]) -> list[list[str]]:
 
 
 def _spread(characters: Sequence[str]) -> list[list[str]]:
-    """Words that are written letter by letter, as in `s p r e a d` or `s.p.r.e.a.d`."""
+    """Return the words that are written letter by letter, as in `s p r e a d` or `s.p.r.e.a.d`."""
     runs: list[list[str]] = [[]]
     for part in _parts(characters):
         if len(part) == 1:
@@ -227,17 +231,17 @@ def _spread(characters: Sequence[str]) -> list[list[str]]:
 
 
 def read_rules(text: str, name: str) -> PromptRules:
-    """The rules of a TOML file with a table `[[rules]]` each. Raises RulesError, naming the line."""
+    """Return the rules of a TOML file, which has a table `[[rules]]` for each. Raises RulesError, naming the line."""
     try:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        said = str(error).replace("at end of document", f"at line {len(text.splitlines())}, the end")
-        raise RulesError(f"The prompt rules {name} are no TOML: {said}.") from None
+        reason = str(error).replace("at end of document", f"at line {len(text.splitlines())}, the end")
+        raise RulesError(f"The prompt rules {name} are no TOML: {reason}.") from None
     tables = data.get("rules", [])
     unknown = sorted(set(data) - {"rules"})
     if unknown or not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         line = _line(text, unknown[0] if unknown else "rules")
-        raise RulesError(f"{name}, line {line}: each rule is a table [[rules]], and nothing else stands in the file.")
+        raise RulesError(f"{name}, line {line}: each rule is a table [[rules]], and the file has nothing else.")
     rules = PromptRules()
     heads = [n for n, line in enumerate(text.splitlines(), 1) if re.match(r"\s*\[\[\s*rules\s*\]\]", line)]
     for number, table in enumerate(tables, 1):
@@ -246,10 +250,10 @@ def read_rules(text: str, name: str) -> PromptRules:
 
 
 def _line(text: str, value: str, after: int = 1) -> int:
-    """The first line, from one on, that has the value in it."""
-    written = {value, value.replace("\\", "\\\\"), value.replace('"', '\\"')} - {""}
+    """Return the first line, from `after` on, that has the value in it."""
+    forms = {value, value.replace("\\", "\\\\"), value.replace('"', '\\"')} - {""}
     for n, line in enumerate(text.splitlines()[after - 1 :], after):
-        if any(form in line for form in written):
+        if any(form in line for form in forms):
             return n
     return after
 
@@ -261,15 +265,15 @@ class _Reader:
     name: str
     head: int
 
-    def read(self, table: Mapping[str, Any], number: int) -> None:
-        if unknown := sorted(set(table) - _KNOWN):
-            raise self._error(unknown[0], f"{unknown[0]!r} is unknown; a rule has {', '.join(sorted(_KNOWN))}")
+    def read(self, table: Mapping[str, object], number: int) -> None:
+        if unknown := sorted(set(table) - _KEYS):
+            raise self._error(unknown[0], f"{unknown[0]!r} is unknown; a rule may have {', '.join(sorted(_KEYS))}")
         action = table.get("action")
         if action not in ("block", "review"):
             raise self._error("action", 'a rule needs action = "block" or action = "review"')
         say = table.get("say", SAY[action])
         if not isinstance(say, str) or not say.strip() or len(say) > LONGEST_SAY:
-            raise self._error("say", f"say is a sentence for the member, of at most {LONGEST_SAY} characters")
+            raise self._error("say", f"say must be a sentence for the member, of at most {LONGEST_SAY} characters")
         words, patterns = self._list(table, "words"), self._list(table, "patterns")
         if not words and not patterns:
             raise self._error("action", "a rule needs words or patterns")
@@ -281,7 +285,7 @@ class _Reader:
         for pattern in patterns:
             self._add_pattern(pattern, finding)
         if self.rules.words > MOST_WORDS or self.rules.patterns > MOST_PATTERNS:
-            raise self._error("", f"at most {MOST_WORDS} words and {MOST_PATTERNS} patterns fit")
+            raise self._error("", f"at most {MOST_WORDS} words and {MOST_PATTERNS} patterns are allowed")
 
     def _add_pattern(self, pattern: str, finding: Finding) -> None:
         if len(pattern) > LONGEST_PATTERN:
@@ -289,14 +293,14 @@ class _Reader:
         try:
             self.rules.add_pattern(pattern, finding)
         except ValueError as error:
-            raise self._error(pattern, f"RE2 does not take the pattern {pattern[:60]!r}: {error}") from None
+            raise self._error(pattern, f"RE2 does not accept the pattern {pattern[:60]!r}: {error}") from None
         if self.rules._patterns[-1].compiled.search(""):
-            raise self._error(pattern, f"the pattern {pattern[:60]!r} would find something in every prompt")
+            raise self._error(pattern, f"the pattern {pattern[:60]!r} would match every prompt")
 
-    def _list(self, table: Mapping[str, Any], key: str) -> list[str]:
+    def _list(self, table: Mapping[str, object], key: str) -> list[str]:
         values = table.get(key, [])
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            raise self._error(key, f"{key} is a list of texts")
+            raise self._error(key, f"{key} must be a list of texts")
         return values
 
     def _error(self, value: str, problem: str) -> RulesError:

@@ -1,4 +1,4 @@
-"""The operator's file of rules for prompts (FLOCK_PROMPT_RULES), as it is found on disk."""
+"""Reads the operator's file of rules for prompts (FLOCK_PROMPT_RULES)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ LARGEST = 4 << 20  # bytes
 
 
 def open_rules(path: Path | None) -> PromptRules:
-    """The rules of a file; none where there is no file. Raises RulesError with a sentence."""
+    """Return the rules of a file; no rules without a path. Raises RulesError with a sentence."""
     if path is None:
         return PromptRules()
     try:
         if path.stat().st_size > LARGEST:
-            raise RulesError(f"The file {path} that FLOCK_PROMPT_RULES names has more than {LARGEST >> 20} MiB.")
+            raise RulesError(f"The file {path} that FLOCK_PROMPT_RULES names is larger than {LARGEST >> 20} MiB.")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         problem = os.strerror(error.errno or 0)

@@ -18,7 +18,7 @@ import pytest
 from bot.__main__ import build_parser
 from generation.extras import EXTRAS, install
 from tests.acceptance.environments import ROOT, brought, images, make, modules_of, project
-from tests.bot.test_main import complete, free_port
+from tests.builders.command_line import complete, free_port
 
 PACKAGES = ("bot", "generation", "contracts", "migrations")
 # What needs an extra to be imported at all: the demo's embedded services, what renders and uploads, and the dev chain.

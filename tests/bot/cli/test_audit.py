@@ -17,7 +17,12 @@ from bot.__main__ import main
 from bot.cli import audit as audit_command
 from bot.cli.audit import Scan
 from contracts.deploy import Deployment, deploy
+<<<<<<< HEAD
 from tests.builders.chain_process import ChainProcess
+=======
+from tests.builders.command_line import flock, free_port, plain
+from tests.contracts.conftest import ChainProcess
+>>>>>>> refs/heads/cli
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +132,11 @@ def test_a_long_scan_says_how_far_it_is(capsys: pytest.CaptureFixture[str], monk
     scan.reached(30_000, 30_000)
     told = capsys.readouterr()
     assert (told.out, told.err) == ("", "Read the log up to block 20,000 of 30,000.\n")
+
+
+def test_an_audit_needs_a_chain(tmp_path: Path) -> None:
+    """Where the chain does not answer there is no verdict, neither good nor bad."""
+    nobody = f"http://127.0.0.1:{free_port()}"
+    plain(flock(tmp_path, "audit", "--chain-only", "--rpc", nobody, "--ledger", "0x" + "1" * 40), "chain")
+    plain(flock(tmp_path, "audit"), "FLOCK_RPC_URL is missing", "FLOCK_LEDGER_ADDRESS is missing")
+    plain(flock(tmp_path, "audit", "--rpc", nobody, "--ledger", "somewhere"), "0x")

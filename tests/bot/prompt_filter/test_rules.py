@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.prompt_filter.confusables import bare
 from bot.prompt_filter.rules import Finding, PromptRules, RulesError, read_rules
 from bot.prompt_filter.rules_file import open_rules
 
@@ -264,12 +263,12 @@ def test_a_bad_pattern_cannot_stop_the_bot() -> None:
             '[[rules]]\naction = "block"\nwords = ["x"]\n\n[[rules]]\naction = "block"\nwords = ["a", "!?"]',
             r"line 7: '!\?' is no word",
         ),
-        ('[[rules]]\naction = "block"\npatterns = [\n "ok",\n "(a",\n]', "line 5: RE2 does not take the pattern"),
-        ('[[rules]]\naction = "block"\npatterns = ["(?=x)"]', "line 3: RE2 does not take the pattern"),
+        ('[[rules]]\naction = "block"\npatterns = [\n "ok",\n "(a",\n]', "line 5: RE2 does not accept the pattern"),
+        ('[[rules]]\naction = "block"\npatterns = ["(?=x)"]', "line 3: RE2 does not accept the pattern"),
         ('[[rules]]\naction = "block"\npatterns = ["x*"]', "line 3: .*every prompt"),
-        ('[[rules]]\naction = "block"\nwords = "x"', "line 3: words is a list"),
+        ('[[rules]]\naction = "block"\nwords = "x"', "line 3: words must be a list"),
         ('[[rules]]\naction = "block"\nword = ["x"]', "line 3: 'word' is unknown"),
-        ('[[rules]]\naction = "block"\nwords = ["x"]\nsay = ""', "line 4: say is a sentence"),
+        ('[[rules]]\naction = "block"\nwords = ["x"]\nsay = ""', "line 4: say must be a sentence"),
         ('[rule]\naction = "block"', "line 1: each rule is a table"),
     ],
 )
@@ -278,24 +277,3 @@ def test_a_wrong_file_is_answered_with_its_line(tmp_path: Path, text: str, said:
     path.write_text(text)
     with pytest.raises(RulesError, match=said):
         open_rules(path)
-
-
-def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
-    with pytest.raises(RulesError, match="FLOCK_PROMPT_RULES"):
-        open_rules(tmp_path / "none.toml")
-    (tmp_path / "latin.toml").write_bytes(b"\xff")
-    with pytest.raises(RulesError, match="UTF-8"):
-        open_rules(tmp_path / "latin.toml")
-    assert open_rules(None).look_at("anything") is None
-
-
-def test_the_example_file_is_read() -> None:
-    """The file that docs/safety.md points at works as it stands."""
-    rules = open_rules(Path("docs/prompt-rules.example.toml"))
-    assert rules.look_at("a lighthouse in a storm") is None
-    assert rules.look_at("an exampleword") is not None
-
-
-def test_bare_keeps_letters_of_other_scripts() -> None:
-    assert bare("हिन्दी") == unicodedata.normalize("NFKC", "हिन्दी")
-    assert bare("が") == "が"

@@ -1,4 +1,4 @@
-"""The doctor's look at the video host: a key that is good, a key that is not, and pages where an API should be."""
+"""The checks of the services: good and bad keys of the video host, pages where an API should be, and the relayer."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from bot.demo.host import EmbeddedHost, Fault, Faults
 from bot.doctor.check import Check
 from bot.doctor.services import LOOKS
 from bot.settings import Settings
+from tests.bot.conftest import Told
+from tests.builders.doctor import checks_of
 
 KEY = "a-good-key-of-the-host"
 PAGE = "<!doctype html><html><body>Sorry, you have been blocked</body></html>"
@@ -94,3 +96,20 @@ async def test_without_a_key_there_is_nothing_to_look_at() -> None:
     """That it is missing is told by the settings; with s3 other ones are."""
     assert await look() == []
     assert await look(video_host="s3", livepeer_api_key=KEY) == []
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_an_account_that_is_no_relayer_or_has_no_coin(
+    told: Told, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A key of a stranger opens, and is told not to be the relayer's."""
+    key = tmp_path / "key"
+    key.write_text("22" * 32)
+    key.chmod(0o600)
+    found = await checks_of(monkeypatch, told.house.bot_env, FLOCK_KEYSTORE=str(key))
+    assert found["relayer's key"].ok
+    assert not found["relayer"].ok
+    assert "no relayer" in found["relayer"].detail
+    key.chmod(0o644)
+    found = await checks_of(monkeypatch, told.house.bot_env, FLOCK_KEYSTORE=str(key))
+    assert "chmod 600" in found["relayer's key"].detail
