@@ -17,12 +17,8 @@ from bot.__main__ import main
 from bot.cli import audit as audit_command
 from bot.cli.audit import Scan
 from contracts.deploy import Deployment, deploy
-<<<<<<< HEAD
 from tests.builders.chain_process import ChainProcess
-=======
 from tests.builders.command_line import flock, free_port, plain
-from tests.contracts.conftest import ChainProcess
->>>>>>> refs/heads/cli
 
 
 @pytest.fixture(scope="module")
