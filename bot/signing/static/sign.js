@@ -22,7 +22,7 @@ async function ask(path, body) {
 const ABOUT = {
   link: "Your votes in this server will count only when this account has signed them, and only it can undo that. The ledger shows in public how it voted.",
   unlink: "The buttons in Discord count again, from the next round in which this account has not voted.",
-  ballot: "These choices count once this account has signed them. We send them to the chain and pay for it.",
+  ballot: "These choices count once this account has signed them. The bot sends them to the ledger and pays for that.",
 };
 
 function show() {

@@ -151,7 +151,7 @@ async def test_a_round_that_never_got_onto_the_ledger_comes_to_an_end(scenario: 
     await scenario.ana.press(card, "Up")
     await over_already(scenario)
     await scenario.insist(scenario.mira, "round close")
-    await result(scenario, "on their way to the chain")
+    await result(scenario, "on their way to the ledger")
     await scenario.clear_faults()
     post = (await result(scenario, "Not on the ledger")).text
     assert "The round was already over when the ledger could be reached." in post
