@@ -161,9 +161,9 @@ def one_of(pairs: Iterable[tuple[A, B]], first: Column[A], second: Column[B]) ->
     hundreds of different first values at most, since SQLite takes a thousand terms.
     """
     by_first: dict[A, list[B]] = defaultdict(list)
-    for left, right in pairs:
-        by_first[left].append(right)
-    return or_(false(), *(and_(first == left, second.in_(rights)) for left, rights in by_first.items()))
+    for value, other in pairs:
+        by_first[value].append(other)
+    return or_(false(), *(and_(first == value, second.in_(others)) for value, others in by_first.items()))
 
 
 def _alembic_config(url: str) -> Config:

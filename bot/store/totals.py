@@ -42,17 +42,17 @@ class Totals:
     rendered: int = 0
     render_seconds: float = 0.0
 
-    def __add__(self, other: Totals) -> Totals:
+    def __add__(self, totals: Totals) -> Totals:
         return Totals(
-            self.videos + other.videos,
-            self.entries + other.entries,
-            self.votes + other.votes,
-            self.batches + other.batches,
-            self.gas + other.gas,
-            self.reverts + other.reverts,
-            self.renders + other.renders,
-            self.rendered + other.rendered,
-            self.render_seconds + other.render_seconds,
+            self.videos + totals.videos,
+            self.entries + totals.entries,
+            self.votes + totals.votes,
+            self.batches + totals.batches,
+            self.gas + totals.gas,
+            self.reverts + totals.reverts,
+            self.renders + totals.renders,
+            self.rendered + totals.rendered,
+            self.render_seconds + totals.render_seconds,
         )
 
 
@@ -88,15 +88,15 @@ class TotalsCounter:
     async def _of_rounds(self, connection: AsyncConnection) -> Totals:
         """Return the totals of the rounds that are not over; remember those of rounds that are over by now."""
         query = select(rounds.c.id, rounds.c.status, rounds.c.closes_at_ms).where(rounds.c.id > self._round)
-        listed = (await connection.execute(query.order_by(rounds.c.id))).all()
+        rows = (await connection.execute(query.order_by(rounds.c.id))).all()
         unchanging_since = now_ms() - SETTLED_MS
-        ended = [row.id for row in listed if row.status == RoundStatus.CLOSED and row.closes_at_ms < unchanging_since]
+        ended = [row.id for row in rows if row.status == RoundStatus.CLOSED and row.closes_at_ms < unchanging_since]
         fresh = [round_id for round_id in ended if round_id not in self._rounds]
         fresh = sorted({*fresh} - await _busy(connection, fresh))
         self._over += await _in_rounds(connection, fresh)
         self._rounds |= {*fresh}
-        rest = [row.id for row in listed if row.id not in self._rounds]
-        for row in listed:
+        rest = [row.id for row in rows if row.id not in self._rounds]
+        for row in rows:
             if row.id not in self._rounds:
                 break
             self._rounds.discard(row.id)
@@ -162,9 +162,9 @@ async def _busy(connection: AsyncConnection, round_ids: Sequence[int]) -> set[in
     """Return those of the rounds of which a video or an entry for the ledger is on its way."""
     busy: set[int] = set()
     for some in _in_portions(round_ids):
-        made = select(videos.c.round_id).where(videos.c.round_id.in_(some), videos.c.status.in_(UNDER_WAY))
-        entered = select(outbox.c.round_id).where(outbox.c.round_id.in_(some), outbox.c.state.in_(UNDERWAY))
-        for query in (made, entered):
+        video_rounds = select(videos.c.round_id).where(videos.c.round_id.in_(some), videos.c.status.in_(UNDER_WAY))
+        entry_rounds = select(outbox.c.round_id).where(outbox.c.round_id.in_(some), outbox.c.state.in_(UNDERWAY))
+        for query in (video_rounds, entry_rounds):
             busy.update(await connection.scalars(query.distinct()))
     return busy
 

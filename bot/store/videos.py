@@ -45,14 +45,14 @@ async def add(
     if await connection.scalar(select(videos.c.id).where(videos.c.id == video_id)):
         return False
     mine = videos.c.member_id == member_id
-    asked = await connection.scalar(
+    count = await connection.scalar(
         select(func.count()).where(
             mine, videos.c.round_id == round_id, videos.c.status.notin_((VideoStatus.FAILED, VideoStatus.CANCELLED))
         )
     )
     # The guild is compared in Python: with it in the query, SQLite would read all videos of the member in that guild.
     waiting = await connection.scalars(select(videos.c.guild_id).where(mine, videos.c.status.in_(UNDER_WAY)))
-    quota.check(asked=int(asked or 0), waiting=sum(guild == guild_id for guild in waiting))
+    quota.check(asked=int(count or 0), waiting=sum(guild == guild_id for guild in waiting))
     await connection.execute(
         insert(videos).values(
             id=video_id,
@@ -369,11 +369,11 @@ async def queue_place(database: AsyncEngine, video: Video, model_class: str) -> 
         )
         seconds = await connection.scalar(select(func.avg(recent.c.seconds)))
         served = await is_served(connection, model_class, video.model_id)
-    asked: dict[int, int] = {}
+    turns_taken: dict[int, int] = {}
     turns = []
     for row in waiting:  # the oldest first
-        turn = asked.get(row.member_id, 0)
-        asked[row.member_id] = turn + 1
+        turn = turns_taken.get(row.member_id, 0)
+        turns_taken[row.member_id] = turn + 1
         turns.append((row.status != VideoStatus.RENDERING, turn, row.created_at_ms, row.id))
     ahead = next((n for n, (*_, video_id) in enumerate(sorted(turns)) if video_id == video.id), 0)
     return QueuePlace(ahead=ahead, estimate_s=(ahead + 1) * float(seconds or GUESS_S), served=served)

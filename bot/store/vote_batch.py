@@ -57,7 +57,7 @@ class VoteBatch:
         self.wallets: dict[tuple[int, int], Wallet] = {}  # by guild and member
         self.wallet_seats: set[tuple[int, str]] = set()  # by round and voter id
         self.unsigned: dict[tuple[str, int], _Ballot] = {}
-        self.chosen: dict[tuple[str, int], None] = {}
+        self.changed_unsigned: dict[tuple[str, int], None] = {}
 
     @classmethod
     async def load(cls, connection: AsyncConnection, actions: list[Vote | Reaction], pepper: bytes) -> VoteBatch:
@@ -165,7 +165,7 @@ class VoteBatch:
         after = _next(before, action)
         if after != before:
             self.unsigned[key] = after
-            self.chosen[key] = None
+            self.changed_unsigned[key] = None
         return Standing(
             choice=after.choice,
             changed=after.choice != before.choice,
@@ -175,10 +175,12 @@ class VoteBatch:
             wallet=wallet.address,
         )
 
-    async def _save_chosen(self, connection: AsyncConnection) -> None:
-        recorded = {key: self.ballots[key].choice if key in self.ballots else Choice.WITHDRAWN for key in self.chosen}
-        to_sign = [key for key in self.chosen if self.unsigned[key].choice != recorded[key]]
-        to_delete = [key for key in self.chosen if self.unsigned[key].choice == recorded[key]]
+    async def _save_unsigned(self, connection: AsyncConnection) -> None:
+        recorded = {
+            key: self.ballots[key].choice if key in self.ballots else Choice.WITHDRAWN for key in self.changed_unsigned
+        }
+        to_sign = [key for key in self.changed_unsigned if self.unsigned[key].choice != recorded[key]]
+        to_delete = [key for key in self.changed_unsigned if self.unsigned[key].choice == recorded[key]]
         if to_sign:
             upsert = upsert_into(connection, unsigned_choices)
             await connection.execute(
@@ -208,8 +210,8 @@ class VoteBatch:
 
     async def save(self, connection: AsyncConnection) -> None:
         """Write everything that the actions changed, in the caller's transaction."""
-        if self.chosen:
-            await self._save_chosen(connection)
+        if self.changed_unsigned:
+            await self._save_unsigned(connection)
         if self.changed:
             upsert = upsert_into(connection, votes)
             await connection.execute(

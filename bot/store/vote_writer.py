@@ -35,7 +35,7 @@ class _Waiting:
 
 
 @dataclass(frozen=True)
-class _Held:
+class _OnHold:
     """The answer to an action that must wait until missed reactions on its video's card are recorded."""
 
     video_id: str
@@ -59,7 +59,7 @@ class VoteWriter:
         self._pepper = pepper
         self._look_at = look_at
         self._queue: asyncio.Queue[_Waiting | None] = asyncio.Queue(maxsize=10_000)
-        self._held: list[_Waiting] = []  # in the order of arrival
+        self._on_hold: list[_Waiting] = []  # in the order of arrival
         self._caught_up: set[str] = set()
         self._writing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -68,7 +68,7 @@ class VoteWriter:
     def begin_session(self) -> None:
         """Begin a session, in which every event arrives. What happened before it has to be read from the cards."""
         self._caught_up = set()
-        self._ask_for({held.waits_for for held in self._held if held.waits_for})
+        self._ask_for({waiting.waits_for for waiting in self._on_hold if waiting.waits_for})
 
     def mark_caught_up(self, video_id: str) -> None:
         """Mark a video whose missed reactions are recorded; the actions that waited for that come next."""
@@ -85,9 +85,9 @@ class VoteWriter:
         if self._task is not None:
             await self._queue.join()
             async with self._writing:
-                for held in self._held:
-                    _resolve(held, RestartingError())
-                self._held = []
+                for waiting in self._on_hold:
+                    _resolve(waiting, RestartingError())
+                self._on_hold = []
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
@@ -99,13 +99,13 @@ class VoteWriter:
         Raises VideoUnknownError, ElsewhereError, RoundClosedError or RestartingError; SQLAlchemyError when the
         database fails. Then nothing is recorded.
         """
-        return await self._put(vote)
+        return await self._enqueue(vote)
 
     async def react(self, reaction: Reaction) -> Standing:
         """Record a reaction. An added reaction is a vote; a removed one withdraws the vote that came from it."""
-        return await self._put(reaction)
+        return await self._enqueue(reaction)
 
-    async def _put(self, action: Vote | Reaction) -> Standing:
+    async def _enqueue(self, action: Vote | Reaction) -> Standing:
         answer: asyncio.Future[Standing] = asyncio.get_running_loop().create_future()
         since = time.monotonic()
         await self._queue.put(_Waiting(action, answer))
@@ -116,10 +116,10 @@ class VoteWriter:
 
     async def _run(self) -> None:
         while True:
-            arrived = [] if any(self._is_ready(held) for held in self._held) else [await self._queue.get()]
+            arrived = [] if any(self._is_ready(waiting) for waiting in self._on_hold) else [await self._queue.get()]
             async with self._writing:
-                batch = [held for held in self._held if self._is_ready(held)][:MOST_AT_ONCE]
-                self._held = [held for held in self._held if held not in batch]
+                batch = [waiting for waiting in self._on_hold if self._is_ready(waiting)][:MOST_AT_ONCE]
+                self._on_hold = [waiting for waiting in self._on_hold if waiting not in batch]
                 while len(batch) + len(arrived) < MOST_AT_ONCE and not self._queue.empty():
                     arrived.append(self._queue.get_nowait())
                 batch += [waiting for waiting in arrived if waiting is not None]
@@ -127,11 +127,11 @@ class VoteWriter:
             for _ in arrived:
                 self._queue.task_done()
 
-    def _is_ready(self, held: _Waiting) -> bool:
-        return not held.waits_for or held.waits_for in self._caught_up
+    def _is_ready(self, waiting: _Waiting) -> bool:
+        return not waiting.waits_for or waiting.waits_for in self._caught_up
 
     async def _answer(self, batch: list[_Waiting]) -> None:
-        answers: Sequence[Standing | Exception | _Held]
+        answers: Sequence[Standing | Exception | _OnHold]
         retries: list[_Waiting] = []
         try:
             answers = await self._write([waiting.action for waiting in batch])
@@ -141,16 +141,16 @@ class VoteWriter:
                 # A member who pressed is told, and presses again. A member who reacted cannot be told, so that action
                 # is retried, before all others.
                 retries = [waiting for waiting in batch if isinstance(waiting.action, Reaction)]
-                self._held[:0] = retries
+                self._on_hold[:0] = retries
             elif not isinstance(error, SQLAlchemyError):
                 log.exception("The vote writer failed")
         for waiting, answer in zip(batch, answers, strict=True):
-            if isinstance(answer, _Held):
+            if isinstance(answer, _OnHold):
                 waiting.waits_for = answer.video_id
-                self._held.append(waiting)
+                self._on_hold.append(waiting)
             elif waiting not in retries:
                 _resolve(waiting, answer)
-        self._ask_for({answer.video_id for answer in answers if isinstance(answer, _Held)})
+        self._ask_for({answer.video_id for answer in answers if isinstance(answer, _OnHold)})
         if retries:
             log.warning("The database did not take %d reactions; the bot tries again.", len(retries))
             await asyncio.sleep(RETRY_S)
@@ -160,21 +160,21 @@ class VoteWriter:
             if self._look_at is not None:
                 self._look_at(video_id)
 
-    async def _write(self, actions: list[Vote | Reaction]) -> list[Standing | Exception | _Held]:
+    async def _write(self, actions: list[Vote | Reaction]) -> list[Standing | Exception | _OnHold]:
         if not actions:
             return []
         async with self._database.begin() as connection:
             batch = await VoteBatch.load(connection, actions, self._pepper)
-            answers = [self._held_back(batch, action) or batch.apply(action) for action in actions]
+            answers = [self._hold_back(batch, action) or batch.apply(action) for action in actions]
             await batch.save(connection)
         return answers
 
-    def _held_back(self, batch: VoteBatch, action: Vote | Reaction) -> _Held | None:
+    def _hold_back(self, batch: VoteBatch, action: Vote | Reaction) -> _OnHold | None:
         video_id = batch.video_id(action)
         missed = isinstance(action, Reaction) and action.missed
         if self._look_at is None or missed or video_id in self._caught_up or not batch.takes_votes(video_id):
             return None
-        return _Held(video_id)
+        return _OnHold(video_id)
 
 
 def _resolve(waiting: _Waiting, answer: Standing | Exception) -> None:

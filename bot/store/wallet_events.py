@@ -70,9 +70,9 @@ async def record_ballot(connection: AsyncConnection, cast: Cast) -> bool:
         if row.payload["nonce"] > cast.nonce and row.state != "rejected"
         for number, _ in row.payload["choices"]
     }
-    counted = [choice for choice in choices if choice.number not in later]
-    if counted:
-        await signed_ballots.record_choices(connection, voter.member_id, counted)
+    uncontested = [choice for choice in choices if choice.number not in later]
+    if uncontested:
+        await signed_ballots.record_choices(connection, voter.member_id, uncontested)
     return True
 
 

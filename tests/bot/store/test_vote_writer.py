@@ -226,7 +226,7 @@ async def test_nothing_is_acknowledged_before_the_card_was_looked_at(
     """A press waits for what was missed before it; told too early, it would look older after the next death."""
     writer, asked = gated
     press, taken_off = await begun(writer.cast(vote(Choice.DOWN)), writer.react(reaction(Choice.UP, "removed")))
-    assert asked == ["10", "10"]
+    await expect_asked(asked, "10", "10")
     assert not press.done()
     assert await standing(database) is Choice.WITHDRAWN
     assert (await writer.react(missed(Choice.UP, "added"))).choice is Choice.UP
