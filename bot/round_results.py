@@ -1,4 +1,4 @@
-"""The results of rounds: as counted here while they run, and as the ledger has them once they are final."""
+"""The results of rounds: counted here while a round runs, and read from the ledger once it is final."""
 
 from __future__ import annotations
 
@@ -19,48 +19,51 @@ from contracts.rpc.node import ChainUnreachableError, LedgerError
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 2.0  # for a member who waits; who posts a result waits as long as it takes
-MOST_KEPT = 500
+PATIENCE_S = 2.0  # for a member who waits; the post of a result waits as long as it takes
+MOST_CACHED = 500
 
 
 class Results:
-    """Of one database and its ledger. What is final is read once."""
+    """The results of the rounds in one database and on its ledger. Each final result is read once."""
 
     def __init__(self, database: AsyncEngine, ledger: Ledger) -> None:
         self._database = database
         self._ledger = ledger
-        self._known: dict[tuple[int, str], Result] = {}  # by round and the transaction that finalized it
+        self._cache: dict[tuple[int, str], Result] = {}  # by round and the transaction that finalized it
 
     async def of(self, round_: Round, *, patient: bool = False) -> Outcome:
-        """How a round stands or what it has come to.
+        """Return the present standings of a round, or its final result.
 
-        Where the ledger cannot be read, our record of it stands in; `patient` raises ChainUnreachableError instead.
+        Where the ledger cannot be read, our record of the ledger stands in; with `patient`, ChainUnreachableError is
+        raised instead.
         """
         entries = await videos.entries(self._database, round_.id, removed=True)
         if round_.finalized_tx is None or round_.chain_id is None:
             return Outcome(entries, winner(entries))
-        refused = await refused_votes(self._database, round_.id)
+        rejected = await refused_votes(self._database, round_.id)
         try:
             async with asyncio.timeout(None if patient else PATIENCE_S):
                 result = await self._read(round_, round_.finalized_tx, entries)
         except (LedgerError, TimeoutError) as error:
             if patient:
-                raise ChainUnreachableError(str(error)) from error  # also what a person must see to: nothing is lost
-            log.info("The result of round %s cannot be read just now (%s).", round_.id, type(error).__name__)
+                # Also for an error that a person must mend: nothing is lost meanwhile.
+                raise ChainUnreachableError(str(error)) from error
+            log.info("The result of round %s cannot be read right now (%s).", round_.id, type(error).__name__)
             counts = await recorded_tallies(self._database, round_.id)
-            held = {e.video.id: Tally(*counts.get(e.video.id, (0, 0))) for e in entries if e.video.chain_id is not None}
-            best = winner(Entry(e.video, held[e.video.id]) for e in entries if e.video.id in held)
-            return final_outcome(entries, held, best.video.id if best else None, rejected=refused, source="record")
-        by_number = {e.video.chain_id: e.video.id for e in entries if e.video.chain_id is not None}
-        held = {by_number[number]: Tally(*tally) for number, tally in result.tallies.items()}
-        return final_outcome(entries, held, by_number.get(result.winner), rejected=refused, source="ledger")
+            on_ledger = [entry.video for entry in entries if entry.video.chain_id is not None]
+            tallies = {video.id: Tally(*counts.get(video.id, (0, 0))) for video in on_ledger}
+            best = winner(Entry(video, tallies[video.id]) for video in on_ledger)
+            return final_outcome(entries, tallies, best.video.id if best else None, rejected=rejected, source="record")
+        by_number = {entry.video.chain_id: entry.video.id for entry in entries if entry.video.chain_id is not None}
+        tallies = {by_number[number]: Tally(*tally) for number, tally in result.tallies.items()}
+        return final_outcome(entries, tallies, by_number.get(result.winner), rejected=rejected, source="ledger")
 
     async def _read(self, round_: Round, finalized_tx: str, entries: Sequence[Entry]) -> Result:
         key = (round_.id, finalized_tx)
-        if key not in self._known:
+        if key not in self._cache:
             numbers = [entry.video.chain_id for entry in entries if entry.video.chain_id is not None]
-            found = await result_of(self._ledger, round_.chain_id or 0, numbers)
-            if len(self._known) >= MOST_KEPT:
-                self._known.clear()
-            self._known[key] = found
-        return self._known[key]
+            result = await result_of(self._ledger, round_.chain_id or 0, numbers)
+            if len(self._cache) >= MOST_CACHED:
+                self._cache.clear()
+            self._cache[key] = result
+        return self._cache[key]

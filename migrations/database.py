@@ -1,4 +1,4 @@
-"""Opens the database: one URL, SQLite (WAL, FULL) or PostgreSQL, always async, always by SQLAlchemy Core."""
+"""Open and upgrade the database: one URL, SQLite (WAL, FULL) or PostgreSQL, always async, by SQLAlchemy Core."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -37,9 +37,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 BUSY_TIMEOUT_S = 30
 
+A = TypeVar("A")
+B = TypeVar("B")
+
 
 class OldDatabaseError(ValueError):
-    """The database belongs to a ledger that this version of FLock cannot go on with; nothing in it was changed."""
+    """The database belongs to a ledger that this version of FLock cannot continue. Nothing in it was changed."""
 
 
 class NewerDatabaseError(ValueError):
@@ -53,14 +56,14 @@ class NewerDatabaseError(ValueError):
 
 
 def now_ms() -> int:
-    """The time, in milliseconds since the Unix epoch."""
+    """Return the time, in milliseconds since the Unix epoch."""
     return time.time_ns() // 1_000_000
 
 
 def parse_url(url: str) -> URL:
-    """The database URL with its async driver filled in.
+    """Return the database URL with its async driver filled in.
 
-    Raises ValueError with a sentence when the URL names anything but SQLite or PostgreSQL.
+    Raises ValueError, with a sentence, where the URL names anything but SQLite or PostgreSQL.
     """
     try:
         parsed = make_url(url)
@@ -79,7 +82,7 @@ def parse_url(url: str) -> URL:
 
 
 def sync_url(url: str) -> str:
-    """The same database for synchronous users (the durable engine, Alembic), password included."""
+    """Return the URL of the same database for synchronous users (DBOS, Alembic), password included."""
     parsed = parse_url(url)
     driver = "sqlite" if parsed.get_backend_name() == "sqlite" else "postgresql+psycopg"
     return parsed.set(drivername=driver).render_as_string(hide_password=False)
@@ -101,18 +104,18 @@ class Database(AsyncEngine):
         self._reader = AsyncEngine(engine.execution_options(**{READS: True, "postgresql_readonly": True}))
 
     def connect(self) -> AsyncConnection:
-        """A connection that cannot write. On SQLite all that it reads is of one moment, that of its first statement."""
+        """Return a connection that cannot write. On SQLite it reads the state at the moment of its first statement."""
         return self._reader.connect()
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that may write: committed at the end of the block, rolled back where it raises."""
+        """Open a transaction that may write: committed at the end of the block, rolled back where the block raises."""
         async with super().connect() as connection, connection.begin():
             yield connection
 
 
 def open_database(url: str) -> Database:
-    """The database, for reading by `connect()` and for writing by `begin()`. Raises ValueError like `parse_url`."""
+    """Return the database, for reading by `connect()` and writing by `begin()`. Raises ValueError like `parse_url`."""
     parsed = parse_url(url)
     if parsed.get_backend_name() != "sqlite":
         return Database(create_async_engine(parsed, pool_pre_ping=True).sync_engine)
@@ -123,7 +126,7 @@ def open_database(url: str) -> Database:
 
 
 def _on_sqlite_connect(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves, below
+    connection.isolation_level = None  # we send BEGIN ourselves, below
     cursor = connection.cursor()
     cursor.execute("PRAGMA synchronous=FULL")  # an acknowledged vote survives a power cut
     cursor.execute("PRAGMA foreign_keys=ON")
@@ -132,35 +135,35 @@ def _on_sqlite_connect(connection: Any, _record: Any) -> None:
 
 def _on_sqlite_begin(connection: Connection) -> None:
     reads = bool(connection.get_execution_options().get(READS))
-    if connection.info.get(READS, False) != reads:  # the pool hands the same connections to readers and writers
+    if connection.info.get(READS, False) != reads:  # the pool gives the same connections to readers and writers
         connection.exec_driver_sql(f"PRAGMA query_only={'ON' if reads else 'OFF'}")
         connection.info[READS] = reads
-    # A transaction that reads first and writes then would fail where somebody else has written between the two.
+    # A transaction that reads first and then writes would fail where another one has written between the two.
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def database_now_ms(engine: AsyncEngine) -> ColumnElement[int]:
-    """The database's own clock as an SQL expression: leases of several machines are compared by one clock."""
+    """Return the clock of the database as an SQL expression, so that leases of several machines share one clock."""
     if engine.dialect.name == "sqlite":
         return cast((func.julianday("now") - 2440587.5) * 86_400_000, SqlBigInteger)
     return cast(extract("epoch", func.clock_timestamp()) * 1000, SqlBigInteger)
 
 
 def upsert_into(bind: AsyncEngine | AsyncConnection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    """An INSERT that knows `on_conflict_do_update`, in the dialect of the database."""
+    """Return an INSERT with `on_conflict_do_update`, in the dialect of the database."""
     return sqlite.insert(table) if bind.dialect.name == "sqlite" else postgresql.insert(table)
 
 
-def one_of(pairs: Iterable[tuple[Any, Any]], first: Column[Any], second: Column[Any]) -> ColumnElement[bool]:
-    """Whether two columns are one of the pairs, in a form for which both databases use an index that begins with them.
+def one_of(pairs: Iterable[tuple[A, B]], first: Column[A], second: Column[B]) -> ColumnElement[bool]:
+    """Return the condition that two columns are one of the pairs, for which both databases use an index on them.
 
-    `tuple_(first, second).in_(pairs)` is not: from two pairs on, SQLite reads the whole table for it. For at most some
-    hundreds of different firsts: SQLite takes a thousand terms.
+    For `tuple_(first, second).in_(pairs)`, SQLite would read the whole table from two pairs on. The pairs may have some
+    hundreds of different first values at most, since SQLite takes a thousand terms.
     """
-    seconds = defaultdict(list)
-    for one, other in pairs:
-        seconds[one].append(other)
-    return or_(false(), *(and_(first == one, second.in_(others)) for one, others in seconds.items()))
+    by_first: dict[A, list[B]] = defaultdict(list)
+    for value, other in pairs:
+        by_first[value].append(other)
+    return or_(false(), *(and_(first == value, second.in_(others)) for value, others in by_first.items()))
 
 
 def _alembic_config(url: str) -> Config:
@@ -185,14 +188,14 @@ def _upgrade(url: str) -> None:
     try:
         command.upgrade(_alembic_config(url), "head")
     except CommandError as error:
-        if isinstance(error.__cause__, ResolutionError):  # there is no version here of the name that it has
+        if isinstance(error.__cause__, ResolutionError):  # this code has no version of that name
             raise NewerDatabaseError(str(error.__cause__.argument)) from None
         raise
 
 
 async def upgrade_database(url: str) -> None:
-    """Creates or upgrades the schema to this version of FLock; safe to repeat.
+    """Create the schema, or upgrade it to this version of FLock. Safe to repeat.
 
-    Raises OldDatabaseError or NewerDatabaseError where it cannot, and changes nothing then.
+    Raises OldDatabaseError or NewerDatabaseError where that is impossible, and then changes nothing.
     """
     await asyncio.to_thread(_upgrade, url)

@@ -1,4 +1,4 @@
-"""A named lease: one holder at a time, by the database's clock, lost when it is not renewed."""
+"""Named leases: one holder at a time, by the clock of the database, lost when not renewed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from migrations.schema import leases
 
 
 async def take_lease(engine: AsyncEngine, name: str, owner: str, seconds: float) -> bool:
-    """Takes or renews the lease; False when somebody else holds it."""
+    """Take or renew the lease. Return False where another owner holds it."""
     now = database_now_ms(engine)
     until = now + int(seconds * 1000)
     insert = upsert_into(engine, leases)
@@ -29,6 +29,6 @@ async def take_lease(engine: AsyncEngine, name: str, owner: str, seconds: float)
 
 
 async def release_lease(engine: AsyncEngine, name: str, owner: str) -> None:
-    """Gives the lease back, if it is still ours, so that a successor need not wait."""
+    """Release the lease, if it is still ours, so that a successor need not wait."""
     async with engine.begin() as connection:
         await connection.execute(delete(leases).where(leases.c.name == name, leases.c.owner == owner))

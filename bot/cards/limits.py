@@ -24,7 +24,7 @@ MOST_TEXT = 4000  # in all texts of a message
 MOST_COMPONENTS = 40  # of a message, nested ones and the container around them included
 MOST_NAME = 100  # of a thread, or of a choice that an option suggests
 MOST_URL = 512  # of a button
-MOST_REASON = 300  # units of a reason that is shown
+MOST_REASON = 300  # units of a reason that a card shows
 MOST_CLUSTER = 32  # characters that are taken for one: marks can be piled up without end
 
 _ZWJ, _ELLIPSIS, _ISOLATE, _ISOLATE_END = "\u200d", "…", "\u2068", "\u2069"
@@ -95,14 +95,14 @@ def shorten(text: str, most: int) -> str:
     if length(text) <= most:
         return text
     result: list[str] = []
-    used, bold, isolates = length(_ELLIPSIS), False, 0
+    used_units, bold, isolates = length(_ELLIPSIS), False, 0
     for piece in _pieces(text):
         bolder = bold != (piece == "**")
         deeper = max(0, isolates + (piece == _ISOLATE) - (piece == _ISOLATE_END))
-        if used + length(piece) + 2 * bolder + deeper > most:
+        if used_units + length(piece) + 2 * bolder + deeper > most:
             break
         result.append(piece)
-        used, bold, isolates = used + length(piece), bolder, deeper
+        used_units, bold, isolates = used_units + length(piece), bolder, deeper
     if bold and result[-1:] == ["**"]:
         result, bold = result[:-1], False
     return "".join(result).rstrip(" \n") + _ELLIPSIS + _ISOLATE_END * isolates + "**" * bold
@@ -120,16 +120,16 @@ def _pieces(text: str) -> Iterator[str]:
 class Budget:
     """The room in one message. A card adds entries while they fit."""
 
-    def __init__(self, *spent: Item, text: int = MOST_TEXT, components: int = MOST_COMPONENTS - 1) -> None:
-        """`spent` are the parts that are in the message anyway; the container around all is already counted."""
+    def __init__(self, *fixed: Item, text: int = MOST_TEXT, components: int = MOST_COMPONENTS - 1) -> None:
+        """`fixed` are the parts that are in the message anyway; the container around all is already counted."""
         self.text = text
         self.components = components
-        for item in spent:
+        for item in fixed:
             self.take(item)
 
     def take(self, *items: Item) -> bool:
         """Take the room of some parts. Return False, and take nothing, where they do not fit."""
-        text = sum(length(shown.content) for shown in texts(items))
+        text = sum(length(text.content) for text in texts(items))
         components = sum(1 for _ in parts(items))
         if text > self.text or components > self.components:
             return False
@@ -168,13 +168,13 @@ def fitted(items: Sequence[Item]) -> list[Item]:
             log.error("A card has more parts than a message holds; the last ones are left out.")
             break
         result.append(item)
-    shown = texts(result)
-    for text in shown:
+    text_items = texts(result)
+    for text in text_items:
         text.content = text.content or "\u200b"  # Discord takes no empty text
-    over = sum(length(text.content) for text in shown) - MOST_TEXT
+    over = sum(length(text.content) for text in text_items) - MOST_TEXT
     if over > 0:
         log.error("A card has %d characters more than a message holds; it is cut.", over)
-    for text in sorted(shown, key=lambda text: -length(text.content)):
+    for text in sorted(text_items, key=lambda text: -length(text.content)):
         if over <= 0:
             break
         before = length(text.content)

@@ -31,14 +31,14 @@ def receipt_card(
     more = "… and {:,} more; the command below shows all of them."
     separator: Item = ui.Separator()
     budget = limits.Budget(head, foot, separator, text_item(more.format(1_000_000)))
-    shown: list[Item] = []
+    items: list[Item] = []
     for video, receipt in lines[:MOST_RECEIPTS]:
         item = text_item(_receipt_line(video, receipt, ledger))
         if not budget.take(item):
             break
-        shown.append(item)
-    rest = [text_item(more.format(len(lines) - len(shown)))] if len(lines) > len(shown) else []
-    return view_of(head, *shown, *rest, separator, foot)
+        items.append(item)
+    rest = [text_item(more.format(len(lines) - len(items)))] if len(lines) > len(items) else []
+    return view_of(head, *items, *rest, separator, foot)
 
 
 def _receipt_line(video: Video, receipt: VoteReceipt, ledger: PublicLedger) -> str:

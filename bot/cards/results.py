@@ -28,7 +28,7 @@ HEADINGS = {
 
 def result_card(round_: Round, outcome: Outcome, ledger: str) -> ui.LayoutView:
     """Return the result of a round; `ledger` says how far the round is on the ledger."""
-    shown = ranked(outcome)
+    entries = ranked(outcome)
     best = outcome.best
     if best is not None and best.video.status == VideoStatus.REMOVED:
         ledger += (
@@ -36,7 +36,7 @@ def result_card(round_: Round, outcome: Outcome, ledger: str) -> ui.LayoutView:
             if outcome.final
             else " By these votes, the winner is a video that a moderator removed."
         )
-        best = winner(shown)
+        best = winner(entries)
     if best is None:
         head = f"## Round {round_.number} is closed\n{_no_winner(outcome)}"
     else:
@@ -49,14 +49,14 @@ def result_card(round_: Round, outcome: Outcome, ledger: str) -> ui.LayoutView:
     return view_of(
         text_item(head),
         ui.Separator(),
-        text_item(f"{HEADINGS[outcome.source]}\n{standings_text(round_, shown, room=room)}"),
+        text_item(f"{HEADINGS[outcome.source]}\n{standings_text(round_, entries, room=room)}"),
         *(text_item(text) for text in foot),
     )
 
 
-def _room(*spent: str) -> int:
+def _room(*others: str) -> int:
     """Return the units of a message that are left for the standings, beside its other texts."""
-    return limits.MOST_TEXT - sum(limits.length(text) + 1 for text in spent)
+    return limits.MOST_TEXT - sum(limits.length(text) + 1 for text in others)
 
 
 def standings_card(round_: Round, outcome: Outcome, views: Mapping[str, int] | None = None) -> ui.LayoutView:

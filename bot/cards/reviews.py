@@ -44,18 +44,18 @@ def list_card(reviews: Sequence[Review], count: int, *, passed: int = 0) -> ui.L
         return note("Nothing is waiting for review.") if not count else note("Nothing after that is waiting.", first)
     budget = limits.Budget(text_item("x" * _HEAD), row(first, _next(reviews[0].id)))
     items: list[Item] = []
-    shown: list[Review] = []
+    on_page: list[Review] = []
     for review in reviews:
         entry = review_parts(review)
         if not budget.take(*entry):
             break
         items += entry
-        shown.append(review)
-    more = "" if count <= len(shown) else f" These are {passed + 1:,} to {passed + len(shown):,}, the oldest first."
+        on_page.append(review)
+    more = "" if count <= len(on_page) else f" These are {passed + 1:,} to {passed + len(on_page):,}, the oldest first."
     items.insert(0, text_item(f"### {count:,} waiting for review\n-# Only you can see this.{more}"))
     turns = [first] if passed else []
-    if passed + len(shown) < count:
-        turns.append(_next(shown[-1].id))
+    if passed + len(on_page) < count:
+        turns.append(_next(on_page[-1].id))
     if turns:
         items.append(row(*turns))
     return view_of(*items)

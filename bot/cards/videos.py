@@ -194,24 +194,24 @@ def _code(value: object, most: int) -> str:
     return re.sub(r"[^\w.:@/+-]", "", str(value))[:most]
 
 
-def my_videos(videos: Sequence[Video], held: Sequence[str] = ()) -> ui.LayoutView:
+def my_videos(videos: Sequence[Video], held_lines: Sequence[str] = ()) -> ui.LayoutView:
     """Return the answer to `/videos`: a member's videos, with a way to cancel those in progress, and held prompts."""
-    if not videos and not held:
+    if not videos and not held_lines:
         return note("You haven't asked for a video yet. Try `/prompt` while a round is open.")
     head, rest = text_item("### Your videos"), text_item("-# Older videos don't fit here.")
     budget = limits.Budget(head, rest)
     entries: dict[int, Item] = {}
-    for number, line in enumerate(held):
+    for number, line in enumerate(held_lines):
         item: Item = text_item(line)
         if budget.take(item):
             entries[number] = item
     # Videos that can be cancelled get room in the message first, wherever they stand in it.
-    for number, video in sorted(enumerate(videos, len(held)), key=lambda numbered: not numbered[1].cancellable):
+    for number, video in sorted(enumerate(videos, len(held_lines)), key=lambda numbered: not numbered[1].cancellable):
         item = _list_item(video)
         if budget.take(item):
             entries[number] = item
-    shown = [entries[number] for number in sorted(entries)]
-    return view_of(head, *shown, *([rest] if len(shown) < len(videos) + len(held) else []))
+    items = [entries[number] for number in sorted(entries)]
+    return view_of(head, *items, *([rest] if len(items) < len(videos) + len(held_lines) else []))
 
 
 def _list_item(video: Video) -> Item:

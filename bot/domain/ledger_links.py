@@ -29,8 +29,8 @@ class PublicLedger:
     def audit_command(self, number: int | None) -> str:
         """Return the command that recomputes a round by its number on the ledger, or every round for None."""
         since = f" --since {self.since}" if self.since is not None else ""
-        which = f" --round {number}" if number is not None else ""
-        return f"flock audit --rpc {self.rpc or 'URL'} --ledger {self.address}{since}{which}"
+        selection = f" --round {number}" if number is not None else ""
+        return f"flock audit --rpc {self.rpc or 'URL'} --ledger {self.address}{since}{selection}"
 
 
 def deployed_in(record: Path, address: str) -> int | None:

@@ -53,15 +53,15 @@ def final_outcome(
     source: TallySource,
 ) -> Outcome:
     """Return the outcome of a final round from the ledger's tallies, by the ids of the videos that it holds."""
-    counted = [Entry(entry.video, tallies[entry.video.id]) for entry in entries if entry.video.id in tallies]
-    best = next((entry for entry in counted if entry.video.id == best_id), None)
+    on_ledger = [Entry(entry.video, tallies[entry.video.id]) for entry in entries if entry.video.id in tallies]
+    best = next((entry for entry in on_ledger if entry.video.id == best_id), None)
     winner_here = winner(entries)
     return Outcome(
-        entries=counted,
+        entries=on_ledger,
         best=best,
         source=source,
         rejected=rejected,
-        absent=len(entries) - len(counted),
+        absent=len(entries) - len(on_ledger),
         differs=any(entry.tally != tallies.get(entry.video.id, Tally(0, 0)) for entry in entries),
         winner_here=winner_here if winner_here is not None and winner_here.video.id != best_id else None,
     )

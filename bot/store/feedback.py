@@ -1,4 +1,4 @@
-"""What members wrote about videos: feedback and reports. One of each a member and video; writing again replaces it."""
+"""Feedback and reports that members wrote about videos: one of each for a member and video; a new one replaces it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ async def _write(database: AsyncEngine, table: Table, column: str, video_id: str
 
 
 async def save_feedback(database: AsyncEngine, video_id: str, member_id: int, text: str) -> None:
-    """Keeps a member's feedback on a video."""
+    """Save a member's feedback on a video."""
     await _write(database, feedback, "text", video_id, member_id, text)
 
 
 async def save_report(database: AsyncEngine, video_id: str, member_id: int, reason: str) -> None:
-    """Keeps a member's report of a video, for the moderators."""
+    """Save a member's report of a video, for the moderators."""
     await _write(database, reports, "reason", video_id, member_id, reason)
 
 
 async def count_in_round(database: AsyncEngine, round_id: int) -> tuple[int, int]:
-    """How many pieces of feedback and how many reports the videos of a round have."""
+    """Return the number of comments and the number of reports on the videos of a round."""
     async with database.connect() as connection:
         numbers = [
             await connection.scalar(

@@ -1,4 +1,4 @@
-"""Originals that the bot waits for, as rows: wished for, read part by part, forgotten."""
+"""Files that the bot expects from workers on other machines: expected, read part by part, forgotten."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from migrations.schema import original_parts, originals
 
 
 async def expect(connection: AsyncConnection, video_id: str, sha256: str) -> None:
-    """From this transaction on a worker may write the parts of that file; what was wished for twice is one wish."""
+    """Expect a file: once the caller's transaction commits, a worker may write its parts. Safe to repeat."""
     await connection.execute(
         upsert_into(connection, originals)
         .values(video_id=video_id, sha256=sha256, created_at_ms=now_ms())
@@ -19,7 +19,7 @@ async def expect(connection: AsyncConnection, video_id: str, sha256: str) -> Non
 
 
 async def part_or_none(database: AsyncEngine, video_id: str, sha256: str, number: int) -> bytes | None:
-    """A part's bytes; None where it has not come."""
+    """Return the bytes of a part; None where the part has not arrived."""
     query = select(original_parts.c.data).where(
         original_parts.c.video_id == video_id, original_parts.c.sha256 == sha256, original_parts.c.part == number
     )
@@ -29,10 +29,12 @@ async def part_or_none(database: AsyncEngine, video_id: str, sha256: str, number
 
 
 async def forget(database: AsyncEngine, video_id: str) -> None:
-    """Nothing of a video is waited for any more: its parts are deleted, and no more may come."""
+    """Expect no file of a video any more: its parts are deleted, and no more may come."""
     async with database.connect() as connection:
-        waits = await connection.scalar(select(originals.c.video_id).where(originals.c.video_id == video_id).limit(1))
-    if waits is None:
+        expected = await connection.scalar(
+            select(originals.c.video_id).where(originals.c.video_id == video_id).limit(1)
+        )
+    if expected is None:
         return
     async with database.begin() as connection:
         await connection.execute(delete(originals).where(originals.c.video_id == video_id))

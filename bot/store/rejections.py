@@ -1,4 +1,4 @@
-"""What the ledger refused of a member's votes and they have not heard of; that they have stands with the entries."""
+"""Votes that the ledger rejected, and whether their member was told: the outbox entries hold both."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contracts.outbox.progress import CHOICES
 from migrations.schema import outbox, rounds, videos
 
-ROUNDS_BACK = 3  # who comes back later finds it in the result of the round and in their receipt
+ROUNDS_BACK = 3  # a member who returns later finds them in the result of the round and in the receipt
 
 
 @dataclass(frozen=True)
 class RejectedVotes:
-    """Votes of one member in one round, by its number in the guild; `entries` are theirs in the outbox."""
+    """The rejected votes of one member in one round, by its number in the guild; `entries` are outbox ids."""
 
     number: int
     votes: int
@@ -25,8 +25,8 @@ class RejectedVotes:
 
 
 async def list_untold(database: AsyncEngine, guild_id: int, voter: str) -> Sequence[RejectedVotes]:
-    """A voter's latest choices that were refused and that they have not been told of, by round."""
-    newest = (  # by a limit, from which PostgreSQL knows how few they are
+    """Return a voter's latest choices that were rejected and that they have not been told of, by round."""
+    newest = (  # with a limit, which tells PostgreSQL how few they are
         select(rounds.c.id).where(rounds.c.guild_id == guild_id).order_by(rounds.c.number.desc()).limit(ROUNDS_BACK)
     )
     query = (
@@ -40,19 +40,20 @@ async def list_untold(database: AsyncEngine, guild_id: int, voter: str) -> Seque
     )
     async with database.connect() as connection:
         latest = {row.video_id: row for row in await connection.execute(query)}
-    found: dict[int, RejectedVotes] = {}
+    by_round: dict[int, RejectedVotes] = {}
     for row in latest.values():
         if row.state == "rejected" and not row.payload.get("told"):
-            before = found.get(row.number, RejectedVotes(row.number, 0, str(row.reason or "It gave no reason."), ()))
-            found[row.number] = RejectedVotes(row.number, before.votes + 1, before.reason, (*before.entries, row.id))
-    return list(found.values())
+            none_yet = RejectedVotes(row.number, 0, str(row.reason or "It gave no reason."), ())
+            before = by_round.get(row.number, none_yet)
+            by_round[row.number] = RejectedVotes(row.number, before.votes + 1, before.reason, (*before.entries, row.id))
+    return list(by_round.values())
 
 
-async def mark_told(database: AsyncEngine, refused: Sequence[RejectedVotes]) -> None:
-    """The member has read of these: they are told of them no second time."""
-    ids = [entry for one in refused for entry in one.entries]
+async def mark_told(database: AsyncEngine, rejections: Sequence[RejectedVotes]) -> None:
+    """Mark rejections of which the member has been told, so that they are told only once."""
+    ids = [entry for rejection in rejections for entry in rejection.entries]
     async with database.begin() as connection:
         rows = (await connection.execute(select(outbox.c.id, outbox.c.payload).where(outbox.c.id.in_(ids)))).all()
         for row in rows:
-            with_it = {**row.payload, "told": True}
-            await connection.execute(update(outbox).where(outbox.c.id == row.id).values(payload=with_it))
+            payload = {**row.payload, "told": True}
+            await connection.execute(update(outbox).where(outbox.c.id == row.id).values(payload=payload))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import case, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -14,10 +13,11 @@ from bot.domain.videos import CANCELLABLE, chain_key
 from contracts.outbox import entries as outbox
 from migrations.database import now_ms, upsert_into
 from migrations.schema import guilds, rounds, videos
+from migrations.states_community import RoundStatus
 
 
 async def set_up_guild(database: AsyncEngine, guild_id: int, channel_id: int, member_id: int) -> None:
-    """Remembers where a guild's rounds are posted."""
+    """Save the channel in which a guild's rounds are posted."""
     values = {"rounds_channel_id": channel_id, "set_up_by": member_id, "updated_at_ms": now_ms()}
     upsert = upsert_into(database, guilds)
     async with database.begin() as connection:
@@ -27,7 +27,7 @@ async def set_up_guild(database: AsyncEngine, guild_id: int, channel_id: int, me
 
 
 async def rounds_channel(database: AsyncEngine, guild_id: int) -> int:
-    """The channel of a guild's rounds. Raises SetupMissingError."""
+    """Return the channel of a guild's rounds. Raises SetupMissingError before `/setup`."""
     channel = await rounds_channel_or_none(database, guild_id)
     if channel is None:
         raise SetupMissingError
@@ -35,7 +35,7 @@ async def rounds_channel(database: AsyncEngine, guild_id: int) -> int:
 
 
 async def rounds_channel_or_none(database: AsyncEngine, guild_id: int) -> int | None:
-    """The channel of a guild's rounds; None before `/setup`."""
+    """Return the channel of a guild's rounds; None before `/setup`."""
     async with database.connect() as connection:
         channel = await connection.scalar(select(guilds.c.rounds_channel_id).where(guilds.c.guild_id == guild_id))
     return None if channel is None else int(channel)
@@ -51,9 +51,9 @@ async def open_round(
     seconds: int,
     grace_s: int,
 ) -> Round:
-    """Writes the round and its outbox entry in the caller's transaction.
+    """Write a round and its outbox entry in the caller's transaction, and return the round.
 
-    On the ledger it closes `grace_s` later than on Discord, so that votes cast in the last second still get there.
+    The round closes `grace_s` later on the ledger than on Discord, so that votes cast in the last second still arrive.
     Raises RoundAlreadyOpenError.
     """
     await check_none_open(connection, guild_id)
@@ -70,7 +70,7 @@ async def open_round(
             task=task,
             opened_by=opened_by,
             channel_id=channel_id,
-            status="opening",
+            status=RoundStatus.OPENING,
             opens_at_ms=opens,
             closes_at_ms=closes,
             chain_key=key,
@@ -87,43 +87,43 @@ async def open_round(
         grace_s=grace_s,
         meta_hash=outbox.text_hash(task),
     )
-    found = await get_or_none_within(connection, round_id)
-    assert found is not None  # noqa: S101  # written four lines above
-    return found
+    round_ = await get_or_none_within(connection, round_id)
+    assert round_ is not None  # noqa: S101  # inserted above
+    return round_
 
 
 async def check_none_open(connection: AsyncConnection, guild_id: int) -> None:
-    """Raises RoundAlreadyOpenError where a guild has a round that is not closed."""
-    running = (
+    """Raise RoundAlreadyOpenError where a guild has a round that is not closed."""
+    unclosed = (
         await connection.execute(
             select(rounds).where(rounds.c.guild_id == guild_id, rounds.c.status.in_(NOT_CLOSED)).limit(1)
         )
     ).first()
-    if running is not None:
-        raise RoundAlreadyOpenError(number=running.number, thread_id=running.thread_id or running.channel_id)
+    if unclosed is not None:
+        raise RoundAlreadyOpenError(number=unclosed.number, thread_id=unclosed.thread_id or unclosed.channel_id)
 
 
 async def get_or_none_within(connection: AsyncConnection, round_id: int) -> Round | None:
-    """The round, within the caller's transaction."""
+    """Return the round, read within the caller's transaction; None where there is none."""
     row = (await connection.execute(select(rounds).where(rounds.c.id == round_id))).first()
     return Round.from_row(row) if row else None
 
 
 async def lock_for_read(connection: AsyncConnection, round_id: int) -> Round:
-    """The round, which cannot close before the caller's transaction ends (where rows can be locked)."""
+    """Return the round, which cannot close before the caller's transaction ends (where rows can be locked)."""
     row = await connection.execute(select(rounds).where(rounds.c.id == round_id).with_for_update(read=True))
     return Round.from_row(row.one())
 
 
 async def get(database: AsyncEngine, round_id: int) -> Round:
-    """The round; it must exist."""
+    """Return the round. Raises NoResultFound where there is none."""
     async with database.connect() as connection:
         row = (await connection.execute(select(rounds).where(rounds.c.id == round_id))).one()
     return Round.from_row(row)
 
 
 async def open_in(database: AsyncEngine, guild_id: int) -> Round | None:
-    """The guild's round that is not closed yet, if any."""
+    """Return the guild's round that is not closed yet; None where there is none."""
     async with database.connect() as connection:
         row = (
             await connection.execute(
@@ -152,32 +152,34 @@ async def latest_or_none(database: AsyncEngine, guild_id: int) -> Round | None:
 
 
 async def all_open(database: AsyncEngine) -> Sequence[Round]:
-    """All rounds, of all guilds, that are not closed yet."""
+    """Return the rounds of all guilds that are not closed yet."""
     async with database.connect() as connection:
         rows = await connection.execute(select(rounds).where(rounds.c.status.in_(NOT_CLOSED)))
         return [Round.from_row(row) for row in rows]
 
 
-async def change(database: AsyncEngine, round_id: int, **values: Any) -> None:
-    """Sets columns of a round."""
+async def change(database: AsyncEngine, round_id: int, **values: object) -> None:
+    """Set columns of a round."""
     async with database.begin() as connection:
         await connection.execute(update(rounds).where(rounds.c.id == round_id).values(**values))
 
 
 async def mark_open(database: AsyncEngine, round_id: int, thread_id: int) -> None:
-    """Its thread is there: it takes votes, unless somebody has closed it meanwhile."""
+    """Record the thread of a round. From then on it takes votes, unless somebody has closed it meanwhile."""
     async with database.begin() as connection:
         await connection.execute(update(rounds).where(rounds.c.id == round_id).values(thread_id=thread_id))
         await connection.execute(
-            update(rounds).where(rounds.c.id == round_id, rounds.c.status == "opening").values(status="open")
+            update(rounds)
+            .where(rounds.c.id == round_id, rounds.c.status == RoundStatus.OPENING)
+            .values(status=RoundStatus.OPEN)
         )
 
 
 async def close(database: AsyncEngine, round_id: int, reason: str, *, trouble: str | None = None) -> bool:
-    """Closes a round, once, however far it had come: no vote is taken from here on, and the next one can be opened.
+    """Close a round, once, in whatever state: from then on it takes no votes, and the next round can be opened.
 
-    In the same transaction the videos that did not make it are ended, for `reason`, and the ledger is asked for the
-    result. `trouble` says why a round could not be opened. False where it is closed already.
+    The same transaction cancels the videos that are not done, for `reason`, and asks the ledger for the result.
+    `trouble` says why a round could not be opened. Return False where the round is closed already.
     """
     now = now_ms()
     async with database.begin() as connection:
@@ -185,7 +187,7 @@ async def close(database: AsyncEngine, round_id: int, reason: str, *, trouble: s
             update(rounds)
             .where(rounds.c.id == round_id, rounds.c.status.in_(NOT_CLOSED))
             .values(
-                status="closed",
+                status=RoundStatus.CLOSED,
                 closes_at_ms=case((rounds.c.closes_at_ms > now, now), else_=rounds.c.closes_at_ms),
                 trouble=trouble,
             )
@@ -197,7 +199,7 @@ async def close(database: AsyncEngine, round_id: int, reason: str, *, trouble: s
             .where(
                 videos.c.round_id == round_id,
                 videos.c.status.in_(CANCELLABLE),
-                videos.c.cancel_requested.is_(False),  # whoever cancelled it before keeps their reason
+                videos.c.cancel_requested.is_(False),  # an earlier cancellation keeps its reason
             )
             .values(cancel_requested=True, reason=reason)
         )
@@ -206,15 +208,16 @@ async def close(database: AsyncEngine, round_id: int, reason: str, *, trouble: s
 
 
 async def closed_with_work_left(database: AsyncEngine, since_ms: int) -> Sequence[Round]:
-    """Closed rounds with something left to do: on Discord (a result that is not posted, or not up to date), or by the
-    ledger. Those that never got as far as a message on Discord have nothing left there.
+    """Return the closed rounds with work left: on Discord (a result missing or not up to date), or on the ledger.
+
+    A round that never got a message on Discord has no work left there.
     """
     unposted = rounds.c.result_message_id.is_(None) & or_(
         rounds.c.thread_id.is_not(None), rounds.c.announcement_id.is_not(None)
     )
     stale = rounds.c.thread_id.is_not(None) & rounds.c.trouble.is_not(None)
     query = select(rounds).where(
-        rounds.c.status == "closed",
+        rounds.c.status == RoundStatus.CLOSED,
         rounds.c.closes_at_ms > since_ms,
         or_(unposted, stale, rounds.c.finalized_tx.is_(None)),
     )

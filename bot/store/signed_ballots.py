@@ -25,8 +25,8 @@ async def cast(connection: AsyncConnection, request: SigningRequest, signature: 
 
     Raises SigningOverError where that wallet is not linked.
     """
-    who = (request.guild_id, request.member_id)
-    wallet = (await wallets.of_members(connection, {who})).get(who)
+    member = (request.guild_id, request.member_id)
+    wallet = (await wallets.of_members(connection, {member})).get(member)
     if wallet is None or not wallet.signs or wallet.address != request.wallet or request.round_id is None:
         raise SigningOverError
     entry = await entries.record_ballot(

@@ -1,10 +1,9 @@
-"""Videos as rows: asked for once, changed by their life, listed for members."""
+"""Videos as rows: added once, changed by their workflow, listed for members."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import ScalarSelect, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -19,10 +18,12 @@ from generation.video.provenance import MOST_BYTES
 from generation.worker.registry import is_served
 from migrations.database import now_ms
 from migrations.schema import render_progress, render_timings, rounds, videos, votes
-from migrations.states_community import VideoStatus
+from migrations.states_community import RoundStatus, VideoStatus
 
-LOOKED_THROUGH = 500  # how many of a guild's newest videos are looked through for a word of their prompts
-GUESS_S = 60.0  # how long a render takes, before the first one of a model has been timed
+MOST_SEARCHED = 500  # of a guild's newest videos, when a word of the prompt is searched
+# These do not count towards a member's quota.
+FREE_OF_CHARGE = (VideoStatus.FAILED, VideoStatus.CANCELLED)
+GUESS_S = 60.0  # the duration of a render, before the first render of a model has been timed
 
 
 async def add(
@@ -37,20 +38,21 @@ async def add(
     model_id: str,
     quota: Quota,
 ) -> bool:
-    """Writes the video in the caller's transaction; False when this interaction has written it before.
+    """Add a video in the caller's transaction. Return False where this interaction has added it before.
 
     Raises TooManyPromptsError or TooManyWaitingError.
     """
     if await connection.scalar(select(videos.c.id).where(videos.c.id == video_id)):
         return False
     mine = videos.c.member_id == member_id
-    # A failed or cancelled video costs nothing.
-    asked = await connection.scalar(
-        select(func.count()).where(mine, videos.c.round_id == round_id, videos.c.status.notin_(("failed", "cancelled")))
+    count = await connection.scalar(
+        select(func.count()).where(
+            mine, videos.c.round_id == round_id, videos.c.status.notin_((VideoStatus.FAILED, VideoStatus.CANCELLED))
+        )
     )
-    # Compared here: with the guild in its words, SQLite would go through all that the member ever asked for there.
+    # The guild is compared in Python: with it in the query, SQLite would read all videos of the member in that guild.
     waiting = await connection.scalars(select(videos.c.guild_id).where(mine, videos.c.status.in_(UNDER_WAY)))
-    quota.check(asked=int(asked or 0), waiting=sum(guild == guild_id for guild in waiting))
+    quota.check(asked=int(count or 0), waiting=sum(guild == guild_id for guild in waiting))
     await connection.execute(
         insert(videos).values(
             id=video_id,
@@ -59,7 +61,7 @@ async def add(
             member_id=member_id,
             member_name=member_name,
             prompt=prompt,
-            status="queued",
+            status=VideoStatus.QUEUED,
             created_at_ms=now_ms(),
             cancel_requested=False,
             seed=seed_of(video_id),
@@ -71,28 +73,28 @@ async def add(
 
 
 async def get_or_none(database: AsyncEngine, video_id: str) -> Video | None:
-    """The video, if there is one."""
+    """Return the video; None where there is none."""
     async with database.connect() as connection:
         row = (await connection.execute(select(videos).where(videos.c.id == video_id))).first()
     return Video.from_row(row) if row else None
 
 
 async def get(database: AsyncEngine, video_id: str) -> Video:
-    """The video. Raises LookupError where there is none."""
+    """Return the video. Raises LookupError where there is none."""
     video = await get_or_none(database, video_id)
     if video is None:
         raise LookupError(f"There is no video {video_id}.")
     return video
 
 
-async def change(database: AsyncEngine, video_id: str, **values: Any) -> None:
-    """Sets columns of a video."""
+async def change(database: AsyncEngine, video_id: str, **values: object) -> None:
+    """Set columns of a video."""
     async with database.begin() as connection:
         await connection.execute(update(videos).where(videos.c.id == video_id).values(**values))
 
 
-async def advance(database: AsyncEngine, video_id: str, status: VideoStatus, **values: Any) -> None:
-    """The next status of a video that is not over yet; a video that is over stays as it is."""
+async def advance(database: AsyncEngine, video_id: str, status: VideoStatus, **values: object) -> None:
+    """Move a video to its next status; a video that is over stays as it is."""
     async with database.begin() as connection:
         await connection.execute(
             update(videos)
@@ -102,34 +104,39 @@ async def advance(database: AsyncEngine, video_id: str, status: VideoStatus, **v
 
 
 async def begin_rendering(database: AsyncEngine, video_id: str) -> None:
-    """A worker has begun."""
+    """Record that a worker has started to render."""
     async with database.begin() as connection:
         await connection.execute(
-            update(videos).where(videos.c.id == video_id, videos.c.status == "queued").values(status="rendering")
+            update(videos)
+            .where(videos.c.id == video_id, videos.c.status == VideoStatus.QUEUED)
+            .values(status=VideoStatus.RENDERING)
         )
 
 
 async def begin_hosting(database: AsyncEngine, video_id: str) -> None:
-    """The host has every byte. A video that is being posted already, without its host, stays where it is."""
+    """Record that the host has every byte. A video that is being posted already, without its host, stays as it is."""
     async with database.begin() as connection:
         await connection.execute(
-            update(videos).where(videos.c.id == video_id, videos.c.status == "uploading").values(status="hosting")
+            update(videos)
+            .where(videos.c.id == video_id, videos.c.status == VideoStatus.UPLOADING)
+            .values(status=VideoStatus.HOSTING)
         )
 
 
 async def record_render(database: AsyncEngine, video_id: str, result: RenderResult) -> None:
-    """Records what was rendered, and how long it took.
+    """Record a rendered file and the duration of the render.
 
-    Also of a video whose first file was lost on the way to the host: the new one has another signature and hash.
+    A video whose first file was lost on the way to the host gets a new file, with another signature and hash.
     """
-    other = or_(videos.c.sha256.is_(None), videos.c.sha256 != result.sha256)
-    open_to_it = videos.c.status.in_(("queued", "rendering")) | (videos.c.status.in_(("uploading", "hosting")) & other)
+    replaced = or_(videos.c.sha256.is_(None), videos.c.sha256 != result.sha256)
+    rendering = videos.c.status.in_((VideoStatus.QUEUED, VideoStatus.RENDERING))
+    on_the_way = videos.c.status.in_((VideoStatus.UPLOADING, VideoStatus.HOSTING))
     async with database.begin() as connection:
         changed = await connection.execute(
             update(videos)
-            .where(videos.c.id == video_id, open_to_it)
+            .where(videos.c.id == video_id, rendering | (on_the_way & replaced))
             .values(
-                status="uploading",
+                status=VideoStatus.UPLOADING,
                 video_path=result.video_path,
                 poster_path=result.poster_path,
                 sha256=result.sha256,
@@ -148,16 +155,16 @@ async def record_render(database: AsyncEngine, video_id: str, result: RenderResu
             )
 
 
-def _card(result: RenderResult) -> dict[str, Any] | None:
-    """The provenance card, if a worker gave one that can be shown."""
+def _card(result: RenderResult) -> dict[str, object] | None:
+    """Return the provenance card; None where the worker gave none that can be shown."""
     card = result.provenance
     return card if isinstance(card, dict) and len(json.dumps(card)) <= MOST_BYTES else None
 
 
 async def publish(database: AsyncEngine, video_id: str, *, thread_id: int, message_id: int) -> bool:
-    """The video is in the voting thread: from now on it takes votes. Its ledger entry is written with it.
+    """Publish a video whose card is in the voting thread, with its ledger entry: from then on it takes votes.
 
-    False when its round closed in the meantime: then it takes no part.
+    Return False where its round closed in the meantime: then the video takes no part.
     """
     async with database.begin() as connection:
         row = (
@@ -168,14 +175,14 @@ async def publish(database: AsyncEngine, video_id: str, *, thread_id: int, messa
                 .with_for_update(of=rounds, read=True)  # the round cannot close before the ledger entry is written
             )
         ).one()
-        if row.status == "published":
+        if row.status == VideoStatus.PUBLISHED:
             return True
-        if row.round_status != "open" or row.closes_at_ms <= now_ms():
+        if row.round_status != RoundStatus.OPEN or row.closes_at_ms <= now_ms():
             return False
         await connection.execute(
             update(videos)
             .where(videos.c.id == video_id)
-            .values(status="published", thread_id=thread_id, message_id=message_id, finished_at_ms=now_ms())
+            .values(status=VideoStatus.PUBLISHED, thread_id=thread_id, message_id=message_id, finished_at_ms=now_ms())
         )
         await outbox.record_video(
             connection,
@@ -191,12 +198,12 @@ async def publish(database: AsyncEngine, video_id: str, *, thread_id: int, messa
 
 
 async def end(database: AsyncEngine, video_id: str, status: VideoStatus, reason: str) -> None:
-    """The video failed or was cancelled; the reason is a sentence for the member."""
+    """End a video as failed or cancelled; the reason is a sentence for the member."""
     await advance(database, video_id, status, reason=reason, finished_at_ms=now_ms())
 
 
 async def set_note(database: AsyncEngine, video_id: str, text: str | None) -> None:
-    """What the member should know about a video on its way, such as an outage; a cancellation's reason stays."""
+    """Set the note that a member reads about a video in progress, such as an outage; a cancellation's reason stays."""
     async with database.begin() as connection:
         await connection.execute(
             update(videos)
@@ -206,7 +213,7 @@ async def set_note(database: AsyncEngine, video_id: str, text: str | None) -> No
 
 
 async def request_cancel(database: AsyncEngine, video_id: str, reason: str) -> bool:
-    """Asks for the end of a video that is still being made; False when it is too late for that."""
+    """Ask for the end of a video that is still being made. Return False where it is too late for that."""
     async with database.begin() as connection:
         changed = await connection.execute(
             update(videos)
@@ -217,20 +224,21 @@ async def request_cancel(database: AsyncEngine, video_id: str, reason: str) -> b
 
 
 async def remove(connection: AsyncConnection, video_id: str, reason: str) -> bool:
-    """A moderator takes a posted video away: from this transaction on it takes no votes. False if it is not posted.
+    """Remove a posted video in the caller's transaction: from its commit on, the video takes no votes.
 
-    Whatever is still under way for it, such as its upload, is told by the same mark as a cancellation.
+    Return False where the video is not posted. Work that is still in progress for it, such as its upload, learns of the
+    removal by the same mark as of a cancellation.
     """
     changed = await connection.execute(
         update(videos)
-        .where(videos.c.id == video_id, videos.c.status == "published")
-        .values(status="removed", reason=reason, cancel_requested=True)
+        .where(videos.c.id == video_id, videos.c.status == VideoStatus.PUBLISHED)
+        .values(status=VideoStatus.REMOVED, reason=reason, cancel_requested=True)
     )
     return bool(changed.rowcount)
 
 
 async def by_message_or_none(database: AsyncEngine, message_id: int) -> Video | None:
-    """The video whose card a message is."""
+    """Return the video whose card a message is; None where the message is no card."""
     async with database.connect() as connection:
         row = (await connection.execute(select(videos).where(videos.c.message_id == message_id))).first()
     return Video.from_row(row) if row else None
@@ -249,20 +257,20 @@ async def latest(
     query = here.where(videos.c.status.in_(statuses)).limit(most)
     if typed:
         newest = here.with_only_columns(videos.c.id, videos.c.status, videos.c.prompt, videos.c.created_at_ms)
-        looked_through = newest.limit(LOOKED_THROUGH).subquery("looked_through").c
-        wanted = (
-            select(looked_through.id)
-            .where(looked_through.status.in_(statuses), looked_through.prompt.icontains(typed, autoescape=True))
-            .order_by(looked_through.created_at_ms.desc())
+        searched = newest.limit(MOST_SEARCHED).subquery("searched").c
+        matching = (
+            select(searched.id)
+            .where(searched.status.in_(statuses), searched.prompt.icontains(typed, autoescape=True))
+            .order_by(searched.created_at_ms.desc())
             .limit(most)
         )
-        query = select(videos).where(videos.c.id.in_(wanted)).order_by(videos.c.created_at_ms.desc())
+        query = select(videos).where(videos.c.id.in_(matching)).order_by(videos.c.created_at_ms.desc())
     async with database.connect() as connection:
         return [Video.from_row(row) for row in await connection.execute(query)]
 
 
 async def of_member(database: AsyncEngine, guild_id: int, member_id: int, most: int) -> Sequence[Video]:
-    """A member's videos in a guild, the newest first."""
+    """Return a member's videos in a guild, the newest first."""
     async with database.connect() as connection:
         rows = await connection.execute(
             select(videos)
@@ -274,7 +282,7 @@ async def of_member(database: AsyncEngine, guild_id: int, member_id: int, most: 
 
 
 async def under_way(database: AsyncEngine, round_id: int | None = None) -> Sequence[Video]:
-    """Videos that are on their way, of one round or of all, the oldest first."""
+    """Return the videos in progress, of one round or of all, the oldest first."""
     query = select(videos).where(videos.c.status.in_(UNDER_WAY)).order_by(videos.c.created_at_ms)
     if round_id is not None:
         query = query.where(videos.c.round_id == round_id)
@@ -283,7 +291,7 @@ async def under_way(database: AsyncEngine, round_id: int | None = None) -> Seque
 
 
 async def prompts_of(database: AsyncEngine, video_ids: Sequence[str]) -> dict[str, str]:
-    """The prompts of some videos, by their ids."""
+    """Return the prompts of some videos, by their ids."""
     if not video_ids:
         return {}
     async with database.connect() as connection:
@@ -292,9 +300,9 @@ async def prompts_of(database: AsyncEngine, video_ids: Sequence[str]) -> dict[st
 
 
 async def entries(database: AsyncEngine, round_id: int, *, removed: bool = False) -> Sequence[Entry]:
-    """The published videos of a round with their votes, unranked; with `removed`, also those that were taken away."""
-    statuses = ("published", "removed") if removed else ("published",)
-    query = select(videos, _counted(Choice.UP).label("up"), _counted(Choice.DOWN).label("down")).where(
+    """Return the published videos of a round with their votes, unranked; with `removed`, also removed videos."""
+    statuses = (VideoStatus.PUBLISHED, VideoStatus.REMOVED) if removed else (VideoStatus.PUBLISHED,)
+    query = select(videos, _count_of(Choice.UP).label("up"), _count_of(Choice.DOWN).label("down")).where(
         videos.c.round_id == round_id, videos.c.status.in_(statuses)
     )
     async with database.connect() as connection:
@@ -302,10 +310,11 @@ async def entries(database: AsyncEngine, round_id: int, *, removed: bool = False
         return [Entry(Video.from_row(row), Tally(up=int(row.up), down=int(row.down))) for row in rows]
 
 
-def _counted(choice: Choice) -> ScalarSelect[int]:
-    """The votes of one choice on the video of the statement around it.
+def _count_of(choice: Choice) -> ScalarSelect[int]:
+    """Return the subquery for the number of votes of one choice on the video of the enclosing query.
 
-    Counted video by video: of a group neither database would find out that it is about the videos of one round.
+    It counts video by video. In a grouped query, neither database would find out that only the videos of one round
+    are needed.
     """
     return (
         select(func.count())
@@ -316,17 +325,17 @@ def _counted(choice: Choice) -> ScalarSelect[int]:
 
 
 async def open_for_votes(database: AsyncEngine, round_id: int | None = None) -> Sequence[Video]:
-    """The published videos of rounds that are open, of one of them or of all."""
-    takes_votes = select(rounds.c.id).where(rounds.c.status == "open", rounds.c.closes_at_ms > now_ms())
+    """Return the published videos of open rounds, of one round or of all."""
+    takes_votes = select(rounds.c.id).where(rounds.c.status == RoundStatus.OPEN, rounds.c.closes_at_ms > now_ms())
     if round_id is not None:
         takes_votes = takes_votes.where(rounds.c.id == round_id)
-    query = select(videos).where(videos.c.round_id.in_(takes_votes), videos.c.status == "published")
+    query = select(videos).where(videos.c.round_id.in_(takes_votes), videos.c.status == VideoStatus.PUBLISHED)
     async with database.connect() as connection:
         return [Video.from_row(row) for row in await connection.execute(query)]
 
 
 async def progress_of(database: AsyncEngine, video_ids: Sequence[str]) -> dict[str, Progress]:
-    """The latest progress that workers reported."""
+    """Return the latest progress that workers reported, by video."""
     if not video_ids:
         return {}
     async with database.connect() as connection:
@@ -335,16 +344,19 @@ async def progress_of(database: AsyncEngine, video_ids: Sequence[str]) -> dict[s
 
 
 async def queue_place(database: AsyncEngine, video: Video, model_class: str) -> QueuePlace:
-    """How many videos are ahead of this one, and when it is likely to be done.
+    """Return the number of videos ahead of this one, and the time until it is likely to be done.
 
-    Members take turns: everybody's first video comes before anybody's second, and those of one turn as they came.
-    (The engine draws lots among the members of a turn, so that this is where a video stands on average.)
+    Members take turns: everybody's first video comes before anybody's second. Within a turn, the earlier video comes
+    first. (The engine draws lots among the members of a turn, so this is the place of a video on average.)
     """
     async with database.connect() as connection:
         waiting = (
             await connection.execute(
                 select(videos.c.id, videos.c.member_id, videos.c.status, videos.c.created_at_ms)
-                .where(videos.c.model_id == video.model_id, videos.c.status.in_(("queued", "rendering")))
+                .where(
+                    videos.c.model_id == video.model_id,
+                    videos.c.status.in_((VideoStatus.QUEUED, VideoStatus.RENDERING)),
+                )
                 .order_by(videos.c.created_at_ms, videos.c.id)
             )
         ).all()
@@ -357,11 +369,11 @@ async def queue_place(database: AsyncEngine, video: Video, model_class: str) -> 
         )
         seconds = await connection.scalar(select(func.avg(recent.c.seconds)))
         served = await is_served(connection, model_class, video.model_id)
-    asked: dict[int, int] = {}
+    turns_taken: dict[int, int] = {}
     turns = []
     for row in waiting:  # the oldest first
-        turn = asked.get(row.member_id, 0)
-        asked[row.member_id] = turn + 1
-        turns.append((row.status != "rendering", turn, row.created_at_ms, row.id))
+        turn = turns_taken.get(row.member_id, 0)
+        turns_taken[row.member_id] = turn + 1
+        turns.append((row.status != VideoStatus.RENDERING, turn, row.created_at_ms, row.id))
     ahead = next((n for n, (*_, video_id) in enumerate(sorted(turns)) if video_id == video.id), 0)
     return QueuePlace(ahead=ahead, estimate_s=(ahead + 1) * float(seconds or GUESS_S), served=served)

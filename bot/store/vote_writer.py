@@ -1,6 +1,6 @@
-"""Votes: one writer gathers those that arrive together and commits them at once, with their outbox entries.
+"""The vote writer: it gathers votes that arrive together and commits them at once, with their outbox entries.
 
-A caller is told only after the commit. One transaction for many votes makes `synchronous=FULL` affordable.
+A caller gets the answer only after the commit. One transaction for many votes makes `synchronous=FULL` affordable.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from migrations.schema import reactions, videos, votes
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 500
-AGAIN_S = 0.5  # after the database failed
+RETRY_S = 0.5  # after the database failed
 
 
 @dataclass(eq=False)
 class _Waiting:
     action: Vote | Reaction
     answer: asyncio.Future[Standing]
-    waits_for: str = ""  # the video whose card has to be looked at before, if that is what it waits for
+    waits_for: str = ""  # the video whose card must be read first, if the action waits for that
 
 
 @dataclass(frozen=True)
-class _Held:
-    """The answer to an action that has to wait until what was missed on its video's card is recorded."""
+class _OnHold:
+    """The answer to an action that must wait until missed reactions on its video's card are recorded."""
 
     video_id: str
 
@@ -44,68 +44,68 @@ class _Held:
 class VoteWriter:
     """The only writer of votes in this process. Actions of one member on one video are applied in their order.
 
-    Discord does not say when a reaction was made. One that was missed while we were away counts as older than
-    everything that is heard in a session, so nothing about a video is recorded before its card was looked at: a
-    press that was acknowledged too early would, after the next death, look older than a reaction from before it.
+    Discord does not say when a reaction was made. A reaction that was missed while the bot was away counts as older
+    than every event of the session. So nothing about a video is recorded before its card was read. A press that was
+    acknowledged too early would, after the next crash, look older than a reaction from before it.
     """
 
     def __init__(self, database: AsyncEngine, pepper: bytes, *, look_at: Callable[[str], object] | None = None) -> None:
         """`pepper` is the secret that makes voter ids irreversible.
 
-        `look_at` is asked to record what was missed on a video's card, and to call `mark_caught_up` then; without it,
-        nothing is ever missed.
+        `look_at` is asked to record the missed reactions on a video's card, and then to call `mark_caught_up`. Without
+        it, no reaction is ever missed.
         """
         self._database = database
         self._pepper = pepper
         self._look_at = look_at
         self._queue: asyncio.Queue[_Waiting | None] = asyncio.Queue(maxsize=10_000)
-        self._held: list[_Waiting] = []  # in the order of arrival
+        self._on_hold: list[_Waiting] = []  # in the order of arrival
         self._caught_up: set[str] = set()
         self._writing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
-        self.observe: Callable[[float], None] | None = None  # is told the seconds of each acknowledged action
+        self.observe: Callable[[float], None] | None = None  # gets the seconds of each acknowledged action
 
     def begin_session(self) -> None:
-        """From now on we hear of everything again; what we did not hear of before, has to be looked up."""
+        """Begin a session, in which every event arrives. What happened before it has to be read from the cards."""
         self._caught_up = set()
-        self._ask_for({held.waits_for for held in self._held if held.waits_for})
+        self._ask_for({waiting.waits_for for waiting in self._on_hold if waiting.waits_for})
 
     def mark_caught_up(self, video_id: str) -> None:
-        """What was missed on a video's card is recorded; what waited for that comes next."""
+        """Mark a video whose missed reactions are recorded; the actions that waited for that come next."""
         self._caught_up.add(video_id)
-        with contextlib.suppress(asyncio.QueueFull):  # then the writer is at work, and looks by itself
+        with contextlib.suppress(asyncio.QueueFull):  # then the writer is busy, and checks by itself
             self._queue.put_nowait(None)
 
     def start(self) -> None:
-        """Begins to write."""
+        """Start to write."""
         self._task = asyncio.create_task(self._run(), name="vote writer")
 
     async def close(self) -> None:
-        """Writes what has arrived, then stops; what still waits for a look at its card is refused."""
+        """Write what has arrived, then stop. Actions that still wait for their card fail with RestartingError."""
         if self._task is not None:
             await self._queue.join()
             async with self._writing:
-                for held in self._held:
-                    _tell(held, RestartingError())
-                self._held = []
+                for waiting in self._on_hold:
+                    _resolve(waiting, RestartingError())
+                self._on_hold = []
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
 
     async def cast(self, vote: Vote) -> Standing:
-        """Records a vote; returns after its commit.
+        """Record a vote, and return after its commit.
 
         Raises VideoUnknownError, ElsewhereError, RoundClosedError or RestartingError; SQLAlchemyError when the
         database fails. Then nothing is recorded.
         """
-        return await self._put(vote)
+        return await self._enqueue(vote)
 
     async def react(self, reaction: Reaction) -> Standing:
-        """Records what a reaction means: added, it is a vote; removed, it withdraws a vote that came from it."""
-        return await self._put(reaction)
+        """Record a reaction. An added reaction is a vote; a removed one withdraws the vote that came from it."""
+        return await self._enqueue(reaction)
 
-    async def _put(self, action: Vote | Reaction) -> Standing:
+    async def _enqueue(self, action: Vote | Reaction) -> Standing:
         answer: asyncio.Future[Standing] = asyncio.get_running_loop().create_future()
         since = time.monotonic()
         await self._queue.put(_Waiting(action, answer))
@@ -116,10 +116,10 @@ class VoteWriter:
 
     async def _run(self) -> None:
         while True:
-            arrived = [] if any(self._free(held) for held in self._held) else [await self._queue.get()]
+            arrived = [] if any(self._is_ready(waiting) for waiting in self._on_hold) else [await self._queue.get()]
             async with self._writing:
-                batch = [held for held in self._held if self._free(held)][:MOST_AT_ONCE]
-                self._held = [held for held in self._held if held not in batch]
+                batch = [waiting for waiting in self._on_hold if self._is_ready(waiting)][:MOST_AT_ONCE]
+                self._on_hold = [waiting for waiting in self._on_hold if waiting not in batch]
                 while len(batch) + len(arrived) < MOST_AT_ONCE and not self._queue.empty():
                     arrived.append(self._queue.get_nowait())
                 batch += [waiting for waiting in arrived if waiting is not None]
@@ -127,57 +127,58 @@ class VoteWriter:
             for _ in arrived:
                 self._queue.task_done()
 
-    def _free(self, held: _Waiting) -> bool:
-        return not held.waits_for or held.waits_for in self._caught_up
+    def _is_ready(self, waiting: _Waiting) -> bool:
+        return not waiting.waits_for or waiting.waits_for in self._caught_up
 
     async def _answer(self, batch: list[_Waiting]) -> None:
-        answers: Sequence[Standing | Exception | _Held]
-        again: list[_Waiting] = []
+        answers: Sequence[Standing | Exception | _OnHold]
+        retries: list[_Waiting] = []
         try:
             answers = await self._write([waiting.action for waiting in batch])
         except Exception as error:
             answers = [error] * len(batch)
             if isinstance(error, OperationalError):
-                # Who pressed is told, and presses again. Who reacted cannot be told: that is tried again, and first.
-                again = [waiting for waiting in batch if isinstance(waiting.action, Reaction)]
-                self._held[:0] = again
+                # A member who pressed is told, and presses again. A member who reacted cannot be told, so that action
+                # is retried, before all others.
+                retries = [waiting for waiting in batch if isinstance(waiting.action, Reaction)]
+                self._on_hold[:0] = retries
             elif not isinstance(error, SQLAlchemyError):
                 log.exception("The vote writer failed")
         for waiting, answer in zip(batch, answers, strict=True):
-            if isinstance(answer, _Held):
+            if isinstance(answer, _OnHold):
                 waiting.waits_for = answer.video_id
-                self._held.append(waiting)
-            elif waiting not in again:
-                _tell(waiting, answer)
-        self._ask_for({answer.video_id for answer in answers if isinstance(answer, _Held)})
-        if again:
-            log.warning("The database does not take %d reactions; they are tried again.", len(again))
-            await asyncio.sleep(AGAIN_S)
+                self._on_hold.append(waiting)
+            elif waiting not in retries:
+                _resolve(waiting, answer)
+        self._ask_for({answer.video_id for answer in answers if isinstance(answer, _OnHold)})
+        if retries:
+            log.warning("The database did not take %d reactions; the bot tries again.", len(retries))
+            await asyncio.sleep(RETRY_S)
 
     def _ask_for(self, video_ids: set[str]) -> None:
         for video_id in sorted(video_ids):
             if self._look_at is not None:
                 self._look_at(video_id)
 
-    async def _write(self, actions: list[Vote | Reaction]) -> list[Standing | Exception | _Held]:
+    async def _write(self, actions: list[Vote | Reaction]) -> list[Standing | Exception | _OnHold]:
         if not actions:
             return []
         async with self._database.begin() as connection:
             batch = await VoteBatch.load(connection, actions, self._pepper)
-            answers = [self._held_back(batch, action) or batch.apply(action) for action in actions]
+            answers = [self._hold_back(batch, action) or batch.apply(action) for action in actions]
             await batch.save(connection)
         return answers
 
-    def _held_back(self, batch: VoteBatch, action: Vote | Reaction) -> _Held | None:
+    def _hold_back(self, batch: VoteBatch, action: Vote | Reaction) -> _OnHold | None:
         video_id = batch.video_id(action)
         missed = isinstance(action, Reaction) and action.missed
         if self._look_at is None or missed or video_id in self._caught_up or not batch.takes_votes(video_id):
             return None
-        return _Held(video_id)
+        return _OnHold(video_id)
 
 
-def _tell(waiting: _Waiting, answer: Standing | Exception) -> None:
-    if waiting.answer.done():  # the caller has gone
+def _resolve(waiting: _Waiting, answer: Standing | Exception) -> None:
+    if waiting.answer.done():  # the caller is gone
         return
     if isinstance(answer, Standing):
         waiting.answer.set_result(answer)
@@ -186,7 +187,7 @@ def _tell(waiting: _Waiting, answer: Standing | Exception) -> None:
 
 
 async def known_reactions(database: AsyncEngine, video_id: str) -> set[tuple[int, Choice]]:
-    """Which members' 👍 and 👎 on a video we have seen."""
+    """Return the 👍 and 👎 of members on a video that the bot has seen."""
     async with database.connect() as connection:
         rows = await connection.execute(
             select(reactions.c.member_id, reactions.c.choice).where(reactions.c.video_id == video_id)
@@ -195,7 +196,7 @@ async def known_reactions(database: AsyncEngine, video_id: str) -> set[tuple[int
 
 
 async def votes_of_member(database: AsyncEngine, round_id: int, member_id: int) -> dict[str, Choice]:
-    """A member's votes on the videos of a round."""
+    """Return a member's votes on the videos of a round."""
     async with database.connect() as connection:
         rows = await connection.execute(
             select(votes.c.video_id, votes.c.choice).where(

@@ -1,4 +1,4 @@
-"""What we hear of the ledger that we did not send: it is entered as final, and counts."""
+"""Wallet events on the ledger that we did not send: each is entered in the outbox as final, and counts."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from migrations.schema import chain_transactions, outbox, rounds, videos, voters
 
 
 async def first_block_to_read(database: AsyncEngine, latest: int) -> int:
-    """The block from which there may be something to hear: that of the first round that is not final; or the latest."""
+    """Return the first block that may hold events for us: that of the oldest round that is not final, or `latest`."""
     query = select(func.min(chain_transactions.c.block_number)).where(
         chain_transactions.c.kind == "round",
         chain_transactions.c.round_id.in_(select(rounds.c.id).where(rounds.c.finalized_tx.is_(None))),
     )
     async with database.connect() as connection:
-        found = await connection.scalar(query)
-    return latest if found is None else int(found)
+        block = await connection.scalar(query)
+    return latest if block is None else int(block)
 
 
 async def record_ballot(connection: AsyncConnection, cast: Cast) -> bool:
-    """Enters a signed ballot that we did not send, and counts it. False where it is ours, or of nobody we know.
+    """Record a signed ballot that we did not send. Return False where we sent it, or where the voter is unknown.
 
-    What the same wallet signed later, and we have still to send, stays what counts.
+    Choices that the same wallet signed later, and that we have still to send, are not overwritten.
     """
     query = (
         select(rounds.c.id, voters.c.voter_id, wallets.c.member_id)
@@ -35,19 +35,19 @@ async def record_ballot(connection: AsyncConnection, cast: Cast) -> bool:
         .join(voters, voters.c.voter_id == wallets.c.voter_id)
         .where(rounds.c.chain_id == cast.round, voters.c.voter_index == cast.voter)
     )
-    about = (await connection.execute(query)).first()
-    if about is None:
+    voter = (await connection.execute(query)).first()
+    if voter is None:
         return False
-    mine = (outbox.c.round_id == about.id, outbox.c.voter_id == about.voter_id)
-    known = (
+    mine = (outbox.c.round_id == voter.id, outbox.c.voter_id == voter.voter_id)
+    recorded = (
         await connection.execute(select(outbox.c.payload, outbox.c.state).where(outbox.c.kind == "ballot", *mine))
     ).all()
-    if any(row.payload["nonce"] == cast.nonce for row in known):
+    if any(row.payload["nonce"] == cast.nonce for row in recorded):
         return False
-    named = select(videos.c.id, videos.c.chain_id).where(
-        videos.c.round_id == about.id, videos.c.chain_id.in_([number for number, _ in cast.choices])
+    in_ballot = select(videos.c.id, videos.c.chain_id).where(
+        videos.c.round_id == voter.id, videos.c.chain_id.in_([number for number, _ in cast.choices])
     )
-    by_number = {row.chain_id: row.id for row in await connection.execute(named)}
+    by_number = {row.chain_id: row.id for row in await connection.execute(in_ballot)}
     choices = [
         SignedChoice(by_number[number], number, Choice(choice))
         for number, choice in cast.choices
@@ -55,10 +55,10 @@ async def record_ballot(connection: AsyncConnection, cast: Cast) -> bool:
     ]
     await entries.record_ballot(
         connection,
-        round_id=about.id,
-        voter_id=about.voter_id,
+        round_id=voter.id,
+        voter_id=voter.voter_id,
         wallet=cast.wallet,
-        choices=[(one.video_id, one.number, int(one.choice)) for one in choices],
+        choices=[(choice.video_id, choice.number, int(choice.choice)) for choice in choices],
         nonce=cast.nonce,
         deadline=cast.deadline,
         signature=cast.signature,
@@ -66,18 +66,18 @@ async def record_ballot(connection: AsyncConnection, cast: Cast) -> bool:
     )
     later = {
         number
-        for row in known
+        for row in recorded
         if row.payload["nonce"] > cast.nonce and row.state != "rejected"
         for number, _ in row.payload["choices"]
     }
-    counted = [one for one in choices if one.number not in later]
-    if counted:
-        await signed_ballots.record_choices(connection, about.member_id, counted)
+    uncontested = [choice for choice in choices if choice.number not in later]
+    if uncontested:
+        await signed_ballots.record_choices(connection, voter.member_id, uncontested)
     return True
 
 
 async def record_unlink(connection: AsyncConnection, event: Unlinked) -> bool:
-    """Writes down that a wallet no longer votes for its member. False where we knew, or know of no link."""
+    """Record that a wallet no longer votes for its member. Return False where we knew, or where we know no link."""
     query = (
         select(wallets)
         .join(voters, voters.c.voter_id == wallets.c.voter_id)

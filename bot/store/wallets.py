@@ -94,8 +94,8 @@ async def link(connection: AsyncConnection, request: SigningRequest, signature: 
 
     Raises WalletLinkedError where the member has linked one already.
     """
-    who = (request.guild_id, request.member_id)
-    before = (await of_members(connection, {who})).get(who)
+    member = (request.guild_id, request.member_id)
+    before = (await of_members(connection, {member})).get(member)
     if before is not None and before.state not in (WalletState.REFUSED, WalletState.UNLINKED):
         raise WalletLinkedError(address=before.address)
     entry = await entries.record_link(
@@ -126,8 +126,8 @@ async def unlink(connection: AsyncConnection, request: SigningRequest, signature
 
     Raises SigningOverError where that wallet is not linked.
     """
-    who = (request.guild_id, request.member_id)
-    before = (await of_members(connection, {who})).get(who)
+    member = (request.guild_id, request.member_id)
+    before = (await of_members(connection, {member})).get(member)
     if before is None or not before.signs or before.address != request.wallet:
         raise SigningOverError
     entry = await entries.record_unlink(
