@@ -102,9 +102,9 @@ class Planner:
     async def next(self, *, batches: bool = True) -> Draft | None:
         """Return the next transaction worth sending, or None when there is nothing (yet).
 
-        Batches of votes may be left out. Raises LedgerError with a sentence for trouble that no entry is to blame for, once nothing else is
-        left to send; but at once a WrongLedgerError, when somebody else writes to the ledger, and a
-        ChainUnreachableError.
+        Batches of votes may be left out. Raises LedgerError with a sentence for trouble that no entry is to blame for,
+        once nothing else is left to send; but at once a WrongLedgerError, when somebody else writes to the ledger, and
+        a ChainUnreachableError.
         """
         await self._recall()
         self._batches = batches
