@@ -470,7 +470,7 @@ def test_halving_finds_all_that_are_to_blame_and_nobody_else(count: int, bad: se
     found._records = dict.fromkeys(waiting, Record((Revert(count, True, 0),)))
     transactions = 0
     while waiting:
-        ready, over = found.part(waiting, Record.judge_account)
+        ready, over = found.split(waiting, Record.judge_account)
         given_up |= set(over)
         waiting = [one for one in waiting if one not in given_up]
         if ready:
