@@ -59,7 +59,7 @@ class Attacker:
         self.turned = 0
         self._send = self.node.send
 
-    async def begin_round(self) -> None:
+    async def begin(self) -> None:
         """Has some coin, and looks at what the relayer sends."""
         fees = await self.node.fees()
         signed = await self.chain.signer.sign(
