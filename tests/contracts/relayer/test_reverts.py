@@ -59,7 +59,7 @@ class Attacker:
         self.turned = 0
         self._send = self.node.send
 
-    async def begin_round(self) -> None:
+    async def begin(self) -> None:
         """Has some coin, and looks at what the relayer sends."""
         fees = await self.node.fees()
         signed = await self.chain.signer.sign(
@@ -470,7 +470,7 @@ def test_halving_finds_all_that_are_to_blame_and_nobody_else(count: int, bad: se
     found._records = dict.fromkeys(waiting, Record((Revert(count, True, 0),)))
     transactions = 0
     while waiting:
-        ready, over = found.part(waiting, Record.judge_account)
+        ready, over = found.split(waiting, Record.judge_account)
         given_up |= set(over)
         waiting = [one for one in waiting if one not in given_up]
         if ready:
