@@ -12,7 +12,7 @@ import httpx
 
 from generation.hosting.host import HostBusy, HostError, HostRejected, HostUnreachable
 
-# A token in a query, a bearer, or the path of an upload: each of them lets whoever reads it write to our account.
+# A token in a query, a bearer, or the path of an upload: any reader of one of them can write to our account.
 _SECRETS = re.compile(r"(?i)(token=|bearer\s+)[^\s&\"'<>]+|(/upload/(?:tus|direct)/)[^\s\"'<>]+")
 _LONGEST_SENTENCE = 300
 _MOST_SENTENCES = 5

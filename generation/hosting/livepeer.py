@@ -63,7 +63,7 @@ class LivepeerHost:
     upload is sent once, since each makes an asset. Raises ValueError for unusable arguments.
     """
 
-    shortest_s = 4.0  # below three it is said to fail: github.com/livepeer/studio/issues/1328
+    shortest_s = 4.0  # videos below three are reported to fail: github.com/livepeer/studio/issues/1328
 
     def __init__(
         self,
@@ -106,6 +106,7 @@ class LivepeerHost:
         await self.aclose()
 
     async def aclose(self) -> None:
+        """Close the client, unless it is the caller's."""
         if self._owns_client:
             await self._client.aclose()
 

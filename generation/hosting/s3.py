@@ -114,6 +114,7 @@ class S3Host:
         return f"S3Host({self._settings.bucket!r})"
 
     async def aclose(self) -> None:
+        """Close the connections, except those of the caller's client."""
         if self._owns_http:
             await self._http.aclose()
         await asyncio.to_thread(self._s3.close)

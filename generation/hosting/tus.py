@@ -38,6 +38,7 @@ class Patience:
     longest_s: float = 10.0
 
     def pause_s(self, failure: int) -> float:
+        """Return the pause after so many failures: it doubles, with some jitter."""
         return min(self.first_s * 2.0 ** (failure - 1), self.longest_s) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
 
 

@@ -46,7 +46,7 @@ TINY_LOOKS: PresetValues = {
     "fps": 8,
     "steps": 16,
     "guidance": 3.0,
-    "negative_prompt": "",  # that of its family means nothing to it
+    "negative_prompt": "",  # it would not understand its family's
     "upscale": 6,
     "max_sequence_length": 48,
 }
@@ -59,12 +59,12 @@ class Model:
     id: str
     source: str
     revision: str | None = None  # pinned; required for a repository, whose contents may change under its name
-    # Of all components, or of each by name, with "default" for the others. None: what its family recommends on a GPU.
+    # Of all components, or of each by name, with "default" for the others. None: the family's recommendation on a GPU.
     dtype: str | dict[str, str] | None = None
     offload: str | None = None  # of OFFLOADS: moves idle weights off the GPU, slower in less memory. None: as dtype
-    embedded: bool = False  # comes with FLock; put in place when it is first needed
+    embedded: bool = False  # comes with FLock; copied to its folder when it is first needed
     overrides: PresetValues = field(default_factory=dict)
-    pipeline: str | None = None  # the class to load it as, where its own index does not say
+    pipeline: str | None = None  # the class to load it as, if its own index does not name one
     quantise: str | None = None
     quantise_components: list[str] = field(default_factory=list)  # none: the denoisers
     compile: bool = False

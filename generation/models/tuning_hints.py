@@ -26,7 +26,7 @@ class Options(Protocol):
 
 
 class SettingsInForce(Protocol):
-    """The settings with which a pipeline was loaded."""
+    """The settings with which a pipeline was model."""
 
     @property
     def dtype(self) -> str | dict[str, str] | None: ...
@@ -55,17 +55,17 @@ class LoadedModel(Protocol):
     def can(self) -> Options: ...
 
 
-def tuning_hints(loaded: LoadedModel, seconds: Mapping[str, float]) -> list[str]:
+def tuning_hints(model: LoadedModel, seconds: Mapping[str, float]) -> list[str]:
     """Return sentences, the most effective first. `seconds` are those of one video by phase."""
-    can, settings, preset = loaded.can, loaded.settings, loaded.preset
-    on_gpu = loaded.device != "cpu"
+    can, settings, preset = model.can, model.settings, model.preset
+    on_gpu = model.device != "cpu"
     hints = []
     if not on_gpu and sum(can.parameters.values()) > 200_000_000:
         hints.append("It renders on the CPU: a GPU is the only thing that helps. Is torch built for yours?")
     if on_gpu and settings.dtype == "float32":
         hints.append('dtype = "bfloat16" halves memory, and most GPUs compute more than twice as quickly with it.')
     if on_gpu and settings.offload != "none":
-        hints += _offload_hints(loaded)
+        hints += _offload_hints(model)
     if preset.steps > MANY_STEPS and can.adapters:
         hints.append(
             f"A few-step adapter of this family, where there is one, needs 4 to 8 of these {preset.steps} steps."
@@ -80,18 +80,18 @@ def tuning_hints(loaded: LoadedModel, seconds: Mapping[str, float]) -> list[str]
             "Decoding takes much of the time; "
             + ("vae_tiling = false is quicker where memory allows." if tiled else "fewer frames or pixels shorten it.")
         )
-    if on_gpu and loaded.gpus > 1:
+    if on_gpu and model.gpus > 1:
         hints.append(
             "Several GPUs are here: run a worker on each (CUDA_VISIBLE_DEVICES), for as many videos at a time."
         )
     return hints
 
 
-def _offload_hints(loaded: LoadedModel) -> list[str]:
-    gpu_mib, billions = loaded.gpu_mib, sum(loaded.can.parameters.values()) / 1e9
-    needed = round(billions * MIB_PER_BILLION * (2 if loaded.settings.dtype == "float32" else 1))
+def _offload_hints(model: LoadedModel) -> list[str]:
+    gpu_mib, billions = model.gpu_mib, sum(model.can.parameters.values()) / 1e9
+    needed = round(billions * MIB_PER_BILLION * (2 if model.settings.dtype == "float32" else 1))
     if gpu_mib and needed < 0.7 * gpu_mib:
         return [f'offload = "none" is quicker: the weights take about {needed} MiB of the {gpu_mib} MiB of this GPU.']
-    if loaded.settings.offload == "sequential":
+    if model.settings.offload == "sequential":
         return ['offload = "group" takes as little memory as "sequential", and is quicker.']
     return []

@@ -19,8 +19,8 @@ FLOAT8 = ("F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ")
 INTEGERS = ("I8", "U8")
 USUAL = ("diffusion_pytorch_model.safetensors", "model.safetensors")  # the names by which libraries look for them
 
-# What quantised files hold beside their weights, under the names that ComfyUI, transformers, bitsandbytes, GPTQ, AWQ
-# and nunchaku give it. No class of diffusers or transformers has a weight of such a name.
+# The tensors that quantised files hold beside their weights, as ComfyUI, transformers, bitsandbytes, GPTQ, AWQ and
+# nunchaku name them. No class of diffusers or transformers has a weight of such a name.
 _SCALE = re.compile(
     r"(^|\.)(scale_(weight|input|output)|(weight|input|output|activation|w|s)_?scales?(_inv|_?\d)?|scaled_fp8|comfy_quant"
     r"|absmax|nested_absmax|quant_map|nested_quant_map|quant_state\.\w+|SCB|qweight|qzeros|wtscale|wcscales)$"
@@ -77,7 +77,7 @@ def files_of_part(part: Path) -> list[str]:
     names = [path.name for path in sorted(part.glob("*.safetensors"))]
     if usual := [name for name in names if name in USUAL]:
         return usual
-    return [name for name in names if name.count(".") == 1] or names[:1]  # not those of another precision as well
+    return [name for name in names if name.count(".") == 1] or names[:1]  # without those of another precision
 
 
 def faults(part: Path) -> Faults:
@@ -163,7 +163,7 @@ def _weight_map(part: Path) -> Mapping[str, str]:
     """Return the file of each tensor by the component's index; empty if it has none."""
     indexes = sorted(part.glob("*.safetensors.index.json"))
     usual = [index for index in indexes if index.name.removesuffix(".index.json") in USUAL]
-    for index in usual or indexes:  # that of another precision may lie beside it
+    for index in usual or indexes:  # one of another precision may lie beside it
         try:
             weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
             return {str(name): str(file) for name, file in weight_map.items()}

@@ -58,6 +58,7 @@ class Fit:
 
     @property
     def room(self) -> int:
+        """The bytes that are left for the video itself."""
         return self.bytes - self.reserved
 
 

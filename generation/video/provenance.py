@@ -55,7 +55,7 @@ def prompt_hash(prompt: str, frames_sha256: str) -> str:
     """Return the manifest's stand-in for the prompt: its HMAC-SHA-256, keyed by the hash of the frames.
 
     The key is on the card alone and cannot be computed from the mp4, so that nobody can guess a short prompt by trying
-    words against the file; whoever has the card can check it.
+    words against the file; anybody who has the card can check it.
     """
     return hmac.new(bytes.fromhex(frames_sha256), prompt.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
 

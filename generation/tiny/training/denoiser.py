@@ -193,6 +193,7 @@ class Apprentice:
         }
 
     def go_on_from(self, state: TrainingState) -> None:
+        """Continue a training that another process stored."""
         self.step = state["step"]
         self.denoiser.load_state_dict(state["denoiser"])
         self.averaged.load_state_dict(state["averaged"])

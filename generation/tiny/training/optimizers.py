@@ -32,6 +32,7 @@ class Orthogonal(torch.optim.Optimizer):  # type: ignore[misc]  # torch comes wi
 
     @torch.no_grad()  # type: ignore[untyped-decorator]  # as above
     def step(self, closure: Callable[[], float] | None = None) -> None:
+        """Update the matrices by their gradients; `closure` is ignored."""
         for group in self.param_groups:
             for matrix in group["params"]:
                 if matrix.grad is None:

@@ -62,10 +62,12 @@ class Scene:
 
     @property
     def held_out(self) -> bool:
+        """True if the training set lacks the scene's combination."""
         return held_out(self.colour, self.shape, self.motion)
 
     @property
     def visible(self) -> bool:
+        """True if the shape stands out from its background."""
         return visible(self.colour, self.background)
 
 
