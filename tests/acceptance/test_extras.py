@@ -24,10 +24,11 @@ PACKAGES = ("bot", "generation", "contracts", "migrations")
 # What needs an extra to be imported at all: the demo's embedded services, what renders and uploads, and the dev chain.
 NEED_EXTRAS = {
     "bot.demo",
-    *(f"contracts.{name}" for name in ("blocks", "blockstore", "chain_faults", "chain_methods", "chain_port")),
-    *(f"generation.{name}" for name in ("certificates", "denoise", "encode", "finish", "label", "manifest")),
-    *(f"generation.{name}" for name in ("originals", "render", "steps", "tiny", "uploading", "worker")),
-    *(f"generation.hosting.{name}" for name in ("hls", "longer", "presigned")),
+    "generation.tiny.training",
+    *(f"generation.hosting.{name}" for name in ("hls", "min_duration", "s3_upload")),
+    *(f"generation.render.{name}" for name in ("child", "denoise", "progress")),
+    *(f"generation.video.{name}" for name in ("c2pa_manifest", "certificates", "encode", "finalize", "watermark")),
+    *(f"generation.worker.{name}" for name in ("file_transfers", "uploads", "worker")),
 }
 IMPORT_ALL = f"""
 import importlib, json, pkgutil

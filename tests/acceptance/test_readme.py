@@ -335,6 +335,14 @@ def tell(capsys: pytest.CaptureFixture[str], name: str, ran: list[str], left: di
             print(f"  $ {command}  ({why})")  # noqa: T201
 
 
+def test_torch_is_installed_as_make_does() -> None:
+    """Every `make` fetches torch by the README's words, which is why a worker's environment has it here beforehand."""
+    [by_readme] = re.findall(r'pip install ("\S*\$\(.*?\)") && ', installs()[1])
+    makefile = (ROOT / "Makefile").read_text().replace("$$", "$")
+    assert by_readme == "\"$(grep '^torch==' requirements.lock)\""
+    assert re.search(rf"pip install( --\S+)* {re.escape(by_readme)}", makefile)
+
+
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
 def test_what_is_not_run_names_what_there_is(name: str) -> None:
     """Targets of the Makefile, options of the demo, extras of the package, profiles of the compose file, tests."""

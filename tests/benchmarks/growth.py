@@ -10,7 +10,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,10 +52,12 @@ async def measure(
     open_votes: int = 2_500,
     repeats: int = 9,
     again: int = 2,
+    only: Collection[str] = (),
 ) -> list[Figure]:
-    """`short` and `long` are the rounds that are over and the votes of each of them.
+    """Return the figures. `short` and `long` are the rounds that are over and the votes of each of them.
 
-    What seems to grow is measured `again` so often, each time for twice as long.
+    An operation that seems to grow is measured `again` so often, each time for twice as long. `only` names the
+    operations that are measured, if not all of them are.
     """
     pasts = {
         name: Past(rounds=rounds, votes=votes, open_votes=open_votes, waiting=open_votes // 5)
@@ -65,13 +67,13 @@ async def measure(
     with tempfile.TemporaryDirectory(prefix="flock-growth-") as folder:
         _check_room(Path(folder), pasts["long"])
         urls = {name: f"sqlite:///{folder}/{name}.db" for name in pasts}
-        found += await _measure("SQLite", urls, pasts, repeats, again)
+        found += await _measure("SQLite", urls, pasts, repeats, again, only)
         for name in pasts:
             for file in Path(folder).glob(f"{name}.db*"):
                 file.unlink()
         with _postgresql(Path(folder)) as server:
             urls = {name: _new_database(server, name) for name in pasts}
-            found += await _measure("PostgreSQL", urls, pasts, repeats, again)
+            found += await _measure("PostgreSQL", urls, pasts, repeats, again, only)
     _tell(found)
     behind = {name: past.rounds * past.votes for name, past in pasts.items()}
     return _figures(found, f"with {behind['short']:,} votes behind it, and with {behind['long']:,}")
@@ -94,9 +96,14 @@ def _figures(found: list[Measured], behind: str) -> list[Figure]:
 
 
 async def _measure(
-    kind: str, urls: Mapping[str, str], pasts: Mapping[str, Past], repeats: int, again: int
+    kind: str,
+    urls: Mapping[str, str],
+    pasts: Mapping[str, Past],
+    repeats: int,
+    again: int,
+    only: Collection[str],
 ) -> list[Measured]:
-    """All operations on one kind of database, in turns on the short past and on the long one."""
+    """Measure the operations on one kind of database, in turns on the short past and on the long one."""
     operations = {}
     for name, url in urls.items():
         begun = time.monotonic()
@@ -108,7 +115,7 @@ async def _measure(
     found = [
         await _in_turns(kind, operation, operations, repeats, again)
         for operation in operations["long"].all()
-        if operation not in NEEDS_A_NODE
+        if operation not in NEEDS_A_NODE and (not only or operation in only)
     ]
     for of_these in operations.values():
         await of_these.close()
