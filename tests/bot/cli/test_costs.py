@@ -32,7 +32,7 @@ async def test_without_a_chain_the_estimate_is_on_paper() -> None:
 
 async def test_a_chain_that_does_not_answer_is_a_sentence() -> None:
     """No estimate is made up for it."""
-    with pytest.raises(OperatorError, match="The chain at .* does not answer"):
+    with pytest.raises(OperatorError, match=r"The chain at .* does not answer"):
         await estimate_costs(f"http://127.0.0.1:{free_port()}", SMALL, usd=2000)
 
 
