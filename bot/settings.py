@@ -330,11 +330,11 @@ def _sentence(name: str, message: str) -> str:
 
 def load_settings(need: Need | None = None, **values: object) -> Settings:
     """Return the settings for a command. Raises SettingsError with all problems at once, never with a value."""
-    loaded = read_settings(**values)
-    problems = list(loaded.problems.values()) if need is None else loaded.problems_for(need)
+    checked = read_settings(**values)
+    problems = list(checked.problems.values()) if need is None else checked.problems_for(need)
     if problems:
         raise SettingsError(problems)
-    return loaded.settings
+    return checked.settings
 
 
 def example() -> str:

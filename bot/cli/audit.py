@@ -8,10 +8,14 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bot.cli.process import Commands
 from bot.domain.errors import OperatorError
 from bot.settings import Settings, load_settings, reveal
+
+if TYPE_CHECKING:
+    from contracts.audit.report import AuditReport
 
 PROGRESS_S = 5.0  # between two lines about the progress of a long scan
 
@@ -104,14 +108,15 @@ async def audit_ledger(
             await database.dispose()
     if not has_database and not chain_only:
         report.notes.append("There is no database here to compare with: only the chain was checked.")
-    if as_json:
-        return report.ok, json.dumps(report.to_json()) + "\n"
-    lines = [
-        f"{'✓' if report.ok else '✗'} {report.votes} votes in {report.batches} batches, recomputed from the chain."
-    ]
+    return report.ok, json.dumps(report.to_json()) + "\n" if as_json else _text(report)
+
+
+def _text(report: AuditReport) -> str:
+    mark = "✓" if report.ok else "✗"
+    lines = [f"{mark} {report.votes} votes in {report.batches} batches, recomputed from the chain."]
     lines += [f"  - {problem}" for problem in report.problems]
     lines += [f"  {note}" for note in report.notes]
-    return report.ok, "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _has_database(settings: Settings) -> bool:

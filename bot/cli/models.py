@@ -48,13 +48,13 @@ def list_models(settings: Settings, *, families: bool, as_json: bool) -> str:
     if as_json:
         entries = [{**describe(model), "chosen": model.id == settings.model_id} for model in models.values()]
         return json.dumps({"models": entries}, indent=2) + "\n"
-    return "".join(_model(model, chosen=model.id == settings.model_id) for model in models.values())
+    return "".join(_model(model, is_default=model.id == settings.model_id) for model in models.values())
 
 
-def _model(model: Model, *, chosen: bool) -> str:
+def _model(model: Model, *, is_default: bool) -> str:
     entry = describe(model)
     preset = entry["preset"]
-    lines = [f"{entry['id']}{' (FLOCK_MODEL_ID)' if chosen else ''}"]
+    lines = [f"{entry['id']}{' (FLOCK_MODEL_ID)' if is_default else ''}"]
     family = entry["family"] or "known once its files are here"
     lines.append(f"  family    {family}" + (f" ({entry['pipeline']})" if entry["pipeline"] else ""))
     lines.append(f"  source    {entry['source']}")

@@ -21,14 +21,14 @@ SETTINGS_REMEDY = "Set it in .env; see .env.example. For a worker's machine, run
 
 async def examine(*, worker: bool = False, timeout: float = TIMEOUT_S) -> list[Check]:
     """Return all checks of a bot's machine, or of a worker's; `timeout` in seconds, for each look."""
-    loaded = read_settings()
-    problems = loaded.problems_for("worker" if worker else "run")
+    checked = read_settings()
+    problems = checked.problems_for("worker" if worker else "run")
     checks = [Check(False, "settings", problem, SETTINGS_REMEDY) for problem in problems]
-    if "database_url" in loaded.problems:
+    if "database_url" in checked.problems:
         return checks  # nearly every look asks the database
-    looks = [look for look in _looks(worker=worker) if not loaded.problems.keys() & {*look.needs, *look.reads}]
+    looks = [look for look in _looks(worker=worker) if not checked.problems.keys() & {*look.needs, *look.reads}]
     checks = checks or [Check(True, "settings", "complete")]
-    return await look_at(loaded.settings, looks, checks, timeout=timeout)
+    return await look_at(checked.settings, looks, checks, timeout=timeout)
 
 
 async def look_at(

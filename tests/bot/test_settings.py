@@ -141,9 +141,9 @@ def test_a_wrong_value_leaves_the_others_to_be_looked_at(monkeypatch: pytest.Mon
     """The doctor goes on with them: the default stands for the wrong one, which is named."""
     monkeypatch.setenv("FLOCK_WATCH_PAGE", "https://example.org/")
     monkeypatch.setenv("FLOCK_MODEL_ID", "mine")
-    loaded = read_settings()
-    assert loaded.problems == {"watch_page": "FLOCK_WATCH_PAGE must contain {playback_id}."}
-    assert (loaded.settings.model_id, loaded.settings.watch_page) == (
+    checked = read_settings()
+    assert checked.problems == {"watch_page": "FLOCK_WATCH_PAGE must contain {playback_id}."}
+    assert (checked.settings.model_id, checked.settings.watch_page) == (
         "mine",
         Settings.model_fields["watch_page"].default,
     )

@@ -9,6 +9,7 @@ import pytest
 from bot.settings import Settings
 
 
+@pytest.fixture(autouse=True)
 def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(f"FLOCK_{name.upper()}", raising=False)
