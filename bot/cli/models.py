@@ -43,17 +43,17 @@ def rerender_card(settings: Settings, path: Path, out: Path | None) -> tuple[boo
             raise OperatorError(f"{path} is too large for a provenance card.")
         card = read_card(path.read_text(encoding="utf-8"))
         patience = {"hang_s": settings.hang_s, "load_s": settings.load_s}
-        found = asyncio.run(rerender(card, settings.data_dir.resolve(), settings.models_file, out=out, **patience))
+        comparison = asyncio.run(rerender(card, settings.data_dir.resolve(), settings.models_file, out=out, **patience))
     except OSError as error:
         raise OperatorError(f"{error.filename or path}: {error.strerror}.") from error
     except (ValueError, RenderError) as error:  # of card or model: sentences both
         raise OperatorError(str(error)) from error
-    verdict = "The frames are the same, bit by bit." if found["same"] else "The frames are not the same."
-    lines = [verdict, f"  here      {found['frames_sha256']}", f"  the card  {found['card_frames_sha256']}"]
-    lines += [f"  note      {sentence}" for sentence in found["differs"]]
+    verdict = "The frames are the same, bit by bit." if comparison.same_frames else "The frames are not the same."
+    lines = [verdict, f"  here      {comparison.frames_sha256}", f"  the card  {comparison.card_frames_sha256}"]
+    lines += [f"  note      {sentence}" for sentence in comparison.differences]
     if out is not None:
         lines.append(f"  video     {out}")
-    return bool(found["same"]), "\n".join(lines) + "\n"
+    return comparison.same_frames, "\n".join(lines) + "\n"
 
 
 def _model(entry: Json) -> str:

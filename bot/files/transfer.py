@@ -18,9 +18,9 @@ from bot.domain.videos import Video
 from bot.files.attachments import brought_path, read_here
 from bot.store import file_transfers as originals
 from bot.store import videos
+from generation.durable_files import publish
 from generation.jobs import MOST_BYTES, ORIGINAL_WORKFLOW, PART_BYTES, OriginalJob, originals_queue, parts_of
 from generation.queue.engine import WorkCancelledError
-from generation.worker.files import settle
 
 if TYPE_CHECKING:
     from bot.app import App
@@ -117,7 +117,7 @@ class Originals:
                     await asyncio.to_thread(_append, draft, data)
                 if digest.hexdigest() != video.sha256:
                     raise RefusedError("its bytes are not those that were recorded.")
-                await asyncio.to_thread(settle, draft, path)  # before the parts are deleted
+                await asyncio.to_thread(publish, draft, path)  # before the parts are deleted
             finally:
                 await asyncio.to_thread(draft.unlink, missing_ok=True)
         except OSError as error:

@@ -21,7 +21,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from numpy.typing import NDArray
 
-from generation.worker.files import settle
+from generation.durable_files import publish
 
 CRF = 18  # not to be told from the frames by eye
 WORST_CRF = 38  # beyond it, a smaller picture looks better
@@ -93,7 +93,7 @@ def encode(
         if seal is not None:
             seal(drafts[0])
         for draft, path in zip(drafts, (video, poster), strict=True):
-            settle(draft, path)
+            publish(draft, path)
     finally:  # on a full disk a half draft would only make it worse
         for draft in drafts:
             draft.unlink(missing_ok=True)

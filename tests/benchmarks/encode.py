@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from generation.models.presets import Preset
 from generation.models.registry import Model
+from generation.render_messages import RenderRequest, Signing
 from generation.video.finalize import finish
 from tests.benchmarks.figures import Figure
 
@@ -60,16 +61,10 @@ def _measure(frames: int, height: int, width: int, times: int) -> list[Figure]:
     preset = Preset(family="Bench", width=width, height=height, frames=frames, fps=FPS, steps=1, guidance=1.0)
     ours, plain = [], []
     with tempfile.TemporaryDirectory() as folder:
-        job = {
-            "prompt": "waves",
-            "seed": 1,
-            "video_path": f"{folder}/a.mp4",
-            "poster_path": f"{folder}/a.jpg",
-            "certificate": {"data_dir": folder},
-        }
+        request = RenderRequest("waves", 1, f"{folder}/a.mp4", f"{folder}/a.jpg", signing=Signing(folder))
         for _ in range(times):
             begun = time.perf_counter()
-            finish(clip, job, model=model, revision="0" * 40, preset=preset, device="cpu")
+            finish(clip, request, model=model, revision="0" * 40, preset=preset, device="cpu")
             between = time.perf_counter()
             bare(clip, Path(folder, "bare.mp4"))
             ours.append(between - begun)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from generation.models.presets import Preset
 from generation.models.registry import Model
+from generation.render_messages import RenderRequest, Signing
 from generation.video import c2pa_manifest as manifest
 from generation.video import provenance
 from generation.video.certificates import CertificateError, certificate_of
@@ -34,15 +35,10 @@ PROMPT = "a red circle moves right"
 
 
 def made(folder: Path, frames: NDArray[np.uint8], **more: Any) -> Json:
-    job = {
-        "prompt": PROMPT,
-        "seed": 2**62 + 1,
-        "video_path": str(folder / "videos" / "1.mp4"),
-        "poster_path": str(folder / "videos" / "1.jpg"),
-        "certificate": {"data_dir": str(folder), "chain": None, "key": None},
-        **more,
-    }
-    return finish(frames, job, model=MODEL, revision="r" * 40, preset=PRESET, device="cpu")
+    paths = (str(folder / "videos" / "1.mp4"), str(folder / "videos" / "1.jpg"))
+    request = RenderRequest(PROMPT, 2**62 + 1, *paths, **{"signing": Signing(str(folder)), **more})
+    encoded, card = finish(frames, request, model=MODEL, revision="r" * 40, preset=PRESET, device="cpu")
+    return {**asdict(encoded), "provenance": card}
 
 
 def decoded(path: Path) -> list[bytes]:
@@ -68,7 +64,7 @@ def test_a_finished_file_says_that_a_model_made_it(tmp_path: Path) -> None:
     assert PROMPT.encode() not in video.read_bytes()
     kinds = boxes(video)
     assert kinds.index(b"moov") < kinds.index(b"mdat")
-    made(tmp_path / "unsigned", clip(), certificate=None)
+    made(tmp_path / "unsigned", clip(), signing=None)
     unsigned = tmp_path / "unsigned" / "videos" / "1.mp4"
     assert decoded(video) == decoded(unsigned)
     assert manifest.read(unsigned) is None
@@ -171,8 +167,8 @@ def authority(folder: Path, *, days: int = 100) -> tuple[Path, Path]:
 def test_the_operators_certificate_signs(tmp_path: Path) -> None:
     """Named as the operator's; a key that others can read, of another chain, or past its end, is refused in words."""
     chain, key = authority(tmp_path / "ours")
-    named = {"data_dir": str(tmp_path), "chain": str(chain), "key": str(key)}
-    facts = made(tmp_path, clip(), certificate=named)
+    signing = Signing(str(tmp_path), str(chain), str(key))
+    facts = made(tmp_path, clip(), signing=signing)
     assert facts["provenance"]["signed_by"]["kind"] == "operator"
     assert facts["provenance"]["signed_by"]["name"] == "Studio"
     found = manifest.read(tmp_path / "videos" / "1.mp4")

@@ -1,24 +1,22 @@
-"""Less memory, step by step; that it is really less is shown by test_render.py, in a child that has too little."""
+"""Less memory, step by step; that it is really less is shown by test_child.py, in a process that has too little."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 
 from generation.models.registry import Model
-from generation.render.memory import lighter
+from generation.render_messages import LoadedModel, PipelineOptions
+from generation.worker.memory_saving import lighter
+from tests.builders.renders import loaded_model
 
 
-def loaded(
-    device: str = "a GPU", *, tiled: bool = False, can: bool = True, offload: str | None = None
-) -> dict[str, Any]:
-    return {
-        "device": device,
-        "can": dict.fromkeys(("tiling", "slicing", "offload"), can),
-        "preset": {"vae_tiling": tiled, "vae_slicing": tiled},
-        "settings": {"offload": offload or "none"},
-    }
+def loaded(device: str = "a GPU", *, tiled: bool = False, can: bool = True, offload: str | None = None) -> LoadedModel:
+    return loaded_model(
+        device=device,
+        can=PipelineOptions(tiling=can, slicing=can, offload=can),
+        preset={"vae_tiling": tiled, "vae_slicing": tiled},
+        offload=offload or "none",
+    )
 
 
 def test_each_way_takes_less_than_the_one_before() -> None:
@@ -49,6 +47,6 @@ def test_a_model_that_does_not_even_load_is_offloaded() -> None:
 
 
 @pytest.mark.parametrize("facts", [loaded("cpu", tiled=True), loaded(can=False)], ids=["no GPU", "no way"])
-def test_what_would_have_no_effect_is_not_tried(facts: dict[str, Any]) -> None:
+def test_what_would_have_no_effect_is_not_tried(facts: LoadedModel) -> None:
     """Without a GPU nothing can leave it; a pipeline that offers nothing is left as it is."""
     assert lighter(Model("m", "x/y"), facts) is None
