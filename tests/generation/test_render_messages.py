@@ -79,7 +79,11 @@ def test_a_line_is_read_as_it_was_written(message: Message) -> None:
         ("[" * 100_000, "not JSON", None),
         ("[]", "no JSON object", None),
         ('{"kind": "tick"}', "lacks the field 'number'", None),
-        ('{"kind": "tick", "number": true, "phase": "loading", "step": 0, "steps": 1}', "number is of the wrong type", None),
+        (
+            '{"kind": "tick", "number": true, "phase": "loading", "step": 0, "steps": 1}',
+            "number is of the wrong type",
+            None,
+        ),
         ('{"kind": "dance", "number": 7}', "of an unknown kind", 7),
         ('{"kind": ["tick"], "number": 7}', "of an unknown kind", 7),
         ('{"kind": "tick", "number": 7, "phase": "denoising", "step": 1}', "lacks the field 'steps'", 7),
