@@ -1,7 +1,7 @@
 """The private parts of DBOS that FLock needs all the same. No other file imports a private module of DBOS.
 
-Another version of DBOS may have moved or changed them. Before TRIED is changed, read in DBOS's sources that each part
-still does what stands here; tests/generation/queue/test_dbos_private.py names them one by one.
+Another version of DBOS may have moved or changed them. Before TRIED_VERSION is changed, read in DBOS's sources that
+each part still does what stands here; tests/generation/queue/test_dbos_private.py names them one by one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dbos import _core, _serialization, _sys_db
 from dbos._dbos import _get_dbos_instance
 from dbos._error import DBOSAwaitedWorkflowCancelledError, DBOSAwaitedWorkflowMaxRecoveryAttemptsExceeded
 
-TRIED = "3.4"  # the minor version of DBOS with which these parts were tried
+TRIED_VERSION = "3.4"  # the minor version of DBOS with which these parts were tried
 
 # The errors of a waiter whose workflow was cancelled, or given up: the public package exports neither.
 AWAITED_WORKFLOW_ENDED = (DBOSAwaitedWorkflowCancelledError, DBOSAwaitedWorkflowMaxRecoveryAttemptsExceeded)
@@ -40,11 +40,12 @@ def replace_count_of_running(replacement_of: Callable[[CountRunning], CountRunni
 def untried_version() -> str | None:
     """Return a sentence that says what to check where another DBOS is installed than the one that was tried."""
     installed = version("dbos")
-    if installed.split(".")[:2] == TRIED.split("."):
+    if installed.split(".")[:2] == TRIED_VERSION.split("."):
         return None
     return (
-        f"dbos {installed} is installed, and {TRIED} was tried with FLock. Check generation/queue/dbos_private.py "
-        "against its sources: that count_for_queue of its active workflows still limits what it takes from a queue, "
+        f"dbos {installed} is installed, and {TRIED_VERSION} was tried with FLock. Check "
+        "generation/queue/dbos_private.py against its sources: that "
+        "count_for_queue of its active workflows still limits what it takes from a queue, "
         "that it still decodes rows by the functions that portable_json replaces, and that get_result still raises "
-        "these two errors. Then change TRIED."
+        "these two errors. Then change TRIED_VERSION."
     )

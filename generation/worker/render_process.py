@@ -82,7 +82,7 @@ class RenderChild:
         self._number = 0
         self._closed = asyncio.Event()
         self._kills = 0  # by `kill`: no fault of a job's
-        self.loaded: LoadedModel | None = None
+        self.loaded_model: LoadedModel | None = None
 
     @property
     def pid(self) -> int | None:
@@ -203,8 +203,8 @@ class RenderChild:
         """Return a process with a warm model. A load is never cancelled, since the next job needs it."""
         if self._closed.is_set():
             raise RenderError(FailureKind.CLOSED, ENDING)
-        if self._child is not None and self._child.alive and self.loaded is not None:
-            return self._child, self.loaded
+        if self._child is not None and self._child.alive and self.loaded_model is not None:
+            return self._child, self.loaded_model
         await self._discard()
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -235,7 +235,7 @@ class RenderChild:
             if error.kind is FailureKind.OUT_OF_MEMORY and self._lighten():
                 return await self._ensure(on_tick)
             raise RenderError(FailureKind.LOAD, str(error)) from None
-        self.loaded = answer.model
+        self.loaded_model = answer.model
         return child, answer.model
 
     def _lighten(self) -> bool:
@@ -246,7 +246,7 @@ class RenderChild:
         if self._child is not None and self._child is self._too_heavy:
             return True
         self._too_heavy = self._child
-        lighter_way = lighter(self._model, self.loaded)
+        lighter_way = lighter(self._model, self.loaded_model)
         if lighter_way is None:
             return False
         self._model, to_set = lighter_way
@@ -262,6 +262,6 @@ class RenderChild:
             self._child.end()
 
     async def _discard(self) -> None:
-        child, self._child, self.loaded, self._stepped = self._child, None, None, False
+        child, self._child, self.loaded_model, self._stepped = self._child, None, None, False
         if child is not None:
             await child.close()

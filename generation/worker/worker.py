@@ -174,7 +174,7 @@ class Worker:
 
     async def announce(self) -> None:
         """Write to the database which model is loaded here, unless that stands there already."""
-        model = self.child.loaded
+        model = self.child.loaded_model
         if model is None or model == self._announced:
             return
         try:
@@ -194,7 +194,9 @@ class Worker:
         if job.model_id != self.model.id:
             return JobEnd("failed", f"This worker renders with {self.model.id}, not with {job.model_id}.").to_json()
         video = self.data_dir / "videos" / f"{job.video_id}.mp4"
-        revision = self.child.loaded.revision if self.child.loaded is not None else known_revision(self.model)
+        revision = (
+            self.child.loaded_model.revision if self.child.loaded_model is not None else known_revision(self.model)
+        )
         finished = await asyncio.to_thread(finished_result, video, job, revision)
         if finished is not None and self._is_classified(finished):
             return {**finished, "machine": self.machine}
@@ -209,7 +211,7 @@ class Worker:
             signing=self._signing,
         )
         on_tick = await self._progress.of_render(
-            job.video_id, model_id=self.model.id, model=self.child.loaded, history=self.history
+            job.video_id, model_id=self.model.id, model=self.child.loaded_model, history=self.history
         )
         try:
             async with watch_for_cancel(self.database, job.video_id) as cancel:
@@ -257,11 +259,11 @@ class Worker:
             return True
         findings = finished.get("findings")
         identity = findings.get("classifier") if isinstance(findings, dict) else None
-        return identity == (self.child.loaded.classifier if self.child.loaded is not None else "")
+        return identity == (self.child.loaded_model.classifier if self.child.loaded_model is not None else "")
 
     async def _remember_timings(self, measured: Measured) -> None:
         """Store the seconds that this render took, for the next one's estimate."""
-        model = self.child.loaded
+        model = self.child.loaded_model
         if model is None:
             return
         try:
@@ -321,7 +323,7 @@ async def run_worker(
 
 
 def _log_model(worker: Worker) -> None:
-    model = worker.child.loaded
+    model = worker.child.loaded_model
     if model is not None:
         log.info("Model %s at %s is loaded.", model.model_id, model.revision[:12])
     signer = worker.certificate

@@ -10,7 +10,7 @@ import pytest
 from dbos import _core, _dbos, _error, _queue, _serialization, _sys_db
 
 from generation.queue import dbos_private
-from generation.queue.dbos_private import AWAITED_WORKFLOW_ENDED, DECODING_MODULES, TRIED, untried_version
+from generation.queue.dbos_private import AWAITED_WORKFLOW_ENDED, DECODING_MODULES, TRIED_VERSION, untried_version
 
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("bot", "contracts", "generation", "migrations")
@@ -28,8 +28,8 @@ def test_another_dbos_is_noticed(installed: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(dbos_private, "version", lambda _name: installed)
     sentence = untried_version()
     assert sentence is not None
-    assert sentence.startswith(f"dbos {installed} is installed, and {TRIED} was tried with FLock. Check ")
-    monkeypatch.setattr(dbos_private, "version", lambda _name: f"{TRIED}.99")
+    assert sentence.startswith(f"dbos {installed} is installed, and {TRIED_VERSION} was tried with FLock. Check ")
+    monkeypatch.setattr(dbos_private, "version", lambda _name: f"{TRIED_VERSION}.99")
     assert untried_version() is None
 
 

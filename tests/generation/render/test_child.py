@@ -231,7 +231,7 @@ async def test_a_render_that_runs_out_of_memory_is_done_in_a_lighter_way(
 
     try:
         assert (await studio.render(at=limit)).frames == 9
-        kept, loaded = studio.child.pid, studio.child.loaded
+        kept, loaded = studio.child.pid, studio.child.loaded_model
         assert kept not in limited
         assert loaded is not None
         assert loaded.preset.vae_tiling is True

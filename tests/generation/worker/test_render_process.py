@@ -182,7 +182,7 @@ async def test_a_job_that_ends_two_children_is_given_up(
         await child.render(job(tmp_path, "poison"), on_tick=strike)
     assert caught.value.kind == "crash"
     assert str(caught.value) == "The render process was killed, and not because memory ran out."
-    assert child.loaded is None or not child.loaded.preset.vae_tiling  # no reason to render in another way
+    assert child.loaded_model is None or not child.loaded_model.preset.vae_tiling  # no reason to render in another way
     assert len(set(met)) == 2
     assert not [pid for pid in met if runs(pid)]
     assert list(tmp_path.iterdir()) == []
