@@ -1,6 +1,6 @@
 """The packages that only some processes need, and what to install where one of them is missing.
 
-Imports none of them, and looks for each without importing it, so that any process may ask.
+Imports none of them, and looks for each without importing it, so that any process may use it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _WORKER = {
     "torch": "torch",
     "transformers": "transformers",
 }
-# The extras that pyproject.toml has for people who run FLock: each package by the name under which it is imported.
+# The extras in pyproject.toml for people who run FLock: the packages of each, with the name to import them by.
 EXTRAS: dict[str, dict[str, str]] = {
     "worker": _WORKER,
     "train": {**_WORKER, "peft": "peft"},
@@ -34,28 +34,30 @@ MOST_NAMES = 3  # in one sentence
 
 
 class MissingExtraError(ImportError):
-    """A process lacks packages of an extra; str() is a sentence that says which, and how to install them."""
+    """A process lacks packages of an extra; str() names them, and the command that installs them."""
 
-    def __init__(self, who: str, extra: str, packages: list[str]) -> None:
-        self.problem = f"{who} needs {_listed(packages)}, which {'is' if len(packages) == 1 else 'are'} not installed."
+    def __init__(self, process: str, extra: str, packages: list[str]) -> None:
+        self.problem = (
+            f"{process} needs {_enumerate(packages)}, which {'is' if len(packages) == 1 else 'are'} not installed."
+        )
         self.remedy = f"Run: {install(extra)}"
         super().__init__(f"{self.problem} {self.remedy}")
 
 
 def install(extra: str) -> str:
-    """The command that installs what an extra brings beside the FLock that is here."""
+    """Return the command that installs an extra beside the FLock that is here."""
     return f"pip install 'flock[{extra}]'"
 
 
 def missing(extra: str) -> list[str]:
-    """The packages of an extra that cannot be found here, by the names under which they are installed."""
+    """Return the packages of an extra that are not here, by the names under which they are installed."""
     return [package for package, module in EXTRAS[extra].items() if not _is_here(module)]
 
 
-def require(extra: str, who: str) -> None:
-    """Raise MissingExtraError where a package of the extra is missing; `who` begins its sentence: "The worker"."""
+def require(extra: str, process: str) -> None:
+    """Raise MissingExtraError where a package of the extra is missing; `process` begins its sentence: "The worker"."""
     if packages := missing(extra):
-        raise MissingExtraError(who, extra, packages)
+        raise MissingExtraError(process, extra, packages)
 
 
 def _is_here(module: str) -> bool:
@@ -65,7 +67,7 @@ def _is_here(module: str) -> bool:
         return False
 
 
-def _listed(packages: list[str]) -> str:
+def _enumerate(packages: list[str]) -> str:
     if len(packages) > MOST_NAMES + 1:
         packages = [*packages[:MOST_NAMES], f"{len(packages) - MOST_NAMES} more packages"]
     return packages[0] if len(packages) == 1 else f"{', '.join(packages[:-1])} and {packages[-1]}"

@@ -1,12 +1,14 @@
-"""The vocabulary that bot and worker speak: what crosses from one process to the other, and its names."""
+"""The vocabulary that bot and worker share: the jobs and results that cross from one process to the other."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-BOT_QUEUE = "bot"  # lives of videos and rounds; served by `flock run`
+from generation.strict_json import JsonObject, read_dataclass
+
+BOT_QUEUE = "bot"  # workflows of videos and rounds; served by `flock run`
 
 RENDER_WORKFLOW = "render_video"  # on gpu_queue(...): RenderJob in, RenderResult or JobEnd out, as JSON
 UPLOAD_WORKFLOW = "upload_video"  # on upload_queue(...): UploadJob in, {"outcome": "done"} or JobEnd out
@@ -31,30 +33,30 @@ def gpu_queue(model_class: str, model_id: str) -> str:
 
 
 def is_of_earlier_release(queue: str) -> bool:
-    """Whether a queue is one of a class alone, as earlier bots named it; no worker serves those any more."""
+    """Tell the queues of a class alone, as earlier bots named them; no worker serves those any more."""
     return queue.startswith("gpu.") and ":" not in queue
 
 
 def upload_queue(machine: str) -> str:
-    """The queue of the machine that holds a rendered file: only there can it be uploaded."""
+    """The queue of the machine that has a rendered file: only there can it be uploaded."""
     if not _NAME.fullmatch(machine):
         raise ValueError(f"A machine's name is a short lowercase word, not {machine!r}.")
     return f"upload.{machine}"
 
 
 def originals_queue(machine: str) -> str:
-    """The queue of what that machine sends to the bot itself: uploads that wait for their host hold up none of it."""
+    """The queue of the files that the machine sends to the bot itself: uploads that wait for a host delay none."""
     return f"{upload_queue(machine)}.originals"
 
 
 def parts_of(size_bytes: int) -> int:
-    """In how many parts a file of that size comes."""
+    """Return the number of parts in which a file of that size is sent."""
     return -(-size_bytes // PART_BYTES)
 
 
 @dataclass(frozen=True)
 class RenderJob:
-    """What a worker needs in order to render one video."""
+    """One video to render, as the bot asks a worker for it."""
 
     video_id: str
     prompt: str
@@ -62,17 +64,17 @@ class RenderJob:
     model_id: str
     fit_bytes: int | None = None  # the most that the mp4 may have; None: as large as it comes, as older bots ask
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types, for the durable engine."""
+    def to_json(self) -> JsonObject:
+        """Return plain JSON types, for the durable engine."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """Raises TypeError or ValueError when the data is not a render job."""
-        job = cls(**data)
+    def from_json(cls, data: object) -> Self:
+        """Read the argument of a workflow. Raises ValueError when it is not a render job."""
+        job = read_dataclass(cls, data)
         if not re.fullmatch(r"[0-9]{1,20}", job.video_id):
             raise ValueError("A video id is a Discord interaction id.")
-        if job.fit_bytes is not None and (not isinstance(job.fit_bytes, int) or job.fit_bytes < 1):
+        if job.fit_bytes is not None and job.fit_bytes < 1:
             raise ValueError("The limit of a file is a number of bytes.")
         return job
 
@@ -93,30 +95,35 @@ class RenderResult:
     model_id: str
     model_revision: str
     machine: str
-    provenance: dict[str, Any] | None = None  # its card, see docs/provenance.md; None from older workers
-    findings: dict[str, Any] | None = None  # of the operator's classifier, where there is one: see classify.py
+    provenance: JsonObject | None = None  # its card, see docs/provenance.md; None from older workers
+    findings: JsonObject | None = None  # of the operator's classifier, where there is one: see render/safety.py
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types, for the durable engine; without card and findings as earlier bots know it."""
-        found = {"outcome": "done", **asdict(self)}
-        return {name: value for name, value in found.items() if value is not None}
+    def to_json(self) -> JsonObject:
+        """Return plain JSON types, for the durable engine; without card and findings it is as earlier bots know it."""
+        facts = {"outcome": "done", **asdict(self)}
+        return {name: value for name, value in facts.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class UploadJob:
-    """Where the machine that holds a file sends it: by TUS, or by signed addresses. Either is a credential."""
+    """The place where the machine that has a file sends it: by TUS, or by signed addresses. Either is a credential."""
 
     video_id: str
     asset_id: str
     tus_endpoint: str
     video_path: str
     sha256: str
-    presigned: dict[str, Any] | None = None  # in place of a TUS endpoint, which is empty then
+    presigned: JsonObject | None = None  # in place of a TUS endpoint, which is empty then
     shortest_s: float = 0.0  # seconds that the host wants; a copy of a shorter video is made for it
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types, for the durable engine."""
+    def to_json(self) -> JsonObject:
+        """Return plain JSON types, for the durable engine."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Read the argument of a workflow. Raises ValueError when it is not an upload job."""
+        return read_dataclass(cls, data)
 
     def __repr__(self) -> str:
         return f"UploadJob(video_id={self.video_id!r}, asset_id={self.asset_id!r})"
@@ -124,16 +131,21 @@ class UploadJob:
 
 @dataclass(frozen=True)
 class OriginalJob:
-    """A rendered file that the bot wants as it is: the machine that holds it sends it through the database."""
+    """A rendered file that the bot wants as it is: the machine that has it sends it through the database."""
 
     video_id: str
     video_path: str
     sha256: str
     size_bytes: int
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types, for the durable engine."""
+    def to_json(self) -> JsonObject:
+        """Return plain JSON types, for the durable engine."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Read the argument of a workflow. Raises ValueError when it is not a job of this kind."""
+        return read_dataclass(cls, data)
 
 
 @dataclass(frozen=True)
@@ -143,14 +155,14 @@ class JobEnd:
     outcome: Literal["failed", "cancelled", "file_missing", "upload_gone"]
     reason: str
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types, for the durable engine."""
+    def to_json(self) -> JsonObject:
+        """Return plain JSON types, for the durable engine."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is; written to `render_progress` by the worker, read by the bot."""
+    """The progress of a job; the worker writes it to `render_progress`, and the bot reads it there."""
 
     phase: Phase
     step: int

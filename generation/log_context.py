@@ -1,7 +1,7 @@
-"""What a line of the log is about: one id follows a prompt through every process.
+"""The subject of each line in the log: one id follows a prompt through every process.
 
-Whoever works for a video says so once, with `about`; every line that is logged meanwhile, by whomever, carries it.
-How that looks is decided where logging is set up. Imports nothing of ours.
+Code that works for a video says so once, with `about`; every line logged meanwhile, by any code, carries the id.
+The logging set-up decides how that looks. Imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ _about: ContextVar[Mapping[str, str]] = ContextVar("flock_about", default={})  #
 
 
 def now_about() -> Mapping[str, str]:
-    """What the running task works for: `video` is a video's id, `round` a round's."""
+    """Return the subject of the running task: `video` is a video's id, `round` a round's."""
     return _about.get()
 
 
 @contextmanager
 def about(**facts: object) -> Iterator[None]:
-    """Within it, the running task and those that it begins work for these; nested ones add up."""
+    """Set the subject of the running task, and of those that it begins, within the block; nested subjects add up."""
     token = _about.set({**_about.get(), **{name: str(value) for name, value in facts.items()}})
     try:
         yield

@@ -51,9 +51,9 @@ def rerender_card(settings: Settings, path: Path, out: Path | None) -> tuple[boo
         raise OperatorError(f"{error.filename or path}: {error.strerror}.") from error
     except (ValueError, RenderError) as error:  # of the card or the model: both speak in sentences
         raise OperatorError(str(error)) from error
-    verdict = "The frames are the same, bit by bit." if result["same"] else "The frames are not the same."
-    lines = [verdict, f"  here      {result['frames_sha256']}", f"  the card  {result['card_frames_sha256']}"]
-    lines += [f"  note      {sentence}" for sentence in result["differs"]]
+    verdict = "The frames are the same, bit by bit." if result.same_frames else "The frames are not the same."
+    lines = [verdict, f"  here      {result.frames_sha256}", f"  the card  {result.card_frames_sha256}"]
+    lines += [f"  note      {sentence}" for sentence in result.differences]
     if out is not None:
         lines.append(f"  video     {out}")
-    return bool(result["same"]), "\n".join(lines) + "\n"
+    return result.same_frames, "\n".join(lines) + "\n"

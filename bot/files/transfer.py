@@ -21,7 +21,7 @@ from bot.files.attachments import brought_path, read_here
 from bot.store import file_transfers, videos
 from generation.jobs import MOST_BYTES, ORIGINAL_WORKFLOW, PART_BYTES, OriginalJob, originals_queue, parts_of
 from generation.queue.engine import Engine, WorkCancelledError
-from generation.worker.files import settle
+from migrations.files import commit_draft
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class FileTransfer:
                     await asyncio.to_thread(_append, draft, data)
                 if digest.hexdigest() != video.sha256:
                     raise TransferError("its bytes are not those that were recorded.")
-                await asyncio.to_thread(settle, draft, path)  # before the parts are deleted
+                await asyncio.to_thread(commit_draft, draft, path)  # before the parts are deleted
             finally:
                 await asyncio.to_thread(draft.unlink, missing_ok=True)
         except OSError as error:

@@ -14,6 +14,7 @@ from bot.domain.videos import CANCELLABLE, UNDER_WAY, QueuePlace, Video, chain_k
 from bot.domain.votes import Choice, Tally
 from contracts.outbox import entries as outbox
 from generation.jobs import Progress, RenderResult
+from generation.strict_json import JsonObject
 from generation.video.provenance import MOST_BYTES
 from generation.worker.registry import is_served
 from migrations.database import now_ms
@@ -155,7 +156,7 @@ async def record_render(database: AsyncEngine, video_id: str, result: RenderResu
             )
 
 
-def _card(result: RenderResult) -> dict[str, object] | None:
+def _card(result: RenderResult) -> JsonObject | None:
     """Return the provenance card; None where the worker gave none that can be shown."""
     card = result.provenance
     return card if isinstance(card, dict) and len(json.dumps(card)) <= MOST_BYTES else None

@@ -16,7 +16,7 @@ from bot.domain.videos import Video
 from bot.posts.videos import VideoPosts
 from bot.retry import GivenUpError, patiently
 from bot.store import videos
-from bot.workflows.steps import HostingEnd, Json, step
+from bot.workflows.steps import HostingEnd, step
 from generation.hosting.host import (
     AssetFailed,
     AssetMissing,
@@ -32,6 +32,7 @@ from generation.hosting.host import (
 from generation.jobs import UPLOAD_WORKFLOW, UploadJob, upload_queue
 from generation.log_context import about
 from generation.queue.engine import Engine, WorkCancelledError
+from generation.strict_json import JsonObject
 from migrations.states_community import VideoStatus
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Ticket(TypedDict, total=False):
     asset_id: str
     playback_id: str | None
     tus_endpoint: str
-    presigned: Json | None
+    presigned: JsonObject | None
     outcome: str
     reason: str
 
@@ -81,7 +82,7 @@ class HostingWorkflow:
     def register(self, engine: Engine) -> None:
         """Register the workflow with the engine, before the engine is launched."""
 
-        async def hosting_life(argument: Json) -> HostingEnd:
+        async def hosting_life(argument: JsonObject) -> HostingEnd:
             video_id = str(argument["video_id"])
             with about(video=video_id):
                 return await self.run(video_id, cast(int, argument["attempt"]), str(argument["machine"]))
@@ -123,16 +124,16 @@ class HostingWorkflow:
             log.warning("Video %s: the host failed it: %s", video_id, hosted["problem"])
         return HostingEnd(outcome="failed", reason=NOT_TAKEN)
 
-    async def _send_file(self, upload_id: str, video_id: str, ticket: Ticket, machine: str) -> Json:
+    async def _send_file(self, upload_id: str, video_id: str, ticket: Ticket, machine: str) -> JsonObject:
         """Let the machine that holds the file send it. A machine that is gone has lost the file."""
         job = await step("look", self._upload_job, video_id, ticket)
         try:
-            end: Json = await Engine.delegate(UPLOAD_WORKFLOW, upload_id, job, queue=upload_queue(machine))
+            end: JsonObject = await Engine.delegate(UPLOAD_WORKFLOW, upload_id, job, queue=upload_queue(machine))
         except WorkCancelledError:
             return {"outcome": "file_missing", "reason": "The worker's machine was lost while it had the video."}
         return end
 
-    async def _upload_job(self, video_id: str, ticket: Ticket) -> Json:
+    async def _upload_job(self, video_id: str, ticket: Ticket) -> JsonObject:
         video = await self._video(video_id)
         job = UploadJob(
             video_id,

@@ -17,10 +17,11 @@ from bot.posts.rounds import RoundPosts
 from bot.posts.videos import VideoPosts
 from bot.store import videos
 from bot.workflows.hosting import HostingWorkflow
-from bot.workflows.steps import Json, step
+from bot.workflows.steps import step
 from generation.jobs import BOT_QUEUE
 from generation.log_context import about
 from generation.queue.engine import Engine
+from generation.strict_json import JsonObject
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class RemovalWorkflow:
     def register(self, engine: Engine) -> None:
         """Register the workflow with the engine, before the engine is launched."""
 
-        async def removal_life(argument: Json) -> Json:
+        async def removal_life(argument: JsonObject) -> JsonObject:
             video_id = str(argument["video_id"])
             with about(video=video_id):
                 return await self.run(video_id)
@@ -69,7 +70,7 @@ class RemovalWorkflow:
         argument = {"video_id": video_id}
         await self._engine.submit(connection, WORKFLOW, workflow_id(video_id), argument, queue=BOT_QUEUE)
 
-    async def run(self, video_id: str) -> Json:
+    async def run(self, video_id: str) -> JsonObject:
         """Card → member → result → files → host. The host comes last: it may be away for long."""
         log.info("A moderator has removed the video.")
         await step("empty the card", self._posts.empty_card, video_id)

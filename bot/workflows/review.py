@@ -26,11 +26,12 @@ from bot.posts.reviews import ReviewPosts
 from bot.prompt_filter.rules import Finding
 from bot.retry import passes
 from bot.store import reviews, rounds, videos
-from bot.workflows.steps import Json, step
+from bot.workflows.steps import step
 from bot.workflows.video_queue import VideoQueue
 from generation.jobs import BOT_QUEUE
 from generation.log_context import about
 from generation.queue.engine import Engine
+from generation.strict_json import JsonObject
 from migrations.database import now_ms
 from migrations.states_community import ReviewKind, ReviewState, RoundStatus
 
@@ -76,7 +77,7 @@ class ReviewWorkflow:
     def register(self, engine: Engine) -> None:
         """Register the workflow with the engine, before the engine is launched."""
 
-        async def review_life(argument: Json) -> Json:
+        async def review_life(argument: JsonObject) -> JsonObject:
             with about(video=str(argument["video_id"])):
                 return await self.run(cast(int, argument["review_id"]))
 
@@ -84,7 +85,7 @@ class ReviewWorkflow:
 
     async def begin(self, connection: AsyncConnection, review: Review) -> None:
         """Begin the workflow of a review in the transaction that lets it wait."""
-        argument: Json = {"review_id": review.id, "video_id": review.video_id}
+        argument: JsonObject = {"review_id": review.id, "video_id": review.video_id}
         await self._engine.submit(connection, WORKFLOW, workflow_id(review.id), argument, queue=BOT_QUEUE)
 
     # ------------------------------------------------------------------ what is held
@@ -221,7 +222,7 @@ class ReviewWorkflow:
 
     # ------------------------------------------------------------------ the workflow
 
-    async def run(self, review_id: int) -> Json:
+    async def run(self, review_id: int) -> JsonObject:
         """Waiting → approved, rejected or over → the member is told. A video's own workflow tells of a video."""
         await step("wait for a moderator", self._until_decided, review_id)
         await step("tell the member", self._tell, review_id)

@@ -19,12 +19,13 @@ from bot.posts.rounds import RoundPosts
 from bot.retry import passes
 from bot.store import rounds, videos
 from bot.sync.wallet_events import WalletEvents
-from bot.workflows.steps import Json, step
+from bot.workflows.steps import step
 from bot.workflows.video_queue import VideoQueue
 from contracts.outbox.progress import round_progress
 from generation.jobs import BOT_QUEUE
 from generation.log_context import about
 from generation.queue.engine import Engine
+from generation.strict_json import JsonObject
 from migrations.database import now_ms
 from migrations.states_community import RoundStatus
 
@@ -63,7 +64,7 @@ class RoundWorkflow:
     def register(self, engine: Engine) -> None:
         """Register the workflow with the engine, before the engine is launched."""
 
-        async def round_life(argument: Json) -> Json:
+        async def round_life(argument: JsonObject) -> JsonObject:
             round_id = cast(int, argument["round_id"])
             with about(round=round_id):
                 return await self.run(round_id)
@@ -72,12 +73,12 @@ class RoundWorkflow:
 
     async def begin(self, connection: AsyncConnection, round_id: int, new_id: str | None = None) -> None:
         """Begin a workflow in the transaction that writes the round's row; or another one, under an id of its own."""
-        argument: Json = {"round_id": round_id}
+        argument: JsonObject = {"round_id": round_id}
         await self._engine.submit(connection, WORKFLOW, new_id or workflow_id(round_id), argument, queue=BOT_QUEUE)
 
     # ------------------------------------------------------------------ the workflow
 
-    async def run(self, round_id: int) -> Json:
+    async def run(self, round_id: int) -> JsonObject:
         """Opening → open → (deadline) → closed, with its result on Discord and on the ledger.
 
         Workflows that earlier versions began go on here: the names of the steps and their order are theirs.

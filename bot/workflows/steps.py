@@ -1,18 +1,15 @@
-"""The durable steps of workflows, and the JSON that they return."""
+"""The durable steps of workflows, and the end of a hosting as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Literal, ParamSpec, TypeAlias, TypedDict, TypeVar
+from typing import Literal, ParamSpec, TypedDict, TypeVar
 
 from bot.retry import patiently
 from generation.queue.engine import Engine
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, JsonValue] | None"
-Json: TypeAlias = dict[str, JsonValue]
 
 
 class HostingEnd(TypedDict):

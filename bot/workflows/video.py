@@ -22,11 +22,12 @@ from bot.store import rounds, videos
 from bot.sync.reactions import ReactionSync
 from bot.workflows import hosting as hosting_workflow
 from bot.workflows.review import ReviewWorkflow
-from bot.workflows.steps import HostingEnd, Json, step
+from bot.workflows.steps import HostingEnd, step
 from bot.workflows.video_queue import MOST_RENDERS, WORKFLOW, render_id
 from generation.jobs import BOT_QUEUE, RENDER_WORKFLOW, RenderJob, RenderResult, gpu_queue
 from generation.log_context import about
 from generation.queue.engine import Engine, WorkCancelledError
+from generation.strict_json import JsonObject
 from migrations.database import now_ms
 from migrations.states_community import ReviewState, VideoStatus
 
@@ -94,14 +95,14 @@ class VideoWorkflow:
     def register(self, engine: Engine) -> None:
         """Register the workflow with the engine, before the engine is launched."""
 
-        async def video_life(argument: Json) -> Json:
+        async def video_life(argument: JsonObject) -> JsonObject:
             video_id = str(argument["video_id"])
             with about(video=video_id):
                 return await self.run(video_id)
 
         engine.workflow(WORKFLOW)(video_life)
 
-    async def run(self, video_id: str) -> Json:
+    async def run(self, video_id: str) -> JsonObject:
         """Queued → rendering → uploading → hosting → posting → published; or failed, or cancelled."""
         log.info("The workflow of a video begins, or goes on after a restart.")
         try:
@@ -149,7 +150,7 @@ class VideoWorkflow:
             if flagged is not None:  # before it is sent anywhere: what is at the host can be watched
                 await self._try("wait for a moderator", partial(self._approved, flagged=flagged, bring=bring), video_id)
             hosting = hosting_workflow.workflow_id(video_id, attempt)
-            argument: Json = {"video_id": video_id, "attempt": attempt, "machine": result.machine}
+            argument: JsonObject = {"video_id": video_id, "attempt": attempt, "machine": result.machine}
             await Engine.hand_over(hosting_workflow.WORKFLOW, hosting, argument, queue=BOT_QUEUE)
             end = await step("wait for the host", self._until_hosted, video_id, hosting, bring)
             if end["outcome"] in {"hosted", "late"}:
@@ -301,5 +302,5 @@ class VideoWorkflow:
 
 
 class _RenderStep(TypedDict):
-    job: Json
+    job: JsonObject
     member_id: int

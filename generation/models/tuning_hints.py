@@ -26,7 +26,7 @@ class Options(Protocol):
 
 
 class SettingsInForce(Protocol):
-    """The settings with which a pipeline was model."""
+    """The settings with which a pipeline was loaded."""
 
     @property
     def dtype(self) -> str | dict[str, str] | None: ...

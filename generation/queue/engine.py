@@ -1,7 +1,7 @@
-"""The durable engine (DBOS Transact): workflows that outlive their process, queues, and work handed to others.
+"""The durable engine (DBOS Transact): workflows that outlive their process, queues, and jobs for other processes.
 
-One database serves the engine and the domain tables, so that a row and the workflow that cares for it are written
-in one transaction. Every effect may run again after a crash; whoever writes a step makes its repetition harmless.
+One database serves the engine and the domain tables, so that a row and its workflow are written in one transaction.
+Every effect may run again after a crash; whoever writes a step makes its repetition harmless.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import logging
 import socket
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,39 +19,33 @@ from functools import partial
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
-from dbos._dbos import _get_dbos_instance  # how many workflows run here is told nowhere else
-from dbos._error import (  # the public package exports no exception that a waiter meets
-    DBOSAwaitedWorkflowCancelledError,
-    DBOSAwaitedWorkflowMaxRecoveryAttemptsExceeded,
-)
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from generation.queue.dbos_private import AWAITED_WORKFLOW_ENDED, CountRunning, replace_count_of_running
 from generation.queue.portable_json import NotPortableError, read_portable_json_only
-from generation.queue.reaper import Reaper, ReaperTimes
+from generation.queue.reaper import EngineStatus, Reaper, ReaperTimes
 from migrations.database import sync_url
 
 log = logging.getLogger(__name__)
 
 APPLICATION = "flock"
 # Workflows only ever continue under the version that they began with. Raise it together with a plan for those
-# that are under way; a release that leaves the workflows' steps alone leaves it alone.
+# under way; a release that does not change the workflows' steps does not change it either.
 WORKFLOW_VERSION = "1"
 
 RESULT_POLL_S = 0.25
-UNHEARD_S = 30.0  # at most until a workflow looks by itself, where it cannot hear wake-up calls
+UNHEARD_S = 30.0  # the longest sleep of a workflow that cannot hear wake-up calls
 WAKE = "wake"
 MORE_THAN_ANY = 1 << 30  # running workflows, with which a queue is full
 NORMAL_PRIORITY = 10  # 1 is the most urgent; among the jobs of one member, where a queue is fair by member
 
-Json = dict[str, Any]
-Workflow = Callable[[Json], Awaitable[Any]]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-
 LifeState = Literal["alive", "done", "dead"]
-_DEAD = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
-_MOST_ASKED = 500  # workflows in one question to the database
+# The states of a workflow that has ended without a result.
+_DEAD = (EngineStatus.ERROR, EngineStatus.CANCELLED, EngineStatus.MAX_RECOVERY_ATTEMPTS_EXCEEDED)
+_MOST_IDS = 500  # in one query
 
 
 class WorkCancelledError(Exception):
@@ -60,9 +54,9 @@ class WorkCancelledError(Exception):
 
 @dataclass(frozen=True)
 class QueueSpec:
-    """How a queue is served. `one_per_member` keeps a member's second job waiting while the first one runs.
+    """The way to serve a queue. `one_per_member` lets a member's second job wait while the first one runs.
 
-    `spared` is asked, from another thread, how many of the workflows that run here need no place of the queue's.
+    `spared` returns, in any thread, how many of the workflows that run here need no place of the queue's.
     """
 
     name: str
@@ -74,7 +68,7 @@ class QueueSpec:
 
 
 class Engine:
-    """A process's part in the durable engine. One engine a process: DBOS is a singleton."""
+    """The part of one process in the durable engine. A process has one: DBOS is a singleton."""
 
     def __init__(
         self,
@@ -86,9 +80,9 @@ class Engine:
         times: ReaperTimes | None = None,
         on_fenced: Callable[[], None] | None = None,
     ) -> None:
-        """`on_fenced` is called when this process could not renew its lease: others take its work over.
+        """`on_fenced` is called when this process could not renew its lease: others take its workflows over.
 
-        Raises UnsafeEngineError when the installed DBOS cannot be kept from unpickling what stands in a row.
+        Raises UnsafeEngineError when the installed DBOS cannot be kept from unpickling rows.
         """
         read_portable_json_only()
         self.database = database
@@ -96,8 +90,8 @@ class Engine:
         self._url = sync_url(database_url)
         self._queues = tuple(queues)
         self._client: DBOSClient | None = None
-        self._count: Callable[[str], int] = lambda _queue: 0
-        self._shut: set[str] = set()  # queues that nothing more is taken from
+        self._count_running: CountRunning = lambda _queue: 0
+        self._shut_queues: set[str] = set()
         self._reaper = Reaper(
             database,
             executor_id=self.executor_id,
@@ -117,16 +111,16 @@ class Engine:
         }
         DBOS(config=config)
 
-    def workflow(self, name: str) -> Callable[[Workflow], Workflow]:
-        """Registers a workflow; call before `launch`. It takes and returns plain JSON."""
+    def workflow(self, name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Register a workflow; call it before `launch`. A workflow takes and returns plain JSON."""
         return DBOS.workflow(name=name)
 
     async def launch(self) -> None:
-        """Creates the engine's tables where needed, takes the lease, and begins to serve the queues."""
+        """Create the engine's tables where needed, take the lease, and begin to serve the queues."""
         await self._reaper.enter()
         DBOS.listen_queues([queue.name for queue in self._queues if queue.listen])
         DBOS.launch()  # inside the running loop, so that workflows run on it too
-        self._spare()
+        self._count_running = replace_count_of_running(self._count_of_places)
         for queue in self._queues:
             await DBOS.register_queue_async(
                 queue.name,
@@ -138,26 +132,28 @@ class Engine:
         self._client = await asyncio.to_thread(self._open_client)
         self._reaper.start(self._client)
 
-    def _spare(self) -> None:
-        """A queue's `concurrency` is one for all processes; here the workflows that `spared` says do not count."""
-        running = _get_dbos_instance()._active_workflows_set
-        spared = {queue.name: queue.spared for queue in self._queues if queue.spared is not None}
-        count = self._count = running.count_for_queue
+    def _count_of_places(self, count: CountRunning) -> CountRunning:
+        """Return a count of the workflows that take a place of their queue, from the engine's own count.
 
-        def counted(name: str) -> int:
-            if name in self._shut:
+        A queue's `concurrency` is the same for all processes; the workflows that `spared` returns take no place here,
+        and a queue that is shut has none left.
+        """
+        spared = {queue.name: queue.spared for queue in self._queues if queue.spared is not None}
+
+        def count_places(name: str) -> int:
+            if name in self._shut_queues:
                 return MORE_THAN_ANY
             return max(0, count(name) - (spared[name]() if name in spared else 0))
 
-        running.count_for_queue = counted  # type: ignore[method-assign,assignment]  # of this one object
+        return count_places
 
     def shut(self, queue: str) -> None:
-        """Takes nothing more from a queue; what has been taken goes on."""
-        self._shut.add(queue)
+        """Take no more workflows from a queue; those already taken go on."""
+        self._shut_queues.add(queue)
 
     def running(self, queue: str) -> int:
-        """Workflows of a queue that run in this process."""
-        return self._count(queue)
+        """Return the number of a queue's workflows that run in this process."""
+        return self._count_running(queue)
 
     def _open_client(self) -> DBOSClient:
         return DBOSClient(
@@ -165,10 +161,10 @@ class Engine:
         )
 
     async def close(self) -> None:
-        """Stops serving and gives the lease back: whatever is unfinished is taken over at once by others."""
+        """Stop serving and release the lease: other processes take unfinished workflows over at once."""
         await self._reaper.stop()
         loop = asyncio.get_running_loop()
-        # DBOS makes its pool the loop's default one, and shuts it down: destroy it from outside, and put a new one.
+        # DBOS makes its pool the loop's default one, and shuts it down: destroy it from outside, and set a new one.
         with ThreadPoolExecutor(1) as outside:
             await loop.run_in_executor(outside, partial(DBOS.destroy, destroy_registry=True))
         loop.set_default_executor(ThreadPoolExecutor())
@@ -180,7 +176,7 @@ class Engine:
 
     @property
     def client(self) -> DBOSClient:
-        """For looking at workflows from outside."""
+        """The client that reads and changes workflows from outside. Raises RuntimeError before `launch`."""
         if self._client is None:
             raise RuntimeError("The engine has not been launched.")
         return self._client
@@ -192,15 +188,15 @@ class Engine:
         connection: AsyncConnection,
         workflow: str,
         workflow_id: str,
-        argument: Json,
+        argument: Mapping[str, object],
         *,
         queue: str,
         member_id: int | None = None,
         priority: int = NORMAL_PRIORITY,
     ) -> None:
-        """Enqueues a workflow within the caller's transaction: both are committed, or neither.
+        """Enqueue a workflow within the caller's transaction: both are committed, or neither.
 
-        The same workflow id again changes nothing. `member_id` is required by queues that are fair by member.
+        The same workflow id a second time changes nothing. `member_id` is required by queues that are fair by member.
         """
         options = _options(workflow, workflow_id, queue, member_id, priority)
         await connection.run_sync(
@@ -208,45 +204,46 @@ class Engine:
         )
 
     async def cancel(self, workflow_id: str) -> None:
-        """Cancels a workflow that is queued, or keeps a running one from taking another step."""
+        """Cancel a workflow that is queued, or keep a running one from taking another step."""
         await self.client.cancel_workflow_async(workflow_id)
 
     async def wake(self, workflow_id: str) -> None:
-        """Ends the `sleep_or_wake` of a workflow; one that does not sleep will not sleep the next time."""
+        """End the `sleep_or_wake` of a workflow; one that does not sleep will not sleep the next time."""
         await self.client.send_async(workflow_id, "wake", WAKE)
 
     async def states(self, workflow_ids: Sequence[str]) -> dict[str, LifeState]:
-        """Which of some workflows go on, are done, or are dead, without a result; what is not there is left out."""
-        found: dict[str, LifeState] = {}
-        for start in range(0, len(workflow_ids), _MOST_ASKED):
-            asked = list(workflow_ids[start : start + _MOST_ASKED])
-            for status in await self.client.list_workflows_async(
-                workflow_ids=asked, load_input=False, load_output=False
-            ):
-                dead = status.status in _DEAD
-                found[status.workflow_id] = "dead" if dead else "done" if status.status == "SUCCESS" else "alive"
-        return found
+        """Return the states of workflows: alive, done, or dead, without a result. Unknown ids are left out."""
+        states: dict[str, LifeState] = {}
+        for start in range(0, len(workflow_ids), _MOST_IDS):
+            ids = list(workflow_ids[start : start + _MOST_IDS])
+            for status in await self.client.list_workflows_async(workflow_ids=ids, load_input=False, load_output=False):
+                if status.status in _DEAD:
+                    states[status.workflow_id] = "dead"
+                else:
+                    is_done = status.status == EngineStatus.SUCCESS
+                    states[status.workflow_id] = "done" if is_done else "alive"
+        return states
 
-    async def dead(self, workflow: str, since_ms: int) -> dict[str, Json]:
-        """The arguments of a kind's workflows begun since then that ended without their result, by their ids."""
+    async def dead(self, workflow: str, since_ms: int) -> dict[str, dict[str, Any]]:
+        """Return the arguments of a kind's workflows begun since then that ended without a result, by their ids."""
         since = datetime.fromtimestamp(since_ms / 1000, UTC).isoformat()
-        found: dict[str, Json] = {}
+        arguments: dict[str, dict[str, Any]] = {}
         for status in await self.client.list_workflows_async(
             name=workflow, status=list(_DEAD), start_time=since, load_output=False
         ):
-            given: Any = status.input
+            stored: Any = status.input
             with contextlib.suppress(TypeError, LookupError, ValueError):  # no argument of ours
-                found[status.workflow_id] = dict(given["args"][0])
-        return found
+                arguments[status.workflow_id] = dict(stored["args"][0])
+        return arguments
 
     async def result(self, workflow_id: str) -> Any | None:
-        """The result of a workflow that has ended, a JSON object; None while it goes on, or is not there.
+        """Return the result of a workflow that has ended, a JSON object; None while it goes on, or is not there.
 
         Raises WorkCancelledError when it was cancelled, given up, or failed, or when its result cannot be read.
         """
         for status in await self.client.list_workflows_async(workflow_ids=[workflow_id], load_input=False):
-            if status.status == "SUCCESS":
-                if not isinstance(status.output, dict):  # what DBOS could not decode, it gives as it stands
+            if status.status == EngineStatus.SUCCESS:
+                if not isinstance(status.output, dict):  # DBOS returns as it stands what it could not decode
                     raise WorkCancelledError(workflow_id)
                 return status.output
             if status.status in _DEAD:
@@ -257,7 +254,7 @@ class Engine:
 
     @staticmethod
     async def step(name: str, function: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Runs a function once and records its result; after a crash a recorded step is not run again."""
+        """Run a function once and record its result; after a crash a recorded step is not run again."""
 
         async def body() -> R:
             return await function(*args, **kwargs)
@@ -269,16 +266,16 @@ class Engine:
     async def delegate(
         workflow: str,
         workflow_id: str,
-        argument: Json,
+        argument: Mapping[str, object],
         *,
         queue: str,
         member_id: int | None = None,
         priority: int = NORMAL_PRIORITY,
         unwanted: Callable[[], Awaitable[bool]] | None = None,
     ) -> Any:
-        """Has a workflow run by whoever serves `queue`, and waits for its result.
+        """Let the process that serves `queue` run a workflow, and wait for its result.
 
-        `unwanted` is asked once it is enqueued: a cancellation that came before found nothing to cancel.
+        `unwanted` is called once it is enqueued: a cancellation that came before had no workflow to cancel.
         Raises WorkCancelledError when it was cancelled or given up.
         """
         options = _options(workflow, workflow_id, queue, member_id, priority)
@@ -287,27 +284,27 @@ class Engine:
             await DBOS.cancel_workflow_async(workflow_id)
         try:
             return await handle.get_result(polling_interval_sec=RESULT_POLL_S)
-        except (DBOSAwaitedWorkflowCancelledError, DBOSAwaitedWorkflowMaxRecoveryAttemptsExceeded) as error:
+        except AWAITED_WORKFLOW_ENDED as error:
             raise WorkCancelledError(workflow_id) from error
 
     @staticmethod
-    async def hand_over(workflow: str, workflow_id: str, argument: Json, *, queue: str) -> None:
-        """Has a workflow run by whoever serves `queue`, and does not wait for it; see `result`."""
+    async def hand_over(workflow: str, workflow_id: str, argument: Mapping[str, object], *, queue: str) -> None:
+        """Let the process that serves `queue` run a workflow, without waiting for it; see `result`."""
         options = _options(workflow, workflow_id, queue, None, NORMAL_PRIORITY)
         await DBOS.enqueue_workflow_with_options_async(options, argument)
 
     @staticmethod
     async def sleep(seconds: float) -> None:
-        """A durable sleep: after a restart only the rest of it is slept."""
+        """Sleep durably: after a restart only the rest is slept."""
         await DBOS.sleep_async(max(0.0, seconds))
 
     @staticmethod
     async def sleep_or_wake(seconds: float) -> None:
-        """A durable sleep that `wake` ends early; it may end early by itself too, so ask what time it is."""
+        """Sleep durably until `wake` ends it; it may also end early by itself, so the caller looks at the clock."""
         try:
             await DBOS.recv_async(WAKE, timeout_seconds=max(0.0, seconds))
-        except NotPortableError as error:  # somebody's forged wake-up call keeps ours from being heard
-            log.error("A wake-up call was refused: %s", error)
+        except NotPortableError as error:  # a forged wake-up call keeps the real one from being heard
+            log.error("A wake-up call was rejected: %s", error)
             await asyncio.sleep(min(max(0.0, seconds), UNHEARD_S))  # not recorded: next time it may be heard
 
 

@@ -1,4 +1,4 @@
-"""Keeps the durable engine from reading anything but portable JSON, whatever its rows say of themselves.
+"""The guard that lets the durable engine read nothing but portable JSON, whatever its rows say of themselves.
 
 DBOS decodes a value by the `serialization` column of the value's own row, and unpickles it where that says `py_pickle`,
 whichever serializer was configured. Whoever can write such a row, as a worker's database role can, or whoever made a
@@ -12,23 +12,25 @@ import functools
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import TypeVar
 
-from dbos import _core, _serialization, _sys_db
+from generation.queue.dbos_private import DECODING_MODULES, SERIALIZATION
+
+R = TypeVar("R")
 
 PORTABLE = "portable_json"
 DECODERS = ("deserialize_value", "deserialize_args", "deserialize_exception")
 ENCODERS = ("serialize_value_as", "serialize_exception")
-# Modules that run code, or may, when they decode. None of them may be within the engine's reach.
+# Modules that run code, or may, when they decode. The engine may have none of them within its reach.
 UNSAFE = frozenset({"pickle", "_pickle", "cloudpickle", "dill", "jsonpickle", "joblib", "marshal", "shelve"})
-# A pickle that calls `_decoded` below: what must never happen, tried once at each start.
+# A pickle that calls `_decoded` below, which must never happen: it is tried at each start.
 CANARY = base64.b64encode(f"c{__name__}\n_decoded\n(tR.".encode()).decode()
 
 _canaries: list[bool] = []
 
 
 class NotPortableError(ValueError):
-    """A row of the engine is not portable JSON; it was refused before it was decoded."""
+    """A row of the engine is not portable JSON; it was rejected before it was decoded."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -48,49 +50,51 @@ class UnsafeEngineError(ValueError):
 
 
 def read_portable_json_only() -> None:
-    """Replace the engine's decoders by ones that refuse what is not portable JSON, and make sure of it; safe to repeat.
+    """Replace the engine's decoders by ones that reject all but portable JSON, and try them out; safe to repeat.
 
-    Raises UnsafeEngineError where the library has changed and this cannot be made sure of.
+    Raises UnsafeEngineError where the library has changed and a decoder may still run code.
     """
-    if "pickle" in vars(_serialization):
+    if "pickle" in vars(SERIALIZATION):
         try:
-            replaced = {getattr(_serialization, name): _refusing(getattr(_serialization, name)) for name in DECODERS}
-            replaced |= {getattr(_serialization, name): _portably(getattr(_serialization, name)) for name in ENCODERS}
+            decoders = [getattr(SERIALIZATION, name) for name in DECODERS]
+            encoders = [getattr(SERIALIZATION, name) for name in ENCODERS]
         except AttributeError as error:
             raise UnsafeEngineError(f"no longer has {error.name}") from error
+        replaced = {decoder: _reading_json_only(decoder) for decoder in decoders}
+        replaced |= {encoder: _writing_json_only(encoder) for encoder in encoders}
         for module in _engine_modules():
             for name, value in list(vars(module).items()):
-                if callable(value) and getattr(value, "__module__", None) == _serialization.__name__:
+                if callable(value) and getattr(value, "__module__", None) == SERIALIZATION.__name__:
                     setattr(module, name, replaced.get(value, value))
-        del vars(_serialization)["pickle"]  # nothing else in that module has a use for it
-    _make_sure()
+        del vars(SERIALIZATION)["pickle"]  # nothing else in that module has a use for it
+    _try_decoders()
 
 
-def _make_sure() -> None:
-    """Try every decoder on a pickle. Raises UnsafeEngineError unless each refuses it."""
-    for module in (_serialization, _core, _sys_db):
+def _try_decoders() -> None:
+    """Try every decoder on a pickle. Raises UnsafeEngineError unless each rejects it."""
+    for module in DECODING_MODULES:
         for name in DECODERS:
             decode = getattr(module, name, None)
             try:
                 if decode is not None:
-                    decode(CANARY, "py_pickle", _serialization.DBOSPortableJSON)
+                    decode(CANARY, "py_pickle", SERIALIZATION.DBOSPortableJSON)
             except NotPortableError:
                 continue
             except Exception as error:
                 raise UnsafeEngineError(f"decodes rows in an unknown way ({type(error).__name__})") from error
-            if decode is not None or module is _serialization:
+            if decode is not None or module is SERIALIZATION:
                 raise UnsafeEngineError("reads rows that are not JSON")
     if _canaries:
         raise UnsafeEngineError("still unpickles rows")
-    if found := _decoders_within_reach():
-        raise UnsafeEngineError(f"uses {', '.join(found)}")
+    if names := _unsafe_names_within_reach():
+        raise UnsafeEngineError(f"uses {', '.join(names)}")
 
 
-def _refusing(decode: Callable[..., Any]) -> Callable[..., Any]:
-    """Decode what a row says is portable JSON, and is; refuse all else before it is looked at."""
+def _reading_json_only(decode: Callable[..., R]) -> Callable[..., R]:
+    """Return a decoder of rows that say they are portable JSON, and are; all others it rejects unread."""
 
     @functools.wraps(decode)
-    def decoded(text: str | None, serialization: str | None, serializer: Any) -> Any:
+    def decode_json(text: str | None, serialization: str | None, serializer: object) -> R:
         if text is not None and serialization not in (None, PORTABLE):
             raise NotPortableError
         try:
@@ -98,21 +102,21 @@ def _refusing(decode: Callable[..., Any]) -> Callable[..., Any]:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise NotPortableError from error
 
-    return decoded
+    return decode_json
 
 
-def _portably(encode: Callable[..., Any]) -> Callable[..., Any]:
-    """Write JSON also where a row asks for something else: so ends the workflow of a row that was refused."""
+def _writing_json_only(encode: Callable[..., R]) -> Callable[..., R]:
+    """Return an encoder to JSON whatever a row asks for: the end of a workflow whose row was rejected needs it."""
 
     @functools.wraps(encode)
-    def encoded(value: Any, _serialization_of_row: str | None, serializer: Any) -> Any:
+    def encode_json(value: object, _serialization_of_row: str | None, serializer: object) -> R:
         return encode(value, PORTABLE, serializer)
 
-    return encoded
+    return encode_json
 
 
 def _decoded() -> None:
-    """Tell that a pickle was decoded: the canary's."""
+    """Record that the canary, a pickle, was decoded."""
     _canaries.append(True)
 
 
@@ -120,12 +124,12 @@ def _engine_modules() -> list[ModuleType]:
     return [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == "dbos"]
 
 
-def _decoders_within_reach() -> list[str]:
-    """Return what the engine's loaded modules hold of the unsafe modules: these, or something out of them."""
-    found = set()
+def _unsafe_names_within_reach() -> list[str]:
+    """Return the names in the engine's loaded modules that are an unsafe module, or something out of one."""
+    names = set()
     for module in _engine_modules():
         for name, value in vars(module).items():
             origin = getattr(value, "__module__", None)
             if getattr(value, "__name__", None) in UNSAFE or (isinstance(origin, str) and origin in UNSAFE):
-                found.add(f"{module.__name__}.{name}")
-    return sorted(found)
+                names.add(f"{module.__name__}.{name}")
+    return sorted(names)

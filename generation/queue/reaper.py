@@ -1,7 +1,7 @@
-"""Notices dead processes: every executor renews a lease, and one of them hands the work of the dead to the living.
+"""The takeover of dead processes' workflows: every executor renews a lease, and one of them requeues what has none.
 
-The durable engine continues a workflow only in the process that began it; this is the missing half. It is
-level-triggered: each scan looks at all unfinished work, so that nothing depends on having seen a death happen.
+The durable engine itself continues a workflow only in the process that began it. The reaper is level-triggered: each
+scan looks at all unfinished workflows, so that nothing depends on having seen a process die.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from dbos import DBOSClient, WorkflowStatus
@@ -29,22 +30,34 @@ log = logging.getLogger(__name__)
 MACHINE_QUEUES = "upload."  # a job on such a queue can run on one machine only
 
 
+class EngineStatus(StrEnum):
+    """The states of a workflow in the engine's own table."""
+
+    DELAYED = "DELAYED"  # to be queued at a later time
+    ENQUEUED = "ENQUEUED"  # in its queue
+    PENDING = "PENDING"  # taken by a process, living or dead
+    SUCCESS = "SUCCESS"
+    ERROR = "ERROR"  # it raised
+    CANCELLED = "CANCELLED"
+    MAX_RECOVERY_ATTEMPTS_EXCEEDED = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"  # the engine itself has given it up
+
+
 @dataclass(frozen=True)
 class ReaperTimes:
-    """Seconds. A dead process's work is taken over `lease` + `scan` after its last sign of life, at most."""
+    """Times in seconds. A dead process's workflows are taken over at most `lease` + `scan` after its last renewal."""
 
     beat: float = 2.0
     lease: float = 10.0
     scan: float = 2.0
-    fence: float = 8.0  # without a renewal for this long a process must take itself for dead
-    orphan: float = 120.0  # an upload waits this long for its machine to come back before it is given up
+    fence: float = 8.0  # without a renewal for so long a process must stop its jobs: others take them over
+    orphan: float = 120.0  # an upload waits so long for its machine to come back, and is then given up
 
 
 class Reaper:
-    """An executor's lease, and its turn at scanning for executors whose lease ran out."""
+    """The lease of one executor, and its turn at scanning for executors whose lease has run out."""
 
     # How often a job of these queues may lose its process before it is given up as poison.
-    # Lives of videos and rounds (queue "bot") are never given up.
+    # Workflows of videos and rounds (queue "bot") are never given up.
     POISON_CAP = 3
     POISON_QUEUES = ("gpu.", "upload.")
 
@@ -67,18 +80,18 @@ class Reaper:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def enter(self) -> None:
-        """Writes the first lease: work is claimed only under a living lease."""
+        """Write the first lease: workflows are taken only under a lease."""
         await self._beat()
 
     def start(self, client: DBOSClient) -> None:
-        """Begins to renew the lease and to scan."""
+        """Begin to renew the lease and to scan."""
         self._tasks = [
             asyncio.create_task(self._keep_beating(), name="executor lease"),
             asyncio.create_task(self._keep_scanning(client), name="reaper"),
         ]
 
     async def stop(self) -> None:
-        """Renews and scans no more."""
+        """Stop renewing and scanning."""
         running = set(self._tasks)
         while running:  # a driver may swallow one cancellation, and a task that is never done would hold up our exit
             for task in running:
@@ -86,19 +99,22 @@ class Reaper:
             _, running = await asyncio.wait(running, timeout=1)
 
     async def hand_over(self, client: DBOSClient) -> None:
-        """Puts our unfinished work back into its queues: who leaves in good order costs no job one of its lives."""
+        """Put this executor's unfinished workflows back into their queues, without counting an attempt against them.
+
+        An orderly end is not the fault of a job, and POISON_CAP counts only processes that died.
+        """
         try:
             unfinished = await client.list_workflows_async(
-                status="PENDING", executor_id=self._executor_id, load_input=False, load_output=False
+                status=EngineStatus.PENDING, executor_id=self._executor_id, load_input=False, load_output=False
             )
             for workflow in unfinished:
                 if workflow.queue_name is not None:
                     await client.resume_workflow_async(workflow.workflow_id, queue_name=workflow.queue_name)
-        except Exception as error:  # then others find it by our lease
-            log.warning("Unfinished work could not be handed over (%s).", type(error).__name__)
+        except Exception as error:  # then others take it over once our lease is gone
+            log.warning("Unfinished workflows could not be handed over (%s).", type(error).__name__)
 
     async def leave(self) -> None:
-        """Gives the lease back, so that unfinished work is taken over at once; only when nothing runs here any more."""
+        """Release the lease, so that unfinished workflows are taken over at once. Nothing may run here any more."""
         with contextlib.suppress(SQLAlchemyError):
             await release_lease(self._database, "reaper", self._executor_id)
             async with self._database.begin() as connection:
@@ -138,25 +154,25 @@ class Reaper:
             try:
                 if await take_lease(self._database, "reaper", self._executor_id, self._times.lease):
                     await self.scan(client)
-            except Exception as error:  # a scan that failed is simply repeated: nothing depends on this one
+            except Exception as error:  # a failed scan is repeated: nothing depends on this one
                 log.warning("The search for dead processes failed (%s); trying again.", type(error).__name__)
             await asyncio.sleep(self._times.scan)
 
     async def scan(self, client: DBOSClient) -> list[str]:
-        """Hands every workflow of a dead executor back to its queue; returns their ids."""
+        """Put every workflow of a dead executor back into its queue; return their ids."""
         unfinished = await client.list_workflows_async(
-            status=["PENDING", "ENQUEUED"], load_input=False, load_output=False
+            status=[EngineStatus.PENDING, EngineStatus.ENQUEUED], load_input=False, load_output=False
         )
         if not unfinished:
             return []
         alive = await self._alive()
         served = {queue for queues in alive.values() for queue in queues}
-        taken = []
+        requeued = []
         for workflow in unfinished:
             queue = workflow.queue_name
-            if queue is None or (workflow.status == "PENDING" and workflow.executor_id in alive):
+            if queue is None or (workflow.status == EngineStatus.PENDING and workflow.executor_id in alive):
                 continue
-            if workflow.status == "ENQUEUED":
+            if workflow.status == EngineStatus.ENQUEUED:
                 if workflow.name == RENDER_WORKFLOW and is_of_earlier_release(queue):
                     await self._move(client, workflow.workflow_id, queue)
                 await self._give_up_orphan(client, workflow, served)
@@ -168,19 +184,19 @@ class Reaper:
                 continue
             log.info("Job %s is taken over from %s.", workflow.workflow_id, workflow.executor_id)
             await client.resume_workflow_async(workflow.workflow_id, queue_name=queue)
-            taken.append(workflow.workflow_id)
-        return taken
+            requeued.append(workflow.workflow_id)
+        return requeued
 
     async def _move(self, client: DBOSClient, workflow_id: str, queue: str) -> None:
-        """A render that a bot of an earlier release asked for goes where the workers of its model look today."""
+        """Move a render that a bot of an earlier release asked for to the queue of its model's workers today."""
         for workflow in await client.list_workflows_async(workflow_ids=[workflow_id], load_output=False):
             with contextlib.suppress(TypeError, LookupError, ValueError):  # no job: nobody could render it
-                given: Any = workflow.input
-                moved = gpu_queue(queue.removeprefix("gpu."), given["args"][0]["model_id"])
-                await client.resume_workflow_async(workflow_id, queue_name=moved)
+                stored: Any = workflow.input
+                today = gpu_queue(queue.removeprefix("gpu."), stored["args"][0]["model_id"])
+                await client.resume_workflow_async(workflow_id, queue_name=today)
 
     async def _give_up_orphan(self, client: DBOSClient, workflow: WorkflowStatus, served: set[str]) -> None:
-        """An upload can only run on the machine that holds the file: when that is gone, the video is rendered anew."""
+        """Give up an upload whose machine is gone: only there is the file. The video is then rendered anew."""
         queue = workflow.queue_name or ""
         since = workflow.updated_at or workflow.created_at or 0
         if not queue.startswith(MACHINE_QUEUES) or queue in served:
@@ -190,10 +206,10 @@ class Reaper:
             await client.cancel_workflow_async(workflow.workflow_id)
 
     async def _alive(self) -> dict[str, list[str]]:
-        """The queues that each living executor serves, by its id."""
+        """Return the queues that each executor with a lease serves, by its id."""
         limit = database_now_ms(self._database) - int(self._times.lease * 1000)
         async with self._database.begin() as connection:
-            # Leases of the long dead are only rubble.
+            # Leases that ran out an hour ago are of no use to anybody.
             await connection.execute(delete(executor_leases).where(executor_leases.c.beat_at_ms < limit - 3_600_000))
             leased = select(executor_leases.c.executor_id)
             await connection.execute(delete(workers).where(workers.c.executor_id.not_in(leased)))

@@ -1,7 +1,7 @@
-"""Adapters (LoRA): each file's keys are read first, and what came to lie in the pipeline is compared with them.
+"""The adapters (LoRA) of a pipeline: the keys of each file are compared with the tensors that reached the pipeline.
 
 diffusers leaves out what does not fit, with a warning: half an adapter at full strength is a wrong video.
-With torch; runs in the render child.
+With torch; runs in the render process.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from generation.models.config import is_folder, source_name
 from generation.models.registry import Model
@@ -20,21 +20,29 @@ from generation.models.weights import WeightsError, list_tensors, tensors_of
 from generation.render.acceleration import DENOISERS
 from generation.render.memory import NoPipelineError
 
+if TYPE_CHECKING:
+    import torch
+    from diffusers import DiffusionPipeline, ModelMixin
+
+# An adapter's table, as generation/models/config.py reads it from the models file.
+Entry = Mapping[str, Any]
+Tensors = dict[str, "torch.Tensor"]  # by key
+
 # Prefixes of trainers, which say nothing of the model: peft alone, DiffSynth, and the original code around its model.
 _OUTER = ("base_model.model.", "pipe.dit.", "model.diffusion_model.")
 _ORIGINAL = "diffusion_model."  # names of the original code, as ComfyUI has them: diffusers translates those
 _NAMED_HALF = re.compile(r"\.lora_([AB])\.[^.]+\.(weight|bias)$")  # with the adapter's name, as peft has it in memory
 _HALF = re.compile(r"lora_[AB]|lora_(down|up)|lora\.(down|up)|lokr_")
-# What some trainers write beside the two halves, and no library that is used here heeds.
-_UNHEEDED = ("diff", "diff_m", "dora_scale")
-_HEEDED = "head.head.diff"  # but for this one: diffusers takes it for a half (see lightx2v/Wan2.2-Distill-Loras)
+# Keys that some trainers write beside the two halves, and no library that is used here applies.
+_IGNORED = ("diff", "diff_m", "dora_scale")
+_NOT_IGNORED = "head.head.diff"  # diffusers takes this one for a half (see lightx2v/Wan2.2-Distill-Loras)
 REMEDY = "Take one that was made for this very model, its size included."
 CONFIG = "adapter_config.json"  # peft's, beside its weights
 METADATA = "lora_adapter_metadata"  # diffusers' own, in the file's header
 
 
-def add_adapters(pipeline: Any, model: Model) -> list[str]:
-    """Loads the adapters and sets their strengths; sentences on what had no effect.
+def add_adapters(pipeline: DiffusionPipeline, model: Model) -> list[str]:
+    """Load the adapters and set their strengths; return sentences on what had no effect.
 
     Raises NoPipelineError where a file does not fit, or only a part of it.
     """
@@ -44,23 +52,23 @@ def add_adapters(pipeline: Any, model: Model) -> list[str]:
         raise NoPipelineError(f"{type(pipeline).__name__} takes no adapters; remove them from model {model.id}.")
     if find_spec("peft") is None:
         raise NoPipelineError(f"The adapters of model {model.id} need peft. Run: pip install 'flock[train]'")
-    names, said = [], []
+    names, notes = [], []
     for number, entry in enumerate(model.adapters):
         names.append(f"adapter_{number}")
-        said += _Adapter(pipeline, entry, names[-1]).load()
+        notes += _Adapter(pipeline, entry, names[-1]).load()
     pipeline.set_adapters(names, [entry["scale"] for entry in model.adapters])
-    return said
+    return notes
 
 
 class _Adapter:
-    """One file on its way into a pipeline, under a name of ours."""
+    """The loading of one file into a pipeline, under a name of ours."""
 
-    def __init__(self, pipeline: Any, entry: Mapping[str, Any], name: str) -> None:
+    def __init__(self, pipeline: DiffusionPipeline, entry: Entry, name: str) -> None:
         self._pipeline = pipeline
         self._entry = entry
         self._name = name
         self._file = entry["weight_name"]
-        self._said: list[str] = []
+        self._notes: list[str] = []
         self._path = _path_of(entry, self._file)
         try:
             self._tensors = tensors_of(self._path)
@@ -75,42 +83,42 @@ class _Adapter:
             )
 
     def load(self) -> list[str]:
-        """What is to be said of it. Raises NoPipelineError."""
-        converted = self._hand_over()
-        landed = self._landed()
-        wanted = {key for key in converted if not key.endswith("alpha")}
-        fitting = _fitting(wanted, set(landed))
-        if not landed:
+        """Load the file; return sentences on what had no effect. Raises NoPipelineError."""
+        converted = self._load_into_pipeline()
+        in_pipeline = set(self._tensors_in_pipeline())
+        keys = {key for key in converted if not key.endswith("alpha")}
+        fitting = _fitting(keys, in_pipeline)
+        if not in_pipeline:
             raise self._misfit()
-        if strange := sorted(wanted - fitting):
+        if strange := sorted(keys - fitting):
             raise NoPipelineError(
-                f"Adapter {self._file}: {len(fitting)} of {len(wanted)} keys fit {self._kind}; among the others is "
+                f"Adapter {self._file}: {len(fitting)} of {len(keys)} keys fit {self._kind}; among the others is "
                 f"{strange[0]}. With a part of it the video would be a wrong one. {REMEDY}"
             )
-        if fitting <= set(landed):  # the names are the same, so the halves of a pair can be told
-            halves = sorted(key for key in set(landed) - fitting if key.endswith(".weight"))
+        if fitting <= in_pipeline:  # the names are the same, so the halves of a pair can be told apart
+            halves = sorted(key for key in in_pipeline - fitting if key.endswith(".weight"))
             if halves:
                 raise NoPipelineError(
                     f"Adapter {self._file} lacks {list_tensors(halves)}: the other half is there. Download it again."
                 )
-        return [*self._said, *self._unheeded(converted), *self._one_of_two(set(landed))]
+        return [*self._notes, *self._ignored_keys(converted), *self._one_of_two(in_pipeline)]
 
-    def _hand_over(self) -> dict[str, Any]:
-        """Loads the adapter; the tensors as diffusers has named them, some of which it may have left out."""
+    def _load_into_pipeline(self) -> Tensors:
+        """Load the adapter; return the tensors as diffusers has named them, some of which it may have left out."""
         import torch
 
-        converted: dict[str, Any] = {}
+        converted: Tensors = {}
         read = self._pipeline.lora_state_dict
 
-        def reading(*args: Any, **kwargs: Any) -> Any:
-            answer = read(*args, **kwargs)
+        def reading(*args: object, **kwargs: object) -> tuple[Tensors, object] | Tensors:
+            answer: tuple[Tensors, object] | Tensors = read(*args, **kwargs)
             converted.update(answer[0] if isinstance(answer, tuple) else answer)
             return answer
 
-        source, where = self._source()
+        source, options = self._source()
         self._pipeline.lora_state_dict = reading
         try:
-            self._pipeline.load_lora_weights(source, adapter_name=self._name, **where)
+            self._pipeline.load_lora_weights(source, adapter_name=self._name, **options)
         except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
             if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
                 raise
@@ -119,8 +127,8 @@ class _Adapter:
             del self._pipeline.lora_state_dict
         return converted
 
-    def _source(self) -> tuple[Any, dict[str, Any]]:
-        """What diffusers is to load: the file, or its tensors under names that diffusers knows."""
+    def _source(self) -> tuple[str | Tensors, dict[str, object]]:
+        """Return what diffusers is to load: the file, or its tensors under names that diffusers knows."""
         renamed = self._renamed()
         if renamed is None:
             return str(self._path.parent), {"weight_name": self._path.name, "use_safetensors": True}
@@ -131,10 +139,10 @@ class _Adapter:
         return {new: tensors[old] * scales.get(old, 1.0) for old, new in renamed.items()}, {}
 
     def _renamed(self) -> dict[str, str] | None:
-        """The names that keys of a trainer's own form have for diffusers; None where it knows them as they are."""
+        """Return the names in diffusers of keys in a trainer's own form; None where it knows them as they are."""
         parts = {key.partition(".")[0] for key in self._tensors}
-        known = {*self._pipeline._lora_loadable_modules, _ORIGINAL.rstrip("."), "text_encoder", "text_encoder_2"}
-        if parts <= known or any(key.startswith("lora_") for key in self._tensors):
+        known_parts = {*self._pipeline._lora_loadable_modules, _ORIGINAL.rstrip("."), "text_encoder", "text_encoder_2"}
+        if parts <= known_parts or any(key.startswith("lora_") for key in self._tensors):
             return None
         bare = {}
         for key in self._tensors:
@@ -144,20 +152,20 @@ class _Adapter:
             bare[key] = _NAMED_HALF.sub(r".lora_\1.\2", short)
         component, denoiser = _denoiser(self._pipeline)
         names = {name for name, _ in denoiser.named_modules()}
-        ours = any(_HALF.split(name)[0].rstrip(".") in names for name in bare.values())
-        prefix = f"{component}." if ours else _ORIGINAL
-        return {key: name if name.partition(".")[0] in known else f"{prefix}{name}" for key, name in bare.items()}
+        in_denoiser = any(_HALF.split(name)[0].rstrip(".") in names for name in bare.values())
+        prefix = f"{component}." if in_denoiser else _ORIGINAL
+        return {key: name if name.partition(".")[0] in known_parts else f"{prefix}{name}" for key, name in bare.items()}
 
     def _scales(self) -> dict[str, float]:
-        """What the upper halves are to be multiplied by, where the names are a trainer's own: alpha / rank.
+        """Return the factors of the upper halves, where the names are a trainer's own: alpha / rank.
 
-        The file's header says it (diffusers), or the config beside it (peft), or tensors named alpha, which diffusers
-        heeds by itself. Else each half counts as it is, as diffusers has it with files of its own.
+        The file's header says alpha (diffusers), or the config beside it (peft), or tensors named alpha, which
+        diffusers applies by itself. Else each half counts as it is, as diffusers has it with files of its own.
         """
         config = self._config()
         if config is None:
             if not any(key.endswith("alpha") for key in self._tensors):
-                self._said.append(
+                self._notes.append(
                     f"Adapter {self._file}: nothing in it says how strong it is, and no {CONFIG} beside it does: its "
                     "lora_alpha is taken for its rank."
                 )
@@ -176,7 +184,7 @@ class _Adapter:
         return scales
 
     def _config(self) -> Mapping[str, Any] | None:
-        """The settings with which it was trained, as peft has them; None where they are nowhere."""
+        """Return the settings of the training, as peft writes them; None where they are nowhere."""
         from safetensors import safe_open
 
         with safe_open(self._path, "pt") as file:
@@ -189,41 +197,42 @@ class _Adapter:
             return None
         return dict(config)
 
-    def _landed(self) -> dict[str, Any]:
-        """The tensors of this adapter in the pipeline, named as in diffusers' files."""
-        found = {}
+    def _tensors_in_pipeline(self) -> Tensors:
+        """Return the tensors of this adapter in the pipeline, named as in diffusers' files."""
+        tensors = {}
         for component, module in self._pipeline.components.items():
             if hasattr(module, "named_parameters"):
                 for name, tensor in module.named_parameters():
                     if self._name in (words := name.split(".")):
-                        found[f"{component}.{'.'.join(word for word in words if word != self._name)}"] = tensor
-        return found
+                        tensors[f"{component}.{'.'.join(word for word in words if word != self._name)}"] = tensor
+        return tensors
 
-    def _unheeded(self, converted: Mapping[str, Any]) -> list[str]:
-        """A sentence for each kind of key that changes nothing."""
-        said = []
-        taken = any(key.endswith("proj_out.lora_A.weight") for key in converted)
-        for kind in _UNHEEDED:
-            keys = [key for key in self._tensors if key.endswith(f".{kind}") and not (taken and key.endswith(_HEEDED))]
+    def _ignored_keys(self, converted: Tensors) -> list[str]:
+        """Return a sentence for each kind of key that changes nothing."""
+        notes = []
+        head_converted = any(key.endswith("proj_out.lora_A.weight") for key in converted)
+        for suffix in _IGNORED:
+            keys = [key for key in self._tensors if key.endswith(f".{suffix}")]
+            keys = [key for key in keys if not (head_converted and key.endswith(_NOT_IGNORED))]
             if keys:
-                said.append(_no_effect(self._file, len(keys), kind))
+                notes.append(_no_effect(self._file, len(keys), suffix))
         biases = sum(key.endswith(".diff_b") for key in self._tensors)
-        heeded = sum(key.endswith(".lora_B.bias") for key in converted)
-        if biases > heeded:
-            said.append(_no_effect(self._file, biases - heeded, "diff_b"))
-        return said
+        applied = sum(key.endswith(".lora_B.bias") for key in converted)
+        if biases > applied:
+            notes.append(_no_effect(self._file, biases - applied, "diff_b"))
+        return notes
 
-    def _one_of_two(self, landed: set[str]) -> list[str]:
-        """A sentence where a second denoiser, which renders a part of the steps, goes without the adapter."""
+    def _one_of_two(self, in_pipeline: set[str]) -> list[str]:
+        """Return a sentence where a second denoiser, which renders a part of the steps, goes without the adapter."""
         denoisers = [name for name in DENOISERS if self._pipeline.components.get(name) is not None]
-        taken = [name for name in denoisers if any(key.startswith(f"{name}.") for key in landed)]
-        without = [name for name in denoisers if name not in taken]
-        if not taken or not without:
+        changed = [name for name in denoisers if any(key.startswith(f"{name}.") for key in in_pipeline)]
+        without = [name for name in denoisers if name not in changed]
+        if not changed or not without:
             return []
-        return [f"Adapter {self._file} changes {taken[0]} alone: {without[0]} renders its steps without it."]
+        return [f"Adapter {self._file} changes {changed[0]} alone: {without[0]} renders its steps without it."]
 
     def _misfit(self, *, shapes: bool = False) -> NoPipelineError:
-        """The file does not fit: how its keys are named, and how those of a fitting one are."""
+        """Return the error of a file that does not fit: the form of its keys, and the form of those that would fit."""
         component, denoiser = _denoiser(self._pipeline)
         layers = [name for name, part in denoiser.named_modules() if _is_layer(part) and "block" in name]
         example = next(iter(layers), "…").replace(".base_layer", "")  # what peft calls a layer that it has wrapped
@@ -239,25 +248,25 @@ class _Adapter:
         return type(self._pipeline).__name__
 
 
-def _denoiser(pipeline: Any) -> tuple[str, Any]:
-    """The component that adapters are made for, by its name."""
+def _denoiser(pipeline: DiffusionPipeline) -> tuple[str, ModelMixin]:
+    """Return the component that adapters are made for, and its name."""
     parts = pipeline.components
     name = next((part for part in pipeline._lora_loadable_modules if parts.get(part) is not None), "unet")
     return name, parts.get(name)
 
 
-def _fitting(wanted: set[str], landed: set[str]) -> set[str]:
-    """Those of a file's keys that landed; where a component has other names for them, as many as did."""
+def _fitting(keys: set[str], in_pipeline: set[str]) -> set[str]:
+    """Return the keys of a file that reached the pipeline; as many as did where a component names them otherwise."""
     fitting = set()
-    for component in {key.partition(".")[0] for key in wanted}:
-        ours = {key for key in wanted if key.startswith(f"{component}.")}
-        theirs = {key for key in landed if key.startswith(f"{component}.")}
-        fitting |= ours & theirs or set(sorted(ours)[: len(theirs)])
+    for component in {key.partition(".")[0] for key in keys}:
+        of_file = {key for key in keys if key.startswith(f"{component}.")}
+        of_pipeline = {key for key in in_pipeline if key.startswith(f"{component}.")}
+        fitting |= of_file & of_pipeline or set(sorted(of_file)[: len(of_pipeline)])
     return fitting
 
 
-def _path_of(entry: Mapping[str, Any], name: str) -> Path:
-    """Where a file of an adapter's source lies; fetched from its repository if it must be. Raises OSError."""
+def _path_of(entry: Entry, name: str) -> Path:
+    """Return the path of a file of an adapter's source, fetched from its repository if it must be. Raises OSError."""
     if is_folder(entry["source"]):
         return Path(entry["source"], name)
     from huggingface_hub import hf_hub_download
@@ -265,11 +274,11 @@ def _path_of(entry: Mapping[str, Any], name: str) -> Path:
     return Path(hf_hub_download(entry["source"], name, revision=entry["revision"]))
 
 
-def _is_layer(module: Any) -> bool:
+def _is_layer(module: torch.nn.Module) -> bool:
     import torch
 
     return isinstance(module, torch.nn.Linear)
 
 
-def _no_effect(file: str, number: int, kind: str) -> str:
-    return f"Adapter {file}: {number} keys of the kind {kind!r} have no effect, since no library here heeds them."
+def _no_effect(file: str, number: int, suffix: str) -> str:
+    return f"Adapter {file}: {number} keys of the kind {suffix!r} have no effect, since no library here heeds them."

@@ -1,19 +1,22 @@
-"""What a pipeline's call takes of what preset and model ask for, and what of it the pipeline itself would refuse."""
+"""The arguments of a pipeline's call: those that preset and model set and it takes, and those that it would reject."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING
 
 from generation.models.presets import Preset
 from generation.models.registry import Model
 from generation.render.memory import NoPipelineError
 
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
 # The same thing under the names that pipelines give it.
 FRAMES = ("num_frames", "frames", "video_length")
 FRAME_RATE = ("frame_rate", "fps")
-# What a model may set for itself, and the argument that it becomes.
+# The settings of a model's table, and the argument that each becomes.
 SETTINGS = {
     "width": "width",
     "height": "height",
@@ -21,19 +24,19 @@ SETTINGS = {
     "negative_prompt": "negative_prompt",
     "max_sequence_length": "max_sequence_length",
 }
-PROMPT = "a red circle"  # as good as any: of what a pipeline refuses, only settings are meant here
+PROMPT = "a red circle"  # any would do: a pipeline's check is asked for the sake of the settings alone
 
 
 @functools.cache
-def understood(pipeline_class: type) -> frozenset[str]:
-    """The arguments that a pipeline's call takes."""
+def parameters_of_call(pipeline_class: type) -> frozenset[str]:
+    """Return the names of the arguments that a pipeline's call takes."""
     return frozenset(inspect.signature(pipeline_class.__call__).parameters)
 
 
-def wishes(pipeline_class: type, preset: Preset) -> dict[str, Any]:
-    """The arguments of the call, but for prompt and noise: only those that the pipeline takes."""
-    known = understood(pipeline_class)
-    values: dict[str, Any] = {
+def call_arguments(pipeline_class: type, preset: Preset) -> dict[str, object]:
+    """Return the arguments of the call, but for prompt and noise: only those that the pipeline takes."""
+    parameters = parameters_of_call(pipeline_class)
+    values: dict[str, object] = {
         "height": preset.height,
         "width": preset.width,
         **dict.fromkeys(FRAMES, preset.frames),
@@ -45,41 +48,42 @@ def wishes(pipeline_class: type, preset: Preset) -> dict[str, Any]:
         "output_type": "np",
         **preset.arguments,
     }
-    return {name: value for name, value in values.items() if value is not None and name in known}
+    return {name: value for name, value in values.items() if value is not None and name in parameters}
 
 
-def without_effect(pipeline: Any, preset: Preset, model: Model) -> list[str]:
-    """A sentence for each argument, and each setting of the model's table, that the pipeline's call does not take."""
-    kind: Any = type(pipeline)
-    known = understood(kind)
-    said = [
-        f"{kind.__name__} takes no argument {name}: it has no effect."
+def without_effect(pipeline: DiffusionPipeline, preset: Preset, model: Model) -> list[str]:
+    """Return a sentence for each argument, and each setting of the model's table, that the call does not take."""
+    pipeline_class: type = type(pipeline)
+    name_of_class = pipeline_class.__name__
+    parameters = parameters_of_call(pipeline_class)
+    notes = [
+        f"{name_of_class} takes no argument {name}: it has no effect."
         for name in sorted(preset.arguments)
-        if name not in known
+        if name not in parameters
     ]
     by_guider = {"guidance"} if hasattr(getattr(pipeline, "guider", None), "guidance_scale") else set()
-    said += [
-        f"{kind.__name__} takes no {argument}: {name} has no effect."
+    notes += [
+        f"{name_of_class} takes no {argument}: {name} has no effect."
         for name, argument in SETTINGS.items()
-        if name in model.overrides and argument not in known and name not in by_guider
+        if name in model.overrides and argument not in parameters and name not in by_guider
     ]
-    return said
+    return notes
 
 
-def check_arguments(pipeline: Any, preset: Preset) -> None:
-    """Raises NoPipelineError where the pipeline would refuse every prompt, for what is set beside it.
+def check_arguments(pipeline: DiffusionPipeline, preset: Preset) -> None:
+    """Raise NoPipelineError where the pipeline would reject every prompt, because of the settings beside it.
 
-    Its own check is asked, as each call asks it; one that wants more than a call is given is not.
+    The pipeline's own check is asked, as each call asks it, unless it wants more than a call is given.
     """
     check = getattr(pipeline, "check_inputs", None)
     if check is None:
         return
     call = inspect.signature(type(pipeline).__call__).parameters
-    given = {"prompt": PROMPT, **wishes(type(pipeline), preset)}
+    values = {"prompt": PROMPT, **call_arguments(type(pipeline), preset)}
     arguments = {}
     for name, parameter in inspect.signature(check).parameters.items():
-        if name in given:
-            arguments[name] = given[name]
+        if name in values:
+            arguments[name] = values[name]
         elif name in call and call[name].default is not inspect.Parameter.empty:
             arguments[name] = call[name].default
         elif parameter.default is inspect.Parameter.empty:

@@ -1,19 +1,13 @@
-"""The render child: keeps a diffusers pipeline warm and renders what it is told, with torch.
+"""The render process: keeps a diffusers pipeline warm and renders the videos that its worker asks for. With torch.
 
-It speaks lines of JSON over its own stdin and stdout, and ends when stdin is closed.
-
-    in    {"load": {model}, "number": n} · {"render": {job}, "number": n} · {"cancel": n}
-    out   {"loaded": {...}} · {"tick": {"phase", "step", "steps"}} · {"denoised": {}} · {"done": {...}}
-          · {"error": {"kind", "sentence"}} · {"alive": {}}, each with the number of the command that it is about
-
-After `denoised` the next job may be given: it is denoised while this one is encoded. One is encoded at a time, so that
-no more than two videos' frames are ever held. Kinds of errors: load, cancelled, bad_input, out_of_memory, crash.
+It reads commands from stdin and writes answers to stdout, as generation/render_messages.py has them, and ends when
+stdin is closed. After it has answered `denoised`, the next video may be asked for: it is denoised while this one is
+encoded. One is encoded at a time, so that no more than two videos' frames are ever in memory.
 """
 
 from __future__ import annotations
 
 import gc
-import json
 import logging
 import os
 import queue
@@ -24,239 +18,282 @@ import time
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from dataclasses import asdict
-from types import SimpleNamespace
-from typing import Any, TextIO
+from dataclasses import asdict, fields
+from typing import TextIO
 
 from generation.models.registry import Model
 from generation.render.denoise import NoPictureError, denoise, peak_memory
-from generation.render.heartbeat import Pulse
-from generation.render.loading import Loaded, load
+from generation.render.heartbeat import Heartbeat
+from generation.render.loading import WarmPipeline, load
 from generation.render.memory import NoPipelineError
 from generation.render.progress import Steps
 from generation.render.prompt_cache import PromptCache
 from generation.render.safety import Classifier, load_classifier
+from generation.render_messages import (
+    Alive,
+    Answer,
+    Cancel,
+    CommandFailed,
+    Denoised,
+    FailureKind,
+    LoadedModel,
+    LoadModel,
+    Measured,
+    MessageError,
+    ModelLoaded,
+    RenderedVideo,
+    RenderPhase,
+    RenderRequest,
+    RenderSettings,
+    RenderVideo,
+    Tick,
+    VideoRendered,
+    line_of,
+    read_command,
+)
 from generation.video.certificates import CertificateError
 from generation.video.finalize import finalize
 
 log = logging.getLogger(__name__)
 
-Json = dict[str, Any]
-
-# Of a model, what makes it quicker or slower beside its preset.
-SETTINGS = ("dtype", "offload", "quantise", "compile", "cache", "cache_threshold", "attention")
-
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class CancelledError(Exception):
-    """Somebody no longer wants this video."""
-
-
-def _request(job: Json) -> Any:
-    signing = SimpleNamespace(**job["certificate"]) if job.get("certificate") else None
-    options = {"fit_bytes": job.get("fit_bytes"), "label_frames": bool(job.get("label_frames")), "signing": signing}
-    return SimpleNamespace(**{**job, **options, "seed": int(job["seed"])})
+    """The video is no longer wanted."""
 
 
 def readable(prompt: str) -> str:
-    """The prompt without what no tokenizer can read: half characters, and control characters such as NUL."""
+    """Return the prompt without half characters and control characters such as NUL, which no tokenizer can read."""
     whole = prompt.encode("utf-8", "replace").decode()
     return "".join(" " if unicodedata.category(c) == "Cc" else c for c in whole).strip()
 
 
 class Renderer:
-    """One pipeline, loaded once; one job is denoised at a time, beside one that is encoded."""
+    """One pipeline, loaded once; one video is denoised at a time, beside one that is encoded."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._writing = threading.Lock()
-        self._model: Model | None = None
-        self._loaded: Loaded | None = None
+        self._warm: WarmPipeline | None = None
         self._prompts: PromptCache | None = None
         self._encoding: Future[None] | None = None
-        self.unwanted: set[int] = set()  # numbers of jobs
+        self.cancelled: set[int] = set()  # numbers of commands
         self._classifier: Classifier | None = None
-        self._doing: int | None = None  # the command that loads or denoises
-        self._pulse = Pulse(self._say_alive)
+        self._current: int | None = None  # the command that loads or denoises
+        self._heartbeat = Heartbeat(self._say_alive)
 
-    def _say_alive(self) -> None:
-        doing = self._doing
-        if doing is not None:
-            self.say(doing, alive={})
-
-    def say(self, number: int, **line: Any) -> None:
-        """One line of the protocol."""
+    def say(self, answer: Answer) -> None:
+        """Write one line of the protocol."""
         with self._writing:
-            self._out.write(json.dumps({"number": number, **line}) + "\n")
+            self._out.write(line_of(answer))
             self._out.flush()
 
-    def load(self, model: Model, number: int) -> Json:
-        """Loads the pipeline; what it is and how it will render."""
-        self.say(number, tick={"phase": "loading", "step": 0, "steps": 1})
-        begun = time.monotonic()
-        self._pulse.loading = True
+    def _say_alive(self) -> None:
+        number = self._current
+        if number is not None:
+            self.say(Alive(number))
+
+    def _say_tick(self, number: int, phase: RenderPhase, step: int, steps: int) -> None:
+        self.say(Tick(number, phase, step, steps))
+
+    def load(self, model: Model, number: int) -> LoadedModel:
+        """Load the pipeline, and return what it is and how it will render."""
+        self._say_tick(number, "loading", 0, 1)
+        start = time.monotonic()
+        self._heartbeat.loading = True
         try:
             self._classifier = load_classifier(model.classifier) if model.classifier else None
-            loaded = self._loaded = load(model)
-            self._model = loaded.model
+            warm = self._warm = load(model)
         finally:
-            self._pulse.loading = False
-        self._pulse.feel(loaded.pipeline, compiled=model.compile)
-        self._prompts = PromptCache(loaded.pipeline)
-        return {
-            "model_id": model.id,
-            "revision": loaded.revision,
-            "preset": asdict(loaded.preset),
-            "classifier": self._classifier.identity if self._classifier else None,
-            "said": loaded.said,
-            "device": loaded.device,
-            "settings": {name: getattr(loaded.model, name) for name in SETTINGS},
-            "can": loaded.can,
-            "gpus": loaded.gpus,
-            "gpu_mib": loaded.gpu_mib,
-            "seconds": round(time.monotonic() - begun, 3),
-        }
+            self._heartbeat.loading = False
+        self._heartbeat.watch(warm.pipeline, compiled=model.compile)
+        self._prompts = PromptCache(warm.pipeline)
+        return LoadedModel(
+            model_id=model.id,
+            revision=warm.revision,
+            preset=warm.preset,
+            classifier=self._classifier.identity if self._classifier else None,
+            notes=warm.notes,
+            device=warm.device,
+            settings=RenderSettings(**{each.name: getattr(warm.model, each.name) for each in fields(RenderSettings)}),
+            can=warm.can,
+            gpus=warm.gpus,
+            gpu_mib=warm.gpu_mib,
+            seconds=round(time.monotonic() - start, 3),
+        )
 
-    def denoise(self, job: Json, number: int) -> Callable[[], Json]:
-        """Makes the frames of one video, and returns what makes the video of them, for any thread to call.
+    def denoise(self, request: RenderRequest, number: int) -> Callable[[], RenderedVideo]:
+        """Make the frames of one video, and return what makes the file of them, for any thread to call.
 
-        Raises CancelledError within one step of being told.
+        Raises CancelledError within one step of the cancellation.
         """
-        loaded, model = self._loaded, self._model
-        assert loaded is not None  # noqa: S101  # `load` came first
-        assert model is not None  # noqa: S101  # as above
+        warm = self._warm
+        assert warm is not None  # noqa: S101  # `load` came first
         assert self._prompts is not None  # noqa: S101  # as above
-        preset, prompts = loaded.preset, self._prompts
-        read_before = prompts.hits
-        begun = time.monotonic()
+        preset, prompts = warm.preset, self._prompts
+        hits_before = prompts.hits
+        start = time.monotonic()
 
         def on_step(step: int, steps: int) -> None:
-            self._go_on(number)
-            self.say(number, tick={"phase": "denoising", "step": step, "steps": steps})
+            self._check_cancelled(number)
+            self._say_tick(number, "denoising", step, steps)
             if step >= steps:
                 self._say_encoding(number)
 
-        self._go_on(number)
+        self._check_cancelled(number)
         steps = Steps(on_step, steps=preset.steps, passes=preset.passes)
-        self.say(number, tick={"phase": "denoising", "step": 0, "steps": steps.steps})
-        frames = denoise(loaded.pipeline, preset, steps, prompt=readable(job["prompt"]), seed=int(job["seed"]))
+        self._say_tick(number, "denoising", 0, steps.steps)
+        frames = denoise(warm.pipeline, preset, steps, prompt=readable(request.prompt), seed=request.seed)
         self._say_encoding(number)  # a sign of life: the encoder may be busy with another video
-        measured, memory = steps.seconds(), peak_memory()
-        prompt_known = prompts.hits > read_before
-        measured["step"] = measured["denoising"] / max(1, steps.done)
+        seconds, memory = steps.seconds(), peak_memory()
+        prompt_known = prompts.hits > hits_before
+        seconds["step"] = seconds["denoising"] / max(1, steps.passed)
         findings = self._classifier.look_at(frames) if self._classifier else None
 
-        def complete() -> Json:
-            self._go_on(number)
-            since = time.monotonic()
+        def complete() -> RenderedVideo:
+            self._check_cancelled(number)
+            encoding_start = time.monotonic()
             encoded, card = finalize(
-                frames, _request(job), model=model, revision=loaded.revision, preset=preset, device=loaded.device
+                frames,
+                request,
+                model=warm.model,
+                revision=warm.revision,
+                preset=preset,
+                device=warm.device,
             )
-            measured["encoding"] = time.monotonic() - since
-            return {
+            seconds["encoding"] = time.monotonic() - encoding_start
+            return RenderedVideo(
                 **asdict(encoded),
-                "provenance": card,
-                "seconds": round(time.monotonic() - begun, 3),
-                "model_id": model.id,
-                "model_revision": loaded.revision,
-                "findings": findings,
-                "measured": {
-                    "seconds": {name: round(value, 4) for name, value in measured.items()},
-                    "steps": steps.done,
-                    "prompt_known": prompt_known,  # its text encoder was not asked
-                    "memory": memory,
-                },
-            }
+                provenance=card,
+                seconds=round(time.monotonic() - start, 3),
+                model_id=warm.model.id,
+                model_revision=warm.revision,
+                findings=findings,
+                measured=Measured(
+                    seconds={name: round(value, 4) for name, value in seconds.items()},
+                    steps=steps.passed,
+                    prompt_known=prompt_known,
+                    memory=memory,
+                ),
+            )
 
         return complete
 
     def _say_encoding(self, number: int) -> None:
-        self.say(number, tick={"phase": "encoding", "step": 0, "steps": 1})
+        self._say_tick(number, "encoding", 0, 1)
 
-    def _go_on(self, number: int) -> None:
-        if number in self.unwanted:
+    def _check_cancelled(self, number: int) -> None:
+        if number in self.cancelled:
             raise CancelledError
 
     # ------------------------------------------------------------------ commands
 
-    def obey(self, command: Json) -> None:
-        """Does what a command says and answers it, with an error of the job if it must be."""
-        number = self._doing = int(command["number"])
-        if "load" in command:
-            self._answering(number, lambda: {"loaded": self.load(Model.from_json(command["load"]), number)}, load=True)
+    def obey(self, command: LoadModel | RenderVideo) -> None:
+        """Carry a command out and answer it, with a failure if it must be."""
+        number = self._current = command.number
+        if isinstance(command, LoadModel):
+            model = command.model
+            self._answer(number, lambda: ModelLoaded(number, self.load(model, number)), loading=True)
         else:
-            self._answering(number, lambda: self._denoise_then_encode(command["render"], number))
-        self._doing = None
+            request = command.request
+            self._answer(number, lambda: self._denoise_then_encode(request, number))
+        self._current = None
 
-    def _denoise_then_encode(self, job: Json, number: int) -> Json:
-        finish = self.denoise(job, number)
+    def reject(self, number: int, error: MessageError) -> None:
+        """Answer a command that cannot be read."""
+        self._say_failure(number, error, loading=False)
+
+    def _denoise_then_encode(self, request: RenderRequest, number: int) -> Denoised:
+        complete = self.denoise(request, number)
         if self._encoding is not None:
             wait([self._encoding])
-        self._encoding = self._beside(number, lambda: {"done": finish()})
-        return {"denoised": {}}
+        self._encoding = self._answer_beside(number, lambda: VideoRendered(number, complete()))
+        return Denoised(number)
 
-    def _beside(self, number: int, work: Callable[[], Json]) -> Future[None]:
-        """Does and answers something in a thread of its own."""
-        done: Future[None] = Future()
+    def _answer_beside(self, number: int, work: Callable[[], Answer]) -> Future[None]:
+        """Do some work and answer with its result, in a thread of its own."""
+        end: Future[None] = Future()
 
         def run() -> None:
             try:
-                self._answering(number, work)
-                done.set_result(None)
+                self._answer(number, work)
+                end.set_result(None)
             finally:
-                if not done.done():  # without the memory for as much as an answer
+                if not end.done():  # without the memory for as much as an answer
                     os._exit(1)
 
         threading.Thread(target=run, daemon=True, name="encoder").start()
-        return done
+        return end
 
-    def _answering(self, number: int, work: Callable[[], Json], *, load: bool = False) -> None:
+    def _answer(self, number: int, work: Callable[[], Answer], *, loading: bool = False) -> None:
         try:
-            self.say(number, **work())
+            self.say(work())
         except CancelledError:
-            self.say(number, error={"kind": "cancelled", "sentence": "Cancelled."})
+            self.say(CommandFailed(number, FailureKind.CANCELLED, "Cancelled."))
         except Exception as error:
-            kind, sentence = _meaning(error, loading=load)
-            log.exception("Error of kind %s", kind)
-            self.say(number, error={"kind": kind, "sentence": sentence})
+            self._say_failure(number, error, loading=loading)
+
+    def _say_failure(self, number: int, error: Exception, *, loading: bool) -> None:
+        kind, sentence = _failure_of(error, loading=loading)
+        log.error("Error of kind %s", kind, exc_info=error)
+        self.say(CommandFailed(number, kind, sentence))
 
 
-def _meaning(error: Exception, *, loading: bool) -> tuple[str, str]:
-    """The kind of an error, and a sentence that a member may read: no path, no prompt."""
+def _failure_of(error: Exception, *, loading: bool) -> tuple[FailureKind, str]:
+    """Return the kind of an error, and a sentence that a member may read: no path, no prompt."""
     if isinstance(error, NoPipelineError):
-        return "load", str(error)
+        return FailureKind.LOAD, str(error)
     import torch
 
     name = type(error).__name__
     # Without a GPU an allocation that fails is a plain RuntimeError.
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
         gc.collect()
-        doing = "while it loaded the model" if loading else "on this prompt"
-        return "out_of_memory", f"The worker ran out of memory {doing}."
+        occasion = "while it loaded the model" if loading else "on this prompt"
+        return FailureKind.OUT_OF_MEMORY, f"The worker ran out of memory {occasion}."
     if loading:
-        return "load", f"The model could not be loaded ({name}); the worker's log says why."
-    if isinstance(error, CertificateError):  # the log has the reason, and another child would not help
-        return "bad_input", "The worker could not sign the video, and unsigned it posts none; its operator must help."
+        return FailureKind.LOAD, f"The model could not be loaded ({name}); the worker's log says why."
+    if isinstance(error, CertificateError):  # the log has the reason, and another process would not help
+        sentence = "The worker could not sign the video, and unsigned it posts none; its operator must help."
+        return FailureKind.BAD_INPUT, sentence
     if isinstance(error, NoPictureError):
-        return "crash", "The model made no picture of this prompt (its numbers overflowed)."
+        return FailureKind.CRASH, "The model made no picture of this prompt (its numbers overflowed)."
     if isinstance(error, ValueError | TypeError):
-        return "bad_input", f"The model does not accept this prompt ({name})."
+        return FailureKind.BAD_INPUT, f"The model does not accept this prompt ({name})."
     if isinstance(error, OSError):
-        return "crash", f"The worker could not write the video ({os.strerror(error.errno or 0)})."
-    return "crash", f"The model could not render this prompt ({name})."
+        return FailureKind.CRASH, f"The worker could not write the video ({os.strerror(error.errno or 0)})."
+    return FailureKind.CRASH, f"The model could not render this prompt ({name})."
 
 
 def _die_with_parent() -> None:
-    """Linux: killed when the worker dies, however it dies. Elsewhere the closed stdin ends us."""
+    """Have Linux kill this process when the worker dies, however it dies. Elsewhere the closed stdin ends it."""
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def _read_commands(renderer: Renderer, commands: queue.Queue[LoadModel | RenderVideo]) -> None:
+    """Read commands until stdin ends, then end the process: its worker is gone, and nobody waits for the video."""
+    for line in sys.stdin:
+        try:
+            command = read_command(line)
+        except MessageError as error:
+            if error.number is None:
+                log.error("The worker's command cannot be read: %s", error)
+                os._exit(1)
+            renderer.reject(error.number, error)
+            continue
+        if isinstance(command, Cancel):
+            renderer.cancelled.add(command.number)
+        else:
+            commands.put(command)
+    os._exit(0)
+
+
 def main() -> None:
-    """Reads commands until stdin ends."""
+    """Carry out commands until stdin ends."""
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # stdout is the protocol's: whatever libraries print goes to stderr.
@@ -264,18 +301,8 @@ def main() -> None:
     os.dup2(2, 1)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     renderer = Renderer(out)
-    commands: queue.Queue[Json] = queue.Queue()
-
-    def read() -> None:
-        for line in sys.stdin:
-            command = json.loads(line)
-            if "cancel" in command:
-                renderer.unwanted.add(int(command["cancel"]))
-            else:
-                commands.put(command)
-        os._exit(0)  # our worker is gone; nobody waits for what we are doing
-
-    threading.Thread(target=read, daemon=True, name="commands").start()
+    commands: queue.Queue[LoadModel | RenderVideo] = queue.Queue()
+    threading.Thread(target=_read_commands, args=(renderer, commands), daemon=True, name="commands").start()
     try:
         while True:
             renderer.obey(commands.get())

@@ -1,22 +1,28 @@
-"""One call of a pipeline: its arguments by what it understands, and the pictures that come out. With torch."""
+"""One call of a pipeline: its arguments by what it understands, and the frames that come out. With torch."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from generation.models.presets import Preset
-from generation.render.arguments import wishes
+from generation.render.arguments import call_arguments
 from generation.render.progress import Steps
+from generation.render_messages import PeakMemory
+
+if TYPE_CHECKING:
+    import numpy as np
+    from diffusers import DiffusionPipeline
+    from numpy.typing import NDArray
 
 
 class NoPictureError(Exception):
-    """The model came up with something that is no picture."""
+    """The model's output is no picture."""
 
 
-def denoise(pipeline: Any, preset: Preset, steps: Steps, *, prompt: str, seed: int) -> Any:
-    """The frames of one video: uint8 of the shape (frames, height, width, 3).
+def denoise(pipeline: DiffusionPipeline, preset: Preset, steps: Steps, *, prompt: str, seed: int) -> NDArray[np.uint8]:
+    """Return the frames of one video: uint8 of the shape (frames, height, width, 3).
 
     Raises NoPictureError, and whatever `steps` or the pipeline raises; the pipeline is ready for the next call then.
     """
@@ -32,20 +38,19 @@ def denoise(pipeline: Any, preset: Preset, steps: Steps, *, prompt: str, seed: i
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     try:
-        output = pipeline(**wishes(type(pipeline), preset), prompt=prompt, generator=generator)
+        output = pipeline(**call_arguments(type(pipeline), preset), prompt=prompt, generator=generator)
     finally:  # also of a call that was cancelled: what is left on the GPU, and what caches remember
         pipeline.maybe_free_model_hooks()
-    return pixels(output)
+    return frames_of(output)
 
 
-def pixels(output: Any) -> Any:
-    """The first video of a pipeline's output. Raises NoPictureError when it holds none."""
+def frames_of(output: object) -> NDArray[np.uint8]:
+    """Return the frames of the first video of a pipeline's output. Raises NoPictureError when it holds none."""
     import numpy as np
     import torch
 
-    videos = next(
-        (found for name in ("frames", "videos", "images") if (found := getattr(output, name, None)) is not None), None
-    )
+    values = (getattr(output, name, None) for name in ("frames", "videos", "images"))
+    videos = next((value for value in values if value is not None), None)
     if videos is None or not len(videos):
         raise NoPictureError
     video = videos[0]
@@ -61,11 +66,11 @@ def pixels(output: Any) -> Any:
     return (pictures.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def peak_memory() -> dict[str, int | None]:
-    """The most memory so far, in MiB: of this process where Linux tells, and of the GPU in the last render."""
+def peak_memory() -> PeakMemory:
+    """Return the most memory in use so far: of this process where Linux tells, and of the GPU in the last render."""
     import torch
 
     gpu = torch.cuda.max_memory_allocated() >> 20 if torch.cuda.is_available() else None
     status = Path("/proc/self/status")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    return {"process": int(found[1]) >> 10 if found else None, "gpu": gpu}
+    peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return PeakMemory(int(peak[1]) >> 10 if peak else None, gpu)

@@ -1,4 +1,4 @@
-"""What a model's table leaves open, as its family recommends it for the machine at hand: dtype and offloading.
+"""The dtype and the way to offload that a model's table leaves open, as its family recommends them for this machine.
 
 No torch: the machine is told in numbers.
 """
@@ -12,33 +12,33 @@ from generation.models.inventory import on_a_gpu, weights_mib
 from generation.models.presets import Preset
 from generation.models.registry import Model
 
-FULL = 0.75  # of a GPU's free memory: the rest is for what the weights make
+FULL = 0.75  # of a GPU's free memory: the rest is for what the weights compute
 
 
-def settled(
+def fill_open_settings(
     model: Model, preset: Preset, folder: Path, *, gpu_mib: int | None, bfloat16: bool = True
 ) -> tuple[Model, list[str]]:
-    """The model with a dtype and a way to offload, and a sentence for each that its table did not say.
+    """Return the model with a dtype and a way to offload, and a sentence for each that its table did not say.
 
-    `gpu_mib` is what is free on the GPU, None where there is none; `bfloat16` whether it computes with that.
+    `gpu_mib` is the free memory of the GPU, None where there is none; `bfloat16` says that it computes with that.
     """
     if gpu_mib is None:
         return replace(model, dtype=model.dtype or "float32", offload=model.offload or "none"), []
-    said = []
-    found = on_a_gpu(model, preset)
-    if model.dtype is None and found.dtype != "float32":
-        if found.dtype == "bfloat16" and not bfloat16:
-            found = replace(found, dtype="float32")
-            said.append(f'{preset.family} wants bfloat16, which this GPU lacks: dtype = "float32". Try "float16".')
+    notes = []
+    filled = on_a_gpu(model, preset)
+    if model.dtype is None and filled.dtype != "float32":
+        if filled.dtype == "bfloat16" and not bfloat16:
+            filled = replace(filled, dtype="float32")
+            notes.append(f'{preset.family} wants bfloat16, which this GPU lacks: dtype = "float32". Try "float16".')
         else:
-            said.append(f'dtype = "{found.dtype}", as {preset.family} wants it; set dtype for another.')
+            notes.append(f'dtype = "{filled.dtype}", as {preset.family} wants it; set dtype for another.')
     if model.offload is None and preset.offload is not None:
-        parts = (weights_mib(found, folder) or {"parts": {"": 0}})["parts"].values()
+        parts = (weights_mib(filled, folder) or {"parts": {"": 0}})["parts"].values()
         if sum(parts) > gpu_mib * FULL:
             way = "group" if max(parts) > gpu_mib * FULL else preset.offload  # one component alone may be too large
-            found = replace(found, offload=way)
-            said.append(
+            filled = replace(filled, offload=way)
+            notes.append(
                 f'offload = "{way}": the weights take about {sum(parts)} MiB, and {gpu_mib} MiB of the GPU are free; '
                 "set offload for another way."
             )
-    return found, said
+    return filled, notes

@@ -1,42 +1,48 @@
 """The operator's image classifier: it looks at frames of a rendered video before the file leaves the machine.
 
-With torch and transformers; runs in the render child.
+With torch and transformers; runs in the render process.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from generation.models.config import ClassifierSettings
 from generation.models.revisions import folder_revision
 from generation.render.memory import NoPipelineError
+from generation.render_messages import Findings, Flag
 
-Json = dict[str, Any]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from transformers import BaseImageProcessor, PreTrainedModel
 
 BATCH = 8  # frames at a time
 
 
 class Classifier:
-    """A classifier that is loaded, and which of its labels flag a video from which score on."""
+    """A loaded classifier, with the labels that flag a video, each from its own score on."""
 
-    def __init__(self, processor: Any, model: Any, settings: ClassifierSettings, identity: str) -> None:
+    def __init__(
+        self, processor: BaseImageProcessor, model: PreTrainedModel, settings: ClassifierSettings, identity: str
+    ) -> None:
         self._processor = processor
         self._model = model
         self._settings = settings
         self.identity = identity  # of the weights and of what is asked of them: another one looks again
 
-    def look_at(self, frames: Any) -> Json:
-        """What it finds in a video: {"classifier", "frames" looked at, "flagged": [{"label", "score", "frame"}]}.
+    def look_at(self, frames: NDArray[np.uint8]) -> Findings:
+        """Return the findings in a video, whose frames have the shape (frames, height, width, 3).
 
-        `frames` is uint8 of the shape (frames, height, width, 3). Raises ValueError for scores that are no numbers.
+        Raises ValueError for scores that are no numbers.
         """
         import numpy as np
         import torch
         from PIL import Image
 
-        wanted = min(int(self._settings["frames"]), len(frames))
-        numbers = [round(n) for n in np.linspace(0, len(frames) - 1, wanted)]
+        count = min(int(self._settings["frames"]), len(frames))
+        numbers = [round(n) for n in np.linspace(0, len(frames) - 1, count)]
         scores = []
         for first in range(0, len(numbers), BATCH):
             pictures = [Image.fromarray(frames[n]) for n in numbers[first : first + BATCH]]
@@ -52,33 +58,31 @@ class Classifier:
         for label, threshold in self._settings["labels"].items():
             column = table[:, self._model.config.label2id[label]]
             if column.max() >= threshold:
-                flagged.append(
-                    {"label": label, "score": round(float(column.max()), 4), "frame": numbers[int(column.argmax())]}
-                )
-        return {"classifier": self.identity, "frames": len(numbers), "flagged": flagged}
+                flagged.append(Flag(label, round(float(column.max()), 4), numbers[int(column.argmax())]))
+        return Findings(self.identity, len(numbers), flagged)
 
 
 def load_classifier(settings: ClassifierSettings) -> Classifier:
-    """Loads it. Raises NoPipelineError with a sentence: a worker never renders without what was to look."""
+    """Load the classifier. Raises NoPipelineError with a sentence: a worker never renders without it."""
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
     source = str(settings["source"])
-    where = {"revision": settings["revision"]} if settings["revision"] else {}
+    pinned = {"revision": settings["revision"]} if settings["revision"] else {}
     try:
-        processor = AutoImageProcessor.from_pretrained(source, **where)
-        model = AutoModelForImageClassification.from_pretrained(source, use_safetensors=True, **where)
+        processor = AutoImageProcessor.from_pretrained(source, **pinned)
+        model = AutoModelForImageClassification.from_pretrained(source, use_safetensors=True, **pinned)
         model = model.to(settings["device"]).eval()
     except Exception as error:  # whatever a library raises: the worker must not go on without it
         raise NoPipelineError(
             f"The classifier {source} cannot be loaded ({type(error).__name__}), and nothing is rendered without it. "
             "Check [classifier] in the models file."
         ) from error
-    known = model.config.label2id
-    if unknown := sorted(set(settings["labels"]) - set(known)):
+    labels = model.config.label2id
+    if unknown := sorted(set(settings["labels"]) - set(labels)):
         raise NoPipelineError(
-            f"The classifier {source} has no label {unknown[0]!r}; it has {', '.join(sorted(known)[:20])}."
+            f"The classifier {source} has no label {unknown[0]!r}; it has {', '.join(sorted(labels)[:20])}."
         )
     revision = settings["revision"] or folder_revision(Path(source), None)
-    asked = ", ".join(f"{label} from {threshold}" for label, threshold in sorted(settings["labels"].items()))
-    identity = f"{Path(source).name}@{revision[:12]}: {asked}, in {settings['frames']} frames"
+    thresholds = ", ".join(f"{label} from {threshold}" for label, threshold in sorted(settings["labels"].items()))
+    identity = f"{Path(source).name}@{revision[:12]}: {thresholds}, in {settings['frames']} frames"
     return Classifier(processor, model, settings, identity)

@@ -4,51 +4,21 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from generation.models.presets import Preset
 from generation.models.registry import Model
+from generation.render_messages import RenderRequest, Signing
 from generation.video import c2pa_manifest, provenance
 from generation.video.certificates import Certificate, certificate_of
 from generation.video.encode import Encoded, Fit, encode
 from generation.video.watermark import WORDS, add_watermark
 
 
-class Signing(Protocol):
-    """The certificate to sign with: that of the data folder, or the operator's files if there are any."""
-
-    @property
-    def data_dir(self) -> str: ...
-    @property
-    def chain(self) -> str | None: ...
-    @property
-    def key(self) -> str | None: ...
-
-
-class VideoRequest(Protocol):
-    """The part of a render request that is about its file."""
-
-    @property
-    def prompt(self) -> str: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def video_path(self) -> str: ...
-    @property
-    def poster_path(self) -> str: ...
-    @property
-    def fit_bytes(self) -> int | None: ...  # the most bytes that the mp4 may have
-    @property
-    def label_frames(self) -> bool: ...
-    @property
-    def signing(self) -> Signing | None: ...  # None: the video is not signed
-
-
 def finalize(
-    frames: NDArray[np.uint8], request: VideoRequest, *, model: Model, revision: str, preset: Preset, device: str
+    frames: NDArray[np.uint8], request: RenderRequest, *, model: Model, revision: str, preset: Preset, device: str
 ) -> tuple[Encoded, provenance.Card]:
     """Write video and poster as the request says, and return the facts of the file and its provenance card.
 
@@ -100,7 +70,7 @@ def _fit(most_bytes: int | None, certificate: Certificate | None) -> Fit | None:
 
 
 def _card(
-    request: VideoRequest,
+    request: RenderRequest,
     certificate: Certificate | None,
     frames_sha256: str,
     *,

@@ -1,4 +1,4 @@
-"""How a worker that is to stop comes to its end: what it has begun it ends, and it begins nothing more."""
+"""The end of a worker that is to stop: it begins nothing more, and finishes the jobs that it has begun."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ import contextlib
 import logging
 import time
 from collections.abc import Coroutine
-from typing import Any
+from typing import TypeVar
 
 from generation.queue.engine import Engine
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 LOOK_S = 0.1
 UPLOAD_COMES_S = 3.0  # after a render: the bot asks the host for a place first
 
 
 async def drain(engine: Engine, renders: str, uploads: str, seconds: float, at_once: asyncio.Event) -> None:
-    """Takes no more renders and waits until those that have begun are done, and uploaded where that is quick.
+    """Take no more renders, and wait until those under way have ended, and are uploaded where that is quick.
 
     For `seconds` at most, or until `at_once` is set. `renders` and `uploads` are queues.
     """
     engine.shut(renders)
     if seconds <= 0:
         return
-    begun = engine.running(renders)
-    if begun:
-        log.info("Stopping: %d render%s may still end, within %.0f s.", begun, "s" * (begun != 1), seconds)
+    count = engine.running(renders)
+    if count:
+        log.info("Stopping: %d render%s may still end, within %.0f s.", count, "s" * (count != 1), seconds)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await first_of(_until_idle(engine, renders, uploads), at_once)
@@ -44,8 +46,8 @@ async def _until_idle(engine: Engine, renders: str, uploads: str) -> None:
         await asyncio.sleep(LOOK_S)
 
 
-async def first_of(work: Coroutine[Any, Any, Any], stop: asyncio.Event) -> bool:
-    """Waits for work or for `stop`; whether the work came first. Raises what the work raises."""
+async def first_of(work: Coroutine[None, None, T], stop: asyncio.Event) -> bool:
+    """Wait for work or for `stop`; return True when the work came first. Raises what the work raises."""
     tasks = [asyncio.create_task(work), asyncio.create_task(stop.wait())]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,7 +1,7 @@
-"""Rendered files on their way to a bot on another machine, through the database: a worker has no other way to it.
+"""The transfer of rendered files to a bot on another machine, through the database: a worker has no other way to it.
 
 The bot asks for a file that it does not find on its own disk. Parts of at most 1 MiB are written, each in its own
-transaction, while the bot's wish stands in `originals`; with the wish the bot deletes them.
+transaction, while the bot's wish stands in `originals`; the bot deletes them together with the wish.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import asyncio
 import logging
 import random
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.jobs import MOST_BYTES, PART_BYTES, JobEnd, OriginalJob, parts_of
+from generation.strict_json import JsonObject
 from generation.worker.uploads import (
     FILE_MISSING,
     FIRST_PAUSE_S,
     LONGEST_PAUSE_S,
     UNREADABLE,
-    Watched,
-    carried_out,
-    holds,
+    WatchForCancel,
+    is_rendered_file,
+    unless_stopped,
 )
 from migrations.database import upsert_into
 from migrations.schema import original_parts
@@ -33,37 +33,39 @@ log = logging.getLogger(__name__)
 
 REMEDY = "If the worker has a database role of its own, run docs/worker-role.sql again."
 
-Json = dict[str, Any]
-
 
 class Originals:
-    """A worker's side: sends what was rendered here, and only that."""
+    """The worker's side: sends files that were rendered here, and only those."""
 
-    def __init__(self, database: AsyncEngine, data_dir: Path, *, watched: Watched, closing: asyncio.Event) -> None:
+    def __init__(
+        self, database: AsyncEngine, data_dir: Path, *, watch_for_cancel: WatchForCancel, closing: asyncio.Event
+    ) -> None:
         self._database = database
         self._data_dir = data_dir
-        self._watched = watched
+        self._watch_for_cancel = watch_for_cancel
         self._closing = closing
 
-    async def send(self, argument: Json) -> Json:
-        """OriginalJob in, {"outcome": "done"} or JobEnd out; its repetition sends what is not there yet.
+    async def send(self, argument: JsonObject) -> JsonObject:
+        """Send one file: OriginalJob in, {"outcome": "done"} or JobEnd out; a repetition sends the parts not yet there.
 
         Raises HandOverError when the worker ends.
         """
         try:
-            job = OriginalJob(**argument)
+            job = OriginalJob.from_json(argument)
             path = Path(job.video_path).resolve()
             fits = 0 < job.size_bytes <= MOST_BYTES
         except (TypeError, ValueError):
             return UNREADABLE.to_json()
         if not fits:
             return JobEnd("failed", "The file is too large to be sent through the database.").to_json()
-        if not await holds(path, job.sha256, self._data_dir):
+        if not await is_rendered_file(path, job.sha256, self._data_dir):
             return FILE_MISSING.to_json()
-        return await carried_out(self._send(job, path), job.video_id, watched=self._watched, closing=self._closing)
+        return await unless_stopped(
+            self._send(job, path), job.video_id, watch_for_cancel=self._watch_for_cancel, closing=self._closing
+        )
 
-    async def _send(self, job: OriginalJob, path: Path) -> Json:
-        """Keeps trying while the database is away: an outage is no failure."""
+    async def _send(self, job: OriginalJob, path: Path) -> JsonObject:
+        """Keep trying while the database is away: an outage is no failure."""
         pause = FIRST_PAUSE_S
         while True:
             try:
@@ -86,7 +88,7 @@ class Originals:
                 return {"outcome": "done"}
 
     async def _parts_there(self, job: OriginalJob) -> set[int]:
-        """What an earlier attempt has sent. The bytes themselves a worker may not read."""
+        """Return the parts that an earlier attempt has sent. A worker may not read their bytes."""
         query = select(original_parts.c.part).where(
             original_parts.c.video_id == job.video_id, original_parts.c.sha256 == job.sha256
         )
@@ -98,7 +100,7 @@ class Originals:
             await connection.execute(
                 upsert_into(connection, original_parts)
                 .values(video_id=job.video_id, sha256=job.sha256, part=part, data=data)
-                .on_conflict_do_nothing()  # another attempt, thought dead, was quicker
+                .on_conflict_do_nothing()  # another attempt, taken for dead, was quicker
             )
 
 

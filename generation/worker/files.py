@@ -1,4 +1,4 @@
-"""Rendered files on this machine: its name, and the notes beside each video that make a repeated render free."""
+"""The rendered files on this machine: its name, and the note beside each video that makes a repeated render free."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ import os
 import re
 import secrets
 from pathlib import Path
-from typing import Any
 
 from generation.jobs import RenderJob
-
-Json = dict[str, Any]
+from generation.strict_json import JsonObject
 
 
 def machine_name(data_dir: Path) -> str:
-    """The machine's name, made once and kept beside its files: uploads go to the machine that holds the file.
+    """Return the machine's name, made once and stored beside its files: uploads go to the machine that has the file.
 
-    Raises ValueError when the file that holds it is damaged.
+    Raises ValueError when the file with the name is damaged.
     """
     path = data_dir / "machine"
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -36,7 +34,7 @@ def machine_name(data_dir: Path) -> str:
 
 
 def sha256_of(path: Path) -> str | None:
-    """The file's hash in hex; None when it cannot be read."""
+    """Return the file's hash in hex; None when it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -48,29 +46,29 @@ def _job_hash(job: RenderJob) -> str:
     return hashlib.sha256(f"{job.model_id}\0{job.seed}\0{job.prompt}".encode()).hexdigest()
 
 
-def finished_result(video: Path, job: RenderJob, revision: str | None) -> Json | None:
-    """The result of an earlier attempt at exactly this job, if its files are whole."""
+def finished_result(video: Path, job: RenderJob, revision: str | None) -> JsonObject | None:
+    """Return the result of an earlier attempt at exactly this job, if its files are whole."""
     try:
         sidecar = json.loads(video.with_suffix(".json").read_text())
-        result: Json = sidecar["result"]
-        same = sidecar["job"] == _job_hash(job) and result["model_revision"] == revision
-        # One that was made for a roomier place is made again; one that could not be smaller is tried once more.
-        same = same and (job.fit_bytes is None or int(result["size_bytes"]) <= job.fit_bytes)
+        result = sidecar["result"]
+        is_of_job = sidecar["job"] == _job_hash(job) and result["model_revision"] == revision
+        # A file above the limit is made again: it was made for a higher one, or could not be smaller.
+        fits = job.fit_bytes is None or int(result["size_bytes"]) <= job.fit_bytes
         whole = video.with_suffix(".jpg").is_file() and result["sha256"] == sha256_of(video)
     except (OSError, ValueError, KeyError, TypeError):
         return None
     paths = {"video_path": str(video), "poster_path": str(video.with_suffix(".jpg"))}
-    return _with_prompt({**result, **paths}, job.prompt) if same and whole else None
+    return _with_prompt({**result, **paths}, job.prompt) if is_of_job and fits and whole else None
 
 
-def _with_prompt(result: Json, prompt: str | None) -> Json:
-    """The result with this prompt on its card; None takes it from there."""
+def _with_prompt(result: JsonObject, prompt: str | None) -> JsonObject:
+    """Return the result with this prompt on its card; None removes the prompt."""
     card = result.get("provenance")
     return {**result, "provenance": {**card, "prompt": prompt}} if isinstance(card, dict) else result
 
 
-def remember_result(video: Path, job: RenderJob, result: Json) -> None:
-    """Writes the note beside the video, whole or not at all; it holds a hash of the prompt, not the prompt."""
+def remember_result(video: Path, job: RenderJob, result: JsonObject) -> None:
+    """Write the note beside the video, whole or not at all; it has a hash of the prompt, not the prompt."""
     path = video.with_suffix(".json")
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -81,16 +79,3 @@ def remember_result(video: Path, job: RenderJob, result: Json) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def settle(draft: Path, path: Path) -> None:
-    """Gives a whole file its name, for its owner alone: bytes and name are on the disk, and survive a power cut."""
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
-    draft.chmod(0o600)
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -1,4 +1,4 @@
-"""Whether the kernel has killed for want of memory: by its own counters, since a SIGKILL alone says nothing of why."""
+"""The kernel's own counters of processes killed for want of memory: a SIGKILL alone says nothing of its reason."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ _COUNT = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 
 
 def oom_kills(root: Path = Path("/")) -> int | None:
-    """How many processes it has killed: of our control group where that counts them, else of the machine.
+    """Return the number of processes killed so far: in our control group where that counts them, else on the machine.
 
-    None where neither is told.
+    None where neither is known.
     """
     for path in (*_of_control_group(root), root / "proc" / "vmstat"):
         try:
-            found = _COUNT.search(path.read_text())
+            count = _COUNT.search(path.read_text())
         except (OSError, UnicodeDecodeError):
             continue
-        if found:
-            return int(found[1])
+        if count:
+            return int(count[1])
     return None
 
 

@@ -1,11 +1,10 @@
-"""What a worker tells of itself, and who is there: each worker's row lives as long as its lease does."""
+"""The workers that run now, as each describes itself: a worker's row counts for as long as its lease is renewed."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -13,17 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from generation.jobs import gpu_queue
 from generation.queue.reaper import ReaperTimes
+from generation.render_messages import LoadedModel
 from migrations.database import database_now_ms, now_ms, upsert_into
 from migrations.schema import executor_leases, workers
 
 LEASE_MS = int(ReaperTimes().lease * 1000)
 
-Json = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class WorkerSeen:
-    """A living worker, as it told of itself; `gpu_mib` is None where it renders on the CPU."""
+    """A running worker, as it describes itself; `gpu_mib` is None where it renders on the CPU."""
 
     executor_id: str
     machine: str
@@ -37,27 +35,28 @@ class WorkerSeen:
     seen_ago_ms: int
 
 
-def memory_mode(loaded: Json) -> str:
-    """How a loaded model keeps within its memory, in words."""
-    settings, preset = loaded["settings"], loaded["preset"]
-    said = [str(settings["dtype"])] if isinstance(settings["dtype"], str) else ["mixed dtypes"]
-    if loaded["device"] != "cpu":
-        said.append(f"offload {settings['offload']}")
-    said += [str(settings["quantise"])] if settings["quantise"] else []
-    said += [name.replace("_", " ") for name in ("vae_tiling", "vae_slicing") if preset[name]]
-    return ", ".join(said)
+def memory_mode(model: LoadedModel) -> str:
+    """Describe in words how a loaded model keeps within its memory."""
+    settings, preset = model.settings, model.preset
+    words = [settings.dtype if isinstance(settings.dtype, str) else "mixed dtypes"]
+    if model.device != "cpu":
+        words.append(f"offload {settings.offload}")
+    words += [settings.quantise] if settings.quantise else []
+    words += ["vae tiling"] if preset.vae_tiling else []
+    words += ["vae slicing"] if preset.vae_slicing else []
+    return ", ".join(words)
 
 
-async def announce(database: AsyncEngine, executor_id: str, machine: str, model_class: str, loaded: Json) -> None:
-    """Writes or renews what a worker tells of itself. Raises SQLAlchemyError."""
+async def announce(database: AsyncEngine, executor_id: str, machine: str, model_class: str, model: LoadedModel) -> None:
+    """Write or renew the row in which a worker describes itself. Raises SQLAlchemyError."""
     values = {
         "machine": machine,
         "model_class": model_class,
-        "model_id": str(loaded["model_id"]),
-        "model_revision": str(loaded["revision"]),
-        "device": str(loaded["device"]),
-        "gpu_mib": loaded["gpu_mib"],
-        "memory_mode": memory_mode(loaded),
+        "model_id": model.model_id,
+        "model_revision": model.revision,
+        "device": model.device,
+        "gpu_mib": model.gpu_mib,
+        "memory_mode": memory_mode(model),
     }
     async with database.begin() as connection:
         await connection.execute(
@@ -68,7 +67,7 @@ async def announce(database: AsyncEngine, executor_id: str, machine: str, model_
 
 
 async def withdraw(database: AsyncEngine, executor_id: str) -> None:
-    """Takes a worker's row away; one that stays counts for nothing once its lease has run out."""
+    """Delete a worker's row; one that stays counts for nothing once its lease has run out."""
     with contextlib.suppress(SQLAlchemyError, OSError, TimeoutError):
         async with asyncio.timeout(2):
             await _delete(database, executor_id)
@@ -80,7 +79,7 @@ async def _delete(database: AsyncEngine, executor_id: str) -> None:
 
 
 async def living_workers(database: AsyncEngine) -> list[WorkerSeen]:
-    """All workers whose lease has not run out, the oldest first."""
+    """Return all workers whose lease has not run out, the oldest first."""
     now = database_now_ms(database)
     query = (
         select(workers, (now - executor_leases.c.beat_at_ms).label("seen_ago_ms"))
@@ -93,7 +92,7 @@ async def living_workers(database: AsyncEngine) -> list[WorkerSeen]:
 
 
 async def is_served(connection: AsyncConnection, model_class: str, model_id: str) -> bool:
-    """Whether a living worker of this class takes jobs for this model; it is loaded then."""
+    """Return True when a running worker of this class takes jobs for this model; the model is loaded then."""
     limit = database_now_ms(connection.engine) - LEASE_MS
     rows = await connection.scalars(select(executor_leases.c.queues).where(executor_leases.c.beat_at_ms >= limit))
     return any(gpu_queue(model_class, model_id) in queues for queues in rows)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from generation.models.presets import Preset
 from generation.models.registry import Model
+from generation.render_messages import RenderRequest, Signing
 from generation.video.finalize import finalize
 from tests.benchmarks.figures import Figure
-from tests.builders.clips import Request, Signing
 
 FPS = 16
 
@@ -61,7 +61,7 @@ def _measure(frames: int, height: int, width: int, times: int) -> list[Figure]:
     preset = Preset(family="Bench", width=width, height=height, frames=frames, fps=FPS, steps=1, guidance=1.0)
     ours, plain = [], []
     with tempfile.TemporaryDirectory() as folder:
-        request = Request(f"{folder}/a.mp4", f"{folder}/a.jpg", prompt="waves", seed=1, signing=Signing(folder))
+        request = RenderRequest("waves", 1, f"{folder}/a.mp4", f"{folder}/a.jpg", signing=Signing(folder))
         for _ in range(times):
             begun = time.perf_counter()
             finalize(clip, request, model=model, revision="0" * 40, preset=preset, device="cpu")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from generation.models.presets import Preset
 from generation.models.registry import Model
+from generation.render_messages import RenderRequest, Signing
 from generation.video.finalize import finalize
 
 MODEL = Model(id="tiny", source="tiny", adapters=[{"source": "org/style", "revision": "1" * 40, "scale": 0.5}])
@@ -19,32 +20,10 @@ PRESET = Preset(family="Tiny", width=96, height=64, frames=12, fps=8, steps=2, g
 PROMPT = "a red circle moves right"
 
 
-@dataclass(frozen=True)
-class Signing:
-    """The certificate of a data folder, or an operator's own."""
-
-    data_dir: str
-    chain: str | None = None
-    key: str | None = None
-
-
-@dataclass(frozen=True)
-class Request:
-    """A request for a finished file; without `signing` it is not signed."""
-
-    video_path: str
-    poster_path: str
-    prompt: str = PROMPT
-    seed: int = 2**62 + 1
-    fit_bytes: int | None = None
-    label_frames: bool = False
-    signing: Signing | None = None
-
-
 def finalized(folder: Path, frames: NDArray[np.uint8], **request: Any) -> dict[str, Any]:
     """The facts of `videos/1.mp4` in the folder, signed with the folder's own certificate, and its card."""
     paths = {"video_path": str(folder / "videos" / "1.mp4"), "poster_path": str(folder / "videos" / "1.jpg")}
-    whole = Request(**{**paths, "signing": Signing(str(folder)), **request})
+    whole = RenderRequest(**{"prompt": PROMPT, "seed": 2**62 + 1, **paths, "signing": Signing(str(folder)), **request})
     encoded, card = finalize(frames, whole, model=MODEL, revision="r" * 40, preset=PRESET, device="cpu")
     return {**asdict(encoded), "provenance": card}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy import insert
@@ -13,15 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from generation.worker.registry import announce
 from migrations.database import now_ms, open_database, upgrade_database
 from migrations.schema import executor_leases
+from tests.builders.renders import loaded_model
 
-LOADED = {
-    "model_id": "wan",
-    "revision": "38ec498fcb32",
-    "device": "A GPU",
-    "gpu_mib": 81920,
-    "settings": {"dtype": "bfloat16", "offload": "group", "quantise": None},
-    "preset": {"vae_tiling": True, "vae_slicing": False},
-}
+LOADED = replace(
+    loaded_model(device="A GPU", preset={"vae_tiling": True}, dtype="bfloat16", offload="group"),
+    model_id="wan",
+    revision="38ec498fcb32",
+    gpu_mib=81920,
+)
 
 
 def flock_workers(url: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

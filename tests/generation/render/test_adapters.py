@@ -16,6 +16,7 @@ from generation.models.weights import list_tensors
 from generation.render.child import Renderer
 from generation.render.loading import load
 from generation.render.memory import NoPipelineError
+from generation.render_messages import RenderRequest
 from tests.generation.families.built import build
 
 # What torch, diffusers and transformers warn of is theirs; the child that renders writes it to the log.
@@ -74,8 +75,8 @@ def rendered(made: Model, at: Path) -> str:
     """The hash of the frames that such a model renders."""
     renderer = Renderer(io.StringIO())
     renderer.load(made, 0)
-    job = {"prompt": "a red circle", "seed": 1, "video_path": str(at / "a.mp4"), "poster_path": str(at / "a.jpg")}
-    return str(renderer.denoise(job, 1)()["provenance"]["frames_sha256"])
+    request = RenderRequest("a red circle", 1, str(at / "a.mp4"), str(at / "a.jpg"))
+    return str(renderer.denoise(request, 1)().provenance["frames_sha256"])
 
 
 @pytest.fixture(scope="session")
@@ -106,7 +107,7 @@ def test_an_adapter_is_the_same_in_each_form(
 ) -> None:
     """As trainers write it: the same frames. Where names are a trainer's own, it is said that no strength is known."""
     made = model(wan, save(tmp_path, {FORMS[form](key): tensor for key, tensor in tensors.items()}))
-    said = [sentence for sentence in load(made).said if sentence.startswith("Adapter")]
+    said = [sentence for sentence in load(made).notes if sentence.startswith("Adapter")]
     assert len(said) == (form != "ComfyUI's")
     assert all("its lora_alpha is taken for its rank" in sentence for sentence in said)
     assert rendered(made, tmp_path) == adapted
@@ -128,7 +129,7 @@ def test_the_strength_of_pefts_adapters_is_that_of_their_config(
     peft = {FORMS["peft's"](key): tensor for key, tensor in tensors.items()}
     (tmp_path / "adapter_config.json").write_text(json.dumps(config))
     made = model(wan, save(tmp_path, peft))
-    assert not any(sentence.startswith("Adapter") for sentence in load(made).said)
+    assert not any(sentence.startswith("Adapter") for sentence in load(made).notes)
     stronger = {key: tensor * (factor if "lora_B" in key else 1.0) for key, tensor in tensors.items()}
     assert rendered(made, tmp_path) == rendered(model(wan, save(tmp_path / "strong", stronger)), tmp_path)
 
@@ -148,7 +149,7 @@ def test_what_a_component_of_diffusers_saves_is_as_strong_as_it_was(wan: Path, t
     transformer.save_lora_adapter(tmp_path / "saved", "trained", weight_name="f.safetensors")
     entry = {"source": str(tmp_path / "saved"), "revision": None, "weight_name": "f.safetensors", "scale": 1.0}
     made = model(wan, [entry])
-    assert not any(sentence.startswith("Adapter") for sentence in load(made).said)
+    assert not any(sentence.startswith("Adapter") for sentence in load(made).notes)
     from safetensors.torch import load_file
 
     stronger = {
@@ -161,7 +162,7 @@ def test_what_a_component_of_diffusers_saves_is_as_strong_as_it_was(wan: Path, t
 def test_a_second_denoiser_that_goes_without_is_said(tensors: Tensors, tmp_path: Path) -> None:
     """A part of the steps is rendered by it: whoever set the adapter must know."""
     two = build("Wan 2.2", tmp_path)
-    [sentence] = [one for one in load(model(two, save(tmp_path / "one", tensors))).said if one.startswith("Adapter")]
+    [sentence] = [one for one in load(model(two, save(tmp_path / "one", tensors))).notes if one.startswith("Adapter")]
     assert "changes transformer alone: transformer_2 renders its steps without it" in sentence
 
 
@@ -254,7 +255,7 @@ def test_keys_that_no_library_heeds_are_said_with_their_count(wan: Path, tensors
     comfy |= {f"diffusion_model.blocks.{number}.norm3.diff_b": torch.ones(24) for number in range(2)}
     comfy |= {f"diffusion_model.blocks.{number}.modulation.diff_m": torch.ones(24) for number in range(3)}
     comfy |= {"diffusion_model.blocks.0.self_attn.q.diff_b": torch.ones(24)}
-    said = [sentence for sentence in load(model(wan, save(tmp_path, comfy))).said if sentence.startswith("Adapter")]
+    said = [sentence for sentence in load(model(wan, save(tmp_path, comfy))).notes if sentence.startswith("Adapter")]
     assert said == [
         f"Adapter f.safetensors: {number} keys of the kind {kind!r} have no effect, since no library here heeds them."
         for number, kind in ((2, "diff"), (3, "diff_m"), (2, "diff_b"))
@@ -262,13 +263,13 @@ def test_keys_that_no_library_heeds_are_said_with_their_count(wan: Path, tensors
     scales = {"transformer.blocks.0.attn1.to_q.dora_scale": torch.ones(24, 1)}
     said = [
         sentence
-        for sentence in load(model(wan, save(tmp_path, {**tensors, **scales}))).said
+        for sentence in load(model(wan, save(tmp_path, {**tensors, **scales}))).notes
         if sentence.startswith("Adapter")
     ]
     assert said == [
         "Adapter f.safetensors: 1 keys of the kind 'dora_scale' have no effect, since no library here heeds them."
     ]
-    assert not any(sentence.startswith("Adapter") for sentence in load(model(wan, save(tmp_path, tensors))).said)
+    assert not any(sentence.startswith("Adapter") for sentence in load(model(wan, save(tmp_path, tensors))).notes)
 
 
 def test_alpha_in_the_file_is_heeded_and_not_counted(wan: Path, tensors: Tensors, adapted: str, tmp_path: Path) -> None:
@@ -323,7 +324,7 @@ def test_adapters_of_a_unet_are_counted_in_either_form(old: bool, wan: Path, tmp
         else:
             halves |= {f"unet.{owner}.lora_A.weight": down, f"unet.{owner}.lora_B.weight": up}
     loaded = load(model(folder, save(tmp_path, halves)))
-    assert not any(sentence.startswith("Adapter") for sentence in loaded.said)
+    assert not any(sentence.startswith("Adapter") for sentence in loaded.notes)
     name = next(iter(halves))
     stray = {**halves, name.replace("down_blocks.0", "down_blocks.7"): halves[name]}
     assert "4 of 5 keys fit" in misfit(model(folder, save(tmp_path, stray)))
@@ -346,7 +347,7 @@ def test_an_adapter_of_single_pictures_brings_its_text_encoder_along(wan: Path, 
                 halves[f"{owner}.alpha"] = torch.tensor(1.0)
     assert {key.split("_")[1] for key in halves} == {"unet", "te"}
     loaded = load(model(folder, save(tmp_path, halves)))
-    assert not any(sentence.startswith("Adapter") for sentence in loaded.said)
+    assert not any(sentence.startswith("Adapter") for sentence in loaded.notes)
     assert len(loaded.pipeline.text_encoder.peft_config) == len(loaded.pipeline.unet.peft_config) == 1
 
 

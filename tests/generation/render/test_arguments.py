@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def said(source: Path, **overrides: Any) -> list[str]:
     looks = {"width": 64, "height": 64, "frames": 9, "steps": 2}
-    return load(Model("m", str(source), revision="r", overrides={**looks, **overrides})).said
+    return load(Model("m", str(source), revision="r", overrides={**looks, **overrides})).notes
 
 
 def test_an_argument_that_a_call_does_not_take_is_said(folder: Path) -> None:

@@ -16,12 +16,11 @@ import pytest_asyncio
 
 from generation.models.registry import load_models
 from generation.render.child import readable
+from generation.render_messages import RenderedVideo, RenderRequest, Tick
 from generation.worker.render_process import RenderChild, RenderError, scrubbed
 
 # One child for the whole file: it takes seconds to start.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-Tick = dict[str, Any]
 
 
 class Studio:
@@ -33,7 +32,9 @@ class Studio:
         self.ticks: list[Tick] = []
         self.rendered = 0
 
-    async def render(self, prompt: str = "a red circle", seed: int = 1, *, at: Any = None, **more: Any) -> Tick:
+    async def render(
+        self, prompt: str = "a red circle", seed: int = 1, *, at: Any = None, **more: Any
+    ) -> RenderedVideo:
         """`at` is called with every tick."""
         self.rendered += 1
         self.ticks = []
@@ -43,13 +44,9 @@ class Studio:
             if at is not None:
                 at(tick)
 
-        job = {
-            "prompt": prompt,
-            "seed": seed,
-            "video_path": str(self.folder / f"{self.rendered}.mp4"),
-            "poster_path": str(self.folder / f"{self.rendered}.jpg"),
-        }
-        return await self.child.render(job, on_tick=on_tick, **more)
+        path = self.folder / str(self.rendered)
+        request = RenderRequest(prompt, seed, f"{path}.mp4", f"{path}.jpg")
+        return await self.child.render(request, on_tick=on_tick, **more)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -68,21 +65,21 @@ async def studio(
 async def test_prompt_and_seed_make_the_video(studio: Studio, tiny_revision: tuple[Path, str]) -> None:
     """The same prompt and seed give the same bytes; another prompt or another seed gives another video."""
     first = await studio.render("a red circle", 1)
-    assert first["measured"]["prompt_known"] is False
-    assert first["model_revision"] == tiny_revision[1]
-    assert (first["width"], first["height"], first["frames"], first["fps"]) == (96, 96, 9, 8.0)
+    assert first.measured.prompt_known is False
+    assert first.model_revision == tiny_revision[1]
+    assert (first.width, first.height, first.frames, first.fps) == (96, 96, 9, 8.0)
     again = await studio.render("a red circle", 1)  # without the text encoder
-    assert (again["sha256"], again["measured"]["prompt_known"]) == (first["sha256"], True)
-    assert (await studio.render("a blue square", 1))["sha256"] != first["sha256"]
-    assert (await studio.render("a red circle", 2))["sha256"] != first["sha256"]
+    assert (again.sha256, again.measured.prompt_known) == (first.sha256, True)
+    assert (await studio.render("a blue square", 1)).sha256 != first.sha256
+    assert (await studio.render("a red circle", 2)).sha256 != first.sha256
 
 
 async def test_progress_is_told_step_by_step(studio: Studio) -> None:
     """Every denoising step is told in order, then that the video is being encoded."""
     await studio.render()
-    steps = [tick["step"] for tick in studio.ticks if tick["phase"] == "denoising"]
+    steps = [tick.step for tick in studio.ticks if tick.phase == "denoising"]
     assert steps == list(range(21))
-    assert studio.ticks[-1]["phase"] == "encoding"
+    assert studio.ticks[-1].phase == "encoding"
 
 
 async def test_the_child_knows_no_secret(studio: Studio) -> None:
@@ -119,7 +116,7 @@ async def test_any_prompt_is_rendered(studio: Studio, prompt: str) -> None:
     """Whatever a member can write becomes a video, and the child stays warm."""
     await studio.child.warm()
     before = studio.child.pid
-    assert (await studio.render(prompt))["frames"] == 9
+    assert (await studio.render(prompt)).frames == 9
     assert studio.child.pid == before
 
 
@@ -136,7 +133,7 @@ async def test_a_bad_seed_is_an_error_of_the_job(studio: Studio) -> None:
     with pytest.raises(RenderError, match="does not accept") as caught:
         await studio.render(seed="x")  # type: ignore[arg-type]  # on purpose
     assert caught.value.kind == "bad_input"
-    assert (await studio.render())["frames"] == 9
+    assert (await studio.render()).frames == 9
     assert studio.child.pid == before
 
 
@@ -147,15 +144,15 @@ async def test_a_render_is_cancelled_within_a_step(studio: Studio) -> None:
     unwanted = asyncio.Event()
 
     def cancel(tick: Tick) -> None:
-        if tick["phase"] == "denoising" and tick["step"] == 1:
+        if tick.phase == "denoising" and tick.step == 1:
             unwanted.set()
 
     with pytest.raises(RenderError) as caught:
-        await studio.render(at=cancel, unwanted=unwanted)
+        await studio.render(at=cancel, cancel=unwanted)
     assert caught.value.kind == "cancelled"
-    assert max(tick["step"] for tick in studio.ticks) < 20
+    assert max(tick.step for tick in studio.ticks) < 20
     assert not (studio.folder / f"{studio.rendered}.mp4").exists()
-    assert (await studio.render())["frames"] == 9
+    assert (await studio.render()).frames == 9
     assert studio.child.pid == before
 
 
@@ -164,18 +161,18 @@ async def test_a_killed_child_costs_one_more_try(studio: Studio) -> None:
 
     Where we killed it ourselves, since others might have taken the job over, that costs the job nothing.
     """
-    wanted = (await studio.render())["sha256"]
+    wanted = (await studio.render()).sha256
     ended: list[int] = []
 
     def end(tick: Tick) -> None:
-        if tick["phase"] == "denoising" and tick["step"] == 2 and len(ended) < 2:
+        if tick.phase == "denoising" and tick.step == 2 and len(ended) < 2:
             ended.append(studio.child.pid or 0)
             if len(ended) == 1:
                 studio.child.kill()
             else:
                 os.kill(ended[-1], signal.SIGKILL)
 
-    assert (await studio.render(at=end))["sha256"] == wanted
+    assert (await studio.render(at=end)).sha256 == wanted
     assert len({*ended, studio.child.pid}) == 3
 
 
@@ -185,11 +182,11 @@ async def test_a_child_that_hangs_is_replaced(studio: Studio) -> None:
     stopped: list[int] = []
 
     def stop(tick: Tick) -> None:
-        if tick["phase"] == "denoising" and tick["step"] == 2 and not stopped:
+        if tick.phase == "denoising" and tick.step == 2 and not stopped:
             stopped.append(studio.child.pid or 0)
             os.kill(stopped[0], signal.SIGSTOP)
 
-    assert (await studio.render(at=stop))["frames"] == 9
+    assert (await studio.render(at=stop)).frames == 9
     assert not Path(f"/proc/{stopped[0]}").exists()
 
 
@@ -202,7 +199,7 @@ async def test_out_of_memory_is_an_error_of_the_job(
     limited: list[int] = []
 
     def limit(tick: Tick) -> None:
-        if tick["phase"] == "denoising" and tick["step"] == 0:
+        if tick.phase == "denoising" and tick.step == 0:
             limited.append(studio.child.pid or 0)
             pages = int(Path(f"/proc/{limited[-1]}/statm").read_text().split()[0])
             allowed = pages * resource.getpagesize() + (300 << 20)  # its first noise alone takes 800 MB
@@ -226,20 +223,21 @@ async def test_a_render_that_runs_out_of_memory_is_done_in_a_lighter_way(
     limited: list[int] = []
 
     def limit(tick: Tick) -> None:
-        if tick["phase"] == "denoising" and not limited:
+        if tick.phase == "denoising" and not limited:
             limited.append(studio.child.pid or 0)
             pages = int(Path(f"/proc/{limited[-1]}/statm").read_text().split()[0])
             allowed = pages * resource.getpagesize() + (64 << 20)
             resource.prlimit(limited[-1], resource.RLIMIT_AS, (allowed, allowed))
 
     try:
-        assert (await studio.render(at=limit))["frames"] == 9
-        kept, loaded = studio.child.pid, studio.child.loaded or {}
+        assert (await studio.render(at=limit)).frames == 9
+        kept, loaded = studio.child.pid, studio.child.loaded_model
         assert kept not in limited
-        assert loaded["preset"]["vae_tiling"] is True
+        assert loaded is not None
+        assert loaded.preset.vae_tiling is True
         assert "Memory ran out. Model large is loaded with vae_tiling = true" in caplog.text
         assert caplog.text.count("Memory ran out") == 1
-        assert (await studio.render(seed=2))["frames"] == 9
+        assert (await studio.render(seed=2)).frames == 9
         assert studio.child.pid == kept
     finally:
         await studio.child.close()

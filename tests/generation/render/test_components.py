@@ -14,6 +14,7 @@ from generation.models.inventory import describe
 from generation.models.registry import Model
 from generation.render.loading import load
 from generation.render.memory import NoPipelineError
+from generation.render_messages import RenderRequest
 from generation.worker.render_process import RenderChild, RenderError
 from tests.generation.families import others, unets
 from tests.generation.families.built import FAMILIES, build
@@ -85,7 +86,7 @@ def test_a_complete_pipeline_is_not_complained_of(name: str, built: Path) -> Non
     loaded = load(made)
     parts = [part for part, module in loaded.pipeline.components.items() if isinstance(module, torch.nn.Module)]
     for part in parts:
-        assert not any(sentence.startswith(f"{part}: ") for sentence in loaded.said), loaded.said
+        assert not any(sentence.startswith(f"{part}: ") for sentence in loaded.notes), loaded.notes
         for tensor in loaded.pipeline.components[part].state_dict().values():
             assert not tensor.is_meta
     assert describe(made)["unusable"] == []
@@ -152,10 +153,10 @@ async def test_a_complete_model_gives_the_same_frames_in_two_processes(wan: Path
         child = RenderChild(model(wan))
         paths = {"video_path": str(tmp_path / f"{number}.mp4"), "poster_path": str(tmp_path / f"{number}.jpg")}
         try:
-            made = await child.render({"prompt": "a red circle", "seed": 1, **paths})
+            made = await child.render(RenderRequest("a red circle", 1, **paths))
         finally:
             await child.close()
-        frames.append(made["provenance"]["frames_sha256"])
+        frames.append(made.provenance["frames_sha256"])
     assert frames[0] == frames[1]
 
 
@@ -203,11 +204,11 @@ def test_what_is_not_used_is_said_and_changes_nothing(wan: Path) -> None:
     assert (
         "transformer: 4 tensors (head.0.weight, head.1.weight, head.2.weight, …) are not used: WanTransformer3DModel "
         "has no place for them."
-    ) in load(model(wan)).said
+    ) in load(model(wan)).notes
     rewrite(weights(wan, "text_encoder"), lambda tensors: tensors.update({"lm_head.weight": torch.ones(2)}))
     assert (
         "text_encoder: 1 tensor (lm_head.weight) is not used: T5EncoderModel has no place for it."
-        in load(model(wan)).said
+        in load(model(wan)).notes
     )
 
 
@@ -233,7 +234,7 @@ def test_float8_with_scales_is_refused_and_without_is_read(wan: Path) -> None:
         f"transformer: {len(changed)} of its tensors are float8, without scales: as coarse as that, whatever its dtype."
     )
     loaded = load(model(wan))
-    assert note in loaded.said
+    assert note in loaded.notes
     assert loaded.pipeline.transformer.dtype == torch.float32
     assert note in describe(model(wan))["notes"]
     owner = changed[0].removesuffix(".weight")
@@ -285,7 +286,7 @@ def test_names_of_older_versions_are_no_fault(built: Path, tmp_path: Path) -> No
             tensors[old] = tensors.pop(name)
 
     rewrite(weights(folder, "vae"), age)
-    assert not any(sentence.startswith("vae") for sentence in load(model(folder)).said)
+    assert not any(sentence.startswith("vae") for sentence in load(model(folder)).notes)
 
 
 def entry(source: Path, subfolder: str | None = None) -> dict[str, Any]:
@@ -351,9 +352,9 @@ def test_a_pipeline_that_diffusers_lacks_is_named(wan: Path) -> None:
 
 def test_a_dtype_of_a_component_that_is_not_there_is_said(wan: Path) -> None:
     """It has no effect; those that are there have theirs."""
-    said = load(model(wan, dtype={"default": "float32", "vea": "bfloat16"})).said
+    said = load(model(wan, dtype={"default": "float32", "vea": "bfloat16"})).notes
     assert "WanPipeline has no component 'vea': its dtype has no effect." in said
-    assert not any("dtype has no effect" in sentence for sentence in load(model(wan, dtype={"vae": "float32"})).said)
+    assert not any("dtype has no effect" in sentence for sentence in load(model(wan, dtype={"vae": "float32"})).notes)
 
 
 def test_the_families_hold_all_kinds_of_components() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from generation.models.presets import known_families
 from generation.models.registry import Model
 from generation.render.child import CancelledError, Renderer
+from generation.render_messages import RenderedVideo, RenderRequest, Tick, read_answer
 from tests.generation.families.built import FAMILIES, build
 
 # What torch, diffusers and transformers warn of is theirs; the child that renders writes it to the log.
@@ -32,33 +32,35 @@ class Studio:
     def __init__(self, model: Model, folder: Path) -> None:
         self.folder = folder
         self.lines = io.StringIO()
-        self.at: Callable[[dict[str, Any]], None] = lambda _tick: None
+        self.at: Callable[[Tick], None] = lambda _tick: None
         self.renderer = Renderer(self)  # type: ignore[arg-type]  # what it writes to
         self.loaded = self.renderer.load(model, 0)
         self.rendered = 0
 
     def write(self, text: str) -> None:
         self.lines.write(text)
-        line = json.loads(text)
-        if "tick" in line:
-            self.at(line["tick"])
+        answer = read_answer(text)
+        if isinstance(answer, Tick):
+            self.at(answer)
 
     def flush(self) -> None:
         pass
 
-    def render(self, prompt: str = "a red circle", seed: int = 1) -> dict[str, Any]:
+    def render(self, prompt: str = "a red circle", seed: int = 1) -> RenderedVideo:
         self.rendered += 1
         self.lines = io.StringIO()
-        path = self.folder / f"{self.rendered}.mp4"
-        job = {"prompt": prompt, "seed": seed, "video_path": str(path), "poster_path": str(path.with_suffix(".jpg"))}
-        return {**self.renderer.denoise(job, self.rendered)(), "path": path}
+        request = RenderRequest(prompt, seed, str(self.path), str(self.path.with_suffix(".jpg")))
+        return self.renderer.denoise(request, self.rendered)()
+
+    @property
+    def path(self) -> Path:
+        """The file of the last render."""
+        return self.folder / f"{self.rendered}.mp4"
 
     @property
     def ticks(self) -> list[tuple[str, int, int]]:
-        lines = [json.loads(line) for line in self.lines.getvalue().splitlines()]
-        return [
-            (line["tick"]["phase"], line["tick"]["step"], line["tick"]["steps"]) for line in lines if "tick" in line
-        ]
+        answers = [read_answer(line) for line in self.lines.getvalue().splitlines()]
+        return [(answer.phase, answer.step, answer.steps) for answer in answers if isinstance(answer, Tick)]
 
 
 @pytest.fixture(scope="session")
@@ -85,23 +87,25 @@ def test_a_family_renders_what_its_preset_says(name: str, built: Path, tmp_path:
     Each step is told in order; a cancelled render ends within one step, and the next one is not touched by it.
     """
     at = studio(name, built, tmp_path)
-    preset, said = at.loaded["preset"], " ".join(at.loaded["said"])
-    assert preset["family"] == name
+    preset, said = at.loaded.preset, " ".join(at.loaded.notes)
+    assert preset.family == name
     for setting in ("width", "height", "frames"):
-        assert (f"{ASKED[setting]} became {preset[setting]}." in said) == (ASKED[setting] != preset[setting])
+        assert (f"{ASKED[setting]} became {getattr(preset, setting)}." in said) == (
+            ASKED[setting] != getattr(preset, setting)
+        )
     first = at.render()
-    assert in_the_file(first["path"]) == (preset["frames"], preset["width"] * 2, preset["height"] * 2, preset["fps"])
+    assert in_the_file(at.path) == (preset.frames, preset.width * 2, preset.height * 2, preset.fps)
     phases = [phase for phase, _, _ in at.ticks]
     assert phases == ["denoising"] * (len(phases) - 2) + ["encoding"] * 2  # decoded, then encoded
     steps = [step for phase, step, _ in at.ticks if phase == "denoising"]
     assert steps == list(range(at.ticks[-3][2] + 1))
     assert len(steps) > 2
-    seconds = first["measured"]["seconds"]
+    seconds = first.measured.seconds
     assert all(seconds[part] >= 0 for part in ("prompt", "denoising", "decoding", "encoding"))
 
-    def cancel(tick: dict[str, Any]) -> None:
-        if tick["phase"] == "denoising" and tick["step"] == 1:
-            at.renderer.unwanted.add(at.rendered)
+    def cancel(tick: Tick) -> None:
+        if tick.phase == "denoising" and tick.step == 1:
+            at.renderer.cancelled.add(at.rendered)
 
     at.at = cancel
     with pytest.raises(CancelledError):
@@ -110,10 +114,10 @@ def test_a_family_renders_what_its_preset_says(name: str, built: Path, tmp_path:
     assert at.ticks[-1][:2] == ("denoising", 1)
     assert not (tmp_path / "2.mp4").exists()
     again = at.render()
-    assert again["sha256"] == first["sha256"]
+    assert again.sha256 == first.sha256
     # The same frames without the text encoder, of any pipeline that has one call for it.
-    assert (first["measured"]["prompt_known"], again["measured"]["prompt_known"]) == (False, name not in UNREMEMBERED)
-    assert at.render(seed=2)["sha256"] != first["sha256"]
+    assert (first.measured.prompt_known, again.measured.prompt_known) == (False, name not in UNREMEMBERED)
+    assert at.render(seed=2).sha256 != first.sha256
 
 
 def test_every_preset_is_rendered_by_these_tests() -> None:
@@ -170,17 +174,17 @@ def test_a_cache_that_a_preset_names_has_an_effect(
         plain = {"stg_scale": 0.0, "modality_scale": 1.0, "audio_stg_scale": 0.0, "audio_modality_scale": 1.0}
         looks |= {"steps": 5, "max_sequence_length": 64, "arguments": plain}
     if name not in uncached:
-        uncached[name] = studio(name, built, tmp_path, overrides=looks).render()["sha256"]
+        uncached[name] = studio(name, built, tmp_path, overrides=looks).render().sha256
     quick = studio(name, built, tmp_path, overrides=looks, cache=cache, cache_threshold=0.9)
-    first = quick.render()["sha256"]
+    first = quick.render().sha256
     assert first != uncached[name]
-    assert quick.render()["sha256"] == first
+    assert quick.render().sha256 == first
 
 
 def test_a_cache_that_a_preset_does_not_name_is_said(built: Path, tmp_path: Path) -> None:
     """It has no effect, and what there is instead is named."""
     plain = studio("LTX-Video", built, tmp_path)
     wishful = studio("LTX-Video", built, tmp_path, cache="taylorseer")
-    [sentence] = [sentence for sentence in wishful.loaded["said"] if "cache" in sentence]
+    [sentence] = [sentence for sentence in wishful.loaded.notes if "cache" in sentence]
     assert "'taylorseer' here; there is first_block, pyramid_attention: it has no effect" in sentence
-    assert wishful.render()["sha256"] == plain.render()["sha256"]
+    assert wishful.render().sha256 == plain.render().sha256

@@ -13,18 +13,22 @@ import pytest
 import torch
 
 from generation.models.registry import Model
-from generation.render.heartbeat import LEAST_BYTES, Pulse
+from generation.render.heartbeat import LEAST_BYTES, Heartbeat
+from generation.render_messages import LoadModel, ModelLoaded
 from generation.worker.render_process import RenderChild
-from generation.worker.render_protocol import Conversation, RenderError
+from generation.worker.render_protocol import ChildProcess, RenderError
 
-SPEAKER = """
+PRESET = {"family": "f", "width": 8, "height": 8, "frames": 9, "fps": 8, "steps": 1, "guidance": 1.0}
+MODEL = {"model_id": "m", "revision": "r", "preset": PRESET, "device": "cpu", "settings": {}, "can": {}}
+SPEAKER = f"""
 import json, sys, time
+MODEL = {MODEL!r}
 number = json.loads(sys.stdin.readline())["number"]
 for _ in range(int(sys.argv[1])):
-    print(json.dumps({"number": number, "alive": {}}), flush=True)
+    print(json.dumps({{"kind": "alive", "number": number}}), flush=True)
     time.sleep(0.5)
 time.sleep(float(sys.argv[2]))
-print(json.dumps({"number": number, "done": {"yes": 1}}), flush=True)
+print(json.dumps({{"kind": "loaded", "number": number, "model": MODEL}}), flush=True)
 sys.stdin.readline()
 """
 
@@ -32,7 +36,7 @@ sys.stdin.readline()
 class Signs:
     def __init__(self) -> None:
         self.count = 0
-        self.pulse = Pulse(self._sign, every_s=0.05)
+        self.heartbeat = Heartbeat(self._sign, every_s=0.05)
 
     def _sign(self) -> None:
         self.count += 1
@@ -58,7 +62,7 @@ def test_layers_that_return_are_signs_of_life() -> None:
     signs = Signs()
     vae, transformer = torch.nn.Sequential(*[Layer() for _ in range(500)]), torch.nn.Sequential(Layer())
     parts = {"vae": vae, "transformer": transformer, "scheduler": object()}
-    signs.pulse.feel(SimpleNamespace(components=parts), compiled=True)
+    signs.heartbeat.watch(SimpleNamespace(components=parts), compiled=True)
     working = threading.Thread(target=vae, args=(torch.zeros(1),))
     working.start()
     assert signs.within(1.0) > 1
@@ -71,7 +75,7 @@ def test_layers_that_return_are_signs_of_life() -> None:
     time.sleep(0.2)
     transformer(torch.zeros(1))
     assert signs.within(0.5) == 0
-    signs.pulse.feel(SimpleNamespace(components=parts), compiled=False)
+    signs.heartbeat.watch(SimpleNamespace(components=parts), compiled=False)
     transformer(torch.zeros(1))
     assert signs.within(0.5) == 1
 
@@ -87,7 +91,7 @@ def test_bytes_that_come_along_are_signs_of_life_while_a_model_is_loaded(tmp_pat
 
     fetch(2 * LEAST_BYTES)
     assert signs.within(0.3) == 0
-    signs.pulse.loading = True
+    signs.heartbeat.loading = True
     assert signs.within(0.3) == 1  # what was read until now
     fetch(2 * LEAST_BYTES)
     assert signs.within(0.3) == 1
@@ -102,21 +106,23 @@ async def test_a_sign_of_life_breaks_the_silence(signs: int, silence: float, *, 
         sys.executable, "-c", SPEAKER, str(signs), str(silence),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    child = Conversation(process)
+    child = ChildProcess(process)
 
-    async def hear(said: dict[str, object]) -> None:
-        raise AssertionError(said)
+    async def on_progress(answer: object) -> None:
+        raise AssertionError(answer)
 
-    asked = child.ask(1, {}, "done", patience=lambda: 2.5, hear=hear, unwanted=None)
+    asked = child.ask(
+        LoadModel(1, Model("m", "x/y")), ModelLoaded, patience=lambda: 2.5, on_progress=on_progress, cancel=None
+    )
     try:
         if well:
-            assert await asked == {"yes": 1}
+            assert (await asked).model.model_id == "m"
         else:
             with pytest.raises(RenderError, match="no progress for 2 s") as caught:
                 await asked
             assert caught.value.kind == "hang"
     finally:
-        await child.bury()
+        await child.close()
 
 
 def test_the_first_step_of_a_compiled_model_has_the_patience_of_a_load() -> None:

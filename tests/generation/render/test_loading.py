@@ -16,6 +16,7 @@ from generation.render.acceleration import context_parallel
 from generation.render.child import Renderer
 from generation.render.loading import load
 from generation.render.memory import NoPipelineError, group_offload
+from generation.render_messages import RenderRequest
 from generation.worker.render_process import RenderChild, RenderError
 from tests.generation.families import text, unets
 from tests.generation.families.built import build
@@ -46,8 +47,8 @@ def rendered(made: Model, at: Path) -> str:
     """The hash of the frames that such a model renders."""
     renderer = Renderer(io.StringIO())
     renderer.load(made, 0)
-    job = {"prompt": "a red circle", "seed": 1, "video_path": str(at / "a.mp4"), "poster_path": str(at / "a.jpg")}
-    return str(renderer.denoise(job, 1)()["provenance"]["frames_sha256"])
+    request = RenderRequest("a red circle", 1, str(at / "a.mp4"), str(at / "a.jpg"))
+    return str(renderer.denoise(request, 1)().provenance["frames_sha256"])
 
 
 @pytest.fixture(scope="session")
@@ -132,7 +133,7 @@ def test_a_gpu_gets_the_dtype_that_the_family_recommends(wan: Path, monkeypatch:
     on_gpu = load(model(wan))
     assert (on_gpu.model.dtype, on_gpu.model.offload) == ("bfloat16", "none")
     assert (on_gpu.pipeline.transformer.dtype, on_gpu.pipeline.vae.dtype) == (torch.bfloat16, torch.float32)
-    assert any(sentence.startswith('dtype = "bfloat16", as Wan wants it') for sentence in on_gpu.said)
+    assert any(sentence.startswith('dtype = "bfloat16", as Wan wants it') for sentence in on_gpu.notes)
     assert Renderer(io.StringIO()).load(model(wan), 0)["settings"]["dtype"] == "bfloat16"
 
 
@@ -156,7 +157,7 @@ def test_the_schedule_of_noise_can_be_changed(wan: Path, folder: Path) -> None:
     scheduler = load(model(wan, overrides=other)).pipeline.scheduler
     assert (type(scheduler).__name__, scheduler.config.flow_shift) == ("UniPCMultistepScheduler", 5.0)
     still = load(model(build("Latte", folder), overrides={"shift": 7.0}))
-    assert "DDIMScheduler has no setting shift: it has no effect." in still.said
+    assert "DDIMScheduler has no setting shift: it has no effect." in still.notes
     with pytest.raises(NoPipelineError, match="no scheduler 'Sundial'"):
         load(model(wan, overrides={"scheduler": "Sundial"}))
 
@@ -167,9 +168,9 @@ def test_offloading_group_by_group_changes_no_picture(wan: Path, tmp_path: Path)
 
     renderer = Renderer(io.StringIO())
     renderer.load(model(wan), 0)
-    group_offload(renderer._loaded.pipeline, torch.device("cpu"))  # type: ignore[union-attr]
-    job = {"prompt": "a red circle", "seed": 1, "video_path": str(tmp_path / "b.mp4")}
-    grouped = renderer.denoise({**job, "poster_path": str(tmp_path / "b.jpg")}, 1)()["provenance"]["frames_sha256"]
+    group_offload(renderer._warm.pipeline, torch.device("cpu"))  # type: ignore[union-attr]
+    request = RenderRequest("a red circle", 1, str(tmp_path / "b.mp4"), str(tmp_path / "b.jpg"))
+    grouped = renderer.denoise(request, 1)().provenance["frames_sha256"]
     assert grouped == rendered(model(wan), tmp_path)
 
 
@@ -207,11 +208,11 @@ async def test_a_repository_is_loaded_at_its_commit_from_the_hubs_cache(
     monkeypatch.setenv("HF_HUB_CACHE", str(hub))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     child = RenderChild(Model("m", "some/wan", revision=COMMIT, overrides=LOOKS))
-    job = {"prompt": "a red circle", "seed": 1, "video_path": str(tmp_path / "a.mp4")}
+    job = RenderRequest("a red circle", 1, str(tmp_path / "a.mp4"), str(tmp_path / "a.jpg"))
     try:
         loaded = await child.warm()
-        assert (loaded["revision"], loaded["preset"]["family"]) == (COMMIT, "Wan")
-        assert (await child.render({**job, "poster_path": str(tmp_path / "a.jpg")}))["model_revision"] == COMMIT
+        assert (loaded.revision, loaded.preset.family) == (COMMIT, "Wan")
+        assert (await child.render(job)).model_revision == COMMIT
     finally:
         await child.close()
     other = RenderChild(Model("m", "some/wan", revision=COMMIT[::-1]))
@@ -225,7 +226,7 @@ async def test_a_repository_is_loaded_at_its_commit_from_the_hubs_cache(
 
 def test_wishes_without_effect_are_said(wan: Path, folder: Path) -> None:
     """Offloading without a GPU, and an attention that is not installed: the model is loaded all the same."""
-    said = load(model(wan, offload="group", attention="flash")).said
+    said = load(model(wan, offload="group", attention="flash")).notes
     assert any("There is no GPU here: offload = 'group' has no effect." in sentence for sentence in said)
     assert any(sentence.startswith("attention = 'flash' has no effect here: ") for sentence in said)
 
@@ -247,7 +248,7 @@ def test_the_operator_may_add_a_family_without_code(wan: Path) -> None:
     families = {"WanPipeline": {"family": "Our Wan", "frame_step": 8, "size_step": 64, "fps": 12}}
     loaded = load(model(wan, families=families, overrides={"width": 70, "frames": 12}))
     assert (loaded.preset.family, loaded.preset.fps) == ("Our Wan", 12)
-    assert loaded.said[:2] == [
+    assert loaded.notes[:2] == [
         "Our Wan renders 8k+1 frames: 12 became 9.",
         "Our Wan wants a width in steps of 64: 70 became 64.",
     ]

@@ -1,54 +1,49 @@
-"""Less memory, step by step; that it is really less is shown by test_render.py, in a child that has too little."""
+"""The memory of a pipeline: what a machine lacks for a setting is noted, or ends the load in words."""
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
+import torch
 
+from generation.models.presets import Preset
 from generation.models.registry import Model
-from generation.render.memory import lighter
+from generation.render import memory
+from generation.render.memory import NoPipelineError, place, quantisation
+
+PRESET = Preset("Wan", 64, 64, 9, 8, 2, 1.0, vae_tiling=True, vae_slicing=True)
+CONFIGS = {"": {"transformer": ["diffusers", "WanTransformer3DModel"], "unet": [None, None]}}
+on_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="says what a machine without a GPU does")
 
 
-def loaded(
-    device: str = "a GPU", *, tiled: bool = False, can: bool = True, offload: str | None = None
-) -> dict[str, Any]:
-    return {
-        "device": device,
-        "can": dict.fromkeys(("tiling", "slicing", "offload"), can),
-        "preset": {"vae_tiling": tiled, "vae_slicing": tiled},
-        "settings": {"offload": offload or "none"},
-    }
+@on_cpu
+def test_settings_without_effect_are_noted() -> None:
+    """A decoder that can only tile tiles; offloading needs a GPU."""
+    tiles: list[bool] = []
+    pipeline = SimpleNamespace(vae=SimpleNamespace(enable_tiling=lambda: tiles.append(True)))
+    assert place(pipeline, PRESET, Model("m", "x/y", offload="model")) == (
+        "cpu",
+        [
+            "The decoder of Wan has no slicing: vae_slicing has no effect.",
+            "There is no GPU here: offload = 'model' has no effect.",
+        ],
+    )
+    assert tiles == [True]
 
 
-def test_each_way_takes_less_than_the_one_before() -> None:
-    """First the decoder in pieces and one component at a time, then layer by layer; then there is no more."""
-    first = lighter(Model("m", "x/y", overrides={"steps": 4}), loaded())
-    assert first is not None
-    assert first[1] == 'vae_tiling = true, vae_slicing = true, offload = "model"'
-    assert first[0].overrides == {"steps": 4, "vae_tiling": True, "vae_slicing": True}
-    second = lighter(first[0], loaded(tiled=True, offload="model"))
-    assert second is not None
-    assert (second[0].offload, second[1]) == ("group", 'offload = "group"')
-    assert lighter(second[0], loaded(tiled=True, offload="group")) is None
+def test_what_cannot_be_quantised_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that is missing, with the command that installs it; a component that is not there."""
+    monkeypatch.setattr(memory, "_installed", lambda _module: False)
+    with pytest.raises(NoPipelineError, match=r"is not installed\. Run: pip install optimum-quanto"):
+        quantisation(Model("m", "x/y", quantise="quanto-int8"), CONFIGS)
+    monkeypatch.setattr(memory, "_installed", lambda _module: True)
+    with pytest.raises(NoPipelineError, match="has no component 'unet' to quantise"):
+        quantisation(Model("m", "x/y", quantise="torchao-int8", quantise_components=["unet"]), CONFIGS)
 
 
-def test_the_next_way_is_counted_from_the_one_that_was_chosen_here() -> None:
-    """Where the models file leaves it open, the child has chosen: it is not tried again."""
-    found = lighter(Model("m", "x/y"), loaded(tiled=True, offload="model"))
-    assert found is not None
-    assert (found[0].offload, found[1]) == ("group", 'offload = "group"')
-    assert lighter(Model("m", "x/y"), loaded(tiled=True, offload="group")) is None
-
-
-def test_a_model_that_does_not_even_load_is_offloaded() -> None:
-    """What its decoder can is not known then."""
-    found = lighter(Model("m", "x/y"), None)
-    assert found is not None
-    assert found[1] == 'offload = "model"'
-
-
-@pytest.mark.parametrize("facts", [loaded("cpu", tiled=True), loaded(can=False)], ids=["no GPU", "no way"])
-def test_what_would_have_no_effect_is_not_tried(facts: dict[str, Any]) -> None:
-    """Without a GPU nothing can leave it; a pipeline that offers nothing is left as it is."""
-    assert lighter(Model("m", "x/y"), facts) is None
+@on_cpu
+def test_bitsandbytes_needs_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_installed", lambda _module: True)
+    with pytest.raises(NoPipelineError, match="bitsandbytes needs a GPU"):
+        quantisation(Model("m", "x/y", quantise="bitsandbytes-int8"), CONFIGS)

@@ -11,7 +11,7 @@ import pytest
 from generation.models.inventory import weights_mib
 from generation.models.presets import Preset, known_families, preset_for, read_families
 from generation.models.registry import TINY, Model, load_models
-from generation.render.placement import settled
+from generation.render.placement import fill_open_settings
 from tests.builders.models import a_pipeline
 
 COGVIDEOX = preset_for("CogVideoXPipeline")
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def choice(model: Model, folder: Path, **machine: Any) -> tuple[Any, Any]:
-    found, _ = settled(model, COGVIDEOX, folder, **machine)
+    found, _ = fill_open_settings(model, COGVIDEOX, folder, **machine)
     return found.dtype, found.offload
 
 
@@ -34,7 +34,7 @@ def model(**settings: Any) -> Model:
 
 def test_a_gpu_gets_what_the_family_recommends(folder: Path) -> None:
     """Its dtype; everything stays on the GPU while there is room. Both are said where they were not asked for."""
-    found, said = settled(model(), COGVIDEOX, folder, gpu_mib=100)
+    found, said = fill_open_settings(model(), COGVIDEOX, folder, gpu_mib=100)
     assert (found.dtype, found.offload) == ("bfloat16", "none")
     [sentence] = said
     assert sentence.startswith('dtype = "bfloat16", as CogVideoX wants it')
@@ -44,14 +44,14 @@ def test_without_a_gpu_there_is_nothing_to_halve_or_to_free(folder: Path) -> Non
     """As before: exact, and in place; what the models file says is kept for the sentence that it has no effect."""
     assert choice(model(), folder, gpu_mib=None) == ("float32", "none")
     assert choice(model(dtype="float16", offload="group"), folder, gpu_mib=None) == ("float16", "group")
-    assert settled(model(), COGVIDEOX, folder, gpu_mib=None)[1] == []
+    assert fill_open_settings(model(), COGVIDEOX, folder, gpu_mib=None)[1] == []
 
 
 @pytest.mark.parametrize("machine", [{"gpu_mib": 4}, {"gpu_mib": 100}, {"gpu_mib": 4, "bfloat16": False}])
 def test_the_models_file_has_the_last_word(folder: Path, machine: dict[str, Any]) -> None:
     """Also where it says what is the default anywhere else, and where it will not fit."""
     asked = model(dtype={"default": "float32", "vae": "bfloat16"}, offload="none")
-    found, said = settled(asked, COGVIDEOX, folder, **machine)
+    found, said = fill_open_settings(asked, COGVIDEOX, folder, **machine)
     assert (found, said) == (asked, [])
 
 
@@ -72,17 +72,17 @@ def test_weights_count_in_the_dtype_in_which_they_are_loaded(folder: Path) -> No
 
 def test_a_gpu_without_bfloat16_computes_exactly(folder: Path) -> None:
     """It is said with what may be tried; half precision of the older kind is not taken for granted."""
-    found, said = settled(model(), COGVIDEOX, folder, gpu_mib=100, bfloat16=False)
+    found, said = fill_open_settings(model(), COGVIDEOX, folder, gpu_mib=100, bfloat16=False)
     assert found.dtype == "float32"
     assert 'which this GPU lacks: dtype = "float32". Try "float16".' in said[0]
     half = replace(COGVIDEOX, dtype="float16")
-    assert settled(model(), half, folder, gpu_mib=100, bfloat16=False)[0].dtype == "float16"
+    assert fill_open_settings(model(), half, folder, gpu_mib=100, bfloat16=False)[0].dtype == "float16"
 
 
 def test_a_family_without_recommendations_is_left_as_it_was(folder: Path) -> None:
     """Generic rules guess no dtype, and free nothing by themselves."""
     generic = Preset("generic", 512, 512, 17, 8, 30, 6.0)
-    found, said = settled(model(), generic, folder, gpu_mib=1)
+    found, said = fill_open_settings(model(), generic, folder, gpu_mib=1)
     assert (found.dtype, found.offload, said) == ("float32", "none", [])
 
 
@@ -102,7 +102,7 @@ def test_every_family_recommends_what_halves_its_weights(folder: Path) -> None:
     """And the list of models counts them so, where nothing else is asked."""
     assert {family.preset.dtype for family in known_families().values()} == {"bfloat16", "float16"}
     assert {family.preset.offload for family in known_families().values()} == {"model"}
-    found, _ = settled(model(), COGVIDEOX, folder, gpu_mib=100)
+    found, _ = fill_open_settings(model(), COGVIDEOX, folder, gpu_mib=100)
     assert weights_mib(found, folder) == {"parts": {"transformer": 8, "vae": 2}, "at_once": 10}
 
 

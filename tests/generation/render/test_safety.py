@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from generation.models.inventory import describe
 from generation.models.registry import load_models
 from generation.render.memory import NoPipelineError
 from generation.render.safety import load_classifier
+from generation.render_messages import RenderRequest
 from generation.worker.render_process import RenderChild, RenderError, environment_of
 from tests.generation.conftest import MODELS
 from tests.generation.render.red_guard import make
@@ -40,24 +42,24 @@ def test_one_red_frame_flags_a_video(guard: Path) -> None:
     """The highest score counts, and says in which frame; other colours flag nothing."""
     classifier = load_classifier(settings(guard))
     found = classifier.look_at(clip(GREY, BLUE, RED, WHITE))
-    assert found["frames"] == 4
-    assert [(one["label"], one["frame"]) for one in found["flagged"]] == [("red", 2)]
-    assert found["flagged"][0]["score"] > 0.99
-    assert found["classifier"].startswith("red-guard@")
-    assert classifier.look_at(clip(GREY, BLUE, WHITE, BLUE))["flagged"] == []
+    assert found.frames == 4
+    assert [(flag.label, flag.frame) for flag in found.flagged] == [("red", 2)]
+    assert found.flagged[0].score > 0.99
+    assert found.classifier.startswith("red-guard@")
+    assert classifier.look_at(clip(GREY, BLUE, WHITE, BLUE)).flagged == []
 
 
 def test_frames_are_sampled_over_the_whole_clip(guard: Path) -> None:
     """The last frame is among them; a clip of fewer frames is looked at whole."""
     classifier = load_classifier(settings(guard))
-    assert classifier.look_at(clip(*[BLUE] * 99, RED))["flagged"][0]["frame"] == 99
-    assert classifier.look_at(clip(RED))["frames"] == 1
+    assert classifier.look_at(clip(*[BLUE] * 99, RED)).flagged[0].frame == 99
+    assert classifier.look_at(clip(RED)).frames == 1
 
 
 def test_the_threshold_decides(guard: Path) -> None:
-    score = load_classifier(settings(guard)).look_at(clip(RED))["flagged"][0]["score"]
-    assert load_classifier(settings(guard, labels={"red": min(1.0, score + 1e-6)})).look_at(clip(BLUE))["flagged"] == []
-    assert load_classifier(settings(guard, labels={"plain": 0.5})).look_at(clip(RED))["flagged"] == []
+    score = load_classifier(settings(guard)).look_at(clip(RED)).flagged[0].score
+    assert load_classifier(settings(guard, labels={"red": min(1.0, score + 1e-6)})).look_at(clip(BLUE)).flagged == []
+    assert load_classifier(settings(guard, labels={"plain": 0.5})).look_at(clip(RED)).flagged == []
 
 
 def test_what_cannot_be_loaded_is_said(tmp_path: Path, guard: Path) -> None:
@@ -109,13 +111,13 @@ async def test_it_looks_in_the_render_child(data_dir: Path, tmp_path: Path) -> N
         child = RenderChild(load_models(data_dir, models)["quick"], hang_s=60)
         job = {"video_path": str(tmp_path / f"{name}.mp4"), "poster_path": str(tmp_path / f"{name}.jpg")}
         try:
-            facts = await child.render({"prompt": "a red circle", "seed": 1, **job})
+            facts = await child.render(RenderRequest("a red circle", 1, **job))
         finally:
             await child.close()
-        facts.pop("measured")
-        result = RenderResult(**job, machine="m", **facts)
+        values = {name: value for name, value in asdict(facts).items() if name != "measured"}
+        result = RenderResult(**job, machine="m", **values)
         assert result.findings is not None
-        assert [one["label"] for one in result.findings["flagged"]] == flags
+        assert [one["label"] for one in values["findings"]["flagged"]] == flags
         assert result.findings["frames"] == 3
         sent = json.loads(json.dumps(result.to_json()))
         sent.pop("outcome")

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from generation.render_messages import Signing
 from generation.video import c2pa_manifest, certificates
 from generation.video.certificates import CertificateError, certificate_of
 from tests.builders.certificates import authority
-from tests.builders.clips import Signing, clip, finalized
+from tests.builders.clips import clip, finalized
 
 
 def test_the_operators_certificate_signs(tmp_path: Path) -> None:

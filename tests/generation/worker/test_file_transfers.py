@@ -38,7 +38,7 @@ class Sender:
         self.path = self.data_dir / "videos" / "42.mp4"
         self.path.parent.mkdir(parents=True)
         self.path.write_bytes(DATA)
-        self._originals = Originals(self.database, self.data_dir, watched=self._watched, closing=self.closing)
+        self._originals = Originals(self.database, self.data_dir, watch_for_cancel=self._watched, closing=self.closing)
 
     @contextlib.asynccontextmanager
     async def _watched(self, _video_id: str) -> AsyncIterator[asyncio.Event]:

@@ -18,6 +18,7 @@ import pytest
 import pytest_asyncio
 
 from generation.models.registry import Model, load_models
+from generation.render_messages import LoadedModel, RenderedVideo, RenderRequest, Tick
 from generation.worker.render_process import RenderChild, RenderError
 from tests.generation.holding import Held
 
@@ -26,16 +27,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TEBIBYTE = 1 << 20  # pixels a side, at which the noise alone takes 2**40 bytes: refused at once, never touched
 
-Json = dict[str, Any]
+
+def job(folder: Path, name: str, prompt: str = "a red circle") -> RenderRequest:
+    return RenderRequest(prompt, 1, str(folder / f"{name}.mp4"), str(folder / f"{name}.jpg"))
 
 
-def job(folder: Path, name: str, prompt: str = "a red circle") -> Json:
-    return {
-        "prompt": prompt,
-        "seed": 1,
-        "video_path": str(folder / f"{name}.mp4"),
-        "poster_path": str(folder / f"{name}.jpg"),
-    }
+def settings_of(video: RenderedVideo) -> Any:
+    card: Any = video.provenance
+    return card["settings"]
 
 
 def runs(pid: int) -> bool:
@@ -62,18 +61,18 @@ async def test_two_jobs_at_once_are_rendered_one_after_the_other(child: RenderCh
     one, other = await asyncio.gather(
         child.render(job(tmp_path, "one")), child.render(job(tmp_path, "other", "a blue square"))
     )
-    assert one["sha256"] != other["sha256"]
+    assert one.sha256 != other.sha256
     waiting = asyncio.Event()
 
-    async def cancel_the_other(tick: Json) -> None:
-        if tick["phase"] == "denoising" and tick["step"] == 2:
+    async def cancel_the_other(tick: Tick) -> None:
+        if tick.phase == "denoising" and tick.step == 2:
             waiting.set()
 
     first = asyncio.create_task(child.render(job(tmp_path, "first"), on_tick=cancel_the_other))
-    second = asyncio.create_task(child.render(job(tmp_path, "second"), unwanted=waiting))
+    second = asyncio.create_task(child.render(job(tmp_path, "second"), cancel=waiting))
     done = await asyncio.gather(first, second, return_exceptions=True)
-    assert isinstance(done[0], dict)
-    assert done[0]["sha256"] == one["sha256"]
+    assert isinstance(done[0], RenderedVideo)
+    assert done[0].sha256 == one.sha256
     assert isinstance(done[1], RenderError)
     assert done[1].kind == "cancelled"
     assert not (tmp_path / "second.mp4").exists()
@@ -85,11 +84,11 @@ class Seen:
     def __init__(self) -> None:
         self.told: list[tuple[str, str, int]] = []
         self._heard = asyncio.Event()
-        self.at: Callable[[Json], object] = lambda _tick: None
+        self.at: Callable[[Tick], object] = lambda _tick: None
 
-    def of(self, name: str) -> Callable[[Json], Awaitable[None]]:
-        async def on_tick(tick: Json) -> None:
-            self.told.append((name, tick["phase"], tick["step"]))
+    def of(self, name: str) -> Callable[[Tick], Awaitable[None]]:
+        async def on_tick(tick: Tick) -> None:
+            self.told.append((name, tick.phase, tick.step))
             self._heard.set()
             self.at(tick)
 
@@ -105,7 +104,7 @@ class Seen:
 async def test_the_next_job_is_denoised_while_one_is_encoded(child: RenderChild, tmp_path: Path) -> None:
     """The second one's steps pass while the first is still encoded; a third waits, so that no more than two videos'
     frames are held; what is cancelled meanwhile touches neither, and each is the video that it is by itself."""
-    alone = [(await child.render(job(tmp_path, f"{n}", f"prompt {n}")))["sha256"] for n in range(3)]
+    alone = [(await child.render(job(tmp_path, f"{n}", f"prompt {n}"))).sha256 for n in range(3)]
     seen, held, unwanted = Seen(), Held(child, tmp_path / "a.mp4"), asyncio.Event()
     before = child.pid
     first = asyncio.create_task(child.render(job(tmp_path, "a", "prompt 0"), on_tick=seen.of("a")))
@@ -114,14 +113,14 @@ async def test_the_next_job_is_denoised_while_one_is_encoded(child: RenderChild,
     second = asyncio.create_task(child.render(job(tmp_path, "b", "prompt 1"), on_tick=seen.of("b")))
     await seen.until("b", "denoising", 1)
     third = asyncio.create_task(child.render(job(tmp_path, "c", "prompt 2"), on_tick=seen.of("c")))
-    fourth = asyncio.create_task(child.render(job(tmp_path, "d"), on_tick=seen.of("d"), unwanted=unwanted))
+    fourth = asyncio.create_task(child.render(job(tmp_path, "d"), on_tick=seen.of("d"), cancel=unwanted))
     await seen.until("b", "encoding", count=2)
     unwanted.set()
     assert not first.done()
     assert "c" not in {name for name, _, _ in seen.told}
     held.let_go()
     facts = await asyncio.gather(first, second, third)
-    assert [each["sha256"] for each in facts] == alone
+    assert [each.sha256 for each in facts] == alone
     with pytest.raises(RenderError, match="Cancelled"):
         await fourth
     assert (child.pid, child.finishing) == (before, 0)
@@ -129,7 +128,7 @@ async def test_the_next_job_is_denoised_while_one_is_encoded(child: RenderChild,
 
 async def test_a_killed_child_costs_both_of_its_jobs_one_more_try(child: RenderChild, tmp_path: Path) -> None:
     """One was being encoded, one denoised: both are done again, one after the other, and neither is given up."""
-    alone = [(await child.render(job(tmp_path, f"{n}", f"prompt {n}")))["sha256"] for n in range(2)]
+    alone = [(await child.render(job(tmp_path, f"{n}", f"prompt {n}"))).sha256 for n in range(2)]
     seen = Seen()
     Held(child, tmp_path / "a.mp4")
     before = child.pid
@@ -140,7 +139,7 @@ async def test_a_killed_child_costs_both_of_its_jobs_one_more_try(child: RenderC
     since = len(seen.told)
     os.kill(before or 0, signal.SIGKILL)
     facts = await asyncio.gather(first, second)
-    assert [each["sha256"] for each in facts] == alone
+    assert [each.sha256 for each in facts] == alone
     assert child.pid != before
     again = [name for name, phase, step in seen.told[since:] if (phase, step) == ("denoising", 0)]
     assert sorted(again) == ["a", "b"]  # once each
@@ -156,14 +155,14 @@ async def test_an_encoder_that_hangs_is_noticed_while_the_next_job_shows_progres
     await child.warm()
     monkeypatch.setattr(child, "_hang_s", 3.0)
     seen = Seen()
-    seen.at = lambda tick: tick["phase"] == "loading" and monkeypatch.setattr(child, "_hang_s", 60.0)
+    seen.at = lambda tick: tick.phase == "loading" and monkeypatch.setattr(child, "_hang_s", 60.0)
     Held(child, tmp_path / "a.mp4")
     before = child.pid
     first = asyncio.create_task(child.render(job(tmp_path, "a"), on_tick=seen.of("a")))
     await seen.until("a", "encoding", count=2)
     second = asyncio.create_task(child.render(job(tmp_path, "b"), on_tick=seen.of("b")))
     facts = await asyncio.gather(first, second)
-    assert facts[0]["sha256"] == facts[1]["sha256"]
+    assert facts[0].sha256 == facts[1].sha256
     assert child.pid != before
 
 
@@ -174,8 +173,8 @@ async def test_a_job_that_ends_two_children_is_given_up(
     monkeypatch.setattr("generation.worker.render_protocol.oom_kills", lambda: 7)  # whatever else the machine does
     met: list[int] = []
 
-    async def strike(tick: Json) -> None:
-        if tick["phase"] == "denoising" and tick["step"] == 1:
+    async def strike(tick: Tick) -> None:
+        if tick.phase == "denoising" and tick.step == 1:
             met.append(child.pid or 0)
             os.kill(met[-1], signal.SIGKILL)
 
@@ -183,11 +182,11 @@ async def test_a_job_that_ends_two_children_is_given_up(
         await child.render(job(tmp_path, "poison"), on_tick=strike)
     assert caught.value.kind == "crash"
     assert str(caught.value) == "The render process was killed, and not because memory ran out."
-    assert not (child.loaded or {}).get("preset", {}).get("vae_tiling")  # no reason to render in another way
+    assert child.loaded_model is None or not child.loaded_model.preset.vae_tiling  # no reason to render in another way
     assert len(set(met)) == 2
     assert not [pid for pid in met if runs(pid)]
     assert list(tmp_path.iterdir()) == []
-    assert (await child.render(job(tmp_path, "next")))["frames"] == 9
+    assert (await child.render(job(tmp_path, "next"))).frames == 9
 
 
 async def test_a_child_that_the_kernel_killed_for_memory_is_loaded_in_a_lighter_way(
@@ -198,7 +197,7 @@ async def test_a_child_that_the_kernel_killed_for_memory_is_loaded_in_a_lighter_
     counted = [7]
     monkeypatch.setattr("generation.worker.render_protocol.oom_kills", lambda: counted[0])
     child, seen = RenderChild(quick, hang_s=60), Seen()
-    lighter: list[Json] = []
+    lighter: list[LoadedModel] = []
     monkeypatch.setattr(
         "generation.worker.render_process.lighter",
         lambda model, loaded: (
@@ -215,7 +214,7 @@ async def test_a_child_that_the_kernel_killed_for_memory_is_loaded_in_a_lighter_
         counted[0] += 1
         os.kill(child.pid or 0, signal.SIGKILL)
         facts = await asyncio.gather(first, second)
-        assert [each["provenance"]["settings"]["vae_tiling"] for each in facts] == [True, True]
+        assert [settings_of(each)["vae_tiling"] for each in facts] == [True, True]
         assert len(lighter) == 1
     finally:
         await child.close()
@@ -227,17 +226,17 @@ async def test_a_cancelled_job_is_not_tried_again(child: RenderChild, tmp_path: 
     unwanted = asyncio.Event()
     met: list[int] = []
 
-    async def strike(tick: Json) -> None:
-        if tick["phase"] == "denoising" and tick["step"] == 1:
+    async def strike(tick: Tick) -> None:
+        if tick.phase == "denoising" and tick.step == 1:
             met.append(child.pid or 0)
             unwanted.set()
             os.kill(met[-1], signal.SIGKILL)
 
     with pytest.raises(RenderError) as caught:
-        await child.render(job(tmp_path, "unwanted"), on_tick=strike, unwanted=unwanted)
+        await child.render(job(tmp_path, "unwanted"), on_tick=strike, cancel=unwanted)
     assert caught.value.kind == "cancelled"
     assert len(met) == 1
-    assert (await child.render(job(tmp_path, "next")))["frames"] == 9
+    assert (await child.render(job(tmp_path, "next"))).frames == 9
 
 
 async def test_a_size_that_no_machine_holds_is_out_of_memory(quick: Model, tmp_path: Path) -> None:
@@ -276,8 +275,8 @@ async def test_an_end_in_mid_render_is_not_the_jobs_fault(quick: Model, tmp_path
     begun = asyncio.Event()
     met: list[int] = []
 
-    async def note(tick: Json) -> None:
-        if tick["phase"] == "denoising" and tick["step"] == 1:
+    async def note(tick: Tick) -> None:
+        if tick.phase == "denoising" and tick.step == 1:
             met.append(child.pid or 0)
             begun.set()
 
@@ -303,4 +302,4 @@ async def test_a_video_that_cannot_be_written_is_said(child: RenderChild, tmp_pa
     assert caught.value.kind == "crash"
     assert str(tmp_path) not in str(caught.value)
     assert (tmp_path / "file").read_text() == "mine"
-    assert (await child.render(job(tmp_path, "a")))["frames"] == 9
+    assert (await child.render(job(tmp_path, "a"))).frames == 9

@@ -13,6 +13,7 @@ from bot.cli.rerender import rerender_card
 from bot.domain.errors import OperatorError
 from bot.settings import Settings
 from generation.models.registry import choose, load_models
+from generation.render_messages import RenderRequest
 from generation.video.provenance import FORMAT
 from generation.worker.render_process import RenderChild
 from generation.worker.rerender import MOST
@@ -30,9 +31,9 @@ steps = 2
 async def card_of(data_dir: Path, models_file: Path) -> str:
     child = RenderChild(choose(load_models(data_dir, models_file), "quick"))
     video = data_dir / "videos" / "1.mp4"
-    job = {"prompt": "a red circle", "seed": 7, "video_path": str(video), "poster_path": str(video) + ".jpg"}
+    request = RenderRequest("a red circle", 7, str(video), f"{video}.jpg")
     try:
-        return json.dumps((await child.render(job))["provenance"])
+        return json.dumps((await child.render(request)).provenance)
     finally:
         await child.close()
 

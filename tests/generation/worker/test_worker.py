@@ -23,9 +23,8 @@ from generation.jobs import RENDER_WORKFLOW, RenderJob, UploadJob, gpu_queue
 from generation.models.registry import ModelError
 from generation.queue.engine import Engine, QueueSpec
 from generation.queue.reaper import ReaperTimes
-from generation.worker.check import PROMPTS
 from generation.worker.eta import kind_of
-from generation.worker.files import finished_result, machine_name, remember_result, sha256_of
+from generation.worker.files import sha256_of
 from generation.worker.registry import living_workers
 from generation.worker.worker import Worker, WorkerConfig, check
 from migrations.database import open_database, upgrade_database
@@ -138,16 +137,6 @@ def test_the_worker_loads_neither_torch_nor_discord_nor_a_chain() -> None:
     assert found.stdout.strip() == "[]"
 
 
-def test_a_machine_keeps_its_name(tmp_path: Path) -> None:
-    """The name is made once for a data folder; a damaged one is refused rather than replaced in silence."""
-    name = machine_name(tmp_path / "a")
-    assert machine_name(tmp_path / "a") == name
-    assert machine_name(tmp_path / "b") != name
-    (tmp_path / "a" / "machine").write_text("../etc")
-    with pytest.raises(ValueError, match="is damaged"):
-        machine_name(tmp_path / "a")
-
-
 def test_the_database_password_is_not_shown(tmp_path: Path) -> None:
     """A configuration may be logged."""
     config = WorkerConfig("postgresql://flock:hunter2@db/flock", tmp_path)
@@ -162,45 +151,7 @@ async def test_an_unknown_model_is_refused(database: AsyncEngine, sqlite_url: st
         await check(WorkerConfig(sqlite_url, tmp_path, "test", "wan"))
 
 
-async def test_the_check_renders_a_video(sqlite_url: str, data_dir: Path, tiny_revision: tuple[Path, str]) -> None:
-    """`flock worker --check` says what a video of the embedded model takes, and where it lies."""
-    found = json.loads(json.dumps(await check(WorkerConfig(sqlite_url, data_dir))))
-    assert found["model_revision"] == tiny_revision[1]
-    assert (found["frames"], found["size"]) == (17, "384x384")
-    assert found["render_seconds"] > 0
-    assert all(found["first"][name] > 0 for name in ("prompt_seconds", "step_seconds", "decode_seconds"))
-    assert len(set(PROMPTS)) == 2  # else the second one's would be remembered, and not be measured
-    assert 0 < found["step_seconds"] * found["steps"] < found["render_seconds"]
-    assert found["decode_seconds"] + found["encode_seconds"] < found["render_seconds"]
-    assert (found["device"], found["gpu_memory_mib"]) == ("cpu", None)
-    assert found["peak_memory_mib"] > 100
-    assert isinstance(found["quicker"], list)
-    assert Path(found["video"]).stat().st_size > 1000
-
-
 # --------------------------------------------------------------------------- render
-
-
-def test_only_the_same_job_finds_its_finished_file(tmp_path: Path) -> None:
-    """Another prompt, seed, revision, a damaged file or a missing poster each make a render necessary."""
-    video = tmp_path / "42.mp4"
-    video.write_bytes(b"video")
-    video.with_suffix(".jpg").write_bytes(b"poster")
-    card = {"prompt": JOB.prompt, "seed": JOB.seed}
-    result = {"outcome": "done", "sha256": sha256_of(video), "model_revision": "r1", "provenance": card}
-    remember_result(video, JOB, result)
-    assert (finished_result(video, JOB, "r1") or {})["sha256"] == result["sha256"]
-    assert (finished_result(video, JOB, "r1") or {})["provenance"] == card
-    assert "red circle" not in video.with_suffix(".json").read_text()
-    assert finished_result(video, RenderJob("42", "a blue circle", 7, "quick"), "r1") is None
-    assert finished_result(video, RenderJob("42", "a red circle", 8, "quick"), "r1") is None
-    assert finished_result(video, JOB, "r2") is None
-    assert finished_result(video, JOB, None) is None
-    video.with_suffix(".jpg").unlink()
-    assert finished_result(video, JOB, "r1") is None
-    video.with_suffix(".jpg").write_bytes(b"poster")
-    video.write_bytes(b"vide0")
-    assert finished_result(video, JOB, "r1") is None
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -228,7 +179,7 @@ async def test_a_job_is_rendered_once_and_cancelled_when_unwanted(worker: Worker
     async with database.connect() as connection:
         told = (await connection.execute(select(render_progress))).one()
     assert 0 < told.eta_s < 60
-    loaded = worker.child.loaded
+    loaded = worker.child.loaded_model
     assert loaded is not None
     assert worker.history.usual(kind_of(loaded))["step"] > 0
 
