@@ -108,18 +108,7 @@ class Worker:
             database,
             config.database_url,
             role="worker",
-            queues=[
-                QueueSpec(
-                    self._gpu_queue,
-                    1,
-                    one_per_member=True,
-                    # The next job is taken once this one's steps are done, and one ahead at most: a job that would
-                    # only wait here is for other workers.
-                    spared=lambda: min(1, self.child.finishing),
-                ),
-                QueueSpec(self._upload_queue, 2),
-                QueueSpec(originals_queue(self.machine), 2),
-            ],
+            queues=self._queues(),
             on_fenced=self.child.kill,
         )
         self._progress = JobProgress(database, worker_id=self.engine.executor_id)
@@ -136,6 +125,20 @@ class Worker:
         self.engine.workflow(RENDER_WORKFLOW)(self._as_workflow("render", self.render))
         self.engine.workflow(UPLOAD_WORKFLOW)(self._as_workflow("upload", self.upload))
         self.engine.workflow(ORIGINAL_WORKFLOW)(self._as_workflow("sending of the original", self.send_original))
+
+    def _queues(self) -> list[QueueSpec]:
+        return [
+            QueueSpec(
+                self._gpu_queue,
+                1,
+                one_per_member=True,
+                # The next job is taken once this one's steps are done, and one ahead at most: a job that would only
+                # wait here is for other workers.
+                spared=lambda: min(1, self.child.finishing),
+            ),
+            QueueSpec(self._upload_queue, 2),
+            QueueSpec(originals_queue(self.machine), 2),
+        ]
 
     def _as_workflow(self, name: str, function: JobFunction) -> JobFunction:
         async def body(argument: JsonObject) -> JsonObject:
