@@ -12,7 +12,7 @@ from bot.cards.limits import text_item
 from bot.cards.videos import message_link, title
 from bot.domain.rounds import Round
 from bot.domain.standings import Entry, Outcome, rank, winner
-from migrations.states_community import RoundStatus, VideoStatus
+from migrations.states.community import RoundStatus, VideoStatus
 
 MOST_RANKED = 10  # videos in the standings
 MOST_LEDGER = 1500  # units of the sentences about the ledger

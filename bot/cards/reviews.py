@@ -11,7 +11,7 @@ from bot.cards import limits
 from bot.cards.layout import note, quote, row, view_of
 from bot.cards.limits import Button, Item, text_item
 from bot.domain.reviews import Review
-from migrations.states_community import ReviewKind, ReviewState
+from migrations.states.community import ReviewKind, ReviewState
 
 BUTTON_ID = r"r1:(?P<action>ask|approve|reject|watch|page):(?P<review>[0-9]{1,18})"
 SHOWN = 5  # on a page, at most

@@ -9,7 +9,7 @@ from bot.cards.layout import quote, view_of
 from bot.cards.limits import text_item
 from bot.domain.amounts import amount
 from bot.domain.rounds import Round
-from migrations.states_community import RoundStatus
+from migrations.states.community import RoundStatus
 
 
 def announcement(round_: Round) -> ui.LayoutView:

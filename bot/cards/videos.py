@@ -15,7 +15,7 @@ from bot.domain.rounds import Round
 from bot.domain.videos import QueuePlace, Video
 from bot.domain.votes import Choice, Standing
 from generation.jobs import Progress
-from migrations.states_community import VideoStatus
+from migrations.states.community import VideoStatus
 
 AI_LABEL = "✨ AI-generated"
 BUTTON_ID = r"v1:(?P<action>up|down|feedback|report|withdraw|cancel):(?P<video>[0-9]{1,20})"

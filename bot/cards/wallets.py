@@ -14,7 +14,7 @@ from bot.cards.limits import Button, Item, text_item
 from bot.domain.amounts import amount
 from bot.domain.votes import Choice, Standing
 from bot.domain.wallets import SigningRequest, Wallet, WalletState
-from migrations.states_community import SigningKind
+from migrations.states.community import SigningKind
 
 MOST_LINES = 8  # choices of a ballot that are shown
 

@@ -24,7 +24,7 @@ from bot.store import rounds, videos
 from bot.workflows.review import ReviewWorkflow
 from bot.workflows.video_queue import VideoQueue
 from migrations.database import now_ms
-from migrations.states_community import RoundStatus
+from migrations.states.community import RoundStatus
 
 log = logging.getLogger(__name__)
 

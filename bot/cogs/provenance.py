@@ -14,7 +14,7 @@ from bot.client import Interaction
 from bot.cogs.replies import Reply, answer
 from bot.domain.errors import NoProvenanceError, VideoUnknownError
 from bot.store import videos
-from migrations.states_community import VideoStatus
+from migrations.states.community import VideoStatus
 
 MOST_SUGGESTIONS = 25  # Discord shows no more
 

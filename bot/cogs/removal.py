@@ -18,7 +18,7 @@ from bot.domain.videos import Video
 from bot.store import videos
 from bot.workflows.removal import RemovalWorkflow
 from bot.workflows.video_queue import VideoQueue
-from migrations.states_community import VideoStatus
+from migrations.states.community import VideoStatus
 
 LONGEST_REASON = 200
 MOST_SUGGESTIONS = 25  # Discord shows no more

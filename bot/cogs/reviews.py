@@ -24,7 +24,7 @@ from bot.posts.once import is_too_large
 from bot.store import reviews as review_store
 from bot.store import videos
 from bot.workflows.review import ReviewWorkflow
-from migrations.states_community import ReviewKind, ReviewState
+from migrations.states.community import ReviewKind, ReviewState
 
 log = logging.getLogger(__name__)
 

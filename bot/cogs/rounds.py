@@ -29,7 +29,7 @@ from bot.store import feedback, rounds, videos
 from bot.sync.reactions import ReactionSync
 from bot.workflows.recovery import Recovery
 from bot.workflows.round import RoundWorkflow
-from migrations.states_community import RoundStatus
+from migrations.states.community import RoundStatus
 
 log = logging.getLogger(__name__)
 

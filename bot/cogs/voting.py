@@ -26,7 +26,7 @@ from bot.domain.votes import Choice, Reaction, Vote, choice_of_emoji
 from bot.store import feedback, videos
 from bot.store.vote_writer import VoteWriter
 from bot.sync.reactions import ReactionSync
-from migrations.states_community import VideoStatus, VoteSource
+from migrations.states.community import VideoStatus, VoteSource
 
 _CHOICES = {"up": Choice.UP, "down": Choice.DOWN, "withdraw": Choice.WITHDRAWN}
 _BUTTON_ID = re.compile(video_cards.BUTTON_ID)

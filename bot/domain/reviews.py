@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Self
 
-from migrations.states_community import ReviewKind, ReviewState
+from migrations.states.community import ReviewKind, ReviewState
 
 MOST_FLAGS = 10  # that a review names
 UNREADABLE = "the worker's classifier sent findings that cannot be read"

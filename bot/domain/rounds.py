@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Self
 
-from migrations.states_community import RoundStatus
+from migrations.states.community import RoundStatus
 
 # Of these a guild has at most one round: it is not over yet.
 NOT_CLOSED = (RoundStatus.OPENING, RoundStatus.OPEN, RoundStatus.CLOSING)

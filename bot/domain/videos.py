@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Literal, Self
 
-from migrations.states_community import VideoStatus
+from migrations.states.community import VideoStatus
 
 CANCELLABLE = (VideoStatus.QUEUED, VideoStatus.RENDERING, VideoStatus.UPLOADING, VideoStatus.HOSTING)
 UNDER_WAY = (*CANCELLABLE, VideoStatus.POSTING)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
-from migrations.states_community import VoteSource
+from migrations.states.community import VoteSource
 
 
 class Choice(IntEnum):

@@ -11,7 +11,7 @@ from eth_utils.address import is_checksum_address, to_checksum_address
 from bot.domain.errors import AddressError
 from bot.domain.votes import Choice
 from contracts.ledger.signatures import normalize
-from migrations.states_community import SigningKind
+from migrations.states.community import SigningKind
 
 TOKEN = r"[A-Za-z0-9_-]{22}"  # noqa: S105  # the pattern of tokens, not a token
 _UNDERWAY = ("pending", "batched")

@@ -17,7 +17,7 @@ from bot.client import Client
 from bot.domain.videos import Video
 from bot.retry import passes
 from bot.store import rounds, videos
-from migrations.states_community import VideoStatus
+from migrations.states.community import VideoStatus
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from bot.client import Client
 from bot.domain.reviews import Review
 from bot.posts.once import post_once
 from bot.store import rounds, videos
-from migrations.states_community import ReviewState
+from migrations.states.community import ReviewState
 
 
 class ReviewPosts:

@@ -23,7 +23,7 @@ from bot.posts.once import is_too_large, post_once
 from bot.posts.progress import ProgressMessages
 from bot.retry import passes
 from bot.store import rounds, videos
-from migrations.states_community import RoundStatus, VideoStatus
+from migrations.states.community import RoundStatus, VideoStatus
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ from contracts.ledger.client import Ledger
 from contracts.outbox.entries import voter_id
 from contracts.rpc.node import LedgerError
 from migrations.database import now_ms
-from migrations.states_community import SigningKind
+from migrations.states.community import SigningKind
 
 CHANGE_S = 24 * 3600  # the time that a signed link or unlink may take to reach the ledger
 MOST_CHOICES = 64  # in one signed ballot, as the ledger has it

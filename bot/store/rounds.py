@@ -13,7 +13,7 @@ from bot.domain.videos import CANCELLABLE, chain_key
 from contracts.outbox import entries as outbox
 from migrations.database import now_ms, upsert_into
 from migrations.schema import guilds, rounds, videos
-from migrations.states_community import RoundStatus
+from migrations.states.community import RoundStatus
 
 
 async def set_up_guild(database: AsyncEngine, guild_id: int, channel_id: int, member_id: int) -> None:

@@ -17,7 +17,7 @@ from contracts.outbox.progress import CHOICES
 from migrations.database import now_ms, upsert_into
 from migrations.schema import outbox, signing_requests, unsigned_choices, videos, votes
 from migrations.schema import wallets as wallet_table
-from migrations.states_community import VideoStatus, VoteSource
+from migrations.states.community import VideoStatus, VoteSource
 
 
 async def cast(connection: AsyncConnection, request: SigningRequest, signature: bytes) -> None:

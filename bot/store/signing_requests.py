@@ -13,7 +13,7 @@ from bot.domain.votes import Choice
 from bot.domain.wallets import SignedChoice, SigningRequest, Wallet
 from migrations.database import now_ms
 from migrations.schema import signing_requests
-from migrations.states_community import SigningKind
+from migrations.states.community import SigningKind
 
 REQUEST_S = 15 * 60  # seconds for which a request can be signed
 

@@ -20,7 +20,7 @@ from bot.domain.videos import UNDER_WAY
 from contracts.outbox.progress import UNDERWAY
 from migrations.database import now_ms
 from migrations.schema import chain_transactions, outbox, render_timings, rounds, videos, votes
-from migrations.states_community import RoundStatus, VideoStatus
+from migrations.states.community import RoundStatus, VideoStatus
 
 SETTLED_MS = 24 * 3_600_000
 AT_ONCE = 500  # rounds that one statement counts

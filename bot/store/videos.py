@@ -19,7 +19,7 @@ from generation.video.provenance import MOST_BYTES
 from generation.worker.registry import is_served
 from migrations.database import now_ms
 from migrations.schema import render_progress, render_timings, rounds, videos, votes
-from migrations.states_community import RoundStatus, VideoStatus
+from migrations.states.community import RoundStatus, VideoStatus
 
 MOST_SEARCHED = 500  # of a guild's newest videos, when a word of the prompt is searched
 # These do not count towards a member's quota.

@@ -21,7 +21,7 @@ from bot.store import wallets
 from contracts.outbox import entries as outbox
 from migrations.database import now_ms, one_of, upsert_into
 from migrations.schema import reactions, rounds, unsigned_choices, videos, votes
-from migrations.states_community import VideoStatus, VoteSource
+from migrations.states.community import VideoStatus, VoteSource
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from generation.jobs import UPLOAD_WORKFLOW, UploadJob, upload_queue
 from generation.log_context import about
 from generation.queue.engine import Engine, WorkCancelledError
 from generation.strict_json import JsonObject
-from migrations.states_community import VideoStatus
+from migrations.states.community import VideoStatus
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from bot.workflows.round import workflow_id as round_workflow_id
 from generation.jobs import BOT_QUEUE
 from generation.queue.engine import Engine, LifeState
 from migrations.database import now_ms
-from migrations.states_community import ReviewState, RoundStatus, VideoStatus
+from migrations.states.community import ReviewState, RoundStatus, VideoStatus
 
 log = logging.getLogger(__name__)
 

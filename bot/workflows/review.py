@@ -33,7 +33,7 @@ from generation.log_context import about
 from generation.queue.engine import Engine
 from generation.strict_json import JsonObject
 from migrations.database import now_ms
-from migrations.states_community import ReviewKind, ReviewState, RoundStatus
+from migrations.states.community import ReviewKind, ReviewState, RoundStatus
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from generation.log_context import about
 from generation.queue.engine import Engine
 from generation.strict_json import JsonObject
 from migrations.database import now_ms
-from migrations.states_community import RoundStatus
+from migrations.states.community import RoundStatus
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from generation.log_context import about
 from generation.queue.engine import Engine, WorkCancelledError
 from generation.strict_json import JsonObject
 from migrations.database import now_ms
-from migrations.states_community import ReviewState, VideoStatus
+from migrations.states.community import ReviewState, VideoStatus
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from contracts.ledger.client import Tally
 from contracts.outbox.entries import voter_id
 from contracts.outbox.progress import CHOICES, UNDERWAY
 from migrations.schema import chain_transactions, outbox, rounds, videos, votes
-from migrations.states import OutboxKind, OutboxState
+from migrations.states.ledger import OutboxKind, OutboxState
 
 DatabaseRow: TypeAlias = Row[Any]  # a row of rounds or videos; SQLAlchemy Core gives its columns no types
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from migrations.database import now_ms
 from migrations.schema import outbox
-from migrations.states import OutboxKind, OutboxState
+from migrations.states.ledger import OutboxKind, OutboxState
 
 OutboxRow: TypeAlias = dict[str, object]  # the columns of a new row of the outbox
 

@@ -8,7 +8,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from migrations.schema import chain_transactions, outbox, rounds, seats, videos, voters
-from migrations.states import OutboxKind, OutboxState, TransactionState
+from migrations.states.ledger import OutboxKind, OutboxState, TransactionState
 
 UNDERWAY = (OutboxState.PENDING, OutboxState.BATCHED)  # the states of entries that are not over yet
 CHOICES = (OutboxKind.VOTE, OutboxKind.SIGNED)  # the kinds of entries that are a voter's choice about a video

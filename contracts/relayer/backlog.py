@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from contracts.ledger.calldata import MAX_VOTERS
 from migrations.database import now_ms
 from migrations.schema import chain_transactions, outbox, rounds, voters
-from migrations.states import UNDERWAY_TRANSACTIONS, OutboxKind, OutboxState
+from migrations.states.ledger import UNDERWAY_TRANSACTIONS, OutboxKind, OutboxState
 
 # The kinds whose entries take a transaction each.
 ONE_EACH = (OutboxKind.ROUND, OutboxKind.VIDEO, OutboxKind.LINK, OutboxKind.UNLINK, OutboxKind.BALLOT)

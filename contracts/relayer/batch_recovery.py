@@ -18,7 +18,7 @@ from contracts.relayer.attempts import TransactionRow
 from contracts.relayer.planning.draft import opened_in
 from contracts.rpc.node import ChainUnreachableError, Node
 from migrations.schema import chain_transactions
-from migrations.states import TransactionKind, TransactionState
+from migrations.states.ledger import TransactionKind, TransactionState
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from contracts.rpc.node import ChainUnreachableError, LedgerError, Node, NodeRef
 from contracts.signers.keystore import Call, Signed, Signer
 from migrations.database import now_ms
 from migrations.schema import chain_transactions
-from migrations.states import TransactionKind, TransactionState
+from migrations.states.ledger import TransactionKind, TransactionState
 
 log = logging.getLogger(__name__)
 

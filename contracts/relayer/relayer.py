@@ -30,7 +30,7 @@ from contracts.signers.keystore import Signer, SignerError
 from migrations.database import database_now_ms
 from migrations.leases import release_lease, take_lease
 from migrations.schema import leases, outbox
-from migrations.states import OutboxState
+from migrations.states.ledger import OutboxState
 
 __all__ = ["Relayer", "RelayerSettings", "RelayerStatus"]
 

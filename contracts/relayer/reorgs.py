@@ -15,7 +15,7 @@ from contracts.relayer import attempts
 from contracts.relayer.attempts import TransactionRow
 from contracts.relayer.finality import Finality
 from migrations.schema import chain_transactions, outbox, rounds, voters
-from migrations.states import OutboxState, TransactionKind, TransactionState
+from migrations.states.ledger import OutboxState, TransactionKind, TransactionState
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from contracts.relayer import attempts
 from contracts.relayer.attempts import TransactionRow
 from migrations.database import now_ms
 from migrations.schema import chain_transactions, outbox, reverts, rounds, seats
-from migrations.states import OutboxKind, OutboxState, TransactionKind, TransactionState
+from migrations.states.ledger import OutboxKind, OutboxState, TransactionKind, TransactionState
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from contracts.relayer.planning.planner import Planner
 from contracts.rpc.node import ChainUnreachableError, LedgerRefusedError, NodeRefusedError, Receipt
 from migrations.database import now_ms
 from migrations.schema import chain_transactions, outbox, rounds, seats
-from migrations.states import OutboxState, TransactionKind, TransactionState
+from migrations.states.ledger import OutboxState, TransactionKind, TransactionState
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from contracts.rpc.node import ChainUnreachableError, LedgerError, Receipt, Wron
 from contracts.signers.keystore import Signer
 from migrations.database import now_ms
 from migrations.schema import chain_transactions, reverts
-from migrations.states import UNDERWAY_TRANSACTIONS, OutboxState, TransactionState
+from migrations.states.ledger import UNDERWAY_TRANSACTIONS, OutboxState, TransactionState
 
 log = logging.getLogger(__name__)
 

@@ -48,7 +48,7 @@ from generation.jobs import (
 )
 from generation.queue.portable_json import CANARY, PORTABLE, read_portable_json_only
 from migrations.schema import metadata
-from migrations.states_community import ReviewKind, ReviewState, RoundStatus, SigningKind, VideoStatus, VoteSource
+from migrations.states.community import ReviewKind, ReviewState, RoundStatus, SigningKind, VideoStatus, VoteSource
 from tests.builders.stack import Scenario, open_scenario
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,7 +19,7 @@ from contracts.relayer.reverts import Record, Reverts, Verdict
 from contracts.relayer.turns import Path, Turns
 from contracts.rpc.node import ChainUnreachableError, LedgerError, LedgerRefusedError, NodeRefusedError
 from migrations.schema import chain_transactions, outbox, rounds, voters
-from migrations.states import OutboxKind, OutboxState, TransactionKind
+from migrations.states.ledger import OutboxKind, OutboxState, TransactionKind
 
 log = logging.getLogger(__name__)
 

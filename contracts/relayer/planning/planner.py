@@ -34,7 +34,7 @@ from contracts.relayer.turns import Turns
 from contracts.rpc.node import ChainUnreachableError, LedgerError, LedgerRefusedError, NodeRefusedError
 from migrations.database import now_ms
 from migrations.schema import chain_transactions, outbox, rounds, videos
-from migrations.states import OutboxKind, OutboxState, TransactionKind
+from migrations.states.ledger import OutboxKind, OutboxState, TransactionKind
 
 URGENT_S = 600  # a round is urgent from so long before its close on the ledger until its grace is over
 MOST_GRACE_S = 86_400  # as in the contract

@@ -17,7 +17,7 @@ from contracts.relayer.reverts import Record
 from contracts.rpc.node import ChainUnreachableError, LedgerRefusedError, WrongLedgerError
 from migrations.database import now_ms
 from migrations.schema import chain_transactions, outbox, rounds, seats, videos, voters, wallets
-from migrations.states import OutboxKind, OutboxState, TransactionKind
+from migrations.states.ledger import OutboxKind, OutboxState, TransactionKind
 
 READ_AT_ONCE = 8_000  # pending votes that one batch is chosen from
 MOST_CHOICES = 2_000  # in one batch: each may bring an arrival

@@ -22,7 +22,7 @@ from contracts.relayer.planning.votes import VotePlanner
 from contracts.relayer.reverts import Record, Verdict
 from contracts.rpc.node import LedgerRefusedError
 from migrations.schema import outbox, rounds, seats, voters, wallets
-from migrations.states import OutboxKind, OutboxState, TransactionKind
+from migrations.states.ledger import OutboxKind, OutboxState, TransactionKind
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import pytest
 
 from bot.cards.reviews import blocked_card, decided_text, held_line, list_card, notice_text, review_parts
 from bot.domain.reviews import Review
-from migrations.states_community import ReviewKind, ReviewState
+from migrations.states.community import ReviewKind, ReviewState
 from tests.bot.cards.test_results import text_of
 
 HELD = Review(

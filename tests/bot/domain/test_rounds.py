@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from bot.domain.rounds import Round
-from migrations.states_community import RoundStatus
+from migrations.states.community import RoundStatus
 
 ROW = {
     "id": 1, "guild_id": 2, "number": 3, "task": "t", "opened_by": 4, "channel_id": 5, "thread_id": 6,

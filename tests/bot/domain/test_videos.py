@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bot.domain.videos import CANCELLABLE, OVER, UNDER_WAY, chain_key, seed_of
-from migrations.states_community import VideoStatus
+from migrations.states.community import VideoStatus
 from tests.bot.sync.test_view_counts import video
 
 

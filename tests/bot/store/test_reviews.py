@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.domain.reviews import Review
 from bot.store import reviews
-from migrations.states_community import ReviewKind, ReviewState
+from migrations.states.community import ReviewKind, ReviewState
 from tests.bot.store.test_vote_writer import GUILD, add_round
 
 MEMBER = 5

@@ -11,7 +11,7 @@ from bot.domain.errors import RoundAlreadyOpenError, SetupMissingError
 from bot.domain.rounds import Round
 from bot.store import rounds
 from migrations.schema import outbox
-from migrations.states_community import RoundStatus
+from migrations.states.community import RoundStatus
 
 GUILD = 7
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from generation.jobs import Phase
-from migrations.states_generation import ExecutorRole, RenderPhase
+from migrations.states.generation import ExecutorRole, RenderPhase
 
 
 def test_phases_are_those_that_workers_report() -> None:

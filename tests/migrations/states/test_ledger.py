@@ -9,7 +9,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from migrations.schema import chain_transactions, outbox
-from migrations.states import OutboxKind, OutboxState, TransactionKind, TransactionState
+from migrations.states.ledger import OutboxKind, OutboxState, TransactionKind, TransactionState
 
 
 async def test_entries_hold_the_strings_of_their_kinds_and_states(database: AsyncEngine) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from migrations.database import now_ms
 from migrations.schema import rounds
-from migrations.states_community import (
+from migrations.states.community import (
     ReviewKind,
     ReviewState,
     RoundStatus,
