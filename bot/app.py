@@ -42,7 +42,7 @@ from bot.posts.rounds import RoundPosts
 from bot.posts.videos import VideoPosts
 from bot.prompt_filter.rules_file import open_rules
 from bot.round_results import Results
-from bot.settings import Settings
+from bot.settings import Settings, reveal
 from bot.signer import open_signer
 from bot.signing.page import SigningPage
 from bot.signing.requests import SigningRequests
@@ -81,7 +81,7 @@ class App:
     def __init__(self, settings: Settings, database: AsyncEngine, signer: Signer) -> None:
         self._settings = settings
         self._database = database
-        self._pepper = secret(settings.voter_pepper).encode()
+        self._pepper = reveal(settings.voter_pepper).encode()
         self._quota = Quota(prompts_a_round=settings.prompts_a_round, waiting=settings.prompts_waiting)
         self._on_ledger_s = settings.flush_s + BLOCK_S * (1 + settings.confirmations)  # gathered, sent, confirmed
         self._scheduler = AsyncIOScheduler()
@@ -334,11 +334,6 @@ def _relayer_settings(settings: Settings) -> RelayerSettings:
     )
 
 
-def secret(value: object) -> str:
-    """Return the text of a secret setting that `Settings.check` has found to be set."""
-    return str(value.get_secret_value()) if hasattr(value, "get_secret_value") else ""
-
-
 async def run_bot(settings: Settings, stop: asyncio.Event) -> None:
     """Run the bot until `stop` is set. Raises OperatorError when it cannot start."""
     signer = await open_signer(settings)
@@ -354,7 +349,7 @@ async def run_bot(settings: Settings, stop: asyncio.Event) -> None:
             hearing(settings, app.host),
             app.signing_page.serving(settings.page_host, settings.page_port, settings.signing_url or ""),
         ):
-            await run_client(app.client, secret(settings.discord_token), stop)
+            await run_client(app.client, reveal(settings.discord_token), stop)
     except UnsafeEngineError as error:
         raise OperatorError(str(error)) from error
     except discord.LoginFailure as error:

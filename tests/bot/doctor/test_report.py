@@ -22,7 +22,7 @@ BY_NAME |= {"clock", "video host", "relayer's key", "ledger", "chain", "relayer"
 
 async def test_all_is_well_in_a_house_that_works(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every check is made against the running services, and each of them is passed."""
-    found = await checks_of(monkeypatch, told.house.bot_env)
+    found = await checks_of(monkeypatch, told.stack.bot_env)
     assert {name: check.detail for name, check in found.items() if not check.ok} == {}
     assert set(found) >= BY_NAME
     servers = [check for name, check in found.items() if name.startswith("server ")]
@@ -37,14 +37,14 @@ async def test_the_command_says_the_same_and_exits_with_0_or_1(told: Told, tmp_p
     """People read lines, programs read JSON and the exit code; nothing in either is a secret."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     for changed, code in (({}, 0), ({"FLOCK_LIVEPEER_API_KEY": "a-key-of-somebody-else"}, 1)):
-        env = {**kept, **told.house.bot_env, **changed}
+        env = {**kept, **told.stack.bot_env, **changed}
         for arguments in ([], ["--json"]):
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "bot", "doctor", *arguments, cwd=tmp_path, env=env, stdout=asyncio.subprocess.PIPE
             )
             output = (await process.communicate())[0].decode()
             assert process.returncode == code, output
-            for secret in (told.house.keys.bot_token, told.house.keys.pepper, env["FLOCK_LIVEPEER_API_KEY"]):
+            for secret in (told.stack.keys.bot_token, told.stack.keys.pepper, env["FLOCK_LIVEPEER_API_KEY"]):
                 assert secret not in output
         assert json.loads(output)["ok"] is (code == 0)
 
@@ -67,7 +67,7 @@ async def test_one_wrong_thing_is_found(
     told: Told, monkeypatch: pytest.MonkeyPatch, name: str, value: str, what: str, words: str
 ) -> None:
     """A wrong value fails its own check, in words; what has nothing to do with it stays well."""
-    found = await checks_of(monkeypatch, told.house.bot_env, **{name: value})
+    found = await checks_of(monkeypatch, told.stack.bot_env, **{name: value})
     assert not found[what].ok
     assert words in found[what].detail
     assert value not in " ".join(check.detail + check.remedy for check in found.values() if "pepper" in name.lower())
@@ -80,7 +80,7 @@ async def test_one_wrong_thing_is_found(
 async def test_a_wrong_setting_leaves_the_other_checks(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is named; only what would be looked at with it is left out, and nothing is asked at a default's address."""
     bad = {"FLOCK_LIVEPEER_API_BASE": "livepeer", "FLOCK_HOST_POLL_S": "soon"}
-    set_up(monkeypatch, told.house.bot_env, **bad)
+    set_up(monkeypatch, told.stack.bot_env, **bad)
     checks = await examine(timeout=10.0)
     details = [check.detail for check in checks if check.name == "settings"]
     assert details == [
@@ -105,7 +105,7 @@ async def test_a_service_that_hangs_is_told_and_hides_nothing(told: Told, monkey
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     try:
         port = server.sockets[0].getsockname()[1]
-        set_up(monkeypatch, told.house.bot_env, FLOCK_LIVEPEER_API_BASE=f"http://127.0.0.1:{port}/api")
+        set_up(monkeypatch, told.stack.bot_env, FLOCK_LIVEPEER_API_BASE=f"http://127.0.0.1:{port}/api")
         found = {check.name: check for check in await examine(timeout=3.0)}
     finally:
         server.close()

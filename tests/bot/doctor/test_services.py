@@ -106,10 +106,10 @@ async def test_an_account_that_is_no_relayer_or_has_no_coin(
     key = tmp_path / "key"
     key.write_text("22" * 32)
     key.chmod(0o600)
-    found = await checks_of(monkeypatch, told.house.bot_env, FLOCK_KEYSTORE=str(key))
+    found = await checks_of(monkeypatch, told.stack.bot_env, FLOCK_KEYSTORE=str(key))
     assert found["relayer's key"].ok
     assert not found["relayer"].ok
     assert "no relayer" in found["relayer"].detail
     key.chmod(0o644)
-    found = await checks_of(monkeypatch, told.house.bot_env, FLOCK_KEYSTORE=str(key))
+    found = await checks_of(monkeypatch, told.stack.bot_env, FLOCK_KEYSTORE=str(key))
     assert "chmod 600" in found["relayer's key"].detail

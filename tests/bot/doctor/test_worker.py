@@ -16,7 +16,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 async def test_a_workers_machine(told: Told, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Libraries, GPU, model and database are looked at; no key is asked for. A wrong model is told."""
-    set_up(monkeypatch, told.house.worker_env)
+    set_up(monkeypatch, told.stack.worker_env)
     found = {check.name: check for check in await examine(worker=True)}
     assert {name: check.detail for name, check in found.items() if not check.ok and name != "GPU"} == {}
     assert "torch" in found["libraries"].detail
