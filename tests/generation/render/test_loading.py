@@ -134,7 +134,7 @@ def test_a_gpu_gets_the_dtype_that_the_family_recommends(wan: Path, monkeypatch:
     assert (on_gpu.model.dtype, on_gpu.model.offload) == ("bfloat16", "none")
     assert (on_gpu.pipeline.transformer.dtype, on_gpu.pipeline.vae.dtype) == (torch.bfloat16, torch.float32)
     assert any(sentence.startswith('dtype = "bfloat16", as Wan wants it') for sentence in on_gpu.notes)
-    assert Renderer(io.StringIO()).load(model(wan), 0)["settings"]["dtype"] == "bfloat16"
+    assert Renderer(io.StringIO()).load(model(wan), 0).settings.dtype == "bfloat16"
 
 
 def test_each_component_has_its_dtype(wan: Path) -> None:
