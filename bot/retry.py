@@ -103,12 +103,12 @@ def is_unreadable(error: BaseException) -> bool:
     while frame is not None:
         frames.append(str(frame.tb_frame.f_globals.get("__name__", "")).partition(".")[0])
         frame = frame.tb_next
-    ours = max((number for number, name in enumerate(frames) if name in {"bot", "tests"}), default=-1)
-    return "discord" in frames[ours + 1 :]
+    our_last = max((number for number, name in enumerate(frames) if name in {"bot", "tests"}), default=-1)
+    return "discord" in frames[our_last + 1 :]
 
 
 async def patiently(
-    what: str,
+    name: str,
     call: Callable[[], Awaitable[T]],
     *,
     unwanted: Callable[[], Awaitable[bool]] | None = None,
@@ -136,13 +136,13 @@ async def patiently(
                 raise
             if isinstance(error, HostBusy):  # Livepeer's 429 names no time; other hosts' do
                 wait = max(wait, BUSY_S if error.retry_after is None else min(error.retry_after, LONGEST_S))
-            log.warning("%s: %s; trying again in %.0f s.", what, _short(error), wait)
+            log.warning("%s: %s; trying again in %.0f s.", name, _short(error), wait)
             failure = error
         if on_trouble is not None:
             await on_trouble()
             on_trouble = None
         if unwanted is not None and await unwanted():
-            raise GivenUpError(what) from failure
+            raise GivenUpError(name) from failure
         await asyncio.sleep(wait * random.uniform(0.7, 1.3))  # noqa: S311  # jitter, not a secret
         wait = max(FIRST_S, min(wait * 2, MOST_S))
 

@@ -15,6 +15,7 @@ from bot.domain.rounds import Round
 from bot.domain.videos import Video
 from bot.domain.votes import Choice
 from contracts.outbox.progress import VoteReceipt
+from migrations.states.ledger import OutboxState
 
 MOST_RECEIPTS = 12
 
@@ -43,12 +44,12 @@ def receipt_card(
 
 def _receipt_line(video: Video, receipt: VoteReceipt, ledger: PublicLedger) -> str:
     choice = Choice(receipt.choice)
-    if receipt.state == "final" and receipt.tx is not None:
+    if receipt.state == OutboxState.FINAL and receipt.tx is not None:
         transaction = ledger.transaction(receipt.tx)
         how = "signed by your wallet" if receipt.signed else f"batch {receipt.seq}"
         seat = "" if receipt.seat is None else f" · seat {receipt.seat}"
         place = f"video {receipt.video_number} on the ledger{seat} · {how} · transaction {transaction}"
-    elif receipt.state == "rejected":
+    elif receipt.state == OutboxState.REJECTED:
         reason = limits.shorten(receipt.reason or "the ledger rejected it.", limits.MOST_REASON)
         place = f"⚠️ not on the ledger: {reason}"
         if receipt.standing:

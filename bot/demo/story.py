@@ -23,6 +23,7 @@ from contracts.ledger.client import Ledger
 from contracts.outbox.progress import receipts
 from contracts.rpc.node import LedgerError
 from migrations.database import open_database
+from migrations.states.community import RoundStatus, VideoStatus
 
 PROMPTS = (
     "a red circle rolls to the right over a blue field",
@@ -167,15 +168,16 @@ class Story:
             progress = await videos.progress_of(database, self.video_ids)
             for video in await self._videos(database):
                 member, prompt = video.member_name, video.prompt
-                if video.status in {"failed", "cancelled"}:
+                if video.status in {VideoStatus.FAILED, VideoStatus.CANCELLED}:
                     raise NoAnswerError(f"The video “{prompt}” was not made: {video.reason}")
-                if video.status == "published" and video.id not in posted:
+                if video.status == VideoStatus.PUBLISHED and video.id not in posted:
                     posted.add(video.id)
                     self.terminal.finish(video.id)
                     self.terminal.say("FLock", f"posted “{prompt}” for {member}  ·  {video.page_url}")
-                elif video.status != "published":
+                elif video.status != VideoStatus.PUBLISHED:
                     report = progress.get(video.id)
-                    if report is not None and (video.status in {"queued", "rendering"} or report.phase == video.status):
+                    in_queue = video.status in {VideoStatus.QUEUED, VideoStatus.RENDERING}
+                    if report is not None and (in_queue or report.phase == str(video.status)):
                         self.terminal.bar(video.id, member, prompt, report.phase, report.step, report.steps)
                     else:
                         self.terminal.bar(video.id, member, prompt, video.status, 0, 1)
@@ -283,7 +285,7 @@ class Story:
                 open_rounds = await rounds.all_open(database)
                 return None if open_rounds else True
             round_ = await rounds.get(database, self.round_id)
-            return True if round_.status == "closed" and round_.finalized_tx else None
+            return True if round_.status == RoundStatus.CLOSED and round_.finalized_tx else None
 
         await wait_for("the result on the ledger", closed, seconds=LEDGER_S, every=0.2)
 

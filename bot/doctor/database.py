@@ -23,6 +23,8 @@ from generation.jobs import gpu_queue
 from generation.queue.reaper import ReaperTimes
 from migrations.database import now_ms, parse_url, sync_url
 from migrations.schema import executor_leases, outbox, videos, votes
+from migrations.states.community import VideoStatus
+from migrations.states.ledger import OutboxKind, OutboxState
 
 T = TypeVar("T")
 
@@ -125,7 +127,9 @@ async def pepper(settings: Settings) -> Sequence[Check]:
 
     def last_vote(connection: Connection) -> tuple[int, int, list[str]] | None:
         # Nearly all new entries are votes, so that one is near the end; by their time, all votes would have to be read.
-        entered = select(outbox.c.video_id).where(outbox.c.kind == "vote").order_by(outbox.c.id.desc()).limit(1)
+        entered = (
+            select(outbox.c.video_id).where(outbox.c.kind == OutboxKind.VOTE).order_by(outbox.c.id.desc()).limit(1)
+        )
         query = (
             select(videos.c.guild_id, votes.c.member_id, votes.c.video_id)
             .join(videos, videos.c.id == votes.c.video_id)
@@ -136,7 +140,11 @@ async def pepper(settings: Settings) -> Sequence[Check]:
         row = connection.execute(query).first()
         if row is None:
             return None
-        ids = select(outbox.c.voter_id).where(outbox.c.kind == "vote", outbox.c.video_id == row.video_id).distinct()
+        ids = (
+            select(outbox.c.voter_id)
+            .where(outbox.c.kind == OutboxKind.VOTE, outbox.c.video_id == row.video_id)
+            .distinct()
+        )
         return row.guild_id, row.member_id, list(connection.scalars(ids))
 
     last = await read_database(settings, last_vote)
@@ -156,9 +164,9 @@ async def backlog(settings: Settings) -> Sequence[Check]:
     limit = now_ms() - int(ReaperTimes().lease * 1000)
 
     def waiting(connection: Connection) -> tuple[int, int | None, int, list[tuple[str, list[str]]]]:
-        underway = outbox.c.state.in_(("pending", "batched"))
+        underway = outbox.c.state.in_((OutboxState.PENDING, OutboxState.BATCHED))
         entries = connection.execute(select(func.count(), func.min(outbox.c.created_at_ms)).where(underway)).one()
-        queued = connection.scalar(select(func.count()).where(videos.c.status == "queued"))
+        queued = connection.scalar(select(func.count()).where(videos.c.status == VideoStatus.QUEUED))
         alive = connection.execute(
             select(executor_leases.c.role, executor_leases.c.queues).where(executor_leases.c.beat_at_ms >= limit)
         )

@@ -16,6 +16,7 @@ from bot.video_hosts import open_host
 from contracts.ledger.client import Ledger
 from contracts.relayer.finality import DEV_CHAINS
 from migrations.schema import chain_transactions
+from migrations.states.ledger import TransactionKind
 
 ENOUGH_BATCHES = 20
 USUAL_GAS = 400_000  # of a batch, before there is one to measure: a hundred votes on a few videos
@@ -83,7 +84,7 @@ async def relayer(settings: Settings) -> Sequence[Check]:
 
 
 async def _gas_of_a_batch(settings: Settings) -> int:
-    query = select(func.avg(chain_transactions.c.gas_used)).where(chain_transactions.c.kind == "votes")
+    query = select(func.avg(chain_transactions.c.gas_used)).where(chain_transactions.c.kind == TransactionKind.VOTES)
     try:
         if await is_up_to_date(settings):
             return int(await read_database(settings, lambda connection: connection.scalar(query)) or USUAL_GAS)

@@ -56,13 +56,13 @@ def brought_path(video_id: str, data_dir: Path) -> Path:
     return data_dir / "originals" / f"{video_id}.mp4"
 
 
-def rendered_here(named: str | None, data_dir: Path) -> Path | None:
-    """Return the path that a worker named, if it is one of this machine's videos. No other file may ever be posted."""
-    if not named or "\0" in named:
+def rendered_here(path_text: str | None, data_dir: Path) -> Path | None:
+    """Return the path that a worker gave, if it is one of this machine's videos. No other file may ever be posted."""
+    if not path_text or "\0" in path_text:
         return None
-    path = Path(named).resolve()
-    ours = path.is_relative_to((data_dir / "videos").resolve()) and path.suffix == ".mp4"
-    return path if ours and path.is_file() else None
+    path = Path(path_text).resolve()
+    is_video = path.is_relative_to((data_dir / "videos").resolve()) and path.suffix == ".mp4"
+    return path if is_video and path.is_file() else None
 
 
 def delete_rendered(video: Video, data_dir: Path) -> None:

@@ -27,12 +27,12 @@ _MODERATED = frozenset({200000, 200001})
 class Obstacle:
     """Something in the way of a post. It `passes` by itself, or somebody must do something.
 
-    `gone` means that the channel or message no longer exists.
+    `is_gone` means that the channel or message no longer exists.
     """
 
     sentence: str
     passes: bool = False
-    gone: bool = False
+    is_gone: bool = False
 
 
 async def attempt(
@@ -57,10 +57,10 @@ async def attempt(
 
 def obstacle(client: Client, channel_id: int, error: Exception) -> Obstacle:
     """Return a failure as moderators need it. The log has the rest."""
-    return Obstacle(_sentence(client, channel_id, error), passes=passes(error), gone=_gone(error))
+    return Obstacle(_sentence(client, channel_id, error), passes=passes(error), is_gone=_is_gone(error))
 
 
-def _gone(error: Exception) -> bool:
+def _is_gone(error: Exception) -> bool:
     return isinstance(error, discord.NotFound) and error.code in {_UNKNOWN_CHANNEL, _UNKNOWN_MESSAGE}
 
 
@@ -68,8 +68,8 @@ def _sentence(client: Client, channel_id: int, error: Exception) -> str:
     if is_limit(error):
         return "This server has as many active threads as Discord allows. Archive some of them from their menus."
     if passes(error):
-        what = f"HTTP {error.status}" if isinstance(error, discord.HTTPException) else type(error).__name__
-        return f"Discord isn't accepting it at the moment ({what})."
+        failure = f"HTTP {error.status}" if isinstance(error, discord.HTTPException) else type(error).__name__
+        return f"Discord isn't accepting it at the moment ({failure})."
     if isinstance(error, discord.HTTPException):
         log.error("Discord refused a post in channel %s: HTTP %s, code %s.", channel_id, error.status, error.code)
         if error.code == _UNKNOWN_CHANNEL:
@@ -109,7 +109,7 @@ async def why_not_here(client: Client, channel_id: int) -> str | None:
     try:
         missing = missing_permissions(await client.channel(channel_id))
     except discord.HTTPException as error:
-        return _sentence(client, channel_id, error) if _gone(error) or _denied(error) else None
+        return _sentence(client, channel_id, error) if _is_gone(error) or _denied(error) else None
     except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError, *UNREADABLE):
         return None  # the round's workflow will see
     return (

@@ -16,8 +16,8 @@ TOO_LARGE = (40005, 50045)
 
 def is_too_large(error: discord.HTTPException) -> bool:
     """Return True if a message was refused for the size of its file: by Discord, or by a proxy before it."""
-    named = error.status == 400 and "request entity too large" in error.text.lower()
-    return error.status == 413 or error.code in TOO_LARGE or named
+    is_named = error.status == 400 and "request entity too large" in error.text.lower()
+    return error.status == 413 or error.code in TOO_LARGE or is_named
 
 
 async def find_ours(channel: Messageable, mark: str) -> discord.Message | None:

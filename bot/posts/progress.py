@@ -37,7 +37,7 @@ class ProgressMessages:
         self._client = client
         self._progress_s = progress_s
         self._model_class = model_class
-        self._shown: dict[str, tuple[float, str]] = {}  # by video: the time and the text of the last edit
+        self._last_edits: dict[str, tuple[float, str]] = {}  # by video: the time and the text of the last edit
         self._editing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def editing(self, video_id: str) -> asyncio.Lock:
@@ -73,15 +73,15 @@ class ProgressMessages:
 
     async def _tick(self) -> None:
         under_way = await videos.under_way(self._database)
-        self._shown = {v.id: self._shown[v.id] for v in under_way if v.id in self._shown}
+        self._last_edits = {v.id: self._last_edits[v.id] for v in under_way if v.id in self._last_edits}
         progress = await videos.progress_of(self._database, [v.id for v in under_way])
         edits: dict[int, int] = {}
         now = time.monotonic()
         # The message that was unchanged for longest goes first, so that all get their turn where edits are scarce.
-        for video in sorted(under_way, key=lambda v: self._shown.get(v.id, (0.0, ""))[0]):
+        for video in sorted(under_way, key=lambda v: self._last_edits.get(v.id, (0.0, ""))[0]):
             if video.status == VideoStatus.QUEUED and video.id in progress:
                 await videos.begin_rendering(self._database, video.id)
-            last, text_then = self._shown.get(video.id, (0.0, ""))
+            last, text_then = self._last_edits.get(video.id, (0.0, ""))
             channel_id, message_id = video.progress_channel_id, video.progress_message_id
             if channel_id is None or message_id is None or now - last < self._progress_s:
                 continue
@@ -95,7 +95,7 @@ class ProgressMessages:
             if text == text_then:
                 continue
             edits[channel_id] = edits.get(channel_id, 0) + 1
-            self._shown[video.id] = (now, text)
+            self._last_edits[video.id] = (now, text)
             await self._edit(video, channel_id, message_id, text)
 
     async def _edit(self, video: Video, channel_id: int, message_id: int, text: str) -> None:

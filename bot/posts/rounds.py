@@ -149,7 +149,7 @@ class RoundPosts:
 
         edited = await attempt(self._client, round_.channel_id, edit, seconds=seconds)
         if isinstance(edited, Obstacle):
-            if not edited.gone:
+            if not edited.is_gone:
                 log.warning("The announcement of round %s still says that it is open: %s", round_.id, edited.sentence)
                 return edited
             edited = round_.announcement_id

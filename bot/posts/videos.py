@@ -82,12 +82,12 @@ class VideoPosts:
         round_ = await rounds.get(self._database, video.round_id)
         try:
             thread = await self._client.thread(round_.thread_id or 0)
-            message, shown = await self._send(thread, video, again=again, until_hosted=until_hosted)
+            message, shown_video = await self._send(thread, video, again=again, until_hosted=until_hosted)
         except (discord.NotFound, discord.Forbidden) as error:
             if passes(error):
                 raise
             raise PostError("The voting thread was deleted, or I can no longer post in it.") from None
-        return PostedCard(thread.id, message.id, shown.link is not None)
+        return PostedCard(thread.id, message.id, shown_video.link is not None)
 
     async def _send(
         self, thread: discord.Thread, video: Video, *, again: bool, until_hosted: Callable[[], Awaitable[Video]]

@@ -82,18 +82,18 @@ class SigningPage:
 
     async def _request(self, token: str) -> dict[str, Any]:
         """Return what the page shows of a request, and the message that the wallet signs."""
-        asked = await signing_requests.get(self._database, token)
-        prompts = await videos.prompts_of(self._database, [each.video_id for each in asked.choices])
+        signing_request = await signing_requests.get(self._database, token)
+        prompts = await videos.prompts_of(self._database, [each.video_id for each in signing_request.choices])
         return {
-            "kind": asked.kind,
-            "title": _TITLES[asked.kind],
-            "wallet": asked.wallet,
+            "kind": signing_request.kind,
+            "title": _TITLES[signing_request.kind],
+            "wallet": signing_request.wallet,
             "choices": [
                 {"emoji": each.choice.emoji, "prompt": prompts.get(each.video_id, "a video"), "video": each.number}
-                for each in asked.choices
+                for each in signing_request.choices
             ],
             "rpc": self._rpc,
-            "message": await self._signing.message(asked),
+            "message": await self._signing.message(signing_request),
         }
 
     async def _sign(self, token: str, request: web.Request) -> dict[str, Any]:

@@ -80,13 +80,13 @@ class SigningRequests:
         round_ = await rounds.latest_or_none(self._database, guild_id)
         if round_ is None:
             raise NoRoundError
-        chosen = await signed_ballots.list_unsigned(self._database, round_.id, member_id)
-        if not chosen or not round_.accepts_votes(now_ms()):
+        choices = await signed_ballots.list_unsigned(self._database, round_.id, member_id)
+        if not choices or not round_.accepts_votes(now_ms()):
             raise NothingToSignError
         self._check_time(round_)
         async with self._database.connect() as connection:
             await self._check_ballots(connection, round_, linked.voter_id, linked.address)
-        ready = [SignedChoice(video, place, Choice(choice)) for video, place, choice in chosen if place is not None]
+        ready = [SignedChoice(video, place, Choice(choice)) for video, place, choice in choices if place is not None]
         if round_.chain_id is None or not ready:
             raise NotOnChainYetError
         _, nonce = await self._voter_of(linked.address)
@@ -105,9 +105,9 @@ class SigningRequests:
         """Return what the wallet shows and signs (EIP-712)."""
         domain = await self._ledger_domain()
         if request.kind == SigningKind.BALLOT:
-            listed = [(each.number, int(each.choice)) for each in request.choices]
+            numbered_choices = [(each.number, int(each.choice)) for each in request.choices]
             return typed_data.ballot_message(
-                domain, request.wallet, request.round_number, listed, request.nonce, request.deadline
+                domain, request.wallet, request.round_number, numbered_choices, request.nonce, request.deadline
             )
         message_of = typed_data.link_message if request.kind == SigningKind.LINK else typed_data.unlink_message
         return message_of(domain, request.wallet, bytes.fromhex(request.voter_id), request.nonce, request.deadline)

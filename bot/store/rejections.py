@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.outbox.progress import CHOICES
 from migrations.schema import outbox, rounds, videos
+from migrations.states.ledger import OutboxState
 
 ROUNDS_BACK = 3  # a member who returns later finds them in the result of the round and in the receipt
 
@@ -35,14 +36,14 @@ async def list_untold(database: AsyncEngine, guild_id: int, voter: str) -> Seque
         .join(videos, videos.c.round_id == rounds.c.id)
         .join(outbox, outbox.c.video_id == videos.c.id)
         .where(rounds.c.id.in_(newest), outbox.c.voter_id == voter)
-        .where(outbox.c.kind.in_(CHOICES), outbox.c.state != "superseded")
+        .where(outbox.c.kind.in_(CHOICES), outbox.c.state != OutboxState.SUPERSEDED)
         .order_by(rounds.c.number, outbox.c.id)
     )
     async with database.connect() as connection:
         latest = {row.video_id: row for row in await connection.execute(query)}
     by_round: dict[int, RejectedVotes] = {}
     for row in latest.values():
-        if row.state == "rejected" and not row.payload.get("told"):
+        if row.state == OutboxState.REJECTED and not row.payload.get("told"):
             none_yet = RejectedVotes(row.number, 0, str(row.reason or "It gave no reason."), ())
             before = by_round.get(row.number, none_yet)
             by_round[row.number] = RejectedVotes(row.number, before.votes + 1, before.reason, (*before.entries, row.id))

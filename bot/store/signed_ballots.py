@@ -18,6 +18,7 @@ from migrations.database import now_ms, upsert_into
 from migrations.schema import outbox, signing_requests, unsigned_choices, videos, votes
 from migrations.schema import wallets as wallet_table
 from migrations.states.community import VideoStatus, VoteSource
+from migrations.states.ledger import OutboxKind, OutboxState
 
 
 async def cast(connection: AsyncConnection, request: SigningRequest, signature: bytes) -> None:
@@ -89,7 +90,7 @@ async def list_unsigned(database: AsyncEngine, round_id: int, member_id: int) ->
 async def count_cast(connection: AsyncConnection, round_id: int, voter_id: str) -> int:
     """Return the number of signed ballots of a voter that we took in a round."""
     query = select(func.count()).where(
-        outbox.c.kind == "ballot", outbox.c.round_id == round_id, outbox.c.voter_id == voter_id
+        outbox.c.kind == OutboxKind.BALLOT, outbox.c.round_id == round_id, outbox.c.voter_id == voter_id
     )
     return int(await connection.scalar(query) or 0)
 
@@ -99,8 +100,8 @@ async def unsigned_of_rejected_links(database: AsyncEngine) -> list[tuple[Wallet
     async with database.connect() as connection:
         # Thousands of entries of votes may have been rejected, so the query names the kind of entry.
         links = wallets.select_wallets().where(
-            wallets.LINK.c.state == "rejected",
-            wallets.LINK.c.kind == "link",
+            wallets.LINK.c.state == OutboxState.REJECTED,
+            wallets.LINK.c.kind == OutboxKind.LINK,
             wallets.LINK.c.voter_id == wallet_table.c.voter_id,
         )
         rejected = [wallets.wallet_in(row) for row in await connection.execute(links)]
@@ -129,7 +130,7 @@ def _select_rejected() -> Select[*tuple[object, ...]]:
     return (
         select(signing_requests)
         .join(outbox, outbox.c.id == signing_requests.c.entry)
-        .where(outbox.c.kind == "ballot", outbox.c.state == "rejected")
+        .where(outbox.c.kind == OutboxKind.BALLOT, outbox.c.state == OutboxState.REJECTED)
     )
 
 
@@ -149,7 +150,7 @@ async def take_back_rejected(connection: AsyncConnection) -> int:
             previous = await connection.scalar(
                 select(outbox.c.choice)
                 .where(outbox.c.video_id == video_id, outbox.c.voter_id == row.content["voter_id"])
-                .where(outbox.c.kind.in_(CHOICES), outbox.c.state != "rejected")
+                .where(outbox.c.kind.in_(CHOICES), outbox.c.state != OutboxState.REJECTED)
                 .order_by(outbox.c.id.desc())
                 .limit(1)
             )

@@ -21,6 +21,7 @@ from contracts.outbox.progress import UNDERWAY
 from migrations.database import now_ms
 from migrations.schema import chain_transactions, outbox, render_timings, rounds, videos, votes
 from migrations.states.community import RoundStatus, VideoStatus
+from migrations.states.ledger import TransactionState
 
 SETTLED_MS = 24 * 3_600_000
 AT_ONCE = 500  # rounds that one statement counts
@@ -107,7 +108,9 @@ class TotalsCounter:
 
     async def _of_transactions(self, connection: AsyncConnection) -> Totals:
         ids = chain_transactions.c.id
-        unsure = select(func.min(ids)).where(chain_transactions.c.state.in_(("signed", "sent")))
+        unsure = select(func.min(ids)).where(
+            chain_transactions.c.state.in_((TransactionState.SIGNED, TransactionState.SENT))
+        )
         upto = await _last_unchanging(connection, ids, chain_transactions.c.created_at_ms, self._transaction, unsure)
         self._over += await self._transactions(connection, ids > self._transaction, ids <= upto)
         self._transaction = upto
@@ -117,13 +120,15 @@ class TotalsCounter:
         gas = func.coalesce(func.sum(chain_transactions.c.gas_used), 0)
         query = select(chain_transactions.c.kind, func.count().label("number"), gas.label("gas")).where(*where)
         rows = await connection.execute(
-            query.where(chain_transactions.c.state == "final").group_by(chain_transactions.c.kind)
+            query.where(chain_transactions.c.state == TransactionState.FINAL).group_by(chain_transactions.c.kind)
         )
         totals = Totals()
         for row in rows:
             totals.batches[row.kind], totals.gas[row.kind] = int(row.number), int(row.gas)
         reverted = select(chain_transactions.c.kind, func.count()).where(
-            *where, chain_transactions.c.state == "reverted", chain_transactions.c.block_hash.is_not(None)
+            *where,
+            chain_transactions.c.state == TransactionState.REVERTED,
+            chain_transactions.c.block_hash.is_not(None),
         )
         totals.reverts.update(await _count_by(connection, reverted.group_by(chain_transactions.c.kind)))
         return totals

@@ -11,12 +11,13 @@ from bot.store import signed_ballots
 from contracts.ledger.wallet_events import Cast, Unlinked
 from contracts.outbox import entries
 from migrations.schema import chain_transactions, outbox, rounds, videos, voters, wallets
+from migrations.states.ledger import OutboxKind, OutboxState, TransactionKind
 
 
 async def first_block_to_read(database: AsyncEngine, latest: int) -> int:
     """Return the first block that may hold events for us: that of the oldest round that is not final, or `latest`."""
     query = select(func.min(chain_transactions.c.block_number)).where(
-        chain_transactions.c.kind == "round",
+        chain_transactions.c.kind == TransactionKind.ROUND,
         chain_transactions.c.round_id.in_(select(rounds.c.id).where(rounds.c.finalized_tx.is_(None))),
     )
     async with database.connect() as connection:
@@ -40,7 +41,9 @@ async def record_ballot(connection: AsyncConnection, cast: Cast) -> bool:
         return False
     mine = (outbox.c.round_id == voter.id, outbox.c.voter_id == voter.voter_id)
     recorded = (
-        await connection.execute(select(outbox.c.payload, outbox.c.state).where(outbox.c.kind == "ballot", *mine))
+        await connection.execute(
+            select(outbox.c.payload, outbox.c.state).where(outbox.c.kind == OutboxKind.BALLOT, *mine)
+        )
     ).all()
     if any(row.payload["nonce"] == cast.nonce for row in recorded):
         return False
@@ -67,7 +70,7 @@ async def record_ballot(connection: AsyncConnection, cast: Cast) -> bool:
     later = {
         number
         for row in recorded
-        if row.payload["nonce"] > cast.nonce and row.state != "rejected"
+        if row.payload["nonce"] > cast.nonce and row.state != OutboxState.REJECTED
         for number, _ in row.payload["choices"]
     }
     uncontested = [choice for choice in choices if choice.number not in later]

@@ -17,6 +17,7 @@ from contracts.outbox import entries
 from contracts.outbox.rejections import ANSWER_CHANGED, SENTENCES
 from migrations.database import one_of
 from migrations.schema import outbox, seats, unsigned_choices, videos, wallets
+from migrations.states.ledger import OutboxKind, OutboxState
 
 LINK, UNLINK = outbox.alias("link"), outbox.alias("unlink")
 
@@ -65,9 +66,9 @@ async def wallet_only_seats(connection: AsyncConnection, pairs: Collection[tuple
         seats.c.claimed, one_of(pairs, seats.c.round_id, seats.c.voter_id)
     )
     signed = select(outbox.c.round_id, outbox.c.voter_id).where(
-        outbox.c.kind == "ballot",
+        outbox.c.kind == OutboxKind.BALLOT,
         outbox.c.video_id.is_(None),  # as all ballots are; by it and the voter there is an index
-        outbox.c.state != "rejected",
+        outbox.c.state != OutboxState.REJECTED,
         outbox.c.round_id.in_({round_id for round_id, _ in pairs}),
         outbox.c.voter_id.in_({voter_id for _, voter_id in pairs}),
     )
@@ -157,7 +158,7 @@ async def change_times(connection: AsyncConnection, voter_id: str, since_ms: int
     query = (
         select(outbox.c.created_at_ms, outbox.c.payload)
         .where(outbox.c.voter_id == voter_id, outbox.c.video_id.is_(None))
-        .where(outbox.c.kind.in_(("link", "unlink")), outbox.c.created_at_ms > since_ms)
+        .where(outbox.c.kind.in_((OutboxKind.LINK, OutboxKind.UNLINK)), outbox.c.created_at_ms > since_ms)
         .order_by(outbox.c.created_at_ms)
     )
     return [int(row.created_at_ms) for row in await connection.execute(query) if not row.payload.get("tx")]
@@ -168,6 +169,6 @@ async def count_changed_answers(connection: AsyncConnection, voter_id: str, addr
     query = (
         select(outbox.c.payload)
         .where(outbox.c.voter_id == voter_id, outbox.c.video_id.is_(None), outbox.c.created_at_ms > since_ms)
-        .where(outbox.c.state == "rejected", outbox.c.reason == SENTENCES[ANSWER_CHANGED])
+        .where(outbox.c.state == OutboxState.REJECTED, outbox.c.reason == SENTENCES[ANSWER_CHANGED])
     )
     return sum(payload.get("wallet") == address for payload in await connection.scalars(query))

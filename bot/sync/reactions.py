@@ -37,14 +37,14 @@ class ReactionSync:
         self._client = client
         self._votes = votes
         self._looks: dict[str, asyncio.Task[None]] = {}
-        self._listed: dict[int, discord.Message] = {}  # cards that were fetched in this session and not yet looked at
+        self._fetched_cards: dict[int, discord.Message] = {}  # in this session, and not yet looked at
         self._slots = asyncio.Semaphore(LOOKS_AT_ONCE)
 
     def begin_session(self) -> None:
         """Begin a session. Call it at the very beginning: Discord does not repeat events that the bot missed."""
         for look in self._looks.values():
             look.cancel()
-        self._looks, self._listed = {}, {}
+        self._looks, self._fetched_cards = {}, {}
         self._votes.begin_session()
 
     async def look_at_all(self) -> None:
@@ -94,7 +94,7 @@ class ReactionSync:
             thread = await self._client.thread(thread_id)
             async for message in thread.history(after=discord.Object(message_ids[0] - 1), limit=MOST_LISTED):
                 if message.id in message_ids:
-                    self._listed[message.id] = message
+                    self._fetched_cards[message.id] = message
         except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
             log.info("The cards in thread %s could not be read at once: %s.", thread_id, type(error).__name__)
 
@@ -103,8 +103,8 @@ class ReactionSync:
 
         Discord sends events for all later changes; the vote writer keeps them until this is done.
         """
-        known = await known_reactions(self._database, video.id)
-        message = self._listed.pop(video.message_id or 0, None)
+        recorded = await known_reactions(self._database, video.id)
+        message = self._fetched_cards.pop(video.message_id or 0, None)
         if message is None:
             thread = await self._client.thread(video.thread_id or 0)
             message = await thread.fetch_message(video.message_id or 0)
@@ -114,7 +114,7 @@ class ReactionSync:
             if choice is not None:
                 standing |= {(user_id, choice) for user_id in await self._members_who(reaction)}
         changes: list[tuple[set[tuple[int, Choice]], Literal["added", "removed"]]]
-        changes = [(known - standing, "removed"), (standing - known, "added")]
+        changes = [(recorded - standing, "removed"), (standing - recorded, "added")]
         for reactions, change in changes:
             for member_id, choice in sorted(reactions):
                 await self.record(Reaction(video.guild_id, message.id, member_id, choice, change, missed=True))

@@ -22,19 +22,19 @@ class ViewCounts:
 
     def __init__(self, host: VideoHost) -> None:
         self._host = host
-        self._known: dict[str, tuple[float, int | None]] = {}  # by playback id
+        self._counts: dict[str, tuple[float, int | None]] = {}  # by playback id
 
     async def of(self, videos: Iterable[Video]) -> dict[str, int]:
         """Return the counts that are known, by video id. Raises nothing."""
-        wanted = {video.id: video.playback_id for video in videos if video.playback_id and video.link}
+        playback_ids = {video.id: video.playback_id for video in videos if video.playback_id and video.link}
         now = time.monotonic()
-        stale = {each for each in wanted.values() if now - self._known.get(each, (-FRESH_S, None))[0] >= FRESH_S}
+        stale = {each for each in playback_ids.values() if now - self._counts.get(each, (-FRESH_S, None))[0] >= FRESH_S}
         asking = [asyncio.create_task(self._ask(each), name="views") for each in stale]
         if asking:
             _, late = await asyncio.wait(asking, timeout=PATIENCE_S)
             for task in late:
                 task.cancel()
-        counts = {video_id: self._known.get(each, (0.0, None))[1] for video_id, each in wanted.items()}
+        counts = {video_id: self._counts.get(each, (0.0, None))[1] for video_id, each in playback_ids.items()}
         return {video_id: count for video_id, count in counts.items() if count is not None}
 
     async def _ask(self, playback_id: str) -> None:
@@ -43,6 +43,6 @@ class ViewCounts:
         except (HostError, ValueError) as error:
             log.info("The views of a video are not known: %s", error)
             return
-        if len(self._known) >= MOST_KEPT:
-            self._known.clear()
-        self._known[playback_id] = (time.monotonic(), count)
+        if len(self._counts) >= MOST_KEPT:
+            self._counts.clear()
+        self._counts[playback_id] = (time.monotonic(), count)

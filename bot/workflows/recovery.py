@@ -57,7 +57,7 @@ class Recovery:
         self._round_workflow = round_workflow
         self._posts = posts
         self._progress = progress
-        self._begun: Counter[int] = Counter()  # workflows, by round
+        self._begun_counts: Counter[int] = Counter()  # workflows, by round
         self._next: dict[int, tuple[float, float]] = {}  # by round: the time of the next try, and the pause after it
         self._tries: dict[int, asyncio.Task[None]] = {}
         self._waiting: dict[int, set[int]] = {}  # rounds with something to post, by guild
@@ -138,9 +138,9 @@ class Recovery:
             state = await self._see_to(round_, state)
         if round_.status != RoundStatus.CLOSED:
             return
-        left = round_.result_message_id is None or (round_.opened and round_.trouble is not None)
+        has_work_left = round_.result_message_id is None or (round_.opened and round_.trouble is not None)
         on_discord = round_.opened or round_.announcement_id is not None
-        if left and on_discord and (round_.trouble is not None or state != "alive"):
+        if has_work_left and on_discord and (round_.trouble is not None or state != "alive"):
             self._waiting.setdefault(round_.guild_id, set()).add(round_.id)
             self._try(round_)
 
@@ -168,9 +168,9 @@ class Recovery:
 
     async def _begin_round(self, round_id: int, new_id: str) -> bool:
         """Begin another workflow. Return False if too many have failed."""
-        if self._begun[round_id] >= MOST_AGAIN:
+        if self._begun_counts[round_id] >= MOST_AGAIN:
             return False
-        self._begun[round_id] += 1
+        self._begun_counts[round_id] += 1
         log.error("The workflow of round %s had ended by an error; %s goes on with it.", round_id, new_id)
         async with self._database.begin() as connection:
             await self._round_workflow.begin(connection, round_id, new_id)
@@ -247,9 +247,9 @@ class Recovery:
     async def _reviews(self) -> None:
         for argument in (await self._engine.dead(review.WORKFLOW, now_ms() - DAYS * DAY_MS)).values():
             number = argument.get("review_id")
-            held = await reviews.get_or_none(self._database, number) if isinstance(number, int) else None
-            if held is not None and _is_wanted(held):
-                await self._again(review.WORKFLOW, review.workflow_id(held.id), argument)
+            review_row = await reviews.get_or_none(self._database, number) if isinstance(number, int) else None
+            if review_row is not None and _is_wanted(review_row):
+                await self._again(review.WORKFLOW, review.workflow_id(review_row.id), argument)
 
     async def _again(self, workflow: str, first: str, argument: dict[str, object]) -> None:
         _, state, after = await self._latest(first)
@@ -260,6 +260,6 @@ class Recovery:
             await self._engine.submit(connection, workflow, after, argument, queue=BOT_QUEUE)
 
 
-def _is_wanted(held: Review) -> bool:
-    decided = held.decided_at_ms or 0
-    return held.state == ReviewState.WAITING or decided > now_ms() - TOLD_DAYS * DAY_MS
+def _is_wanted(review_row: Review) -> bool:
+    decided = review_row.decided_at_ms or 0
+    return review_row.state == ReviewState.WAITING or decided > now_ms() - TOLD_DAYS * DAY_MS

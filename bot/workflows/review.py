@@ -39,8 +39,8 @@ log = logging.getLogger(__name__)
 
 WORKFLOW = "review_life"
 POLL_S = 1.0
-KEPT = 20  # of a member's blocked prompts about which no moderator was asked
-HELD = "A moderator will look at your video before it is posted."
+MOST_BLOCKED = 20  # of a member's blocked prompts about which no moderator was asked
+HELD_NOTE = "A moderator will look at your video before it is posted."
 CLOSED = "The round closed before a moderator had looked at it."
 # A moderator's approval is not limited by the member's quota: the number that waits is bounded already.
 APPROVED = Quota(prompts_a_round=1 << 30, waiting=1 << 30)
@@ -121,7 +121,7 @@ class ReviewWorkflow:
             )
             if review.state == ReviewState.WAITING:
                 await self.begin(connection, review)
-            await reviews.delete_old_blocked(connection, guild_id, member_id, keep=KEPT)
+            await reviews.delete_old_blocked(connection, guild_id, member_id, keep=MOST_BLOCKED)
         log.info("A prompt is held by rule %d (%s).", finding.rule, finding.action)
         if review.state == ReviewState.BLOCKED:
             raise PromptBlockedError(say=finding.say, review_id=review.id)
@@ -169,7 +169,7 @@ class ReviewWorkflow:
     async def until_video_decided(self, video: Video, finding: str) -> Review:
         """Hold a video and wait, through restarts, until a moderator has decided or nobody wants it any more."""
         review = await self.hold_video(video, finding)
-        await videos.set_note(self._database, video.id, HELD)
+        await videos.set_note(self._database, video.id, HELD_NOTE)
         while review.state == ReviewState.WAITING:
             await asyncio.sleep(POLL_S)
             review = await self._review(review.id)
@@ -230,14 +230,14 @@ class ReviewWorkflow:
 
     async def _until_decided(self, review_id: int) -> None:
         while (review := await self._review(review_id)).state == ReviewState.WAITING:
-            if await self._unwanted(review):
+            if await self._is_unwanted(review):
                 async with self._database.begin() as connection:
                     await reviews.change_state(
                         connection, review_id, ReviewState.WAITING, ReviewState.OVER, reason=CLOSED
                     )
             await asyncio.sleep(POLL_S)
 
-    async def _unwanted(self, review: Review) -> bool:
+    async def _is_unwanted(self, review: Review) -> bool:
         if review.kind == ReviewKind.PROMPT:
             return not _open(await rounds.get(self._database, review.round_id))
         video = await videos.get(self._database, review.video_id)

@@ -85,8 +85,10 @@ class RoundWorkflow:
         """
         await self._step("announce", self._announce, round_id)
         await self._step("open the thread", self._open_thread, round_id)
-        while (left := await self._step("time left", self._seconds_left, round_id)) is None or left > 0:
-            await Engine.sleep_or_wake(UNKNOWN_S if left is None else left)  # an error does not end a round
+        while (seconds_left := await self._step("time left", self._seconds_left, round_id)) is None or seconds_left > 0:
+            await Engine.sleep_or_wake(
+                UNKNOWN_S if seconds_left is None else seconds_left
+            )  # an error does not end a round
         await self._step("close", self.close, round_id)
         await self._step("post the result", self._post_result, round_id)
         await self._step("lock the thread", self._lock, round_id)
@@ -116,10 +118,10 @@ class RoundWorkflow:
         round_ = await self._round(round_id)
         if round_.status != RoundStatus.OPENING or round_.announcement_id is not None:
             return
-        if await self._unwanted(round_id):
+        if await self._is_unwanted(round_id):
             await self._give_up(round_, TOO_LATE)
             return
-        posted = await self._posts.announce(round_, lambda: self._unwanted(round_id))
+        posted = await self._posts.announce(round_, lambda: self._is_unwanted(round_id))
         if isinstance(posted, Obstacle):
             await self._give_up(round_, posted.sentence)
         else:
@@ -130,16 +132,16 @@ class RoundWorkflow:
         round_ = await self._round(round_id)
         if round_.status != RoundStatus.OPENING or round_.announcement_id is None:
             return
-        if await self._unwanted(round_id):
+        if await self._is_unwanted(round_id):
             await self._give_up(round_, TOO_LATE)
             return
-        opened = await self._posts.open_thread(round_, lambda: self._unwanted(round_id))
+        opened = await self._posts.open_thread(round_, lambda: self._is_unwanted(round_id))
         if isinstance(opened, Obstacle):
             await self._give_up(round_, opened.sentence)
         else:
             await rounds.mark_open(self._database, round_id, opened)
 
-    async def _unwanted(self, round_id: int) -> bool:
+    async def _is_unwanted(self, round_id: int) -> bool:
         """Return True if a moderator has closed the round in the meantime, or its time is over."""
         round_ = await self._round(round_id)
         return round_.status != RoundStatus.OPENING or round_.closes_at_ms <= now_ms()
