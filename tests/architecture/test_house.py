@@ -1,11 +1,10 @@
-"""The rules of the house. What does not hold yet stands in allowed.toml, and may only become less."""
+"""The rules of the house, as `python -m tests.architecture` measures them."""
 
 from __future__ import annotations
 
 import json
 import math
 import subprocess
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -26,8 +25,6 @@ LIMITS = {
     "decisions": 0,
     "changelog": 0,
 }
-ALLOWED_FILE = Path(__file__).with_name("allowed.toml")
-ALLOWED: dict[str, int] = tomllib.loads(ALLOWED_FILE.read_text(encoding="utf-8")) if ALLOWED_FILE.exists() else {}
 
 # A house in which every rule holds, and for each rule the files that break it, and no other rule.
 GOOD = {
@@ -63,22 +60,18 @@ def build(root: Path, *layers: dict[str, str]) -> Path:
     return root
 
 
-def complaint(rule: str, measured: Measure, allowed: dict[str, int]) -> str:
+def complaint(rule: str, measured: Measure) -> str:
     """Return what is wrong with a measure, or nothing."""
-    today, most = math.ceil(measured.number), allowed.get(rule, LIMITS[rule])
-    if today > most:
-        places = "\n".join(measured.places)
-        return f"{measured.title}: {today}, of {most} allowed. The way to list them: --list {rule}\n{places}"
-    if rule in allowed and today < most:
-        return f"{measured.title}: {today}, of {most} allowed: lower the number in allowed.toml"
-    if rule in allowed and most <= LIMITS[rule]:
-        return f"{measured.title}: the rule holds, so take its line out of allowed.toml"
-    return ""
+    today, most = math.ceil(measured.number), LIMITS[rule]
+    if today <= most:
+        return ""
+    places = "\n".join(measured.places)
+    return f"{measured.title}: {today}, of {most} allowed. The way to list them: --list {rule}\n{places}"
 
 
 def broken_rules(root: Path) -> list[str]:
     measures = measure_all(root)
-    return [rule for rule in LIMITS if complaint(rule, measures[rule], {})]
+    return [rule for rule in LIMITS if complaint(rule, measures[rule])]
 
 
 @pytest.fixture(scope="module")
@@ -92,13 +85,8 @@ def measures() -> dict[str, Measure]:
 
 @pytest.mark.parametrize("rule", LIMITS)
 def test_the_rule_holds(rule: str, measures: dict[str, Measure]) -> None:
-    """The house keeps to its rule, or to what allowed.toml still allows."""
-    assert complaint(rule, measures[rule], ALLOWED) == ""
-
-
-def test_only_rules_are_allowed_to_be_broken() -> None:
-    """A misspelt line in allowed.toml would allow nothing, in silence."""
-    assert set(ALLOWED) <= set(LIMITS)
+    """The house keeps to its rule."""
+    assert complaint(rule, measures[rule]) == ""
 
 
 def test_a_good_house_keeps_every_rule(tmp_path: Path) -> None:
@@ -113,28 +101,6 @@ def test_a_broken_rule_is_noticed(rule: str, tmp_path: Path) -> None:
     write_map(House(build(tmp_path, GOOD, BROKEN[rule])))
     build(tmp_path, BROKEN[rule])
     assert broken_rules(tmp_path) == [rule]
-
-
-# --------------------------------------------------------------------------- the numbers that are allowed
-
-
-@pytest.mark.parametrize(
-    ("today", "allowed", "sentence"),
-    [
-        (3, {"clauses": 3}, ""),
-        (0, {}, ""),
-        (4, {"clauses": 3}, "4, of 3 allowed."),
-        (1, {}, "1, of 0 allowed."),
-        (2, {"clauses": 3}, "lower the number in allowed.toml"),
-        (0, {"clauses": 3}, "lower the number in allowed.toml"),
-        (0, {"clauses": 0}, "take its line out of allowed.toml"),
-    ],
-)
-def test_a_number_may_only_fall(today: int, allowed: dict[str, int], sentence: str) -> None:
-    """More than allowed fails, and so does less, until the number follows."""
-    text = complaint("clauses", Measure("clauses", today, "", ["shop/till.py:1: What"] * today), allowed)
-    assert sentence in text
-    assert bool(text) == bool(sentence)
 
 
 # --------------------------------------------------------------------------- the measures
