@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from contracts.ledger.artifact import ledger_artefact
 from contracts.ledger.client import Ledger
 from contracts.rpc.node import LedgerError, LedgerRefusedError, Node, WrongLedgerError
 from contracts.signers.keystore import Signer
+from migrations.files import write_private
 
 
 class Record(TypedDict, total=False):
@@ -174,9 +174,4 @@ def _read(record: Path) -> Record | None:
 def _write(record: Path, content: Record) -> None:
     """Replace a record file by a complete new one, which only its owner can read."""
     record.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = record.with_name(record.name + ".new")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(record)
+    write_private(record, json.dumps(content, indent=1).encode())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
 import socket
 import sys
@@ -17,6 +16,7 @@ from bot.domain.errors import OperatorError
 from contracts.deploy import Deployment, deploy
 from contracts.rpc.node import LedgerError
 from contracts.signers.keystore import open_key_file
+from migrations.files import write_private
 
 MODEL = "tiny"
 BOT = (sys.executable, "-m", "bot")
@@ -54,10 +54,7 @@ class Keys:
 
     def save(self, path: Path) -> None:
         """Replace the file at once or not at all."""
-        new = path.with_suffix(".new")
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(asdict(self), file)
-        new.replace(path)
+        write_private(path, json.dumps(asdict(self)).encode())
 
 
 class Stack:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from bot.files.attachments import brought_path, read_here
 from bot.store import file_transfers, videos
 from generation.jobs import MOST_BYTES, ORIGINAL_WORKFLOW, PART_BYTES, OriginalJob, originals_queue, parts_of
 from generation.queue.engine import Engine, WorkCancelledError
-from migrations.files import commit_draft
+from migrations.files import commit_draft, create_draft, draft_path
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +105,7 @@ class FileTransfer:
     async def _keep(self, video: Video) -> None:
         """Write the parts into one file, which gets its name once it is whole. Raises TransferError."""
         path = brought_path(video.id, self._data_dir)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft = draft_path(path)
         digest = hashlib.sha256()
         try:
             try:
@@ -136,7 +135,7 @@ class FileTransfer:
 
 def _begin(draft: Path) -> None:
     draft.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+    create_draft(draft)
 
 
 def _append(draft: Path, data: bytes) -> None:

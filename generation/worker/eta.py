@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import statistics
 import time
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from generation.render_messages import LoadedModel
 from generation.strict_json import JsonObject
+from migrations.files import write_private
 
 MOST_RENDERS = 20  # renders of a kind
 PHASES = ("loading", "prompt", "step", "decoding", "encoding")
@@ -43,12 +43,7 @@ class History:
         of_other_kinds = [entry for entry in entries if entry.get("kind") != kind][-5 * MOST_RENDERS :]
         new = {"kind": kind, **{phase: seconds[phase] for phase in PHASES if phase in seconds}}
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        try:
-            draft.write_text(json.dumps([*of_other_kinds, *of_kind, new]))
-            draft.replace(self._path)
-        finally:
-            draft.unlink(missing_ok=True)
+        write_private(self._path, json.dumps([*of_other_kinds, *of_kind, new]).encode())
 
     def _read(self) -> list[JsonObject]:
         with contextlib.suppress(OSError, ValueError):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import secrets
 from pathlib import Path
 
 from generation.jobs import RenderJob
 from generation.strict_json import JsonObject
+from migrations.files import create_private, sha256_file, write_private
 
 
 def machine_name(data_dir: Path) -> str:
@@ -22,11 +22,8 @@ def machine_name(data_dir: Path) -> str:
     path = data_dir / "machine"
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not path.exists():
-        draft = data_dir / f".machine.{os.getpid()}"
-        draft.write_text(secrets.token_hex(6))
         with contextlib.suppress(FileExistsError):  # another worker on this machine was quicker
-            path.hardlink_to(draft)  # at once with its contents, and never over an older name
-        draft.unlink()
+            create_private(path, secrets.token_hex(6).encode())
     name = path.read_text().strip()
     if not re.fullmatch(r"[0-9a-f]{12}", name):
         raise ValueError(f"{path} is damaged; remove it, and uploads that wait for this machine are rendered anew.")
@@ -36,8 +33,7 @@ def machine_name(data_dir: Path) -> str:
 def sha256_of(path: Path) -> str | None:
     """Return the file's hash in hex; None when it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_file(path)
     except OSError:
         return None
 
@@ -69,13 +65,5 @@ def _with_prompt(result: JsonObject, prompt: str | None) -> JsonObject:
 
 def remember_result(video: Path, job: RenderJob, result: JsonObject) -> None:
     """Write the note beside the video, whole or not at all; it has a hash of the prompt, not the prompt."""
-    path = video.with_suffix(".json")
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump({"job": _job_hash(job), "result": _with_prompt(result, None)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    note = {"job": _job_hash(job), "result": _with_prompt(result, None)}
+    write_private(video.with_suffix(".json"), json.dumps(note).encode())

@@ -29,6 +29,7 @@ from simcord.enums import OverwriteType
 from bot.demo.discord.attachments import Attachments
 from bot.demo.discord.messages import Payload
 from bot.permissions import PERMISSIONS
+from migrations.files import write_private
 
 log = logging.getLogger(__name__)
 
@@ -155,15 +156,10 @@ class World:
     def _write(self, version: int, text: str) -> None:
         """Replace the saved world at once or not at all; an older one never replaces a newer one."""
         path = self.state / "world.json"
-        new = path.with_suffix(".new")
         with self._writing:
             if version < self._saved_version:
                 return
-            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
+            write_private(path, text.encode())
             self._saved_version = version
 
 

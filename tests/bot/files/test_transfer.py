@@ -219,7 +219,7 @@ async def test_an_outage_between_two_parts_loses_nothing(machine: Machine, monke
             raise OperationalError("SELECT", {}, Exception("the server closed the connection"))
         return await real(*given)
 
-    monkeypatch.setattr(store, "part", failing)
+    monkeypatch.setattr(store, "part_or_none", failing)
     with pytest.raises(OperationalError):
         await machine.bring()
     assert await machine.left() == (1, 2)

@@ -39,7 +39,7 @@ class Host:
         return cast("int | None", count)
 
 
-def of(host: Host) -> views.Views:
+def of(host: Host) -> views.ViewCounts:
     return views.ViewCounts(cast(Any, host))
 
 

@@ -144,7 +144,7 @@ async def test_a_member_may_have_so_many_waiting(desk: Desk) -> None:
     late = await desk.prompt(BLOCK)
     with pytest.raises(TooManyWaitingError):
         await desk.reviews.appeal(late.id, GUILD, ANA)
-    for _ in range(review_life.KEPT):
+    for _ in range(review_life.MOST_BLOCKED):
         latest = await desk.prompt(BLOCK)
     assert await reviews.get_or_none(desk.database, late.id) is None
     assert await reviews.get_or_none(desk.database, latest.id) is not None

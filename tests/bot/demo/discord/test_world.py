@@ -16,6 +16,7 @@ from bot.demo.discord.interactions import COMPONENT, Interactions
 from bot.demo.discord.people import wait_for
 from bot.demo.discord.world import People, RealClock, World, WorldError, watch
 from bot.permissions import PERMISSIONS
+from migrations.files import draft_path
 
 URL = "http://127.0.0.1:1"
 
@@ -123,7 +124,7 @@ def test_files_are_private(tmp_path: Path) -> None:
         lived_in(world)
     for path in (state, *state.rglob("*")):
         assert path.stat().st_mode & 0o077 == 0, path
-    assert not list(state.glob("*.new"))
+    assert not list(state.glob(".*"))
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
@@ -184,7 +185,8 @@ async def test_changes_are_saved_by_themselves(tmp_path: Path) -> None:
 async def test_a_full_disk_is_not_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Where saving fails for a while it is tried again, and the log says so."""
     with opened(tmp_path) as world:
-        path, obstacle = tmp_path / "world.json", tmp_path / "world.new"
+        path = tmp_path / "world.json"
+        obstacle = draft_path(path)
         obstacle.mkdir()  # opening it for writing fails, as on a full disk
 
         def told() -> bool:
