@@ -142,9 +142,9 @@ def _on_sqlite_begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
-def database_now_ms(engine: AsyncEngine) -> ColumnElement[int]:
+def database_now_ms(database: AsyncEngine) -> ColumnElement[int]:
     """Return the clock of the database as an SQL expression, so that leases of several machines share one clock."""
-    if engine.dialect.name == "sqlite":
+    if database.dialect.name == "sqlite":
         return cast((func.julianday("now") - 2440587.5) * 86_400_000, SqlBigInteger)
     return cast(extract("epoch", func.clock_timestamp()) * 1000, SqlBigInteger)
 

@@ -9,12 +9,12 @@ from migrations.database import database_now_ms, upsert_into
 from migrations.schema import leases
 
 
-async def take_lease(engine: AsyncEngine, name: str, owner: str, seconds: float) -> bool:
+async def take_lease(database: AsyncEngine, name: str, owner: str, seconds: float) -> bool:
     """Take or renew the lease. Return False where another owner holds it."""
-    now = database_now_ms(engine)
+    now = database_now_ms(database)
     until = now + int(seconds * 1000)
-    insert = upsert_into(engine, leases)
-    async with engine.begin() as connection:
+    insert = upsert_into(database, leases)
+    async with database.begin() as connection:
         renewed = await connection.execute(
             update(leases)
             .where(leases.c.name == name, or_(leases.c.owner == owner, leases.c.until_ms < now))
@@ -28,7 +28,7 @@ async def take_lease(engine: AsyncEngine, name: str, owner: str, seconds: float)
         return created.first() is not None
 
 
-async def release_lease(engine: AsyncEngine, name: str, owner: str) -> None:
+async def release_lease(database: AsyncEngine, name: str, owner: str) -> None:
     """Release the lease, if it is still ours, so that a successor need not wait."""
-    async with engine.begin() as connection:
+    async with database.begin() as connection:
         await connection.execute(delete(leases).where(leases.c.name == name, leases.c.owner == owner))

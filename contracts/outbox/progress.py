@@ -53,14 +53,14 @@ class VoteReceipt:
     standing: int | None = None
 
 
-async def drained(engine: AsyncEngine, round_id: int) -> bool:
+async def drained(database: AsyncEngine, round_id: int) -> bool:
     """Return True if nothing of a round is underway any more: all of it is final, or was rejected with a reason."""
     query = select(func.count()).where(outbox.c.round_id == round_id, outbox.c.state.in_(UNDERWAY))
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         return (await connection.scalar(query)) == 0
 
 
-async def round_progress(engine: AsyncEngine, round_id: int) -> RoundProgress:
+async def round_progress(database: AsyncEngine, round_id: int) -> RoundProgress:
     """Return the progress of a round on the ledger. Raises LookupError for a round that does not exist."""
     counts = select(outbox.c.state, func.count()).where(outbox.c.round_id == round_id).group_by(outbox.c.state)
     rejections = (  # a round that was rejected has no end either: its own reason says more
@@ -70,7 +70,7 @@ async def round_progress(engine: AsyncEngine, round_id: int) -> RoundProgress:
         .order_by(case((outbox.c.kind == OutboxKind.ROUND, 0), else_=1))
         .limit(1)
     )
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         row = (
             await connection.execute(select(rounds.c.chain_id, rounds.c.finalized_tx).where(rounds.c.id == round_id))
         ).first()
@@ -82,7 +82,7 @@ async def round_progress(engine: AsyncEngine, round_id: int) -> RoundProgress:
     return RoundProgress(row.chain_id, row.finalized_tx, entries, reason)
 
 
-async def refused_votes(engine: AsyncEngine, round_id: int) -> int:
+async def refused_votes(database: AsyncEngine, round_id: int) -> int:
     """Return the number of voters' latest choices about a video of a round that the ledger rejected."""
     latest = (
         select(func.max(outbox.c.id))
@@ -91,11 +91,11 @@ async def refused_votes(engine: AsyncEngine, round_id: int) -> int:
     )
     # Counted by a sum: with the state as a condition SQLite would go through all that was ever rejected.
     query = select(func.sum(case((outbox.c.state == OutboxState.REJECTED, 1), else_=0))).where(outbox.c.id.in_(latest))
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         return int(await connection.scalar(query) or 0)
 
 
-async def recorded_tallies(engine: AsyncEngine, round_id: int) -> dict[str, tuple[int, int]]:
+async def recorded_tallies(database: AsyncEngine, round_id: int) -> dict[str, tuple[int, int]]:
     """Return ups and downs by the videos' ids, as far as our record has them final on the ledger."""
     latest = (
         select(func.max(outbox.c.id))
@@ -104,12 +104,12 @@ async def recorded_tallies(engine: AsyncEngine, round_id: int) -> dict[str, tupl
     )
     ups, downs = (func.sum(case((outbox.c.choice == choice, 1), else_=0)) for choice in (1, 2))
     query = select(outbox.c.video_id, ups.label("ups"), downs.label("downs")).where(outbox.c.id.in_(latest))
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         rows = await connection.execute(query.group_by(outbox.c.video_id))
         return {row.video_id: (int(row.ups), int(row.downs)) for row in rows}
 
 
-async def receipts(engine: AsyncEngine, video_id: str) -> list[str]:
+async def receipts(database: AsyncEngine, video_id: str) -> list[str]:
     """Return the final transactions that hold a video, in order: its entry first, then each batch with its votes."""
     # The entries of a final transaction are final, so that their state need not be asked for. If it were, SQLite might
     # search all entries by it: which of its indexes it takes depends on the order in which an upgrade made them.
@@ -119,12 +119,12 @@ async def receipts(engine: AsyncEngine, video_id: str) -> list[str]:
         .where(chain_transactions.c.state == TransactionState.FINAL, chain_transactions.c.id.in_(held_in))
         .order_by(chain_transactions.c.id)
     )
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         rows = (await connection.execute(query)).all()
     return [row.hashes[-1] for row in rows]
 
 
-async def voter_receipts(engine: AsyncEngine, round_id: int, voter_id: str) -> dict[str, VoteReceipt]:
+async def voter_receipts(database: AsyncEngine, round_id: int, voter_id: str) -> dict[str, VoteReceipt]:
     """Return where a voter's latest choice about each video of a round stands, by the video's id."""
     query = (
         select(
@@ -152,7 +152,7 @@ async def voter_receipts(engine: AsyncEngine, round_id: int, voter_id: str) -> d
     ballots = select(outbox.c.id, outbox.c.payload).where(
         outbox.c.kind == OutboxKind.BALLOT, outbox.c.round_id == round_id, outbox.c.voter_id == voter_id
     )
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         rows = (await connection.execute(query)).all()
         sent_by_others = {row.id: row.payload.get("tx") for row in await connection.execute(ballots)}
     receipts_by_video: dict[str, VoteReceipt] = {}

@@ -48,23 +48,23 @@ async def hashes(connection: AsyncConnection, transaction: int, last: str) -> li
     return [*(tx for tx in stored if tx != last), last]
 
 
-async def of(engine: AsyncEngine, row: TransactionRow) -> Sequence[Attempt]:
+async def of(database: AsyncEngine, row: TransactionRow) -> Sequence[Attempt]:
     """Return all attempts of a nonce, the newest first; the bytes of the row itself are one of them."""
     query = (
         select(chain_attempts)
         .where(chain_attempts.c.transaction_id == row.id)
         .order_by(chain_attempts.c.created_at_ms.desc(), chain_attempts.c.tx)
     )
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         stored = [Attempt(a.tx, bytes(a.raw), a.created_at_ms) for a in await connection.execute(query)]
     newest = Attempt(row.hashes[-1], bytes(row.raw), row.created_at_ms)
     return sorted(stored or [newest], key=lambda attempt: attempt.raw != bytes(row.raw))
 
 
-async def chain_of(engine: AsyncEngine) -> int | None:
+async def chain_of(database: AsyncEngine) -> int | None:
     """Return the id of the chain for which our newest transaction was signed; None before the first transaction."""
     query = select(chain_transactions.c.raw).order_by(chain_transactions.c.id.desc()).limit(1)
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         raw = await connection.scalar(query)
     return None if raw is None else call_of(bytes(raw))[0]["chainId"]
 

@@ -75,7 +75,7 @@ class Outlook:
         )
 
 
-async def outlook(engine: AsyncEngine, seconds_each: float, room: int) -> Outlook:
+async def outlook(database: AsyncEngine, seconds_each: float, room: int) -> Outlook:
     """Return the outlook at a pace of so many seconds for a transaction, of which one takes `room` votes."""
     waits = outbox.c.state == OutboxState.PENDING
     unknown = (
@@ -92,7 +92,7 @@ async def outlook(engine: AsyncEngine, seconds_each: float, room: int) -> Outloo
         .where(outbox.c.kind.in_((OutboxKind.ROUND, OutboxKind.VIDEO, OutboxKind.VOTE, OutboxKind.BALLOT)))
         .distinct()
     )
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         rows = await connection.execute(select(outbox.c.kind, func.count()).where(waits).group_by(outbox.c.kind))
         counts = {str(kind): int(count) for kind, count in rows}
         new = int(await connection.scalar(unknown) or 0)

@@ -25,15 +25,15 @@ log = logging.getLogger(__name__)
 AT_ONCE = 64
 
 
-async def recover_by_digest(engine: AsyncEngine, ledger: Ledger, row: TransactionRow) -> bool:
+async def recover_by_digest(database: AsyncEngine, ledger: Ledger, row: TransactionRow) -> bool:
     """Return True if the batch of a transaction that did nothing is on the ledger all the same.
 
     The hash that brought it there is then one of the row's from now on, and its receipt counts for the entries.
     """
     if row.kind != TransactionKind.VOTES or row.seq is None or await _digest(ledger) != row.digest:
         return False
-    tx = await _transaction_of_latest_batch(engine, ledger, row)
-    async with engine.begin() as connection:
+    tx = await _transaction_of_latest_batch(database, ledger, row)
+    async with database.begin() as connection:
         hashes = await attempts.hashes(connection, row.id, tx)
         await connection.execute(
             update(chain_transactions).where(chain_transactions.c.id == row.id).values(hashes=hashes)
@@ -42,7 +42,7 @@ async def recover_by_digest(engine: AsyncEngine, ledger: Ledger, row: Transactio
     return True
 
 
-async def recover_abandoned(engine: AsyncEngine, ledger: Ledger, sender: str) -> bool:
+async def recover_abandoned(database: AsyncEngine, ledger: Ledger, sender: str) -> bool:
     """Return True if an abandoned batch is on the ledger after all: it then counts, and its number is taken.
 
     Its entries have gone back to the queue meanwhile; recording the same choices once more changes nothing. The row's
@@ -60,20 +60,20 @@ async def recover_abandoned(engine: AsyncEngine, ledger: Ledger, sender: str) ->
         .order_by(chain_transactions.c.id.desc())
         .limit(AT_ONCE)
     )
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         rows = [row for row in await connection.execute(query) if row.sender == sender]
     ledger_digest = await _digest(ledger)
     for row in rows:
-        for attempt in await attempts.of(engine, row):
+        for attempt in await attempts.of(database, row):
             seq = calldata.batch_of(attempts.call_of(attempt.raw)[0]["data"])
             if seq is None:
                 continue
             tx = await _mined(ledger.node, attempt.tx)
             if tx is None and row.digest == ledger_digest:
-                tx = await _transaction_of_latest_batch(engine, ledger, row)
+                tx = await _transaction_of_latest_batch(database, ledger, row)
             if tx is None:
                 continue
-            async with engine.begin() as connection:
+            async with database.begin() as connection:
                 hashes = await attempts.hashes(connection, row.id, tx)
                 no_block = {"block_number": None, "block_hash": None, "gas_used": None, "final_at_ms": None}
                 await connection.execute(
@@ -96,12 +96,12 @@ async def _digest(ledger: Ledger) -> str:
     return "0x" + (await ledger.digest()).hex()
 
 
-async def _transaction_of_latest_batch(engine: AsyncEngine, ledger: Ledger, row: TransactionRow) -> str:
+async def _transaction_of_latest_batch(database: AsyncEngine, ledger: Ledger, row: TransactionRow) -> str:
     """Return the transaction of the ledger's latest batch, which is this row's.
 
     Raises ChainUnreachableError where the node does not have it.
     """
-    tx = await ledger.batch_tx(await ledger.seq() - 1, await opened_in(engine, row.round_id))
+    tx = await ledger.batch_tx(await ledger.seq() - 1, await opened_in(database, row.round_id))
     if tx is None:
         raise ChainUnreachableError("The chain's node does not tell who brought our latest batch; asking again.")
     return tx

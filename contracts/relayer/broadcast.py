@@ -41,9 +41,9 @@ class Broadcast:
     """
 
     def __init__(
-        self, engine: AsyncEngine, node: Node, signer: Signer, guard: Guard, settings: RelayerSettings
+        self, database: AsyncEngine, node: Node, signer: Signer, guard: Guard, settings: RelayerSettings
     ) -> None:
-        self._engine = engine
+        self._database = database
         self._node = node
         self._signer = signer
         self._guard = guard
@@ -66,7 +66,7 @@ class Broadcast:
     async def send(self, row: TransactionRow, chain_id: int) -> bool:
         """Send a nonce's bytes, or better paid ones in their place. False when the node has seen the nonce before."""
         await self._fill_gap(row, chain_id)
-        known_attempts = list(await attempts.of(self._engine, row))
+        known_attempts = list(await attempts.of(self._database, row))
         newest = known_attempts[0]
         mempool = chain_id not in WITHOUT_MEMPOOL if self._bumps is None else self._bumps
         stuck = row.state == TransactionState.SENT and now_ms() - newest.created_at_ms >= self._bump_s * 1000
@@ -127,7 +127,7 @@ class Broadcast:
     async def _store_attempt(self, row: TransactionRow, call: Call, offer: Offer, **values: object) -> Attempt:
         """Sign another attempt for the nonce of a row and store it. Sends nothing."""
         signed = await self._sign(call, offer)
-        async with self._engine.begin() as connection:
+        async with self._database.begin() as connection:
             await self._guard(connection)
             hashes = await attempts.hashes(connection, row.id, signed.tx)
             await connection.execute(
@@ -154,7 +154,7 @@ class Broadcast:
         query = select(chain_transactions).where(
             chain_transactions.c.sender == self._signer.address, chain_transactions.c.nonce == nonce
         )
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             row = (await connection.execute(query)).first()
         if row is not None and row.state != TransactionState.REVERTED:
             await self._node.send(bytes(row.raw))
@@ -170,7 +170,7 @@ class Broadcast:
         else:
             signed = await self._sign(call, offer)
             raw = signed.raw
-            async with self._engine.begin() as connection:
+            async with self._database.begin() as connection:
                 await self._guard(connection)
                 inserted = await connection.execute(
                     insert(chain_transactions)

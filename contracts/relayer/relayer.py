@@ -65,7 +65,7 @@ class Relayer:
 
     def __init__(
         self,
-        engine: AsyncEngine,
+        database: AsyncEngine,
         ledger: Ledger,
         signer: Signer,
         settings: RelayerSettings | None = None,
@@ -73,18 +73,18 @@ class Relayer:
         pace: Pace | None = None,
     ) -> None:
         """`pace` measures how long transactions take; by default with the clock of this machine."""
-        self._engine = engine
+        self._database = database
         self._ledger = ledger
         self._node = ledger.node
         self._signer = signer
         self._settings = settings or RelayerSettings()
         self.planner = Planner(
-            engine, ledger, signer.address, self._settings.drafts, check_chain=self._require_latest_transaction
+            database, ledger, signer.address, self._settings.drafts, check_chain=self._require_latest_transaction
         )
         self._finality = Finality(self._node, self._settings.final_tag, self._settings.confirmations)
         self._pace = pace or Pace()
         self.transactions = Transactions(
-            engine,
+            database,
             ledger,
             signer,
             self.planner,
@@ -133,7 +133,7 @@ class Relayer:
         finally:
             self._active = False
             with contextlib.suppress(SQLAlchemyError):
-                await asyncio.shield(release_lease(self._engine, LEASE, self._owner))
+                await asyncio.shield(release_lease(self._database, LEASE, self._owner))
 
     def _in_trouble(self, sentence: str, pause: float) -> float:
         """Note trouble and return the pause before the next try."""
@@ -173,7 +173,7 @@ class Relayer:
             try:
                 draft = await self.planner.next()
             except WrongLedgerError:
-                if await batch_recovery.recover_abandoned(self._engine, self._ledger, self._signer.address):
+                if await batch_recovery.recover_abandoned(self._database, self._ledger, self._signer.address):
                     continue
                 # No batch can be sent, but ballots that wallets signed still can.
                 if (draft := await self.planner.next(batches=False)) is None:
@@ -185,7 +185,7 @@ class Relayer:
 
     async def _check(self) -> None:
         """Require the chain on which this database began, whichever node answers, and after any restart."""
-        began = await attempts.chain_of(self._engine)
+        began = await attempts.chain_of(self._database)
         if (expected := self._settings.chain_id or began or self.transactions.chain_id or None) is not None:
             self._node.expect(expected)
         chain_id = await self._node.chain_id()
@@ -201,7 +201,7 @@ class Relayer:
 
     async def _require_latest_transaction(self) -> None:
         """Raise ChainUnreachableError where the chain lacks our latest transactions: a refusal then proves nothing."""
-        if not await reorgs.has_latest_transaction(self._engine, self._finality, self._signer.address):
+        if not await reorgs.has_latest_transaction(self._database, self._finality, self._signer.address):
             raise ChainUnreachableError(
                 "The ledger refused something on a chain that lacks our latest transactions; looking again."
             )
@@ -209,7 +209,7 @@ class Relayer:
     async def _require_lease(self, connection: AsyncConnection) -> None:
         """Raise LedgerError when another relayer may be at work; asked within the transaction that stores something."""
         lease = select(leases.c.owner).where(
-            leases.c.name == LEASE, leases.c.owner == self._owner, leases.c.until_ms > database_now_ms(self._engine)
+            leases.c.name == LEASE, leases.c.owner == self._owner, leases.c.until_ms > database_now_ms(self._database)
         )
         if (await connection.execute(lease)).first() is None:
             self._active = False
@@ -219,20 +219,20 @@ class Relayer:
         """Take or renew the lease; the database is asked only when a third of it has passed."""
         now = asyncio.get_running_loop().time()
         if not self._active or now - self._renewed > self._settings.lease_s / 3:
-            self._active = await take_lease(self._engine, LEASE, self._owner, self._settings.lease_s)
+            self._active = await take_lease(self._database, LEASE, self._owner, self._settings.lease_s)
             self._renewed = now
         return self._active
 
     async def status(self) -> RelayerStatus:
         """Return the status, from the database and from the last look at the chain."""
         underway = outbox.c.state.in_(UNDERWAY)
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             backlog, oldest = (
                 await connection.execute(select(func.count(), func.min(outbox.c.created_at_ms)).where(underway))
             ).one()
             some = select(outbox.c.id).where(outbox.c.state == OutboxState.REJECTED).limit(MOST_COUNTED).subquery()
             rejected = await connection.scalar(select(func.count()).select_from(some))
-        ahead = await outlook(self._engine, self._pace.seconds, self.planner.votes.room)
+        ahead = await outlook(self._database, self._pace.seconds, self.planner.votes.room)
         sentences = [self._trouble or self.transactions.notice, ahead.late if self._active else None]
         return RelayerStatus(
             backlog=int(backlog),

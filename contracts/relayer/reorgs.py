@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 AT_ONCE = 64
 
 
-async def reopen(engine: AsyncEngine, finality: Finality, sender: str, *, thorough: bool) -> int:
+async def reopen(database: AsyncEngine, finality: Finality, sender: str, *, thorough: bool) -> int:
     """Take back what is final in our record and not on the chain; return the number of transactions.
 
     Proof is another block in the place of ours. A node that knows no block of that number is merely behind. All that
@@ -35,7 +35,7 @@ async def reopen(engine: AsyncEngine, finality: Finality, sender: str, *, thorou
         .order_by(chain_transactions.c.nonce.desc())
         .limit(AT_ONCE)
     )
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         rows = (await connection.execute(query)).all()
     removed: list[TransactionRow] = []
     unknown: list[TransactionRow] = []
@@ -51,7 +51,7 @@ async def reopen(engine: AsyncEngine, finality: Finality, sender: str, *, thorou
         else:
             break
     for row in removed:
-        async with engine.begin() as connection:
+        async with database.begin() as connection:
             await connection.execute(
                 update(chain_transactions)
                 .where(chain_transactions.c.id == row.id)
@@ -78,7 +78,7 @@ async def forget_voters(connection: AsyncConnection, raw: bytes) -> None:
     await connection.execute(update(voters).where(voters.c.voter_id.in_(voter_ids)).values(voter_index=None))
 
 
-async def has_latest_transaction(engine: AsyncEngine, finality: Finality, sender: str) -> bool:
+async def has_latest_transaction(database: AsyncEngine, finality: Finality, sender: str) -> bool:
     """Return True if the chain, as the node has it now, holds our newest mined transaction, and with it all before."""
     query = (
         select(chain_transactions.c.block_number, chain_transactions.c.block_hash)
@@ -87,6 +87,6 @@ async def has_latest_transaction(engine: AsyncEngine, finality: Finality, sender
         .order_by(chain_transactions.c.nonce.desc())
         .limit(1)
     )
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         newest = (await connection.execute(query)).first()
     return newest is None or await finality.stands(newest.block_number, newest.block_hash)

@@ -119,13 +119,13 @@ CLEAN = Record()
 class Reverts:
     """The subjects that were reverted and are not over, as they were when they were last read."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, database: AsyncEngine) -> None:
+        self._database = database
         self._records: dict[str, Record] = {}
 
     async def tidy(self) -> None:
         """Forget what is over by another way: rejected with its round or video, or left behind by a claim."""
-        async with self._engine.begin() as connection:
+        async with self._database.begin() as connection:
             by_kind: dict[str, list[list[str]]] = {}
             for subject in await connection.scalars(select(reverts.c.subject).distinct()):
                 kind, *rest = str(subject).split(" ")
@@ -161,7 +161,7 @@ class Reverts:
             .order_by(reverts.c.transaction_id)
         )
         by_subject: dict[str, list[Revert]] = {}
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             for row in await connection.execute(query):
                 revert = Revert(int(row.shared), row.final_at_ms is not None, int(row.created_at_ms))
                 by_subject.setdefault(row.subject, []).append(revert)

@@ -36,14 +36,14 @@ class Settlement:
     `planner` learns the numbers that the ledger gave.
     """
 
-    def __init__(self, engine: AsyncEngine, ledger: Ledger, planner: Planner) -> None:
-        self._engine = engine
+    def __init__(self, database: AsyncEngine, ledger: Ledger, planner: Planner) -> None:
+        self._database = database
         self._ledger = ledger
         self._planner = planner
 
     async def update(self, transaction: int, **values: object) -> None:
         """Set columns of a transaction's row."""
-        async with self._engine.begin() as connection:
+        async with self._database.begin() as connection:
             await connection.execute(
                 update(chain_transactions).where(chain_transactions.c.id == transaction).values(**values)
             )
@@ -54,7 +54,7 @@ class Settlement:
         With a receipt, a block holds it and it was reverted: the revert is noted with what the transaction was for.
         """
         blamed = receipt is not None and not await self._is_barred(row, receipt)
-        async with self._engine.begin() as connection:
+        async with self._database.begin() as connection:
             if blamed:
                 await reverts.note(connection, row.id, await reverts.subjects_of(connection, row))
             place = {} if receipt is None else await _place(connection, row, receipt)
@@ -95,7 +95,7 @@ class Settlement:
             # Drafting it again asks the contract for the reason, and rejects the entry that is to blame.
             raise RevertedError(row.kind)
         if row.kind in (TransactionKind.ROUND, TransactionKind.VIDEO):
-            async with self._engine.connect() as connection:
+            async with self._database.connect() as connection:
                 entry = (await connection.execute(select(outbox).where(outbox.c.transaction_id == row.id))).one()
             key = from_hex(entry.payload["key"])
             if row.kind == TransactionKind.ROUND:
@@ -111,9 +111,9 @@ class Settlement:
         elif row.kind == TransactionKind.BALLOT:
             await self._planner.wallets.store_own_seat(row)
         elif row.kind == TransactionKind.CLAIM:
-            async with self._engine.begin() as connection:
+            async with self._database.begin() as connection:
                 await self._planner.wallets.store_claim(connection, row, claimed=True)
-        async with self._engine.begin() as connection:
+        async with self._database.begin() as connection:
             place = await _place(connection, row, receipt)
             await connection.execute(
                 update(chain_transactions)
@@ -141,7 +141,7 @@ class Settlement:
 
     async def record_finality(self, row: TransactionRow, receipt: Receipt) -> None:
         """Write down that a transaction stands for good, and with it the entries that it carried."""
-        async with self._engine.begin() as connection:
+        async with self._database.begin() as connection:
             await reverts.forget(connection, await reverts.subjects_of(connection, row))
             await connection.execute(
                 update(chain_transactions)

@@ -39,7 +39,7 @@ class Transactions:
 
     def __init__(
         self,
-        engine: AsyncEngine,
+        database: AsyncEngine,
         ledger: Ledger,
         signer: Signer,
         planner: Planner,
@@ -51,7 +51,7 @@ class Transactions:
         pace: Pace,
     ) -> None:
         """`guard` raises when this process may no longer store anything, `check` when the chain is not ours."""
-        self._engine = engine
+        self._database = database
         self._ledger = ledger
         self._node = ledger.node
         self._signer = signer
@@ -60,8 +60,8 @@ class Transactions:
         self._check = check
         self._rebroadcast_s = settings.rebroadcast_s
         self._recheck_s = settings.recheck_s
-        self.settlement = Settlement(engine, ledger, planner)
-        self.broadcast = Broadcast(engine, self._node, signer, guard, settings)
+        self.settlement = Settlement(database, ledger, planner)
+        self.broadcast = Broadcast(database, self._node, signer, guard, settings)
         self._pace = pace
         self.chain_id = 0  # the chain for which we sign; known once `check` has passed
         self.balance: int | None = None  # of the account when it was last asked for
@@ -86,7 +86,7 @@ class Transactions:
     async def count(self) -> int:
         """Return the number of transactions that are not final yet."""
         query = select(func.count()).where(chain_transactions.c.state.in_(UNDERWAY_TRANSACTIONS))
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             return int(await connection.scalar(query) or 0)
 
     async def check_reorg(self, *, at_once: bool = False) -> bool:
@@ -96,7 +96,7 @@ class Transactions:
             return False
         self._rechecked_at = now
         reopened = await reorgs.reopen(
-            self._engine, self._finality, self._signer.address, thorough=self._reorg_suspected
+            self._database, self._finality, self._signer.address, thorough=self._reorg_suspected
         )
         self._reorg_suspected = reopened > 0
         return self._reorg_suspected
@@ -124,7 +124,7 @@ class Transactions:
                 "maxPriorityFeePerGas": offer.tip,
             }
         )
-        async with self._engine.begin() as connection:
+        async with self._database.begin() as connection:
             await self._guard(connection)
             row = await connection.execute(
                 insert(chain_transactions)
@@ -160,7 +160,7 @@ class Transactions:
     async def _next_nonce(self) -> int:
         """Return the next nonce. The chain's count is only a floor: a node that is behind must not make us reuse it."""
         query = select(func.max(chain_transactions.c.nonce)).where(chain_transactions.c.sender == self._signer.address)
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             last = await connection.scalar(query)
         nonce = await self._node.nonce(self._signer.address)
         if last is not None and nonce <= last:
@@ -184,7 +184,7 @@ class Transactions:
             .where(chain_transactions.c.state.in_(UNDERWAY_TRANSACTIONS))
             .order_by(chain_transactions.c.nonce)
         )
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             rows = (await connection.execute(query)).all()
         if not rows:
             return False
@@ -202,7 +202,7 @@ class Transactions:
                 return True
             self._sent_at.pop(row.id, None)
             self._taken_count.pop(row.id, None)
-            if not receipt.ok and await batch_recovery.recover_by_digest(self._engine, self._ledger, row):
+            if not receipt.ok and await batch_recovery.recover_by_digest(self._database, self._ledger, row):
                 return True
             if row.block_hash != receipt.block_hash:
                 if not receipt.ok:  # gas was burnt, and nothing achieved
@@ -233,7 +233,7 @@ class Transactions:
             .where(chain_transactions.c.block_hash.is_not(None), chain_transactions.c.final_at_ms.is_(None))
             .order_by(chain_transactions.c.nonce)
         )
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             rows = (await connection.execute(query)).all()
         if not rows:
             return False
@@ -304,7 +304,7 @@ class Transactions:
         self._taken_count[row.id] = self._taken_count.get(row.id, 0) + 1
         if self._taken_count[row.id] >= PROOFS:
             await self._check()  # another chain's numbers prove nothing
-            if await batch_recovery.recover_by_digest(self._engine, self._ledger, row):
+            if await batch_recovery.recover_by_digest(self._database, self._ledger, row):
                 return False
             log.warning("Another program used the relayer's account: nonce %d is not ours", row.nonce)
             await self.settlement.abandon(row)

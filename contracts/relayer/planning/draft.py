@@ -109,19 +109,19 @@ class DraftContext:
 
     def __init__(
         self,
-        engine: AsyncEngine,
+        database: AsyncEngine,
         ledger: Ledger,
         sender: str,
         settings: DraftSettings,
         check_chain: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """`check_chain` raises while a refusal proves nothing: a node that is behind knows no round of ours."""
-        self.engine = engine
+        self.database = database
         self.ledger = ledger
         self.settings = settings
         self._sender = sender
         self._check_chain = check_chain
-        self.reverts = Reverts(engine)
+        self.reverts = Reverts(database)
         self.resolved = 0  # how often entries were recorded or rejected without a transaction
         self._turns: dict[tuple[str, bool], Turns] = defaultdict(Turns)
 
@@ -193,7 +193,7 @@ class DraftContext:
             .outerjoin(voters, voters.c.voter_id == outbox.c.voter_id)
             .where(outbox.c.id == number)
         )
-        async with self.engine.connect() as connection:
+        async with self.database.connect() as connection:
             return (await connection.execute(query)).one()
 
     async def first(
@@ -229,7 +229,7 @@ class DraftContext:
 
     async def mark_recorded(self, entries: Sequence[int], **values: object) -> None:
         """Mark entries that are on the ledger already: they need no transaction."""
-        async with self.engine.begin() as connection:
+        async with self.database.begin() as connection:
             await self.mark_recorded_within(connection, entries, **values)
 
     async def mark_recorded_within(self, connection: AsyncConnection, entries: Sequence[int], **values: object) -> None:
@@ -253,7 +253,7 @@ class DraftContext:
         else:
             log.warning("%d entries were rejected by the ledger (%s)", len(entries), reason)
         self.resolved += 1
-        async with self.engine.begin() as connection:
+        async with self.database.begin() as connection:
             await mark(connection, entries, OutboxState.REJECTED, reason=sentence)
             await forget(connection, entries)
 
@@ -263,7 +263,7 @@ class DraftContext:
         rejected_rounds = select(outbox.c.round_id).where(outbox.c.kind == OutboxKind.ROUND, rejected)
         rejected_videos = select(outbox.c.video_id).where(outbox.c.kind == OutboxKind.VIDEO, rejected)
         waiting = update(outbox).where(outbox.c.state == OutboxState.PENDING)
-        async with self.engine.begin() as connection:
+        async with self.database.begin() as connection:
             await connection.execute(
                 waiting.where(outbox.c.kind != OutboxKind.ROUND, outbox.c.round_id.in_(rejected_rounds)).values(
                     state=OutboxState.REJECTED, reason="The round could not be recorded on the ledger."
@@ -281,12 +281,12 @@ async def forget(connection: AsyncConnection, entries: Sequence[int]) -> None:
     await reverts.forget(connection, [name(number) for number in entries for name in (reverts.entry, reverts.vote)])
 
 
-async def opened_in(engine: AsyncEngine, round_id: int | None) -> int:
+async def opened_in(database: AsyncEngine, round_id: int | None) -> int:
     """Return the block before which the log says nothing of a round; 0 where we do not know it."""
     query = select(chain_transactions.c.block_number).where(
         chain_transactions.c.kind == TransactionKind.ROUND,
         chain_transactions.c.round_id == round_id,
         chain_transactions.c.block_number.is_not(None),
     )
-    async with engine.connect() as connection:
+    async with database.connect() as connection:
         return int(await connection.scalar(query.limit(1)) or 0)

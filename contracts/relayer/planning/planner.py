@@ -68,15 +68,15 @@ class Planner:
 
     def __init__(
         self,
-        engine: AsyncEngine,
+        database: AsyncEngine,
         ledger: Ledger,
         sender: str,
         settings: DraftSettings,
         check_chain: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """`check_chain` raises while a refusal proves nothing: a node that is behind knows no round of ours."""
-        self._context = DraftContext(engine, ledger, sender, settings, check_chain)
-        self._engine = engine
+        self._context = DraftContext(database, ledger, sender, settings, check_chain)
+        self._database = database
         self._ledger = ledger
         self.votes = VotePlanner(self._context)
         self.wallets = WalletPlanner(self._context, self.votes)
@@ -180,7 +180,7 @@ class Planner:
     async def _waiting(self) -> set[str]:
         """Return the kinds of which entries wait."""
         query = select(outbox.c.kind).where(outbox.c.state == OutboxState.PENDING).distinct()
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             return set(await connection.scalars(query))
 
     async def _closing_soon(self) -> frozenset[int]:
@@ -193,7 +193,7 @@ class Planner:
             .where(rounds.c.closes_at_ms.between(*window), rounds.c.finalized_tx.is_(None))
             .where(outbox.c.state != OutboxState.REJECTED)
         )
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             openings = [(row.id, row.payload) for row in await connection.execute(query)]
         return frozenset(
             number
@@ -207,7 +207,7 @@ class Planner:
             return
         await self._context.reverts.tidy()
         query = select(chain_transactions.c.kind).order_by(chain_transactions.c.id.desc()).limit(RECALLED)
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             latest = list(await connection.scalars(query))
         self._recalled = True
         self._turns.order(KINDS, lambda kind: (kind,))  # a kind that is in none of them has waited for longest
@@ -246,7 +246,7 @@ class Planner:
         )
 
         async def heads() -> Sequence[EntryRow]:
-            async with self._engine.connect() as connection:
+            async with self._database.connect() as connection:
                 return list(await connection.execute(query))
 
         return await self._context.first(
@@ -267,7 +267,7 @@ class Planner:
 
     async def store_round_number(self, round_id: int, number: int, entry: int | None = None) -> None:
         """Write down a round's number on the ledger; with an entry, that one needs no sending any more."""
-        async with self._engine.begin() as connection:
+        async with self._database.begin() as connection:
             await connection.execute(update(rounds).where(rounds.c.id == round_id).values(chain_id=number))
             if entry is not None:
                 await self._context.mark_recorded_within(connection, [entry])
@@ -292,7 +292,7 @@ class Planner:
 
     async def store_video_number(self, video_id: str, number: int, entry: int | None = None) -> None:
         """Write down a video's number on the ledger; with an entry, that one needs no sending any more."""
-        async with self._engine.begin() as connection:
+        async with self._database.begin() as connection:
             await connection.execute(update(videos).where(videos.c.id == video_id).values(chain_id=number))
             if entry is not None:
                 await self._context.mark_recorded_within(connection, [entry])
@@ -352,7 +352,7 @@ class Planner:
         """Reject votes on videos that were never entered, of rounds that are to end: they would hold up the end."""
         closing = select(outbox.c.round_id).where(pending(OutboxKind.CLOSE))
         entered = select(outbox.c.video_id).where(outbox.c.kind == OutboxKind.VIDEO, outbox.c.round_id.in_(closing))
-        async with self._engine.begin() as connection:
+        async with self._database.begin() as connection:
             rejected = await connection.execute(
                 update(outbox)
                 .where(
@@ -366,7 +366,7 @@ class Planner:
 
     async def _store_finalization(self, round_id: int, number: int, entry: int) -> None:
         """Write down the transaction that finalized a round already; the entry needs no sending any more."""
-        tx = await self._ledger.finalized_tx(number, await opened_in(self._engine, round_id))
-        async with self._engine.begin() as connection:
+        tx = await self._ledger.finalized_tx(number, await opened_in(self._database, round_id))
+        async with self._database.begin() as connection:
             await connection.execute(update(rounds).where(rounds.c.id == round_id).values(finalized_tx=tx))
             await self._context.mark_recorded_within(connection, [entry])

@@ -71,7 +71,7 @@ class VotePlanner:
 
     def __init__(self, context: DraftContext) -> None:
         self._context = context
-        self._engine = context.engine
+        self._database = context.database
         self._ledger = context.ledger
         self._settings = context.settings
         self.room = MOST_CHOICES  # of the latest batch: how many choices it would have taken
@@ -79,7 +79,7 @@ class VotePlanner:
     async def _due(self) -> bool:
         """Return True if the votes that wait should go now: enough of them, old enough, or a round is closing."""
         waiting = pending(OutboxKind.VOTE)
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             count, oldest = (
                 await connection.execute(select(func.count(), func.min(outbox.c.created_at_ms)).where(*waiting))
             ).one()
@@ -137,7 +137,7 @@ class VotePlanner:
         query = select(unknown.c.voter_id).order_by(place, unknown.c.first)
         if self._context.reverts.none:
             query = query.limit(calldata.MAX_VOTERS)
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             new_voters = [str(row.voter_id) for row in await connection.execute(query)]
         by_subject = {reverts.voter(voter): voter for voter in new_voters}
         reverted = [subject for subject in by_subject if self._context.reverts.of(subject).times]
@@ -157,15 +157,15 @@ class VotePlanner:
             outbox.c.state == OutboxState.PENDING,
             outbox.c.kind.in_((OutboxKind.VOTE, OutboxKind.LINK)),
         )
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             waiting = list(await connection.scalars(query))
         await self._context.reject(waiting, UNEXPLAINED)
-        async with self._engine.begin() as connection:  # their later entries are tried anew
+        async with self._database.begin() as connection:  # their later entries are tried anew
             await reverts.forget(connection, [reverts.voter(voter) for voter in voter_ids])
 
     async def store_voter_indices(self, indices: dict[str, int]) -> None:
         """Write down voters' indices on the ledger."""
-        async with self._engine.begin() as connection:
+        async with self._database.begin() as connection:
             stored = set(await connection.scalars(select(voters.c.voter_id).where(voters.c.voter_id.in_(indices))))
             for voter, index in indices.items():
                 if voter in stored:
@@ -253,17 +253,17 @@ class VotePlanner:
         )
         if scope.rounds is not None:
             query = query.where(outbox.c.round_id.in_(scope.rounds))
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             return list(await connection.execute(query))
 
     async def _seats_known(self, round_id: int) -> int:
         query = select(func.count()).where(seats.c.round_id == round_id, seats.c.seat < batch_codec.OWN_SEATS)
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             return int(await connection.scalar(query) or 0)
 
     async def learn_seats(self, round_id: int, number: int) -> None:
         """Write down all seats that batches have given in a round, as the log has them."""
-        seat_of = await self._ledger.seats_of(number, await opened_in(self._engine, round_id))
+        seat_of = await self._ledger.seats_of(number, await opened_in(self._database, round_id))
         await self.store_seats(round_id, seat_of, whole=True)
 
     async def store_seats(
@@ -271,14 +271,14 @@ class VotePlanner:
     ) -> None:
         """Write down the seats of voters' indices in a round; with `whole`, those are all that there are."""
         if whole:
-            async with self._engine.begin() as connection:
+            async with self._database.begin() as connection:
                 given_by_batches = (seats.c.round_id == round_id, seats.c.seat < batch_codec.OWN_SEATS)
                 await connection.execute(delete(seats).where(*given_by_batches))
         indices = list(seat_of)
         for start in range(0, len(indices), 500):  # a statement takes a limited number of values
             some = indices[start : start + 500]
             query = select(voters.c.voter_id, voters.c.voter_index).where(voters.c.voter_index.in_(some))
-            async with self._engine.begin() as connection:
+            async with self._database.begin() as connection:
                 seats_by_id = {row.voter_id: seat_of[row.voter_index] for row in await connection.execute(query)}
                 here = (seats.c.round_id == round_id, seats.c.voter_id.in_(seats_by_id))
                 stored = set(await connection.scalars(select(seats.c.voter_id).where(*here)))
@@ -330,7 +330,7 @@ class VotePlanner:
             .limit(READ_AT_ONCE)
         )
         last: dict[tuple[int, int], _Choice] = {}
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             for row in await connection.execute(query):
                 pair = (row.chain_id, row.voter_index)
                 before = last.get(pair)  # a voter's later choice replaces the earlier one, also one that was reverted
@@ -348,7 +348,7 @@ class VotePlanner:
             .order_by(chain_transactions.c.seq.desc())
             .limit(1)
         )
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             row = (await connection.execute(query)).first()
         seq, digest = (row.seq + 1, from_hex(row.digest)) if row else (0, batch_codec.EMPTY_DIGEST)
         ledger_seq, ledger_digest = await self._ledger.seq(), await self._ledger.digest()
@@ -370,6 +370,6 @@ class VotePlanner:
             await self._context.reject([*choice.older, choice.entry], reason)
             return
         query = select(outbox.c.id).where(pending(OutboxKind.VOTE), outbox.c.round_id == round_id)
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             late = list(await connection.scalars(query))
         await self._context.reject(late, reason)  # all of the round's, at once

@@ -42,7 +42,7 @@ class WalletPlanner:
 
     def __init__(self, context: DraftContext, votes: VotePlanner) -> None:
         self._context = context
-        self._engine = context.engine
+        self._database = context.database
         self._ledger = context.ledger
         self._votes = votes
         self._unclaimable: set[tuple[int, str]] = set()  # the claims that the ledger refused, by round and voter
@@ -83,7 +83,7 @@ class WalletPlanner:
         )
 
         async def heads() -> Sequence[EntryRow]:
-            async with self._engine.connect() as connection:
+            async with self._database.connect() as connection:
                 return list(await connection.execute(query))
 
         return await self._context.first(
@@ -124,7 +124,7 @@ class WalletPlanner:
             outbox.c.voter_id == row.voter_id,
             outbox.c.id < row.id,
         )
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             return (await connection.execute(query.limit(1))).first() is not None
 
     async def _unlink(self, row: EntryRow) -> Draft | None:
@@ -145,7 +145,7 @@ class WalletPlanner:
         if self._record(row).judge_account() is Verdict.WAIT:
             return None
         seat = await self._seat(row)
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             parts = await connection.execute(
                 select(outbox.c.id, outbox.c.payload).where(
                     outbox.c.kind == OutboxKind.SIGNED,
@@ -185,11 +185,11 @@ class WalletPlanner:
 
     async def _seat(self, row: EntryRow) -> EntryRow | None:
         query = select(seats).where(seats.c.round_id == row.round_id, seats.c.voter_id == row.voter_id)
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             return (await connection.execute(query)).first()
 
     async def _sent_by_others(self, row: EntryRow) -> str | None:
-        first = await opened_in(self._engine, row.round_id)
+        first = await opened_in(self._database, row.round_id)
         return await self._ledger.ballot_tx(row.round_number, row.voter_index, row.payload["nonce"], first)
 
     async def store_own_seat(self, row: TransactionRow) -> None:
@@ -200,13 +200,13 @@ class WalletPlanner:
             .join(rounds, rounds.c.id == outbox.c.round_id)
             .where(outbox.c.transaction_id == row.id, outbox.c.kind == OutboxKind.BALLOT)
         )
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             about = (await connection.execute(query)).one()
         seat = await self._ledger.own_seat(about.chain_id, about.voter_index)
         if seat is None or seat < batch_codec.OWN_SEATS:  # a claimed seat is known already
             return
         here = (seats.c.round_id == row.round_id, seats.c.voter_id == about.voter_id)
-        async with self._engine.begin() as connection:
+        async with self._database.begin() as connection:
             if (await connection.execute(select(seats.c.seat).where(*here))).first() is None:
                 await connection.execute(
                     insert(seats).values(
@@ -234,7 +234,7 @@ class WalletPlanner:
         )
         if scope.rounds is not None:
             query = query.where(seats.c.round_id.in_(scope.rounds))
-        async with self._engine.connect() as connection:
+        async with self._database.connect() as connection:
             rows = (await connection.execute(query)).all()
         turns = self._context.turns("claim", scope)
         for row in turns.order(rows, lambda row: (row.guild_id, row.voter_id)):
@@ -257,14 +257,14 @@ class WalletPlanner:
         """
         own = await self._ledger.own_seat(row.round_number, row.voter_index)
         if own is not None:
-            async with self._engine.begin() as connection:
+            async with self._database.begin() as connection:
                 await connection.execute(
                     update(seats)
                     .where(seats.c.round_id == row.round_id, seats.c.voter_id == row.voter_id)
                     .values(claimed=True)
                 )
             return None
-        roll = await self._ledger.roll_of(row.round_number, seat, await opened_in(self._engine, row.round_id))
+        roll = await self._ledger.roll_of(row.round_number, seat, await opened_in(self._database, row.round_id))
         if roll is not None:
             data = calldata.claim(row.round_number, seat, *roll)
             try:
