@@ -32,9 +32,9 @@ class LedgerStatus:
                 f"On the ledger: the result stands as round {progress.chain_id}, transaction {transaction}. "
                 f"Anyone can recompute it: `{self._links.audit_command(progress.chain_id)}`"
             )
-        if progress.refused:
+        if progress.rejection:
             return (
-                f"Not on the ledger: {progress.refused} The votes stand as they were counted here, and nobody can "
+                f"Not on the ledger: {progress.rejection} The votes stand as they were counted here, and nobody can "
                 "recompute them from the ledger."
             )
         trouble = await self._relayer_trouble()

@@ -14,7 +14,7 @@ from bot.domain.votes import Tally
 from bot.store import videos
 from contracts.ledger.client import Ledger
 from contracts.ledger.round_result import Result, result_of
-from contracts.outbox.progress import recorded_tallies, refused_votes
+from contracts.outbox.progress import count_rejected_votes, recorded_tallies
 from contracts.rpc.node import ChainUnreachableError, LedgerError
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Results:
         entries = await videos.entries(self._database, round_.id, removed=True)
         if round_.finalized_tx is None or round_.chain_id is None:
             return Outcome(entries, winner(entries))
-        rejected = await refused_votes(self._database, round_.id)
+        rejected = await count_rejected_votes(self._database, round_.id)
         try:
             async with asyncio.timeout(None if patient else PATIENCE_S):
                 result = await self._read(round_, round_.finalized_tx, entries)

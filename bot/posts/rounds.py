@@ -128,7 +128,7 @@ class RoundPosts:
 
     async def _chain(self, round_: Round) -> str:
         progress = await round_progress(self._database, round_.id)
-        under_way = progress.finalized_tx is None and progress.refused is None
+        under_way = progress.finalized_tx is None and progress.rejection is None
         return _UNDER_WAY if under_way else await self._ledger_status.sentence(round_)
 
     async def _tidy(self, round_: Round, seconds: float) -> Obstacle | None:

@@ -188,12 +188,12 @@ class RoundWorkflow:
         """
         wait = LEDGER_POLL_S
         while (progress := await round_progress(self._database, round_id)).finalized_tx is None:
-            if progress.refused is not None:
+            if progress.rejection is not None:
                 log.error(
                     "Round %s will never be on the ledger: %s Its result stands as counted here, and its post says so. "
                     "A longer FLOCK_CHAIN_GRACE_S outlasts longer outages of the chain.",
                     round_id,
-                    progress.refused,
+                    progress.rejection,
                 )
                 return
             await asyncio.sleep(wait)

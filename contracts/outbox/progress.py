@@ -18,13 +18,13 @@ CHOICES = (OutboxKind.VOTE, OutboxKind.SIGNED)  # the kinds of entries that are 
 class RoundProgress:
     """The progress of a round. `entries` counts outbox entries by state; `finalized_tx` is set once its winner stands.
 
-    `refused` says why its winner never will: the ledger rejected the round itself, or its end.
+    `rejection` says why its winner never will: the ledger rejected the round itself, or its end.
     """
 
     chain_id: int | None
     finalized_tx: str | None
     entries: dict[str, int]
-    refused: str | None = None
+    rejection: str | None = None
 
     @property
     def underway(self) -> int:
@@ -78,11 +78,11 @@ async def round_progress(database: AsyncEngine, round_id: int) -> RoundProgress:
         rejection = (await connection.execute(rejections)).first()
     if row is None:
         raise LookupError(f"There is no round {round_id}.")
-    reason = None if rejection is None else str(rejection.reason or "The ledger refused it.")
+    reason = None if rejection is None else str(rejection.reason or "The ledger rejected it.")
     return RoundProgress(row.chain_id, row.finalized_tx, entries, reason)
 
 
-async def refused_votes(database: AsyncEngine, round_id: int) -> int:
+async def count_rejected_votes(database: AsyncEngine, round_id: int) -> int:
     """Return the number of voters' latest choices about a video of a round that the ledger rejected."""
     latest = (
         select(func.max(outbox.c.id))

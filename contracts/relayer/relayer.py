@@ -45,14 +45,14 @@ MOST_COUNTED = 1_000  # of the entries that were ever rejected
 class RelayerStatus:
     """The relayer's state for an operator. `trouble` is a sentence, or None while all is well; the balance is in wei.
 
-    `refused` counts rejected entries, at most a thousand. `needs_s` is how long the backlog will take at the recent
+    `rejected` counts rejected entries, at most a thousand. `needs_s` is how long the backlog will take at the recent
     pace. `left_s` is how long the ledger still takes it, or None where nothing can be late.
     """
 
     backlog: int
     oldest_ms: int | None  # when the oldest entry that is not yet final was written
     in_flight: int
-    refused: int
+    rejected: int
     trouble: str | None
     balance: int | None
     active: bool
@@ -238,7 +238,7 @@ class Relayer:
             backlog=int(backlog),
             oldest_ms=oldest,
             in_flight=await self.transactions.count(),
-            refused=int(rejected or 0),
+            rejected=int(rejected or 0),
             trouble=" ".join(filter(None, sentences)) or None,
             balance=self.transactions.balance,
             active=self._active,

@@ -108,7 +108,7 @@ class Operations:
             "standings": lambda: videos.entries(database, here),
             "standings with removed": lambda: videos.entries(database, here, removed=True),
             "recorded tallies": lambda: receipts.recorded_tallies(database, here),
-            "refused votes": lambda: receipts.refused_votes(database, here),
+            "refused votes": lambda: receipts.count_rejected_votes(database, here),
             "round progress": lambda: receipts.round_progress(database, here),
             "drained": lambda: receipts.drained(database, here),
             "receipt of a voter": lambda: receipts.voter_receipts(database, here, self.voter),

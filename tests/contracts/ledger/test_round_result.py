@@ -48,4 +48,4 @@ async def test_a_final_round_has_its_winner_and_tallies(community: Community, le
     tallies = {FIRST: Tally(1, 1), FIRST + 1: Tally(1, 0)}
     assert await result_of(ledger, 1, list(tallies)) == Result(FIRST + 1, tallies)
     assert await receipts.recorded_tallies(community.engine, round_id) == {"a": (1, 1), "b": (1, 0)}
-    assert await receipts.refused_votes(community.engine, round_id) == 3
+    assert await receipts.count_rejected_votes(community.engine, round_id) == 3

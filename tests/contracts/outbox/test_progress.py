@@ -36,10 +36,10 @@ async def test_a_vote_that_was_taken_after_a_refused_one_was_not_refused(
     await community.video(round_id, "a")
     await community.vote(round_id, "a", (1, 1))
     await refuse(community, ("a", 1))
-    assert await receipts.refused_votes(community.engine, round_id) == 1
+    assert await receipts.count_rejected_votes(community.engine, round_id) == 1
     await community.vote(round_id, "a", (1, 2), (2, 1))
     await relay_all(Relayer(community.engine, ledger, chain.signer, QUICK))
-    assert await receipts.refused_votes(community.engine, round_id) == 0
+    assert await receipts.count_rejected_votes(community.engine, round_id) == 0
     assert await receipts.recorded_tallies(community.engine, round_id) == {"a": (1, 1)}
 
 
@@ -60,8 +60,8 @@ async def test_a_round_or_an_end_that_was_refused_is_told(community: Community, 
 
     for other in ("vote", "video"):
         await reject(other, "The round had already closed on the ledger.")
-    assert (await receipts.round_progress(community.engine, round_id)).refused is None
+    assert (await receipts.round_progress(community.engine, round_id)).rejection is None
     if kind == "round":
         await reject("close", "The round could not be recorded on the ledger.")
     await reject(kind, reason)
-    assert (await receipts.round_progress(community.engine, round_id)).refused == reason
+    assert (await receipts.round_progress(community.engine, round_id)).rejection == reason

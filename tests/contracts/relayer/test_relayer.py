@@ -69,7 +69,7 @@ async def test_a_round_travels_from_the_outbox_to_a_final_result(
     assert await ledger.vote_of(receipt.video_number or 0, receipt.seat or 0) == 1
     assert receipt.voter_index == 1 + (receipt.seat or 0)
     status = await relayer.status()
-    assert (status.backlog, status.in_flight, status.refused, status.trouble) == (0, 0, 0, None)
+    assert (status.backlog, status.in_flight, status.rejected, status.trouble) == (0, 0, 0, None)
     assert status.balance is not None
     report = await audit(chain.url, ledger.address, database=database, pepper=PEPPER)
     assert report.ok, report.problems

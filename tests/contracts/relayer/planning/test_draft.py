@@ -45,7 +45,7 @@ async def test_votes_for_a_round_that_is_closed_on_chain_are_refused_and_others_
     assert await ledger.tally(number_of(2, 1)) == Tally(2, 0)
     receipt = (await receipts.voter_receipts(community.engine, first, outbox.voter_id(PEPPER, 7, 1)))["a"]
     assert receipt.reason == "The round had already closed on the ledger."
-    assert (await relayer.status()).refused == 3
+    assert (await relayer.status()).rejected == 3
 
 
 async def test_a_video_that_comes_too_late_takes_its_votes_with_it(
