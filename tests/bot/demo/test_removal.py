@@ -193,7 +193,7 @@ async def test_a_winner_can_be_removed_when_the_round_is_over(scenario: Scenario
         return True if best.prompt not in text and worst.prompt in text.split("with")[0] else None
 
     await wait_for("the result to name the next one", anew, seconds=SETTLED_S)
-    assert "names a video that a moderator removed" in (await result()).text
+    assert "is a video that a moderator removed" in (await result()).text
 
     async def shut() -> bool | None:
         try:

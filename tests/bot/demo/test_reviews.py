@@ -55,7 +55,7 @@ async def held(scenario: Scenario, kind: str, prompt: str) -> Answer:
 
     async def listed() -> Answer | None:
         answer = await scenario.mira.command("review list")
-        return answer if prompt in answer.text and f"A {kind}" in answer.text else None
+        return answer if prompt in answer.text and f"**{kind.capitalize()}** by" in answer.text else None
 
     return await wait_for(f"the {kind} to be held", listed, seconds=SETTLED_S)
 
@@ -159,7 +159,7 @@ async def test_what_nobody_decides_ends_with_the_round(scenario: Scenario) -> No
     assert "closed" in ((await ended(scenario, asked.interaction_id)).reason or "")
 
     async def told() -> bool | None:
-        return True if "before a moderator had looked" in await public(scenario) else None
+        return True if "before a moderator looked" in await public(scenario) else None
 
     await wait_for("word to the member", told, seconds=SETTLED_S)
     assert "already been decided" in (await scenario.mira.press(listed.message, "Approve")).text

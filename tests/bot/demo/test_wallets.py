@@ -136,7 +136,7 @@ async def test_a_member_links_votes_changes_and_unlinks(scenario: Scenario, card
     await scenario.check_audit()
     receipt = await ana.command("receipt")
     assert "down" in receipt.text
-    assert "your wallet signed" in receipt.text
+    assert "signed by your wallet" in receipt.text
     assert "nothing to sign" in (await ana.command("wallet sign")).text
 
     asked = await ana.command("wallet unlink")
@@ -179,10 +179,10 @@ async def test_a_wallet_may_send_its_ballot_and_its_unlink_itself(scenario: Scen
     await scenario.wait_for_choices(video.id, chloé=DOWN)
     assert await tally(scenario, card) == (before[0], before[1] + 1)
     receipt = (await chloe.command("receipt")).text
-    assert "your wallet signed it" in receipt
+    assert "signed by your wallet" in receipt
     assert tx in receipt
     await scenario.check_audit()
-    await send(scenario, CHLOE, calls.unlink(bytes.fromhex(receipt.split("voter id here is `")[1][:64]), 0, 0, b""))
+    await send(scenario, CHLOE, calls.unlink(bytes.fromhex(receipt.split("voter id in this server is `")[1][:64]), 0, 0, b""))
 
     async def unlinked() -> bool | None:
         return True if "no linked wallet" in (await chloe.command("wallet show")).text else None

@@ -88,7 +88,7 @@ async def test_a_close_ends_a_round_whatever_its_life_is(
     round_ = await wedged(town, status)
     assert "still open" in (await town.open()).text
     closed = await town.close()
-    assert f"Round {round_.number} is closed before it was open" in closed.text
+    assert f"Round {round_.number} was closed before it opened" in closed.text
     assert "is open" in (await town.open()).text
 
 
