@@ -182,7 +182,8 @@ async def test_a_wallet_may_send_its_ballot_and_its_unlink_itself(scenario: Scen
     assert "signed by your wallet" in receipt
     assert tx in receipt
     await scenario.check_audit()
-    await send(scenario, CHLOE, calls.unlink(bytes.fromhex(receipt.split("voter id in this server is `")[1][:64]), 0, 0, b""))
+    voter = bytes.fromhex(receipt.split("voter id in this server is `")[1][:64])
+    await send(scenario, CHLOE, calls.unlink(voter, 0, 0, b""))
 
     async def unlinked() -> bool | None:
         return True if "no linked wallet" in (await chloe.command("wallet show")).text else None
