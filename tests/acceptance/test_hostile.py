@@ -50,7 +50,7 @@ def told(answer: Answer, words: str) -> None:
 
 async def test_who_has_not_voted_has_no_receipt(story: Story) -> None:
     """They read what to do, and nothing that looks like a vote of theirs."""
-    told(await story.person("dmitri").command("receipt"), "You have not voted in round 1")
+    told(await story.person("dmitri").command("receipt"), "You haven't voted in round 1")
 
 
 @pytest.mark.parametrize(

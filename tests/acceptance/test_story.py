@@ -188,7 +188,7 @@ async def test_votes_outlive_an_outage_of_the_chain_and_videos_one_of_the_host(
             await story.vote(database)
             await asyncio.sleep(3)  # let the relayer notice
             status = await mira.command("round status")
-            assert "on their way" in status.text
+            assert "on the way" in status.text
             assert "chain" in status.text.lower()
             closed = await mira.command("round close")
             assert "closed" in closed.text

@@ -158,7 +158,7 @@ class Crowd:
         if UNKNOWN_YET in answer.text:
             self.counts["feedback too early"] += 1
             return False
-        if "is kept" not in answer.text:
+        if "Thank you for your feedback" not in answer.text:
             self.odd.append(answer.text)
             return True
         pair.feedback = {text}

@@ -233,7 +233,7 @@ async def test_who_voted_has_a_receipt(scenario: Scenario, card: Message) -> Non
     assert receipt.ephemeral
     number = (await scenario.video_on(card)).chain_id
     assert re.search(
-        rf"👍 .*: up\n-# the ledger's video {number} · seat \d+ · batch \d+ · transaction `0x[0-9a-f]{{64}}`",
+        rf"👍 .*: up\n-# video {number} on the ledger · seat \d+ · batch \d+ · transaction `0x[0-9a-f]{{64}}`",
         receipt.text,
     )
     [command] = re.findall("`flock (audit .*?)`", receipt.text)
@@ -252,5 +252,5 @@ async def test_who_voted_has_a_receipt(scenario: Scenario, card: Message) -> Non
 
 async def test_a_receipt_shows_what_was_taken_back(scenario: Scenario) -> None:
     """Who reacted and took it off again has no vote, and reads that; there is none of a round that never was."""
-    assert re.search("↩️ .*: withdrawn\n-# the ledger's video", (await scenario.mira.command("receipt")).text)
+    assert re.search("↩️ .*: withdrawn\n-# video \\d+ on the ledger", (await scenario.mira.command("receipt")).text)
     assert "no such round" in (await scenario.ben.command("receipt", round=99)).text

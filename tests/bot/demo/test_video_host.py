@@ -116,7 +116,7 @@ async def test_a_host_that_fails_it_for_good_keeps_no_video_from_its_members(sce
     await plays(scenario, card)
 
     async def told() -> bool | None:
-        return True if "is not hosted: The video host did not take the video" in scenario.log("bot") else None
+        return True if "is not hosted: The video host rejected the video" in scenario.log("bot") else None
 
     await wait_for("word of it in the log", told, seconds=SETTLED_S)
     assert "the encoder is on fire" in scenario.log("bot")

@@ -9,7 +9,7 @@ from bot.domain.errors import SigningOverError
 from bot.domain.votes import Choice
 from bot.domain.wallets import SignedChoice, Wallet, WalletState
 from bot.store import signing_requests
-from migrations.states_community import SigningKind
+from migrations.states.community import SigningKind
 
 WALLET = Wallet(1, 2, "v", "0x" + "Ab" * 20, WalletState.LINKED)
 
