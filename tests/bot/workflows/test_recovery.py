@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
-from unittest.mock import AsyncMock
 
 import pytest
 import pytest_asyncio
@@ -85,7 +84,11 @@ async def test_a_close_ends_a_round_whatever_its_life_is(
     town: Town, status: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before anything has found the dead life, and also where no other one is begun any more."""
-    monkeypatch.setattr(mending.Recovery, "_rounds", AsyncMock())  # it looks every 0.3 s, which may be too soon
+
+    async def no_look(_recovery: mending.Recovery) -> None:
+        """The next look comes later: it is every 0.3 s, which may be too soon."""
+
+    monkeypatch.setattr(mending.Recovery, "_rounds", no_look)
     monkeypatch.setattr(mending, "MOST_AGAIN", 0)
     round_ = await wedged(town, status)
     assert "still open" in (await town.open()).text
