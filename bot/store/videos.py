@@ -47,9 +47,7 @@ async def add(
         return False
     mine = videos.c.member_id == member_id
     count = await connection.scalar(
-        select(func.count()).where(
-            mine, videos.c.round_id == round_id, videos.c.status.notin_((VideoStatus.FAILED, VideoStatus.CANCELLED))
-        )
+        select(func.count()).where(mine, videos.c.round_id == round_id, videos.c.status.notin_(FREE_OF_CHARGE))
     )
     # The guild is compared in Python: with it in the query, SQLite would read all videos of the member in that guild.
     waiting = await connection.scalars(select(videos.c.guild_id).where(mine, videos.c.status.in_(UNDER_WAY)))

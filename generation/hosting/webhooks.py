@@ -16,8 +16,7 @@ import logging
 import re
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -107,17 +106,3 @@ class Receiver:
             if len(self._event_ids) > MOST_REMEMBERED:
                 self._event_ids.popitem(last=False)
         return web.Response(status=204)
-
-
-@asynccontextmanager
-async def receiving(receiver: Receiver, host: str, port: int) -> AsyncIterator[int]:
-    """Listen within this block, and yield the port. Raises OSError if it is in use."""
-    app = web.Application(client_max_size=MOST_BYTES)
-    app.router.add_post(PATH, receiver.receive)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-        yield int(runner.addresses[0][1])
-    finally:
-        await runner.cleanup()

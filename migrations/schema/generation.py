@@ -22,7 +22,7 @@ render_progress = Table(
     "render_progress",
     metadata,
     Column("video_id", Text, primary_key=True),
-    Column("phase", Text, nullable=False),  # RenderPhase
+    Column("phase", Text, nullable=False),  # loading, denoising, encoding or uploading
     Column("step", Integer, nullable=False),
     Column("steps", Integer, nullable=False),
     Column("eta_s", Float),
@@ -74,7 +74,7 @@ executor_leases = Table(
     "executor_leases",
     metadata,
     Column("executor_id", Text, primary_key=True),
-    Column("role", Text, nullable=False),  # ExecutorRole
+    Column("role", Text, nullable=False),  # bot or worker
     Column("queues", JSON, nullable=False),  # the names of the queues that the process serves
     Column("beat_at_ms", BigInteger, nullable=False),  # by the database's clock
 )

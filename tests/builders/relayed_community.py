@@ -235,6 +235,20 @@ async def relay_on_anvil(relayer: Relayer, anvil: Anvil) -> None:
     raise AssertionError(trouble)
 
 
+async def persist(relayer: Relayer) -> list[str]:
+    """Ticks until nothing is left to do; gives the troubles that were met."""
+    met = []
+    for _ in range(300):
+        try:
+            if not await relayer.tick():
+                return met
+        except LedgerError as error:
+            met.append(str(error))
+            relayer._in_trouble(str(error), 0.0)
+        await asyncio.sleep(0.01)
+    raise AssertionError(met[-3:])
+
+
 async def begin_on_anvil(
     community: Community, ledger: Ledger, anvil: Anvil, settings: RelayerSettings
 ) -> tuple[Relayer, int]:

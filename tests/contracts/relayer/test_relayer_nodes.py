@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -14,40 +11,11 @@ from contracts.audit.audit import audit
 from contracts.ledger.client import Ledger
 from contracts.relayer.attempts import chain_of
 from contracts.relayer.relayer import Relayer
-from contracts.rpc.endpoints import Patience
 from contracts.rpc.node import ChainUnreachableError, LedgerError, WrongLedgerError
 from tests.builders.fault_proxy import FaultProxy
-from tests.builders.relayed_community import PEPPER, QUICK, Community, ballots, forget_lease, relay_all
+from tests.builders.relayed_community import PEPPER, QUICK, Community, ballots, forget_lease, persist, relay_all
 
 SEND = "eth_sendRawTransaction"
-
-
-@pytest.fixture
-async def nodes(chain: Any) -> AsyncIterator[list[FaultProxy]]:
-    async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(FaultProxy(chain.url)) for _ in range(2)]
-
-
-@pytest.fixture
-async def through(ledger: Ledger, nodes: list[FaultProxy]) -> AsyncIterator[Ledger]:
-    """The ledger by way of both nodes, looked at before each request."""
-    async with Ledger(", ".join(node.url for node in nodes), ledger.address, timeout_s=2) as made:
-        made.node._provider._patience = Patience(pause_s=0.01, rest_s=0.1, look_every_s=0.0)
-        yield made
-
-
-async def persist(relayer: Relayer) -> list[str]:
-    """Ticks until nothing is left to do; gives the troubles that were met."""
-    met = []
-    for _ in range(300):
-        try:
-            if not await relayer.tick():
-                return met
-        except LedgerError as error:
-            met.append(str(error))
-            relayer._in_trouble(str(error), 0.0)
-        await asyncio.sleep(0.01)
-    raise AssertionError(met[-3:])
 
 
 STORMS: dict[str, list[dict[str, Any]]] = {

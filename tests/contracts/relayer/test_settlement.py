@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -15,19 +12,17 @@ from contracts.ledger.client import Ledger, Tally, from_hex
 from contracts.outbox import entries as outbox
 from contracts.outbox import progress as receipts
 from contracts.relayer.relayer import Relayer, RelayerSettings
-from contracts.rpc.endpoints import Patience
 from contracts.rpc.node import (
     ChainUnreachableError,
-    LedgerError,
     LedgerRefusedError,
 )
 from migrations.schema import voters
-from tests.builders.fault_proxy import FaultProxy
 from tests.builders.relayed_community import (
     FIRST,
     PEPPER,
     QUICK,
     Community,
+    persist,
     relay_all,
     send_by_hand,
 )
@@ -77,34 +72,6 @@ async def test_a_transaction_is_final_only_so_many_blocks_deep(
         await ledger.node.web3.provider.make_request("evm_mine", [])  # type: ignore[arg-type]  # the dev chain's own
     assert await relayer.tick() is False
     assert await community.states() == {"final": 1}
-
-
-@pytest.fixture
-async def nodes(chain: Any) -> AsyncIterator[list[FaultProxy]]:
-    async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(FaultProxy(chain.url)) for _ in range(2)]
-
-
-@pytest.fixture
-async def through(ledger: Ledger, nodes: list[FaultProxy]) -> AsyncIterator[Ledger]:
-    """The ledger by way of both nodes, looked at before each request."""
-    async with Ledger(", ".join(node.url for node in nodes), ledger.address, timeout_s=2) as made:
-        made.node._provider._patience = Patience(pause_s=0.01, rest_s=0.1, look_every_s=0.0)
-        yield made
-
-
-async def persist(relayer: Relayer) -> list[str]:
-    """Ticks until nothing is left to do; gives the troubles that were met."""
-    met = []
-    for _ in range(300):
-        try:
-            if not await relayer.tick():
-                return met
-        except LedgerError as error:
-            met.append(str(error))
-            relayer._in_trouble(str(error), 0.0)
-        await asyncio.sleep(0.01)
-    raise AssertionError(met[-3:])
 
 
 async def test_a_number_that_the_ledger_has_not_given_is_not_written_down(

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,24 @@ from bot.demo.host import EmbeddedHost
 from generation.hosting.host import Polling
 from generation.hosting.livepeer import LivepeerHost
 from generation.hosting.tus import upload
-from generation.hosting.webhooks import FRESH_MS, PATH, SIGNATURE, NoticeError, Receiver, read_notice, receiving, sign
+from generation.hosting.webhooks import FRESH_MS, MOST_BYTES, PATH, SIGNATURE, NoticeError, Receiver, read_notice, sign
 
 SECRET = "a-shared-secret-of-ours"
 NEVER = Polling(first_s=600, longest_s=600, deadline_s=3600, mp4_every_s=0.05, mp4_grace_s=3, missing_grace_s=3)
+
+
+@asynccontextmanager
+async def receiving(receiver: Receiver, host: str, port: int) -> AsyncIterator[int]:
+    """Listen within this block, and yield the port. Raises OSError if it is in use."""
+    app = web.Application(client_max_size=MOST_BYTES)
+    app.router.add_post(PATH, receiver.receive)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
 
 
 def now_ms() -> int:
