@@ -48,6 +48,7 @@ SAYS = {
     "unknown channel": "/setup",
     "unknown message": "deleted",
     "unauthorized": "Discord isn't accepting it at the moment (HTTP 401)",
+    "an error": "Discord isn't accepting it at the moment (HTTP 500)",
     "a limit without a time": "can't be read",
     "away": "Discord isn't accepting it at the moment (HTTP 503)",
     "nonsense": "can't be read",
@@ -142,7 +143,8 @@ async def test_no_answer_to_a_close_keeps_a_round_open_or_its_result_away(town: 
     if round_.result_message_id is None:
         assert "could not be posted" in closed.text, closed.text
         if not (answer.startswith("nonsense") and call == "look for the result"):
-            assert SAYS[answer] in closed.text, closed.text
+            reason = answer.split(", once")[0]  # on a busy machine one refusal may outlast the 0.3 s of this town
+            assert SAYS[reason] in closed.text, closed.text
     await town.fault(off=True)
     after = await town.until("the result to be posted", lambda one: one.result_message_id is not None, round_.id)
     assert after.trouble is None
