@@ -51,6 +51,7 @@ from bot.sync.reactions import ReactionSync
 from bot.sync.view_counts import ViewCounts
 from bot.sync.wallet_events import WalletEvents
 from bot.video_hosts import hearing, open_host
+from bot.workflows.closing import ClosingWorkflow
 from bot.workflows.hosting import HostingWorkflow
 from bot.workflows.recovery import Recovery
 from bot.workflows.removal import RemovalWorkflow
@@ -139,7 +140,7 @@ class App:
         self.progress = ProgressMessages(
             database=database, client=client, progress_s=settings.progress_s, model_class=settings.model_class
         )
-        self._video_posts = VideoPosts(
+        self.video_posts = VideoPosts(
             database=database,
             client=client,
             data_dir=settings.data_dir,
@@ -155,7 +156,7 @@ class App:
         """Build the workflows, and what recovers those that failed."""
         settings, database, engine = self._settings, self._database, self.engine
         self._queue = VideoQueue(database=database, engine=engine)
-        hosting = HostingWorkflow(database=database, host=self.host, posts=self._video_posts)
+        hosting = HostingWorkflow(database=database, host=self.host, posts=self.video_posts)
         self._reviews = ReviewWorkflow(
             database=database,
             engine=engine,
@@ -168,24 +169,32 @@ class App:
         self._removals = RemovalWorkflow(
             database=database,
             engine=engine,
-            posts=self._video_posts,
+            posts=self.video_posts,
             round_posts=self._round_posts,
             progress=self.progress,
             hosting=hosting,
             data_dir=settings.data_dir,
+        )
+        closing = ClosingWorkflow(
+            database=database,
+            engine=engine,
+            posts=self._round_posts,
+            video_posts=self.video_posts,
+            progress=self.progress,
         )
         self.rounds = RoundWorkflow(
             database=database,
             engine=engine,
             queue=self._queue,
             posts=self._round_posts,
+            closing=closing,
             wallet_events=self.wallet_events,
         )
         videos = VideoWorkflow(
             database=database,
             engine=engine,
             client=self.client,
-            posts=self._video_posts,
+            posts=self.video_posts,
             progress=self.progress,
             reviews=self._reviews,
             transfer=FileTransfer(database=database, engine=engine, client=self.client, data_dir=settings.data_dir),
@@ -194,7 +203,7 @@ class App:
             model_class=settings.model_class,
             host_patience_s=settings.host_patience_s,
         )
-        for workflow in (videos, hosting, self._removals, self._reviews, self.rounds):
+        for workflow in (videos, hosting, self._removals, self._reviews, self.rounds, closing):
             workflow.register(engine)
         self.recovery = Recovery(
             database=database,

@@ -157,18 +157,60 @@ class RoundPosts:
             await rounds.change(self._database, round_.id, announcement_id=edited, result_message_id=edited)
         return None
 
-    async def lock(self, round_: Round) -> None:
-        """Lock and archive the thread of a closed round."""
-        if round_.thread_id is None:
-            return
+    async def close_announcement(self, round_: Round) -> Obstacle | None:
+        """Let the announcement say that its round is closed, and link the result. Return what is in the way."""
 
-        async def lock() -> None:
+        async def edit() -> None:
+            channel = await self._client.channel(await self._announced_in(round_))
+            await channel.get_partial_message(round_.announcement_id or 0).edit(
+                view=round_cards.closed_announcement(round_)
+            )
+
+        return await self._close("announcement", round_, edit)
+
+    async def close_thread(self, round_: Round) -> Obstacle | None:
+        """Say once in the thread that its round is closed, and lock it; its messages can still be edited.
+
+        A thread that is archived already is archived again. Return what is in the way.
+        """
+
+        async def close() -> None:
+            thread = await self._client.thread(round_.thread_id or 0)
+            was_archived = thread.archived
+            if was_archived:
+                thread = await thread.edit(archived=False)
+            note, mark = round_cards.closing_note(round_), round_cards.closing_mark(round_)
+            earlier = await find_ours(thread, mark)
+            if earlier is None:
+                await self._post_once(thread.id, round_, note, "closed", mark)
+            else:  # it may have been posted before the result
+                await earlier.edit(view=note)
+            await thread.edit(locked=True, archived=was_archived)
+
+        return await self._close("thread", round_, close)
+
+    async def archive(self, round_: Round) -> Obstacle | None:
+        """Lock and archive the thread of a closed round. Return what is in the way."""
+
+        async def archive() -> None:
             thread = await self._client.thread(round_.thread_id or 0)
             await thread.edit(locked=True, archived=True)
 
-        locked = await attempt(self._client, round_.thread_id, lock, seconds=RESULT_S)
-        if isinstance(locked, Obstacle):
-            log.warning("The thread of round %s could not be locked: %s", round_.id, locked.sentence)
+        return await self._close("thread", round_, archive)
+
+    async def _close(self, name: str, round_: Round, call: Callable[[], Awaitable[None]]) -> Obstacle | None:
+        closed = await attempt(self._client, round_.thread_id or round_.channel_id, call, seconds=RESULT_S)
+        if not isinstance(closed, Obstacle):
+            return None
+        log.warning("The %s of round %s could not be closed: %s", name, round_.id, closed.sentence)
+        return closed
+
+    async def _announced_in(self, round_: Round) -> int:
+        """Return the channel of the announcement, on which the thread hangs: the result may be in another one."""
+        try:
+            return (await self._client.thread(round_.thread_id or 0)).parent_id
+        except (discord.NotFound, discord.Forbidden):
+            return round_.channel_id
 
     async def show_result(self, round_id: int, *, patient: bool = False) -> None:
         """Bring the posted result up to date, if there is one.

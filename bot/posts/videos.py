@@ -136,16 +136,40 @@ class VideoPosts:
                 thread = await self._client.thread(video.thread_id or 0)
                 if thread.archived:
                     return  # the round is over, and `/standings` has the link
-                message = await thread.fetch_message(video.message_id or 0)
-                name = attachment_name(video)
-                attached = [each for each in message.attachments if each.filename == name]
-                media_url = f"attachment://{name}" if attached else video.playback_url or ""
-                card = video_cards.video_card(video, media_url, self._host_name)
-                await message.edit(view=card, attachments=attached)
+                await self._draw_again(video, thread)
         except discord.HTTPException as error:
             if passes(error):
                 raise
             log.warning("The link could not be added to the card of video %s: HTTP %s.", video_id, error.status)
+
+    async def close_card(self, video_id: str) -> None:
+        """Take the buttons for votes from the card of a video whose round is closed."""
+        try:
+            async with self._progress.editing(video_id):
+                video = await videos.get(self._database, video_id)
+                if video.status != VideoStatus.PUBLISHED:
+                    return
+                thread = await self._client.thread(video.thread_id or 0)
+                if thread.archived:  # else none of its messages can be edited
+                    thread = await thread.edit(archived=False)
+                await self._draw_again(video, thread)
+        except discord.NotFound:
+            log.info("The card of video %s is gone already.", video_id)
+        except discord.HTTPException as error:
+            if passes(error):
+                raise
+            log.warning("The card of video %s still has its buttons for votes: HTTP %s.", video_id, error.status)
+
+    async def _draw_again(self, video: Video, thread: discord.Thread) -> None:
+        """Edit a card, so that it shows the video and its round as they are now. Its file stays attached."""
+        round_ = await rounds.get(self._database, video.round_id)
+        message = await thread.fetch_message(video.message_id or 0)
+        name = attachment_name(video)
+        attached = [each for each in message.attachments if each.filename == name]
+        media_url = f"attachment://{name}" if attached else video.playback_url or ""
+        closed = round_ if round_.status == RoundStatus.CLOSED else None
+        card = video_cards.video_card(video, media_url, self._host_name, closed=closed)
+        await message.edit(view=card, attachments=attached)
 
     async def empty_card(self, video_id: str) -> None:
         """Replace video, prompt and buttons of a card by a sentence. The thread of a closed round is opened for it."""

@@ -22,7 +22,7 @@ from bot.posts.progress import ProgressMessages
 from bot.posts.rounds import RoundPosts
 from bot.retry import patiently
 from bot.store import reviews, rounds, videos
-from bot.workflows import removal, review, video, video_queue
+from bot.workflows import closing, removal, review, video, video_queue
 from bot.workflows.round import RoundWorkflow
 from bot.workflows.round import workflow_id as round_workflow_id
 from generation.jobs import BOT_QUEUE
@@ -70,6 +70,7 @@ class Recovery:
             ("rounds", self._rounds),
             ("videos", self._videos),
             ("removals", self._removals),
+            ("closings", self._closings),
             ("reviews", self._reviews),
         ):
             try:
@@ -210,7 +211,7 @@ class Recovery:
                 await self._posts.show_result(round_id)
             elif await self._posts.end(round_, TRY_S) is None:
                 log.info("What was left of round %s on Discord is done.", round_id)
-                await self._posts.lock(round_)
+                await self._round_workflow.begin_closing(round_id)
         except (SQLAlchemyError, discord.DiscordException, aiohttp.ClientError, OSError) as error:
             log.warning("The result of round %s could not be posted now (%s).", round_id, type(error).__name__)
         except Exception:
@@ -243,6 +244,11 @@ class Recovery:
         for argument in (await self._engine.dead(removal.WORKFLOW, now_ms() - DAYS * DAY_MS)).values():
             if isinstance(argument.get("video_id"), str):  # else no bot wrote the argument
                 await self._again(removal.WORKFLOW, removal.workflow_id(argument["video_id"]), argument)
+
+    async def _closings(self) -> None:
+        for argument in (await self._engine.dead(closing.WORKFLOW, now_ms() - DAYS * DAY_MS)).values():
+            if isinstance(argument.get("round_id"), int):
+                await self._again(closing.WORKFLOW, closing.workflow_id(argument["round_id"]), argument)
 
     async def _reviews(self) -> None:
         for argument in (await self._engine.dead(review.WORKFLOW, now_ms() - DAYS * DAY_MS)).values():

@@ -87,7 +87,8 @@ rounds = st.builds(
     Round, id=st.just(ID), guild_id=st.just(ID), number=st.just(1_000_000), task=tasks, opened_by=st.just(ID),
     channel_id=st.just(ID), thread_id=st.sampled_from([None, ID]), announcement_id=st.just(ID),
     status=st.sampled_from(["opening", "open", "closing", "closed"]), opens_at_ms=st.just(1),
-    closes_at_ms=st.just(9_999_999_999_999), winner_video_id=st.none(), result_message_id=st.none(),
+    closes_at_ms=st.just(9_999_999_999_999), winner_video_id=st.none(),
+    result_message_id=st.sampled_from([None, ID - 1]),
     chain_key=st.just(HEX), chain_id=st.none(), finalized_tx=st.none(), trouble=reasons,
 )  # fmt: skip
 entries = st.builds(Entry, videos, st.builds(Tally, up=st.just(10**9), down=st.just(10**9)))
@@ -174,7 +175,8 @@ def signing() -> Built:
 # Every public function of the card modules that gives a card, a form, or a text of one; a new one must come here.
 CARDS: dict[str, Built] = {
     "videos.video_card": from_(
-        video_cards.video_card, videos, st.just("attachment://a.mp4"), st.sampled_from([None, "Host"])
+        video_cards.video_card, videos, st.just("attachment://a.mp4"), st.sampled_from([None, "Host"]),
+        closed=st.none() | rounds,
     ),
     "videos.removed_card": from_(video_cards.removed_card, videos),
     "layout.note": from_(layout.note, texts(9000)),
@@ -182,6 +184,8 @@ CARDS: dict[str, Built] = {
     "videos.progress_card": from_(video_cards.progress_card, texts(9000), videos),
     "videos.vote_answer": from_(video_cards.vote_answer, standings, st.just(str(ID)), seconds),
     "rounds.announcement": from_(round_cards.announcement, rounds),
+    "rounds.closed_announcement": from_(round_cards.closed_announcement, rounds),
+    "rounds.closing_note": from_(round_cards.closing_note, rounds),
     "rounds.not_opened": from_(round_cards.not_opened, rounds),
     "results.standings_text": text(
         result_cards.standings_text, rounds, st.lists(entries, max_size=14), st.just({str(ID): 10**9})
@@ -226,6 +230,7 @@ KINDS = ("View", "str", "Modal", "ui.", "Item", "Button")  # that such a functio
 # Pieces of the above, or ids; each is bounded by what it is a part of.
 PIECES = {
     "layout.quote", "layout.view_of", "layout.row", "layout.seconds", "layout.minutes", "rounds.thread_name",
+    "rounds.closing_mark", "rounds.result_link",
     "videos.custom_id", "videos.title", "videos.bar", "videos.message_link", "reviews.button",
     "reviews.review_parts", "wallets.short",
     "wallets.paste_id", "wallets.signature_id", "wallets.ballot_lines",

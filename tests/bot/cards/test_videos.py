@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -16,7 +16,11 @@ from generation.jobs import Progress
 from tests.bot.cards.test_results import text_of
 from tests.bot.sync.test_view_counts import video
 
-ROUND = cast(Round, SimpleNamespace(number=5))
+ROUND = cast(Round, SimpleNamespace(number=5, status="open"))
+CLOSED = cast(
+    Round,
+    SimpleNamespace(number=5, status="closed", guild_id=1, channel_id=2, result_message_id=3, announcement_id=4),
+)
 VIDEO = replace(video(1), reason=None, cancel_requested=False, model_id="tiny")
 STANDING = Standing(Choice.WITHDRAWN, True, 5, 7_000, "a prompt")
 
@@ -45,6 +49,28 @@ def test_each_status_has_its_sentence(status: str, place: QueuePlace | None, wor
     text = progress_text(replace(VIDEO, status=status), ROUND, place, None)
     assert words in text
     assert ("video 1" in text) is (status != "removed")
+
+
+def test_a_video_of_a_closed_round_is_no_longer_up_for_votes() -> None:
+    """What ended otherwise keeps its sentence."""
+    text = progress_text(replace(VIDEO, status="published"), CLOSED, None, None)
+    assert "🏁 Round 5 is closed. Your video took part: https://discord.com/channels/" in text
+    assert "up for votes" not in text
+    assert "Try again with" in progress_text(replace(VIDEO, status="failed"), CLOSED, None, None)
+
+
+def buttons_of(view: Any) -> list[str]:
+    return [button["label"] for row in view.to_components()[0]["components"] for button in row.get("components", [])]
+
+
+def test_the_card_of_a_closed_round_takes_no_votes() -> None:
+    """It keeps the other buttons, and links the result; the card of an open round has all of them."""
+    closed = video_card(VIDEO, "attachment://a.mp4", closed=CLOSED)
+    assert buttons_of(closed) == ["Feedback", "Report"]
+    assert "🏁 Round 5 is closed · [See the result](https://discord.com/channels/1/2/3)" in text_of(closed)
+    open_ = video_card(VIDEO, "attachment://a.mp4")
+    assert buttons_of(open_) == ["Up", "Down", "Feedback", "Report"]
+    assert "closed" not in text_of(open_)
 
 
 def test_progress_is_a_bar_with_the_time_that_is_left() -> None:
