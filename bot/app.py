@@ -40,6 +40,7 @@ from bot.posts.progress import ProgressMessages
 from bot.posts.reviews import ReviewPosts
 from bot.posts.rounds import RoundPosts
 from bot.posts.videos import VideoPosts
+from bot.posts.winners import WinnerVideos
 from bot.prompt_filter.rules_file import open_rules
 from bot.round_results import Results
 from bot.settings import Settings, reveal
@@ -148,7 +149,11 @@ class App:
             progress=self.progress,
         )
         self._round_posts = RoundPosts(
-            database=database, client=client, results=self._results, ledger_status=self._ledger_status
+            database=database,
+            client=client,
+            results=self._results,
+            ledger_status=self._ledger_status,
+            winners=WinnerVideos(client=client, posts=self.video_posts, data_dir=settings.data_dir),
         )
         self._review_posts = ReviewPosts(database=database, client=client, model_class=settings.model_class)
 
@@ -252,19 +257,25 @@ class App:
             grace_s=settings.chain_grace_s,
         )
         reviews = Reviews(database=database, reviews=self._reviews, data_dir=settings.data_dir)
-        counts = ViewCounts(self.host)
+        standings = Standings(
+            database=database,
+            results=self._results,
+            view_counts=ViewCounts(self.host),
+            notices=notices,
+            ledger_status=self._ledger_status,
+        )
         return [
             prompts,
             voting,
             rounds,
             Setup(database=database, recovery=self.recovery),
-            Standings(database=database, results=self._results, view_counts=counts, notices=notices),
+            standings,
             Receipts(database=database, pepper=self._pepper, notices=notices, links=self._links),
             Provenance(database=database),
             Removal(database=database, queue=self._queue, removals=self._removals),
             reviews,
             wallets,
-            Buttons({"v1": voting, "w1": wallets, "r1": reviews}),
+            Buttons({"v1": voting, "w1": wallets, "r1": reviews, "s1": standings}),
         ]
 
     async def open(self) -> None:

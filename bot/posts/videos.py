@@ -71,7 +71,7 @@ class VideoPosts:
             thread = await self._client.thread(round_.thread_id or 0)
         except (discord.NotFound, discord.Forbidden):
             return False
-        return (video.size_bytes or 0) <= self._limit_of(thread.guild)
+        return (video.size_bytes or 0) <= self.limit_of(thread.guild)
 
     async def post(self, video: Video, *, again: bool, until_hosted: Callable[[], Awaitable[Video]]) -> PostedCard:
         """Post the card with its file or, where Discord does not take the file, with the host's address alone.
@@ -93,7 +93,7 @@ class VideoPosts:
         self, thread: discord.Thread, video: Video, *, again: bool, until_hosted: Callable[[], Awaitable[Video]]
     ) -> tuple[discord.Message, Video]:
         """Return the message, and the video as its card shows it."""
-        limit = self._limit_of(thread.guild)
+        limit = self.limit_of(thread.guild)
         file, media_url = await attachment(video, self._data_dir, limit)
         send = partial(post_once, thread, nonce=video.id, mark=video_cards.custom_id("up", video.id), again=again)
         if file is not None:
@@ -105,18 +105,23 @@ class VideoPosts:
                 if not is_too_large(error):
                     raise
                 log.warning("Discord refused a file of %d bytes (HTTP %d, %d).", size, error.status, error.code)
-                limit = min(size - 1, self._limit_of(thread.guild))
-                self._refused[thread.guild.id] = limit + 1, time.monotonic() + TRUST_REFUSAL_S
+                limit = self.note_refusal(thread.guild, size)
         elif not media_url and (video.size_bytes or 0) <= limit:
             raise PostError("The file of your video was lost before it could be posted.")
         video = await until_hosted()
         return await send(video_cards.video_card(video, video.playback_url or "", self._host_name)), video
 
-    def _limit_of(self, guild: discord.Guild) -> int:
+    def limit_of(self, guild: discord.Guild) -> int:
         """Return the largest size of a file in bytes: as Discord states it, or less if it has refused a smaller one."""
         refused, until = self._refused.get(guild.id, (0, 0.0))
         usual = int(guild.filesize_limit)
         return min(usual, refused - 1) if time.monotonic() < until else usual
+
+    def note_refusal(self, guild: discord.Guild, size: int) -> int:
+        """Remember that Discord refused a file of so many bytes, and return the largest size that it may take."""
+        limit = min(size - 1, self.limit_of(guild))
+        self._refused[guild.id] = limit + 1, time.monotonic() + TRUST_REFUSAL_S
+        return limit
 
     async def take_back(self, card: PostedCard) -> None:
         """Delete a card that came too late."""

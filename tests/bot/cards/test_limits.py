@@ -201,7 +201,9 @@ CARDS: dict[str, Built] = {
         st.lists(from_(review_cards.held_line, reviews), max_size=3)
     ),
     "rounds.status_text": text(round_cards.status_text, rounds, counts, counts, counts, counts, texts(3000)),
-    "results.result_card": from_(result_cards.result_card, rounds, outcomes, texts(3000)),
+    "results.result_card": from_(result_cards.result_card, rounds, outcomes, texts(3000), st.sampled_from([None, "attachment://a.mp4"])
+    ),
+    "results.details_card": from_(result_cards.details_card, rounds, texts(3000)),
     "results.standings_card": from_(
         result_cards.standings_card, rounds, outcomes, st.just({str(ID): 10**9})
     ),
@@ -230,7 +232,7 @@ KINDS = ("View", "str", "Modal", "ui.", "Item", "Button")  # that such a functio
 # Pieces of the above, or ids; each is bounded by what it is a part of.
 PIECES = {
     "layout.quote", "layout.view_of", "layout.row", "layout.seconds", "layout.minutes", "rounds.thread_name",
-    "rounds.closing_mark", "rounds.result_link",
+    "rounds.closing_mark", "results.details_id", "rounds.result_link",
     "videos.custom_id", "videos.title", "videos.bar", "videos.message_link", "reviews.button",
     "reviews.review_parts", "wallets.short",
     "wallets.paste_id", "wallets.signature_id", "wallets.ballot_lines",

@@ -16,6 +16,7 @@ from bot.ledger_status import LedgerStatus
 from bot.posts.progress import ProgressMessages
 from bot.posts.rounds import RoundPosts
 from bot.posts.videos import VideoPosts
+from bot.posts.winners import WinnerVideos
 from bot.round_results import Results
 from bot.store import rounds
 from bot.store.vote_writer import VoteWriter
@@ -51,9 +52,15 @@ def round_workflow(database: AsyncEngine) -> RoundWorkflow:
 
     status = LedgerStatus(database=database, links=PublicLedger("", None, None), relayer_trouble=no_trouble)
     client = Client()
-    posts = RoundPosts(database=database, client=client, results=Results(database, ledger), ledger_status=status)
     progress = ProgressMessages(database=database, client=client, progress_s=1.0, model_class="tiny")
     video_posts = VideoPosts(database=database, client=client, data_dir=Path(), host_name=None, progress=progress)
+    posts = RoundPosts(
+        database=database,
+        client=client,
+        results=Results(database, ledger),
+        ledger_status=status,
+        winners=WinnerVideos(client=client, posts=video_posts, data_dir=Path()),
+    )
     return RoundWorkflow(
         database=database,
         engine=engine,
