@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.client import Client, point_at, run_client
 from bot.cogs.buttons import Buttons
+from bot.cogs.help import Help
 from bot.cogs.ledger_notices import LedgerNotices
 from bot.cogs.prompts import Prompts
 from bot.cogs.provenance import Provenance
@@ -265,6 +266,7 @@ class App:
             ledger_status=self._ledger_status,
         )
         return [
+            Help(database=database, model_id=settings.model_id),
             prompts,
             voting,
             rounds,

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from simcord.backend.errors import BackendError
 from simcord.components import COMPONENTS_V2_FLAG, ComponentValidationError, validate_components, validate_modal
 
+from bot.cards import help as help_cards
 from bot.cards import layout, limits
 from bot.cards import receipts as receipt_cards
 from bot.cards import results as result_cards
@@ -37,7 +38,7 @@ from bot.prompt_filter.rules import LONGEST_SAY
 from contracts.outbox.progress import VoteReceipt
 from generation.jobs import Progress
 
-MODULES = (layout, receipt_cards, result_cards, review_cards, round_cards, video_cards, wallet_cards)
+MODULES = (help_cards, layout, receipt_cards, result_cards, review_cards, round_cards, video_cards, wallet_cards)
 ID = (1 << 63) - 1
 HEX = "ab" * 32
 ADDRESS = "0x" + "Ab" * 20
@@ -178,6 +179,10 @@ CARDS: dict[str, Built] = {
         video_cards.video_card, videos, st.just("attachment://a.mp4"), st.sampled_from([None, "Host"]),
         closed=st.none() | rounds,
     ),
+    "help.help_card": from_(
+        help_cards.help_card, st.none() | rounds, is_set_up=st.booleans(), is_moderator=st.booleans(),
+        model_id=st.sampled_from(["tiny", "another"]), now_ms=st.just(2),
+    ),
     "videos.removed_card": from_(video_cards.removed_card, videos),
     "layout.note": from_(layout.note, texts(9000)),
     "videos.progress_text": text(video_cards.progress_text, videos, rounds, places, progresses),
@@ -231,6 +236,7 @@ CARDS: dict[str, Built] = {
 KINDS = ("View", "str", "Modal", "ui.", "Item", "Button")  # that such a function returns
 # Pieces of the above, or ids; each is bounded by what it is a part of.
 PIECES = {
+    "help.examples",
     "layout.quote", "layout.view_of", "layout.row", "layout.seconds", "layout.minutes", "rounds.thread_name",
     "rounds.closing_mark", "results.details_id", "rounds.result_link",
     "videos.custom_id", "videos.title", "videos.bar", "videos.message_link", "reviews.button",
