@@ -11,8 +11,8 @@ from bot.domain.rounds import Round
 from migrations.states.community import RoundStatus
 
 INTRODUCTION = (
-    "### 👋 Make videos together\nAsk for a short video in your own words and vote on everybody's: the best one wins the "
-    "round. Votes are recorded on a public ledger, where nobody can change them afterwards."
+    "### 👋 Make videos together\nAsk for a short video in your own words and vote on everybody's: the best one wins "
+    "the round. Votes are recorded on a public ledger, where nobody can change them afterwards."
 )
 # Prompts that work, by model: the tiny one, which comes with FLock, knows only shapes, colours and motions.
 _EXAMPLES = {

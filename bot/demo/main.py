@@ -8,7 +8,7 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -69,7 +69,7 @@ async def _demo(folder: Path, options: DemoOptions, terminal: Terminal) -> None:
             await stack.open_services()
             await _tell(stack, options, terminal)
         else:
-            async with _page(stack, terminal) as page:
+            async with _page(stack) as page:
                 await stack.open_services()
                 page.show_discord(stack.discord_url, stack.keys.control_token)
                 await _tell_and_stay(stack, options, terminal, page)
@@ -77,12 +77,15 @@ async def _demo(folder: Path, options: DemoOptions, terminal: Terminal) -> None:
         await supervisor.stop()
 
 
-async def _tell(stack: Stack, options: DemoOptions, terminal: Terminal) -> None:
+async def _tell(
+    stack: Stack, options: DemoOptions, terminal: Terminal, on_first_video: Callable[[], None] | None = None
+) -> None:
     """Start bot and worker, tell the story, and print its result."""
     terminal.say("demo", "embedded Discord, video host and chain are running (a dev chain: not immutable)")
     await stack.open_bot_and_worker()
     async with Community(stack.discord_url, stack.keys.control_token) as community:
-        result = await Story(stack, community, terminal, list(options.prompts or PROMPTS)).tell()
+        story = Story(stack, community, terminal, list(options.prompts or PROMPTS), on_first_video=on_first_video)
+        result = await story.tell()
     terminal.table(result)
     terminal.say(
         "demo", "The tiny model knows only shapes, colours and motions; it ignores everything else in a prompt."
@@ -94,15 +97,19 @@ async def _tell(stack: Stack, options: DemoOptions, terminal: Terminal) -> None:
 
 
 async def _tell_and_stay(stack: Stack, options: DemoOptions, terminal: Terminal, page: Page) -> None:
-    """Tell the story, and then open a round for visitors. A visitor may upset the story, but not end the demo."""
+    """Tell the story, and then open a round for visitors. A visitor may upset the story, but not end the demo.
+
+    The page's link is printed once: when the first video can be seen, or at the latest when visitors have their round.
+    """
+    link = _Once(partial(terminal.link, page.link))
     try:
-        await _tell(stack, options, terminal)
+        await _tell(stack, options, terminal, link)
     except OperatorError as error:
         terminal.say("demo", str(error))
     async with Community(stack.discord_url, stack.keys.control_token) as community:
         await Story(stack, community, terminal, []).open_a_round_for_visitors()
-        terminal.link(page.link)
-        terminal.say("demo", "Be a member yourself: open the link. Ctrl-C ends everything.")
+        link()
+        terminal.say("demo", "Be a member yourself: open the link ▶. Ctrl-C ends everything.")
         if options.chaos is None:
             await asyncio.Event().wait()
             return
@@ -114,15 +121,26 @@ async def _tell_and_stay(stack: Stack, options: DemoOptions, terminal: Terminal,
             tasks.create_task(Chaos.of(stack, partial(terminal.say, "chaos"), seed=options.chaos).run())
 
 
+class _Once:
+    """Calls a function the first time, and never again."""
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function: Callable[[], None] | None = function
+
+    def __call__(self) -> None:
+        function, self._function = self._function, None
+        if function is not None:
+            function()
+
+
 @asynccontextmanager
-async def _page(stack: Stack, terminal: Terminal) -> AsyncIterator[Page]:
+async def _page(stack: Stack) -> AsyncIterator[Page]:
     """Serve the page, from the first second on."""
     panel = Panel(stack)
     page = Page(stack.keys.page_token, panel.look)
     await page.start(stack.keys.page_port)
     try:
         stack.save_keys(replace(stack.keys, page_port=page.port))
-        terminal.link(page.link)
         yield page
     finally:
         await page.close()

@@ -164,7 +164,7 @@ async def live_through_a_round(browser: Browser, page: Page, story: Story) -> No
     await ben.window.reload()
     await expect(ben.messages("onerror")).to_contain_text("<img src=x onerror")
 
-    # The moderator closes; all see the result, late presses are told why, and the panel shows what the chain says.
+    # The moderator closes; all see the result, the card takes no more votes, and the panel shows what the chain says.
     await mira.window.get_by_label("Message", exact=True).press_sequentially("/round close")
     await mira.window.keyboard.press("Enter")  # chooses it, as in Discord
     await mira.window.keyboard.press("Enter")
@@ -172,8 +172,10 @@ async def live_through_a_round(browser: Browser, page: Page, story: Story) -> No
     await ana.open("videos")
     await expect(ana.messages("Round 1 is decided")).to_contain_text("a red circle rolls", timeout=PATIENT_MS)
     await ana.open("Round 1")
-    await ana.card("a red circle rolls").get_by_role("button", name="Down").click()
-    await expect(ana.messages("votes can no longer be changed")).to_be_visible()
+    card = ana.card("a red circle rolls")
+    await expect(card.get_by_role("button", name="Down")).to_have_count(0, timeout=PATIENT_MS)
+    await expect(card).to_contain_text("Round 1 is closed")
+    await expect(card.get_by_role("button", name="Report")).to_be_visible()
     row = ana.window.locator("#behind tr", has_text="a red circle rolls")
     await expect(row).to_contain_text(re.compile("👍1 👎1.*👍1 👎1 ✓"), timeout=PATIENT_MS)
 
