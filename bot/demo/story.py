@@ -32,7 +32,7 @@ PROMPTS = (
     "a yellow star spins slowly in the rain",
 )
 TASK = "shapes on the move"
-VISITORS_TASK = "your turn: anything you like"
+VISITORS_TASK = "your turn: a colour, a shape, a motion"  # what the tiny model knows
 ROUNDS_CHANNEL = "videos"
 READY_S = 90.0
 WORKER_S = 240.0  # until the worker has loaded its model
@@ -193,8 +193,8 @@ class Story:
                 if video.status == VideoStatus.PUBLISHED and video.id not in posted:
                     posted.add(video.id)
                     self.terminal.finish(video.id)
-                    self._show_first()
                     self.terminal.say("FLock", f"posted “{prompt}” for {member}  ·  {video.page_url}")
+                    self._show_first()
                 elif video.status != VideoStatus.PUBLISHED:
                     report = progress.get(video.id)
                     in_queue = video.status in {VideoStatus.QUEUED, VideoStatus.RENDERING}

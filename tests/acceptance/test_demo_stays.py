@@ -1,4 +1,4 @@
-"""`flock demo` as a visitor meets it: a link once there is something to see, a round to try, and nothing left behind however it ends."""
+"""`flock demo` as a visitor meets it: a link once there is a video to see, a round to try, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_the_demo_stays_up_and_its_members_go_on_while_things_break(tmp_pa
     still get their answers, and Ctrl-C leaves nothing broken and nothing behind."""
     async with demo(tmp_path / "state", "--chaos", "3") as running:
         link = await running.until(LINK)
-        assert "a red circle" in running.said, "the link comes when there is a video to see"
+        assert "posted" in running.said, "the link comes when there is a video to see"
         assert "presses" not in running.said, "and before the story is over"
         assert "No GPU worker" not in running.said
         async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {link[2]}"}) as session:
