@@ -132,7 +132,9 @@ def progress_text(video: Video, round_: Round, place: QueuePlace | None, progres
                 f"No GPU worker for **{model}** is online. Your prompt stays in the queue and starts as soon as one is."
             )
             return f"{head}⏳ {prefix}: {ahead}. {waits}"
-        return f"{head}⏳ {prefix}: {ahead}, ready in {seconds(place.estimate_s)}."
+        if place.estimate_s is None:
+            return f"{head}⏳ {prefix}: {ahead}. How long it takes is known after this model's first video."
+        return f"{head}⏳ {prefix}: {ahead}, rendered in {seconds(place.estimate_s)}."
     if video.status == VideoStatus.PUBLISHED and round_.status == RoundStatus.CLOSED:
         return f"{head}🏁 {prefix} is closed. Your video took part: {message_link(video)}"
     if video.status == VideoStatus.PUBLISHED:

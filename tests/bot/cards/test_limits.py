@@ -135,7 +135,7 @@ wallets = st.builds(
 )
 counts = st.just(10**6)
 seconds = st.just(10.0**6)
-places = st.none() | st.builds(QueuePlace, ahead=counts, estimate_s=seconds, served=st.booleans())
+places = st.none() | st.builds(QueuePlace, ahead=counts, estimate_s=st.none() | seconds, served=st.booleans())
 progresses = st.none() | st.builds(
     Progress, phase=st.sampled_from(["loading", "denoising", "encoding", "uploading"]), step=counts, steps=counts,
     eta_s=seconds,

@@ -28,7 +28,12 @@ STANDING = Standing(Choice.WITHDRAWN, True, 5, 7_000, "a prompt")
 @pytest.mark.parametrize(
     ("status", "place", "words"),
     [
-        ("queued", QueuePlace(0, 60.0), "Round 5: next in the queue, ready in about 60 s."),
+        ("queued", QueuePlace(0, 60.0), "Round 5: next in the queue, rendered in about 60 s."),
+        (
+            "queued",
+            QueuePlace(0, None),
+            "next in the queue. How long it takes is known after this model's first video.",
+        ),
         ("queued", QueuePlace(2, 60.0), "number 3 in the queue"),
         (
             "queued",

@@ -1,4 +1,4 @@
-"""The demo's story begins once a worker has loaded its model; tests/acceptance/test_story.py has it told by chapters."""
+"""The demo's story begins once a worker has loaded its model; tests/acceptance/test_story.py has it told."""
 
 from __future__ import annotations
 
