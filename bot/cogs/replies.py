@@ -19,6 +19,7 @@ from discord import app_commands, ui
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.cards import layout
+from bot.cards import limits as card_limits
 from bot.cards import reviews as review_cards
 from bot.client import Interaction
 from bot.domain.errors import MemberError, PromptBlockedError
@@ -26,6 +27,8 @@ from bot.domain.errors import MemberError, PromptBlockedError
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 2.0  # Discord gives up after 3 s: by then it must have had a first answer
+MOST_ANSWER = 2000  # units of an answer that repeats what a member had typed
+TYPED_NAME = "your-text.txt"
 AGAIN_S = (0.1, 0.3, 0.6)  # the pauses after a connection that broke
 ANSWERED = 40060  # Discord's code for an interaction that already has its answer
 
@@ -101,7 +104,7 @@ async def answer_error(interaction: Interaction, error: BaseException) -> None:
 
     Raises nothing that Discord or the connection to it causes.
     """
-    view = _view_of(error)
+    reply = _reply_of(error)
     try:
         if interaction.response.is_done():
             if interaction.response.type in {
@@ -111,9 +114,9 @@ async def answer_error(interaction: Interaction, error: BaseException) -> None:
                 # A public "thinking…" would make the first follow-up public too.
                 with contextlib.suppress(discord.HTTPException):
                     await interaction.delete_original_response()
-            await insist(lambda: interaction.followup.send(view=view, ephemeral=True))
+            await _send_alone(interaction.followup.send, reply)
         else:
-            await insist(lambda: interaction.response.send_message(view=view, ephemeral=True))
+            await _send_alone(interaction.response.send_message, reply)
     except discord.NotFound:
         log.warning("An interaction expired before it could be answered.")
     except discord.HTTPException as failure:
@@ -122,10 +125,28 @@ async def answer_error(interaction: Interaction, error: BaseException) -> None:
         log.warning("An error could not be told to a member: %s.", type(failure).__name__)
 
 
-def _view_of(error: BaseException) -> ui.LayoutView:
+async def _send_alone(send: Callable[..., Awaitable[object]], reply: ui.LayoutView | Reply) -> None:
+    """Send an answer that only the member sees."""
+    if isinstance(reply, Reply):
+        await insist(lambda: send(view=reply.view, file=reply.file(), ephemeral=True))
+    else:
+        await insist(lambda: send(view=reply, ephemeral=True))
+
+
+def _reply_of(error: BaseException) -> ui.LayoutView | Reply:
+    """Return the answer to an error, with what the member had typed: as a block, or as a file where it is too long."""
+    while isinstance(error, app_commands.CommandInvokeError):
+        error = error.original
+    sentence = sentence_of(error)
+    typed = (error.typed or "") if isinstance(error, MemberError) else ""
+    copy = layout.copyable(typed)
     if isinstance(error, PromptBlockedError):
-        return review_cards.blocked_card(error.sentence, error.review_id)
-    return layout.note(sentence_of(error))
+        fits = card_limits.length(f"{sentence}{copy}") <= MOST_ANSWER
+        return review_cards.blocked_card(sentence, error.review_id, copy if fits else "")
+    if card_limits.length(f"{sentence}{copy}") <= MOST_ANSWER:
+        return layout.note(f"{sentence}{copy}")
+    text: card_limits.Item = card_limits.text_item(f"{sentence}\n-# Your text, to copy:")
+    return Reply(layout.view_of(text, ui.File(f"attachment://{TYPED_NAME}")), TYPED_NAME, f"{typed}\n".encode())
 
 
 def sentence_of(error: BaseException) -> str:

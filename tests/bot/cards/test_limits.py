@@ -215,7 +215,9 @@ CARDS: dict[str, Built] = {
     "results.rejected_note": from_(
         result_cards.rejected_note, st.lists(st.tuples(counts, counts, texts(600)), min_size=1, max_size=30)
     ),
-    "reviews.blocked_card": from_(review_cards.blocked_card, texts(LONGEST_SAY + 100), st.just(ID)),
+    "reviews.blocked_card": from_(
+        review_cards.blocked_card, texts(LONGEST_SAY + 100), st.just(ID), prompts.map(layout.copyable)
+    ),
     "reviews.list_card": from_(
         review_cards.list_card, st.lists(reviews, max_size=5, unique_by=lambda review: review.id), counts,
         passed=st.integers(0, 10**6),
@@ -237,6 +239,7 @@ KINDS = ("View", "str", "Modal", "ui.", "Item", "Button")  # that such a functio
 # Pieces of the above, or ids; each is bounded by what it is a part of.
 PIECES = {
     "help.examples",
+    "layout.copyable",
     "layout.quote", "layout.view_of", "layout.row", "layout.seconds", "layout.minutes", "rounds.thread_name",
     "rounds.closing_mark", "results.details_id", "rounds.result_link",
     "videos.custom_id", "videos.title", "videos.bar", "videos.message_link", "reviews.button",
