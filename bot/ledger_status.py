@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.domain.amounts import amount
 from bot.domain.ledger_links import PublicLedger
 from bot.domain.rounds import Round
 from contracts.outbox.progress import round_progress
@@ -51,7 +52,7 @@ class LedgerStatus:
             )
         trouble = await self._relayer_trouble()
         rejected = f", {count} rejected" if (count := progress.entries.get("rejected", 0)) else ""
-        entries = "1 entry" if recorded == 1 else f"{recorded} entries"
+        entries = amount(recorded, "entry", "entries")
         return (
             f"On the ledger: {entries} recorded, {progress.underway} on the way{rejected}. {trouble or ''}"
         ).rstrip()

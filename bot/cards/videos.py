@@ -198,7 +198,7 @@ def provenance_card(video: Video, file_url: str) -> ui.LayoutView:
     if signer.get("kind") == "operator":
         lines.append(f"Signed (C2PA) by {quote(str(signer.get('name')), 80)}")
     elif signer:
-        lines.append("Signed (C2PA) with a self-made certificate: it shows changes, but nobody vouches for the signer")
+        lines.append("Signed (C2PA) with a self-made certificate: it shows tampering, but doesn't prove who signed")
     else:
         lines.append("Not signed")
     lines.append(f"File: SHA-256 `{_code(video.sha256, 64)}`")

@@ -71,8 +71,8 @@ class Removal(commands.GroupCog, group_name="video", group_description="Remove v
             raise VideoUnknownError
         return layout.note(
             f"🗑️ **{prompt}** is being removed from its thread, from the standings, and from the "
-            "video host. Its member is told why. Its entry on the ledger stays, as everything there does; it holds "
-            "hashes and votes, not the video."
+            "video host. Its author will be told why. Its entry on the ledger stays, as everything there does; it "
+            "holds hashes and votes, not the video."
         )
 
     async def _find(self, guild_id: int, reference: str) -> Video:
