@@ -145,7 +145,7 @@ def _reply_of(error: BaseException) -> ui.LayoutView | Reply:
         return review_cards.blocked_card(sentence, error.review_id, copy if fits else "")
     if card_limits.length(f"{sentence}{copy}") <= MOST_ANSWER:
         return layout.note(f"{sentence}{copy}")
-    text: card_limits.Item = card_limits.text_item(f"{sentence}\n-# Your text, to copy:")
+    text: card_limits.Item = card_limits.text_item(f"{sentence}\n-# Your text is in the file below.")
     return Reply(layout.view_of(text, ui.File(f"attachment://{TYPED_NAME}")), TYPED_NAME, f"{typed}\n".encode())
 
 
