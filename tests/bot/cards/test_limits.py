@@ -18,6 +18,7 @@ from simcord.backend.errors import BackendError
 from simcord.components import COMPONENTS_V2_FLAG, ComponentValidationError, validate_components, validate_modal
 
 from bot.cards import layout, limits
+from bot.cards import prompt_words as word_cards
 from bot.cards import receipts as receipt_cards
 from bot.cards import results as result_cards
 from bot.cards import reviews as review_cards
@@ -37,7 +38,7 @@ from bot.prompt_filter.rules import LONGEST_SAY
 from contracts.outbox.progress import VoteReceipt
 from generation.jobs import Progress
 
-MODULES = (layout, receipt_cards, result_cards, review_cards, round_cards, video_cards, wallet_cards)
+MODULES = (layout, receipt_cards, result_cards, review_cards, round_cards, video_cards, wallet_cards, word_cards)
 ID = (1 << 63) - 1
 HEX = "ab" * 32
 ADDRESS = "0x" + "Ab" * 20
@@ -189,6 +190,7 @@ CARDS: dict[str, Built] = {
     "videos.removed_card": from_(video_cards.removed_card, videos),
     "layout.note": from_(layout.note, texts(9000)),
     "videos.progress_text": text(video_cards.progress_text, videos, rounds, places, progresses),
+    "prompt_words.words_line": text(word_cards.words_line, prompts, progresses),
     "videos.progress_card": from_(video_cards.progress_card, texts(9000), videos),
     "videos.vote_answer": from_(video_cards.vote_answer, standings, st.just(str(ID)), seconds),
     "rounds.announcement": from_(round_cards.announcement, rounds),
