@@ -19,6 +19,7 @@ from simcord.components import COMPONENTS_V2_FLAG, ComponentValidationError, val
 
 from bot.cards import help as help_cards
 from bot.cards import layout, limits
+from bot.cards import prompt_words as word_cards
 from bot.cards import receipts as receipt_cards
 from bot.cards import results as result_cards
 from bot.cards import reviews as review_cards
@@ -38,7 +39,9 @@ from bot.prompt_filter.rules import LONGEST_SAY
 from contracts.outbox.progress import VoteReceipt
 from generation.jobs import Progress
 
-MODULES = (help_cards, layout, receipt_cards, result_cards, review_cards, round_cards, video_cards, wallet_cards)
+MODULES = (
+    help_cards, layout, receipt_cards, result_cards, review_cards, round_cards, video_cards, wallet_cards, word_cards,
+)  # fmt: skip
 ID = (1 << 63) - 1
 HEX = "ab" * 32
 ADDRESS = "0x" + "Ab" * 20
@@ -136,9 +139,19 @@ wallets = st.builds(
 counts = st.just(10**6)
 seconds = st.just(10.0**6)
 places = st.none() | st.builds(QueuePlace, ahead=counts, estimate_s=st.none() | seconds, served=st.booleans())
+words = st.none() | st.builds(
+    lambda known, unknown: {
+        "known": [[3 * n, 3 * n + 3] for n in range(known)],
+        "unknown": [[3 * n, 3 * n + 3] for n in range(unknown)],
+        "topics": "*" * 100,
+        "example": "@" * 100,
+    },
+    st.integers(0, 100),
+    st.integers(0, 100),
+)
 progresses = st.none() | st.builds(
     Progress, phase=st.sampled_from(["loading", "denoising", "encoding", "uploading"]), step=counts, steps=counts,
-    eta_s=seconds,
+    eta_s=seconds, words=words,
 )  # fmt: skip
 
 Built = st.SearchStrategy[Any]
@@ -186,6 +199,7 @@ CARDS: dict[str, Built] = {
     "videos.removed_card": from_(video_cards.removed_card, videos),
     "layout.note": from_(layout.note, texts(9000)),
     "videos.progress_text": text(video_cards.progress_text, videos, rounds, places, progresses),
+    "prompt_words.words_line": text(word_cards.words_line, prompts, progresses),
     "videos.progress_card": from_(video_cards.progress_card, texts(9000), videos),
     "videos.vote_answer": from_(video_cards.vote_answer, standings, st.just(str(ID)), seconds),
     "rounds.announcement": from_(round_cards.announcement, rounds),
@@ -199,7 +213,7 @@ CARDS: dict[str, Built] = {
         receipt_cards.receipt_card, rounds, st.lists(st.tuples(videos, receipts), max_size=16), st.just(HEX), ledgers,
         st.integers(0, 2500).map(lambda length: "flock audit " + "x" * length),
     ),
-    "videos.provenance_card": from_(video_cards.provenance_card, videos, st.just("attachment://a.json")),
+    "videos.provenance_card": from_(video_cards.provenance_card, videos, st.just("attachment://a.json"), progresses),
     "videos.my_videos": from_(
         video_cards.my_videos,
         st.lists(videos, max_size=10).map(lambda some: [replace(v, id=str(ID - n)) for n, v in enumerate(some)]),
