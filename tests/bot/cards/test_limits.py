@@ -31,7 +31,7 @@ from bot.domain.reviews import Review
 from bot.domain.rounds import Round
 from bot.domain.standings import Entry, Outcome
 from bot.domain.videos import QueuePlace, Video
-from bot.domain.votes import Choice, Standing, Tally
+from bot.domain.votes import CardVotes, Choice, Standing, Tally
 from bot.domain.wallets import SigningRequest, Wallet
 from bot.prompt_filter.rules import LONGEST_SAY
 from contracts.outbox.progress import VoteReceipt
@@ -143,6 +143,10 @@ Built = st.SearchStrategy[Any]
 noted = layout.note
 
 
+counts = st.integers(0, 10**12)
+votes_on_cards = st.builds(CardVotes, st.builds(Tally, counts, counts), counts, counts, st.booleans())
+
+
 def from_(function: Callable[..., Any], *arguments: st.SearchStrategy[Any], **named: st.SearchStrategy[Any]) -> Built:
     return st.builds(function, *arguments, **named)
 
@@ -176,6 +180,7 @@ CARDS: dict[str, Built] = {
     "videos.video_card": from_(
         video_cards.video_card, videos, st.just("attachment://a.mp4"), st.sampled_from([None, "Host"])
     ),
+    "videos.votes_line": text(video_cards.votes_line, votes_on_cards),
     "videos.removed_card": from_(video_cards.removed_card, videos),
     "layout.note": from_(layout.note, texts(9000)),
     "videos.progress_text": text(video_cards.progress_text, videos, rounds, places, progresses),
