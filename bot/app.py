@@ -41,6 +41,7 @@ from bot.posts.progress import ProgressMessages
 from bot.posts.reviews import ReviewPosts
 from bot.posts.rounds import RoundPosts
 from bot.posts.videos import VideoPosts
+from bot.posts.vote_counts import VoteCounts
 from bot.posts.winners import WinnerVideos
 from bot.prompt_filter.rules_file import open_rules
 from bot.round_results import Results
@@ -73,6 +74,7 @@ from generation.queue.portable_json import UnsafeEngineError
 log = logging.getLogger(__name__)
 
 RELAYER_LEASE_S = 15.0  # a killed bot's successor relays after that long
+COUNT_S = 0.5  # between two looks at the votes that cards are to show
 RECOVERY_S = 5.0  # between two looks at rounds with something left to do
 BLOCK_S = 12.0  # of the slowest chains that people use
 WORKFLOWS_AT_ONCE = 4000  # of videos, their hosting, and rounds in one bot; nearly all of them only wait
@@ -149,6 +151,8 @@ class App:
             host_name="Livepeer" if settings.video_host == "livepeer" else None,
             progress=self.progress,
         )
+        self.vote_counts = VoteCounts(database=database, posts=self.video_posts)
+        self.votes.on_recorded = self.vote_counts.note_votes
         self._round_posts = RoundPosts(
             database=database,
             client=client,
@@ -217,6 +221,7 @@ class App:
             round_workflow=self.rounds,
             posts=self._round_posts,
             progress=self.progress,
+            vote_counts=self.vote_counts,
         )
 
     def _build_cogs(self) -> list[commands.Cog]:
@@ -291,7 +296,11 @@ class App:
             asyncio.create_task(self.wallet_events.run(), name="wallet events"),
         ]
         # Only what may be missed is ticked; what must happen is a durable sleep.
-        for tick, seconds in ((self.progress.tick, 1.0), (self.recovery.tick, RECOVERY_S)):
+        for tick, seconds in (
+            (self.progress.tick, 1.0),
+            (self.vote_counts.tick, COUNT_S),
+            (self.recovery.tick, RECOVERY_S),
+        ):
             self._scheduler.add_job(
                 tick, "interval", seconds=seconds, max_instances=1, coalesce=True, misfire_grace_time=None
             )
@@ -304,6 +313,7 @@ class App:
         self._open = False
         self._scheduler.shutdown(wait=False)
         await self.recovery.close()
+        await self.vote_counts.close()
         await self.votes.close()
         await self.engine.close()
         for task in self._ledger_tasks:

@@ -13,9 +13,10 @@ from bot.cards.layout import minutes, note, quote, row, seconds, view_of
 from bot.cards.limits import Button, Item, text_item
 from bot.cards.prompt_words import words_line
 from bot.cards.rounds import result_link
+from bot.domain.amounts import amount
 from bot.domain.rounds import Round
 from bot.domain.videos import QueuePlace, Video
-from bot.domain.votes import Choice, Standing
+from bot.domain.votes import CardVotes, Choice, Standing
 from generation.jobs import Progress
 from migrations.states.community import RoundStatus, VideoStatus
 
@@ -61,10 +62,27 @@ def message_link(video: Video) -> str:
     return f"https://discord.com/channels/{video.guild_id}/{video.thread_id}/{video.message_id}"
 
 
+def votes_line(votes: CardVotes) -> str:
+    """Return the line of a card that says how many have voted, and how much of that is on the ledger."""
+    if not votes.number:
+        return "No votes yet"
+    line = f"**{amount(votes.number, 'vote')}**"
+    if not votes.hidden:
+        line = f"👍 **{votes.tally.up:,}** · 👎 **{votes.tally.down:,}**"
+    if votes.all_on_ledger:
+        return f"{line} · ✓ on the ledger"
+    return f"{line} · {votes.on_ledger:,} on the ledger" if votes.on_ledger else line
+
+
 def video_card(
-    video: Video, media_url: str, host_name: str | None = "Livepeer", *, closed: Round | None = None
+    video: Video,
+    media_url: str,
+    host_name: str | None = "Livepeer",
+    *,
+    votes: CardVotes | None = None,
+    closed: Round | None = None,
 ) -> ui.LayoutView:
-    """Return a video's card for the voting thread: playable inline, with its prompt, its author and the buttons.
+    """Return a video's card for the voting thread: playable inline, with its prompt, its votes and the buttons.
 
     `closed` is the video's round once that is closed: the card then takes no votes.
     """
@@ -80,6 +98,7 @@ def video_card(
         gallery,
         text_item(f"### {quote(video.prompt)}"),
         text_item(f"-# {' · '.join(facts)}"),
+        text_item(votes_line(votes or CardVotes())),
         *_closed_line(closed),
         row(*_card_buttons(video.id, closed)),
     )

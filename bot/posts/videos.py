@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import aiohttp
 import discord
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.cards import videos as video_cards
 from bot.client import Client
 from bot.domain.videos import Video
+from bot.domain.votes import CardVotes
 from bot.files.attachments import attachment, attachment_name
-from bot.posts.once import is_too_large, post_once
+from bot.posts.once import is_too_large, marks, post_once
 from bot.posts.progress import ProgressMessages
-from bot.retry import passes
+from bot.retry import UNREADABLE, passes
 from bot.store import rounds, videos
+from bot.store.vote_writer import votes_on_cards
 from migrations.states.community import RoundStatus, VideoStatus
 
 log = logging.getLogger(__name__)
@@ -32,6 +36,10 @@ TRUST_REFUSAL_S = 3600.0  # after that, a size that Discord refused is tried aga
 
 class PostError(Exception):
     """A card that cannot be posted. The reason is a sentence for the member."""
+
+
+class ThreadArchivedError(Exception):
+    """A card in a thread that somebody has archived while its round is open: no message in it can be edited."""
 
 
 @dataclass(frozen=True)
@@ -165,16 +173,54 @@ class VideoPosts:
                 raise
             log.warning("The card of video %s still has its buttons for votes: HTTP %s.", video_id, error.status)
 
-    async def _draw_again(self, video: Video, thread: discord.Thread) -> None:
-        """Edit a card, so that it shows the video and its round as they are now. Its file stays attached."""
-        round_ = await rounds.get(self._database, video.round_id)
-        message = await thread.fetch_message(video.message_id or 0)
+    async def show_votes(self, video_id: str) -> tuple[str, bool]:
+        """Bring the votes on a card up to date. Return the line that it shows, and True if that took an edit.
+
+        Raises ThreadArchivedError, and what Discord answers.
+        """
+        async with self._progress.editing(video_id):  # a card that is removed in the meantime stays removed
+            video = await videos.get(self._database, video_id)
+            line = video_cards.votes_line(await self._votes_on(video))
+            if video.status != VideoStatus.PUBLISHED:
+                return line, False
+            thread = await self._client.thread(video.thread_id or 0)
+            message = await thread.fetch_message(video.message_id or 0)
+            if line in marks(message):
+                return line, False
+            if thread.archived:
+                raise ThreadArchivedError
+            return video_cards.votes_line(await self._draw_again(video, thread, message)), True
+
+    @asynccontextmanager
+    async def opened(self, thread_id: int) -> AsyncIterator[None]:
+        """Open the archived thread of a closed round, and close it again at the end."""
+        thread = await self._client.thread(thread_id)
+        await thread.edit(archived=False)
+        try:
+            yield
+        finally:
+            try:
+                await thread.edit(archived=True, locked=True)
+            except (discord.DiscordException, aiohttp.ClientError, OSError, *UNREADABLE) as error:
+                log.warning("The thread %s of a closed round stays open (%s).", thread_id, type(error).__name__)
+
+    async def _votes_on(self, video: Video) -> CardVotes:
+        return next((posted.votes for posted in await votes_on_cards(self._database, [video.id])), CardVotes())
+
+    async def _draw_again(
+        self, video: Video, thread: discord.Thread, message: discord.Message | None = None
+    ) -> CardVotes:
+        """Edit a card, so that it shows video, votes and round as they are now. Return the votes. Its file stays."""
+        message = message or await thread.fetch_message(video.message_id or 0)
         name = attachment_name(video)
         attached = [each for each in message.attachments if each.filename == name]
         media_url = f"attachment://{name}" if attached else video.playback_url or ""
+        votes = await self._votes_on(video)
+        round_ = await rounds.get(self._database, video.round_id)
         closed = round_ if round_.status == RoundStatus.CLOSED else None
-        card = video_cards.video_card(video, media_url, self._host_name, closed=closed)
+        card = video_cards.video_card(video, media_url, self._host_name, votes=votes, closed=closed)
         await message.edit(view=card, attachments=attached)
+        return votes
 
     async def empty_card(self, video_id: str) -> None:
         """Replace video, prompt and buttons of a card by a sentence. The thread of a closed round is opened for it."""

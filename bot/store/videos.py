@@ -302,7 +302,7 @@ async def prompts_of(database: AsyncEngine, video_ids: Sequence[str]) -> dict[st
 async def entries(database: AsyncEngine, round_id: int, *, removed: bool = False) -> Sequence[Entry]:
     """Return the published videos of a round with their votes, unranked; with `removed`, also removed videos."""
     statuses = (VideoStatus.PUBLISHED, VideoStatus.REMOVED) if removed else (VideoStatus.PUBLISHED,)
-    query = select(videos, _count_of(Choice.UP).label("up"), _count_of(Choice.DOWN).label("down")).where(
+    query = select(videos, count_of(Choice.UP).label("up"), count_of(Choice.DOWN).label("down")).where(
         videos.c.round_id == round_id, videos.c.status.in_(statuses)
     )
     async with database.connect() as connection:
@@ -310,7 +310,7 @@ async def entries(database: AsyncEngine, round_id: int, *, removed: bool = False
         return [Entry(Video.from_row(row), Tally(up=int(row.up), down=int(row.down))) for row in rows]
 
 
-def _count_of(choice: Choice) -> ScalarSelect[int]:
+def count_of(choice: Choice) -> ScalarSelect[int]:
     """Return the subquery for the number of votes of one choice on the video of the enclosing query.
 
     It counts video by video. In a grouped query, neither database would find out that only the videos of one round

@@ -20,6 +20,7 @@ from bot.domain.rounds import Round
 from bot.posts.obstacles import UNFORESEEN
 from bot.posts.progress import ProgressMessages
 from bot.posts.rounds import RoundPosts
+from bot.posts.vote_counts import VoteCounts
 from bot.retry import patiently
 from bot.store import reviews, rounds, videos
 from bot.workflows import closing, removal, review, video, video_queue
@@ -51,12 +52,14 @@ class Recovery:
         round_workflow: RoundWorkflow,
         posts: RoundPosts,
         progress: ProgressMessages,
+        vote_counts: VoteCounts,
     ) -> None:
         self._database = database
         self._engine = engine
         self._round_workflow = round_workflow
         self._posts = posts
         self._progress = progress
+        self._vote_counts = vote_counts
         self._begun_counts: Counter[int] = Counter()  # workflows, by round
         self._next: dict[int, tuple[float, float]] = {}  # by round: the time of the next try, and the pause after it
         self._tries: dict[int, asyncio.Task[None]] = {}
@@ -100,6 +103,7 @@ class Recovery:
         """Try at the next look what could not be posted in a guild: something has changed there."""
         for round_id in self._waiting.get(guild_id, ()):
             self._next.pop(round_id, None)
+        self._vote_counts.hurry(guild_id)
 
     # ------------------------------------------------------------------ rounds
 

@@ -35,6 +35,7 @@ from bot.domain.rounds import Round
 from bot.domain.videos import Video
 from bot.permissions import PERMISSIONS
 from bot.posts import rounds as round_posts
+from bot.posts import vote_counts
 from bot.settings import Settings
 from bot.store import rounds, videos
 from bot.workflows import closing, recovery
@@ -137,6 +138,13 @@ async def open_town(folder: Path) -> AsyncIterator[Town]:
             (closing, "PACE_S", 0.0),
             (closing, "AGAIN_S", 0.2),
             (closing, "RESULT_POLL_S", 0.1),
+            (vote_counts, "GATHER_S", 0.3),
+            (vote_counts, "CARD_S", 0.6),
+            (vote_counts, "THREAD_S", 0.05),
+            (vote_counts, "AGAIN_S", 0.2),
+            (vote_counts, "LONGEST_AGAIN_S", 1.0),
+            (vote_counts, "LOOK_S", 0.5),
+            (app_module, "COUNT_S", 0.1),
             (recovery, "FIRST_S", 0.2),
             (recovery, "TRY_S", 0.1),
             (app_module, "RECOVERY_S", 0.3),

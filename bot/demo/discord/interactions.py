@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from datetime import datetime, timedelta
 
 from simcord import interactions as simcord_interactions
 from simcord.backend import models, serializers
@@ -100,12 +101,13 @@ class Interactions:
             return None
         messages = backend.messages.get(record.channel_id, {})
         now = backend.now_iso()
+        kind = record.response_kind.value if record.response_kind else None
         return {
             "id": str(record.id),
             "type": record.type,
             "member": backend.users[record.user_id].name,
             "channel_id": str(record.channel_id),
-            "kind": record.response_kind.value if record.response_kind else None,
+            "kind": kind,
             # A person reads: "The application did not respond."
             "failed": not record.responded and now >= record.initial_response_deadline,
             "expired": now >= record.expires_at,
@@ -114,6 +116,7 @@ class Interactions:
             "messages": [
                 self.describe(messages[i]) for i in [record.message_id, *record.followup_ids] if i in messages
             ],
+            "changed": self._changed(record) if kind == "deferred_update" else [],
             "modal": record.modal,
             "choices": record.autocomplete_choices,
         }
@@ -135,6 +138,22 @@ class Interactions:
         if thread is not None:
             payload["thread"] = plain(serializers.channel_payload(backend, thread))
         return payload
+
+    def _changed(self, record: models.Interaction) -> list[Payload]:
+        """Return what the member sees change where a press has no answer of its own: their own messages, edited since.
+
+        What changed first comes first.
+        """
+        asked = datetime.fromisoformat(record.initial_response_deadline) - timedelta(seconds=self._answer_s)
+        edited = [
+            (message.edited_timestamp, message)
+            for message in self.world.backend.messages.get(record.channel_id, {}).values()
+            if message.is_ephemeral
+            and message.edited_timestamp is not None
+            and datetime.fromisoformat(message.edited_timestamp) >= asked
+            and int(((message.interaction_metadata or {}).get("user") or {}).get("id") or 0) == record.user_id
+        ]
+        return [self.describe(message) for _, message in sorted(edited, key=lambda each: each[0])]
 
     def _forget_old(self) -> None:
         """Forget the oldest interactions, since a server runs for days.

@@ -33,7 +33,7 @@ from bot.domain.reviews import Review
 from bot.domain.rounds import Round
 from bot.domain.standings import Entry, Outcome
 from bot.domain.videos import QueuePlace, Video
-from bot.domain.votes import Choice, Standing, Tally
+from bot.domain.votes import CardVotes, Choice, Standing, Tally
 from bot.domain.wallets import SigningRequest, Wallet
 from bot.prompt_filter.rules import LONGEST_SAY
 from contracts.outbox.progress import VoteReceipt
@@ -158,6 +158,10 @@ Built = st.SearchStrategy[Any]
 noted = layout.note
 
 
+counts = st.integers(0, 10**12)
+votes_on_cards = st.builds(CardVotes, st.builds(Tally, counts, counts), counts, counts, st.booleans())
+
+
 def from_(function: Callable[..., Any], *arguments: st.SearchStrategy[Any], **named: st.SearchStrategy[Any]) -> Built:
     return st.builds(function, *arguments, **named)
 
@@ -196,6 +200,7 @@ CARDS: dict[str, Built] = {
         help_cards.help_card, st.none() | rounds, is_set_up=st.booleans(), is_moderator=st.booleans(),
         model_id=st.sampled_from(["tiny", "another"]), now_ms=st.just(2),
     ),
+    "videos.votes_line": text(video_cards.votes_line, votes_on_cards),
     "videos.removed_card": from_(video_cards.removed_card, videos),
     "layout.note": from_(layout.note, texts(9000)),
     "videos.progress_text": text(video_cards.progress_text, videos, rounds, places, progresses),

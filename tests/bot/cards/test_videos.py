@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from bot.cards.videos import my_videos, progress_text, provenance_card, title, video_card, vote_answer
+from bot.cards.videos import my_videos, progress_text, provenance_card, title, video_card, vote_answer, votes_line
 from bot.domain.rounds import Round
 from bot.domain.videos import QueuePlace
-from bot.domain.votes import Choice, Standing
+from bot.domain.votes import CardVotes, Choice, Standing, Tally
 from generation.jobs import Progress
 from generation.prompt_words import PromptWords
 from tests.bot.cards.test_results import text_of
@@ -114,6 +114,27 @@ def test_a_card_names_the_author_and_the_host() -> None:
     )
     bare = replace(VIDEO, page_url=None, playback_url=None)
     assert "Requested by <@4> · ✨ AI-generated" in text_of(video_card(bare, "attachment://a.mp4"))
+
+
+@pytest.mark.parametrize(
+    ("votes", "words"),
+    [
+        (CardVotes(), "No votes yet"),
+        (CardVotes(Tally(1, 0)), "**1 vote**"),
+        (CardVotes(Tally(1_004, 1), underway=1_005), "**1,005 votes**"),
+        (CardVotes(Tally(4, 1), on_ledger=3, underway=2), "**5 votes** · 3 on the ledger"),
+        (CardVotes(Tally(4, 1), on_ledger=5), "**5 votes** · ✓ on the ledger"),
+        (CardVotes(Tally(4, 1), on_ledger=5, underway=1), "**5 votes** · 5 on the ledger"),  # a withdrawal is not there
+        (CardVotes(Tally(4, 1), on_ledger=4), "**5 votes** · 4 on the ledger"),  # it rejected the fifth
+        (CardVotes(Tally(4, 1), on_ledger=5, hidden=False), "👍 **4** · 👎 **1** · ✓ on the ledger"),
+        (CardVotes(Tally(4, 1), hidden=False), "👍 **4** · 👎 **1**"),
+        (CardVotes(Tally(0, 0), underway=1), "No votes yet"),
+    ],
+)
+def test_a_card_says_how_many_voted_and_what_the_ledger_has(votes: CardVotes, words: str) -> None:
+    """The tick stands for all of them; who leads is hidden until it may be seen."""
+    assert votes_line(votes) == words
+    assert words in text_of(video_card(VIDEO, "attachment://a.mp4", votes=votes)).splitlines()
 
 
 def test_a_removed_video_has_no_title() -> None:
