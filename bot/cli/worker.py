@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     require("worker", "The worker")
     config = config_of(settings)
     address = (settings.metrics_host, settings.metrics_port)
-    for name in [name for name in os.environ if name.startswith("FLOCK_")]:
+    for name in [name for name in os.environ if name.startswith("FLOCK_") or name == "CREDENTIALS_DIRECTORY"]:
         del os.environ[name]  # a shared .env may hold the bot's keys: the worker keeps none of them
     del settings
     from sqlalchemy.exc import SQLAlchemyError
