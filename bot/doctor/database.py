@@ -82,10 +82,11 @@ async def newer_revision(settings: Settings) -> str | None:
     if file is not None and not file.exists():
         return None
     revision = await read_database(settings, _revision)
-    return None if revision is None or revision in _known_revisions() else revision
+    return None if revision is None or revision in known_revisions() else revision
 
 
-def _known_revisions() -> set[str]:
+def known_revisions() -> set[str]:
+    """Return the revisions of the database that this FLock can read or upgrade."""
     return {script.revision for script in _scripts().walk_revisions()}
 
 
@@ -118,7 +119,7 @@ async def database(settings: Settings) -> Sequence[Check]:
         return [Check(True, "database", f"{kind}, empty; its tables are made at the first start")]
     if revision == _head():
         return [Check(True, "database", f"{kind}, of this version ({revision})")]
-    if revision in _known_revisions():
+    if revision in known_revisions():
         remedy = "Back it up, then run `flock migrate`."
         return [Check(False, "database", f"{kind}, of an older version ({revision})", remedy)]
     return [Check(False, "database", f"{kind}, of a newer FLock ({revision})", "Run that version, or a newer one.")]
