@@ -249,7 +249,8 @@ class Settings(BaseSettings):
         """The address at which members reach the signing page; None where there is no page."""
         if not self.page_port:
             return None
-        return (self.page_url or f"http://{self.page_host}:{self.page_port}").rstrip("/")
+        host = "127.0.0.1" if self.page_host in ("0.0.0.0", "::") else self.page_host  # noqa: S104  # compared, and never bound
+        return (self.page_url or f"http://{host}:{self.page_port}").rstrip("/")
 
     def __repr__(self) -> str:
         return "Settings(...)"  # a database URL may carry a password

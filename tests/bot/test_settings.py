@@ -224,6 +224,17 @@ def test_a_secret_of_a_file_is_a_setting(monkeypatch: pytest.MonkeyPatch, tmp_pa
         load_settings()
 
 
+def test_members_never_read_an_address_that_stands_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """0.0.0.0 is where a container listens, and nowhere for a browser."""
+    monkeypatch.setenv("FLOCK_PAGE_PORT", "9465")
+    monkeypatch.setenv("FLOCK_PAGE_HOST", "0.0.0.0")  # noqa: S104  # never bound here
+    assert load_settings().signing_url == "http://127.0.0.1:9465"
+    monkeypatch.setenv("FLOCK_PAGE_HOST", "192.0.2.7")
+    assert load_settings().signing_url == "http://192.0.2.7:9465"
+    monkeypatch.setenv("FLOCK_PAGE_URL", "https://vote.example.org/")
+    assert load_settings().signing_url == "https://vote.example.org"
+
+
 def test_secrets_are_in_no_representation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings may be printed by accident: nothing of theirs shows."""
     settings = load_with(monkeypatch, {**COMPLETE, "FLOCK_DATABASE_URL": "postgresql://u:hunter2@h/d"})
