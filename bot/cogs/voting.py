@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
 from typing import Literal
 
@@ -27,6 +28,8 @@ from bot.store import feedback, videos
 from bot.store.vote_writer import VoteWriter
 from bot.sync.reactions import ReactionSync
 from migrations.states.community import VideoStatus, VoteSource
+
+log = logging.getLogger(__name__)
 
 _CHOICES = {"up": Choice.UP, "down": Choice.DOWN, "withdraw": Choice.WITHDRAWN}
 _BUTTON_ID = re.compile(video_cards.BUTTON_ID)
@@ -118,6 +121,12 @@ class Voting(commands.Cog):
             await feedback.save_feedback(self._database, video_id, interaction.user.id, text)
             return layout.note(f"💬 Thank you for your feedback on **{prompt}**. Sending feedback again replaces it.")
         await feedback.save_report(self._database, video_id, interaction.user.id, text)
+        log.info(
+            "Member %d reported a video in server %d.",
+            interaction.user.id,
+            interaction.guild_id,
+            extra={"video": video_id},
+        )
         return layout.note(f"🚩 Your report of **{prompt}** is recorded. Only the operator can read it at the moment.")
 
     async def _video_here(self, interaction: Interaction, video_id: str) -> Video:
