@@ -11,11 +11,12 @@ COPY migrations migrations
 COPY generation generation
 COPY contracts contracts
 COPY bot bot
-ENV FLOCK_DATA_DIR=/data FLOCK_DATABASE_URL=sqlite:////data/flock.db
+ENV FLOCK_DATA_DIR=/data
 
 FROM base AS bot
 # Whichever video host and signer .env names.
 RUN pip install -c requirements.lock ".[s3,kms-aws,kms-gcp]"
+WORKDIR /
 USER flock
 ENTRYPOINT ["flock"]
 CMD ["run"]
@@ -23,6 +24,7 @@ CMD ["run"]
 FROM base AS worker
 # `train` is a worker and peft, without which no adapter is loaded.
 RUN pip install "$(grep '^torch==' requirements.lock)" && pip install -c requirements.lock ".[train]"
+WORKDIR /
 USER flock
 ENTRYPOINT ["flock"]
 CMD ["worker"]

@@ -11,8 +11,9 @@ TESTERS ?= 3
 
 .PHONY: demo test bench screenshots tiny lint format lock clean install
 
+# Ctrl-C, which ends the demo with 130, is no error here.
 demo: $(READY)
-	@$(BIN)/flock demo $(ARGS)
+	@trap : INT; $(BIN)/flock demo $(ARGS) || { code=$$?; test $$code -eq 130 || exit $$code; }
 
 test: lint
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)

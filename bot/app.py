@@ -37,6 +37,7 @@ from bot.files.transfer import FileTransfer
 from bot.ledger_status import LedgerStatus
 from bot.monitoring.health import Health, Watch, database_watch
 from bot.monitoring.metrics import Metrics, serving
+from bot.monitoring.process_metrics import ProcessMetrics
 from bot.posts.progress import ProgressMessages
 from bot.posts.reviews import ReviewPosts
 from bot.posts.rounds import RoundPosts
@@ -374,7 +375,8 @@ async def run_bot(settings: Settings, stop: asyncio.Event) -> None:
     try:
         point_at(settings)
         app = App(settings, database, signer)
-        metrics = Metrics(database, "bot", gauges=app.gauges)
+        process = ProcessMetrics("bot", settings.data_dir, discord_errors=app.client.errors)
+        metrics = Metrics(database, "bot", gauges=app.gauges, process=process)
         app.votes.observe = metrics.observe_ack
         async with (
             serving(settings.metrics_host, settings.metrics_port, metrics, app.health()),

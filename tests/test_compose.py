@@ -183,6 +183,30 @@ def test_a_wide_service_is_noticed(change: dict[str, Any]) -> None:
     assert len(too_wide({**SERVICES["bot"], **change})) == 1
 
 
+def test_what_listens_in_the_bots_container_is_published() -> None:
+    """Metrics, signing page and webhook: on the host's loopback, at the numbers that the documents give."""
+    bot = SERVICES["bot"]
+    listening = {name for name, value in bot["environment"].items() if name.endswith("_HOST") and value == "0.0.0.0"}  # noqa: S104  # read, and not bound
+    assert listening == {"FLOCK_METRICS_HOST", "FLOCK_PAGE_HOST", "FLOCK_WEBHOOK_HOST"}
+    hosts = {
+        name
+        for name in Settings.model_fields
+        if name.endswith("_host") and name.replace("_host", "_port") in Settings.model_fields
+    }
+    assert {f"FLOCK_{name.upper()}" for name in hosts} == listening
+    published = {str(port).split(":")[1] for port in bot["ports"]}
+    assert all(
+        str(port).split(":")[0] == "127.0.0.1" and len(set(str(port).split(":")[1:])) == 1 for port in bot["ports"]
+    )
+    rows = re.findall(r"^\| .+ \| `FLOCK_\w+_PORT` \| `(FLOCK_\w+)` \| .*?(94\d\d)", operations(), re.MULTILINE)
+    assert dict(rows).keys() == listening
+    assert set(dict(rows).values()) == published
+
+
+def operations() -> str:
+    return (ROOT / "docs" / "operations.md").read_text()
+
+
 def test_the_worker_gets_no_key() -> None:
     """No token, key or pepper in its environment, no file of settings, no volume with a key in it."""
     assert opens(SERVICES["worker"]) == []

@@ -22,6 +22,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object on stdout")
     parser.add_argument("--prompt", action="append", metavar="TEXT", help="a prompt of the story; may be repeated")
     parser.add_argument("--state", type=Path, metavar="DIR", help="keep everything in DIR, and go on from it next time")
+    parser.add_argument("--keep", action="store_true", help="keep the temporary folder, which is removed at the end")
     parser.add_argument("--database-url", metavar="URL", help="use this database instead of a SQLite file in the state")
     parser.add_argument(
         "--chaos", type=int, nargs="?", const=0, metavar="SEED", help="then break things while members carry on"
@@ -41,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
             as_json=arguments.json,
             state=arguments.state,
             database_url=arguments.database_url,
+            keep=arguments.keep,
             chaos=arguments.chaos,
         )
     )

@@ -123,6 +123,12 @@ class Voting(commands.Cog):
             await feedback.save_feedback(self._database, video_id, interaction.user.id, text)
             return layout.note(f"💬 Thank you for your feedback on **{prompt}**. Sending feedback again replaces it.")
         await feedback.save_report(self._database, video_id, interaction.user.id, text)
+        log.info(
+            "Member %d reported a video in server %d.",
+            interaction.user.id,
+            interaction.guild_id,
+            extra={"video": video_id},
+        )
         return layout.note(f"🚩 Your report of **{prompt}** is recorded. Only the operator can read it at the moment.")
 
     async def _video_here(self, interaction: Interaction, video_id: str) -> Video:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import signal
 import sys
 import tempfile
@@ -35,6 +36,7 @@ class DemoOptions:
     as_json: bool = False
     state: Path | None = None
     database_url: str | None = None
+    keep: bool = False  # what is in the temporary folder, which is removed at the end otherwise
     chaos: int | None = None  # a seed: after the story a crowd stays active while things break
 
 
@@ -43,6 +45,7 @@ def run_demo(options: DemoOptions) -> int:
     if options.once and options.chaos is not None:
         raise OperatorError("Chaos begins after the story: leave --once out, and end it with Ctrl-C.")
     temporary = options.state is None
+    keep = not temporary or options.keep
     folder = Path(tempfile.mkdtemp(prefix="flock-demo-")) if options.state is None else options.state.resolve()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     terminal = Terminal()
@@ -51,9 +54,13 @@ def run_demo(options: DemoOptions) -> int:
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None  # SIGTERM ends the demo as Ctrl-C does
     except OperatorError:
+        keep = True
         if temporary:
             terminal.say("", f"Everything that was made is kept in {folder}, with the logs.")
         raise
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 
@@ -90,7 +97,8 @@ async def _tell(
     terminal.say(
         "demo", "The tiny model knows only shapes, colours and motions; it ignores everything else in a prompt."
     )
-    terminal.say("demo", f"Everything is in {stack.state}")
+    until = "" if options.state or options.keep else " until the demo ends; --keep keeps it"
+    terminal.say("demo", f"Everything is in {stack.state}{until}")
     if options.as_json:
         sys.stdout.write(json.dumps(result) + "\n")
         sys.stdout.flush()

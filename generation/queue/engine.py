@@ -21,7 +21,12 @@ from typing import Any, Literal, ParamSpec, TypeVar
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from generation.queue.dbos_private import AWAITED_WORKFLOW_ENDED, CountRunning, replace_count_of_running
+from generation.queue.dbos_private import (
+    AWAITED_WORKFLOW_ENDED,
+    TASK_CANCELLED,
+    CountRunning,
+    replace_count_of_running,
+)
 from generation.queue.portable_json import NotPortableError, read_portable_json_only
 from generation.queue.reaper import EngineStatus, Reaper, ReaperTimes
 from migrations.database import sync_url
@@ -117,6 +122,7 @@ class Engine:
 
     async def launch(self) -> None:
         """Create the engine's tables where needed, take the lease, and begin to serve the queues."""
+        logging.getLogger("dbos").removeFilter(_says_nothing_of_the_end)
         await self._reaper.enter()
         DBOS.listen_queues([queue.name for queue in self._queues if queue.listen])
         DBOS.launch()  # inside the running loop, so that workflows run on it too
@@ -163,6 +169,7 @@ class Engine:
     async def close(self) -> None:
         """Stop serving and release the lease: other processes take unfinished workflows over at once."""
         await self._reaper.stop()
+        logging.getLogger("dbos").addFilter(_says_nothing_of_the_end)
         loop = asyncio.get_running_loop()
         # DBOS makes its pool the loop's default one, and shuts it down: destroy it from outside, and set a new one.
         with ThreadPoolExecutor(1) as outside:
@@ -306,6 +313,11 @@ class Engine:
         except NotPortableError as error:  # a forged wake-up call keeps the real one from being heard
             log.error("A wake-up call was rejected: %s", error)
             await asyncio.sleep(min(max(0.0, seconds), UNHEARD_S))  # not recorded: next time it may be heard
+
+
+def _says_nothing_of_the_end(record: logging.LogRecord) -> bool:
+    """Return False for the warnings about workflows that end with the process: they go on elsewhere, as they should."""
+    return not record.getMessage().startswith(TASK_CANCELLED)
 
 
 def _options(workflow: str, workflow_id: str, queue: str, member_id: int | None, priority: int) -> EnqueueOptions:

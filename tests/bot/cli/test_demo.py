@@ -16,6 +16,7 @@ def test_the_options_of_the_story() -> None:
     assert build_parser().parse_args(["demo", "--chaos", "7"]).chaos == 7
     bare = build_parser().parse_args(["demo"])
     assert (bare.once, bare.json, bare.prompt, bare.state, bare.database_url, bare.chaos) == (False, False, *[None] * 4)
+    assert (bare.keep, build_parser().parse_args(["demo", "--keep"]).keep) == (False, True)
 
 
 def test_a_seed_is_a_number(capsys: pytest.CaptureFixture[str]) -> None:
