@@ -20,9 +20,9 @@ test: lint
 bench: $(READY)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
-# The pictures in docs/img; needs Chromium.
+# The pictures in docs/img; needs Chromium. ARGS=still or ARGS=moving takes one kind alone.
 screenshots: $(READY)
-	@$(BIN)/python -m tests.acceptance.screenshots
+	@$(BIN)/python -m tests.acceptance.screenshots $(ARGS)
 
 # The tiny model, trained from nothing: three quarters of an hour on two idle cores. Then its sheet.
 tiny: $(READY)
