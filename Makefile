@@ -43,11 +43,13 @@ install: $(READY)
 
 # torch comes first and alone: any other package that asks for it must find it there already.
 $(READY): pyproject.toml requirements.lock
+	@mkdir -p $(VENV) && date +%s > $(VENV)/.began
 	@echo "Setting up $(VENV); this takes two or three minutes, once." >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c 'import sys; sys.exit("FLock needs Python 3.11 or newer.") if sys.version_info < (3, 11) else None'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' requirements.lock)" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]' >&2
+	@echo "The set-up took $$(( $$(date +%s) - $$(cat $(VENV)/.began) )) s." >&2
 	@touch $@
 
 # Exact versions of what is installed now, after the ranges in pyproject.toml were changed and installed.

@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -35,6 +36,7 @@ class DemoOptions:
     as_json: bool = False
     state: Path | None = None
     database_url: str | None = None
+    page: tuple[str, int] | None = None  # where the page listens, if not on loopback
     chaos: int | None = None  # a seed: after the story a crowd stays active while things break
 
 
@@ -58,6 +60,7 @@ def run_demo(options: DemoOptions) -> int:
 
 
 async def _demo(folder: Path, options: DemoOptions, terminal: Terminal) -> None:
+    began = time.monotonic()
     supervisor = Supervisor(folder, on_death=partial(terminal.say, "demo"))
     stack = Stack(folder, supervisor, options.database_url)
     main = asyncio.current_task()
@@ -69,10 +72,10 @@ async def _demo(folder: Path, options: DemoOptions, terminal: Terminal) -> None:
             await stack.open_services()
             await _tell(stack, options, terminal)
         else:
-            async with _page(stack, terminal) as page:
+            async with _page(stack, terminal, options.page) as page:
                 await stack.open_services()
                 page.show_discord(stack.discord_url, stack.keys.control_token)
-                await _tell_and_stay(stack, options, terminal, page)
+                await _tell_and_stay(stack, options, terminal, page, began)
     finally:
         await supervisor.stop()
 
@@ -93,7 +96,7 @@ async def _tell(stack: Stack, options: DemoOptions, terminal: Terminal) -> None:
         sys.stdout.flush()
 
 
-async def _tell_and_stay(stack: Stack, options: DemoOptions, terminal: Terminal, page: Page) -> None:
+async def _tell_and_stay(stack: Stack, options: DemoOptions, terminal: Terminal, page: Page, began: float) -> None:
     """Tell the story, and then open a round for visitors. A visitor may upset the story, but not end the demo."""
     try:
         await _tell(stack, options, terminal)
@@ -103,6 +106,7 @@ async def _tell_and_stay(stack: Stack, options: DemoOptions, terminal: Terminal,
         await Story(stack, community, terminal, []).open_a_round_for_visitors()
         terminal.link(page.link)
         terminal.say("demo", "Be a member yourself: open the link. Ctrl-C ends everything.")
+        terminal.say("demo", f"You can join {time.monotonic() - began:.0f} s after the start.")
         if options.chaos is None:
             await asyncio.Event().wait()
             return
@@ -115,11 +119,14 @@ async def _tell_and_stay(stack: Stack, options: DemoOptions, terminal: Terminal,
 
 
 @asynccontextmanager
-async def _page(stack: Stack, terminal: Terminal) -> AsyncIterator[Page]:
+async def _page(stack: Stack, terminal: Terminal, where: tuple[str, int] | None) -> AsyncIterator[Page]:
     """Serve the page, from the first second on."""
     panel = Panel(stack)
     page = Page(stack.keys.page_token, panel.look)
-    await page.start(stack.keys.page_port)
+    try:
+        await (page.start(where[1], where[0]) if where else page.start(stack.keys.page_port))
+    except OSError as error:
+        raise OperatorError(f"The page cannot listen there: {error.strerror}.") from error
     try:
         stack.save_keys(replace(stack.keys, page_port=page.port))
         terminal.link(page.link)
