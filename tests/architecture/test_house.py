@@ -48,7 +48,7 @@ BROKEN = {
     "clauses": {"shop/goods.py": '"""The goods."""\n\n\ndef sell() -> None:\n    """What is sold."""\n'},
     "mirror": {"shop/stock.py": ""},
     "map": {"docs/architecture.md": f"{BEGIN}\n{END}\n"},
-    "wide-lines": {"docs/architecture.md": f"{'wide ' * 21}\n{BEGIN}\n{END}\n"},
+    "wide-lines": {"shop/goods.py": f'"""{"Wide" * 30}."""\n'},
     "decisions": {"docs/decisions/0004-a-cat.md": ""},
     "changelog": {"CHANGELOG.md": "# Changelog\n\n## Unreleased\n\n## 0.1.0\n"},
 }
