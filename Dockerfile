@@ -1,5 +1,5 @@
-# Three images from one file, by pip alone: `--target bot` has no torch, `--target worker` has no keys, and
-# `--target chain` is the embedded development chain.
+# Four images from one file, by pip alone: `--target bot` has no torch, `--target worker` has no keys,
+# `--target chain` is the embedded development chain, and `--target demo` is everything on one page, to try it out.
 FROM python:3.11-slim AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore
@@ -34,3 +34,12 @@ RUN pip install -c requirements.lock . "$(grep '^py-evm==' requirements.lock)"
 USER flock
 ENTRYPOINT ["python", "-m", "bot.demo.chain"]
 CMD ["--host", "0.0.0.0", "--port", "8545", "--state", "/chain"]
+
+FROM base AS demo
+RUN pip install "$(grep '^torch==' requirements.lock)" && pip install -c requirements.lock ".[demo]"
+USER flock
+# Everything that is written lies here or in /tmp, so that the rest may be read-only.
+VOLUME /data
+EXPOSE 8765
+ENTRYPOINT ["flock"]
+CMD ["demo", "--page", "0.0.0.0:8765", "--state", "/data/demo"]

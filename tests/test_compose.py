@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -314,8 +315,21 @@ def test_an_image_has_what_its_settings_may_ask_for() -> None:
     assert extras("bot") == {"s3", "kms-aws", "kms-gcp"}
     assert extras("worker") == {"train", "worker"}
     assert set(EXTRAS) - extras("bot") - extras("worker") == {"demo", "dev"}
+    assert extras("demo") == {"demo", "worker"}
     assert any(package.startswith("peft") for extra in extras("worker") for package in EXTRAS[extra])
     assert not any(re.match("torch|diffusers", package) for extra in extras("bot") for package in EXTRAS[extra])
+
+
+def test_the_demos_image_is_one_page_without_root() -> None:
+    """It leaves root, publishes the port that its page listens on, and writes below its volume."""
+    stage = stages()["demo"]
+    assert stage["USER"] == ["flock"]
+    words = [*json.loads(stage["ENTRYPOINT"][-1]), *json.loads(stage["CMD"][-1])]
+    assert words[0] == "flock"
+    options = build_parser().parse_args(words[1:])
+    assert not ip_address(options.page[0]).is_loopback
+    assert stage["EXPOSE"] == [str(options.page[1])]
+    assert options.state.is_relative_to(stage["VOLUME"][0])
 
 
 def test_a_command_that_we_do_not_have_is_noticed() -> None:

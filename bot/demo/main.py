@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ class DemoOptions:
     state: Path | None = None
     database_url: str | None = None
     keep: bool = False  # what is in the temporary folder, which is removed at the end otherwise
+    page: tuple[str, int] | None = None  # where the page listens, if not on loopback
     chaos: int | None = None  # a seed: after the story a crowd stays active while things break
 
 
@@ -65,6 +67,7 @@ def run_demo(options: DemoOptions) -> int:
 
 
 async def _demo(folder: Path, options: DemoOptions, terminal: Terminal) -> None:
+    began = time.monotonic()
     supervisor = Supervisor(folder, on_death=partial(terminal.say, "demo"))
     stack = Stack(folder, supervisor, options.database_url)
     main = asyncio.current_task()
@@ -76,10 +79,10 @@ async def _demo(folder: Path, options: DemoOptions, terminal: Terminal) -> None:
             await stack.open_services()
             await _tell(stack, options, terminal)
         else:
-            async with _page(stack) as page:
+            async with _page(stack, options.page) as page:
                 await stack.open_services()
                 page.show_discord(stack.discord_url, stack.keys.control_token)
-                await _tell_and_stay(stack, options, terminal, page)
+                await _tell_and_stay(stack, options, terminal, page, began)
     finally:
         await supervisor.stop()
 
@@ -104,7 +107,7 @@ async def _tell(
         sys.stdout.flush()
 
 
-async def _tell_and_stay(stack: Stack, options: DemoOptions, terminal: Terminal, page: Page) -> None:
+async def _tell_and_stay(stack: Stack, options: DemoOptions, terminal: Terminal, page: Page, began: float) -> None:
     """Tell the story, and then open a round for visitors. A visitor may upset the story, but not end the demo.
 
     The page's link is printed once: when the first video can be seen, or at the latest when visitors have their round.
@@ -118,6 +121,7 @@ async def _tell_and_stay(stack: Stack, options: DemoOptions, terminal: Terminal,
         await Story(stack, community, terminal, []).open_a_round_for_visitors()
         link()
         terminal.say("demo", "Be a member yourself: open the link ▶. Ctrl-C ends everything.")
+        terminal.say("demo", f"You can join {time.monotonic() - began:.0f} s after the start.")
         if options.chaos is None:
             await asyncio.Event().wait()
             return
@@ -142,11 +146,14 @@ class _Once:
 
 
 @asynccontextmanager
-async def _page(stack: Stack) -> AsyncIterator[Page]:
+async def _page(stack: Stack, where: tuple[str, int] | None) -> AsyncIterator[Page]:
     """Serve the page, from the first second on."""
     panel = Panel(stack)
     page = Page(stack.keys.page_token, panel.look)
-    await page.start(stack.keys.page_port)
+    try:
+        await (page.start(where[1], where[0]) if where else page.start(stack.keys.page_port))
+    except OSError as error:
+        raise OperatorError(f"The page cannot listen there: {error.strerror}.") from error
     try:
         stack.save_keys(replace(stack.keys, page_port=page.port))
         yield page
