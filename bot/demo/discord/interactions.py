@@ -18,6 +18,7 @@ ANSWER_S = 3.0  # for the first answer
 TOKEN_S = 15 * 60.0  # for all that follows
 MOST_KEPT = 5000
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL = 2, 3, 4, 5
+SUBCOMMANDS = {1, 2}  # types of options: a subcommand, and a group of them
 
 
 class Interactions:
@@ -49,6 +50,8 @@ class Interactions:
         record.initial_response_deadline = backend.iso_after(self._answer_s)
         record.expires_at = backend.iso_after(self._token_s)
         payload["attachment_size_limit"] = MOST_BYTES
+        if record.command_name is not None:
+            record.command_name = _whole_name(data)
         if message is not None:
             payload["message"] = plain(serializers.message_payload(backend, message))
             record.source_message_id = message.id
@@ -173,6 +176,15 @@ class Interactions:
             latest = max(backend._sequences)
             backend._reserved_ids = {i for i in backend._reserved_ids if i >> 22 >= latest}
             backend._sequences = {latest: backend._sequences[latest]}
+
+
+def _whole_name(data: Payload) -> str:
+    """Return a command's name with its subcommands: interaction metadata holds all of it, as in "wallet show"."""
+    names, node = [str(data["name"])], data
+    while below := next((o for o in node.get("options") or [] if o.get("type") in SUBCOMMANDS), None):
+        names.append(str(below["name"]))
+        node = below
+    return " ".join(names)
 
 
 def is_settled(status: Payload) -> bool:

@@ -86,6 +86,8 @@ class Page:
         app.router.add_routes(
             [
                 web.get("/", self._file),
+                web.get("/channels/{guild:[0-9]+}/{channel:[0-9]+}", self._file),
+                web.get("/channels/{guild:[0-9]+}/{channel:[0-9]+}/{message:[0-9]+}", self._file),
                 web.get("/{name:[a-z]+[.](js|css|svg)}", self._file),
                 web.get("/api/events", self._events),
                 web.get("/api/{look:[a-z]+}", self._look),
