@@ -353,6 +353,7 @@ def test_a_cut_is_never_within_anything(pieces: list[str], most: int) -> None:
         ("see [this](https://a.b/c) now", 14, "see…"),
         ("**bold words here** and", 12, "**bold wo…**"),
         ("\u2068a quoted prompt\u2069 and more of it", 12, "\u2068a quoted…\u2069"),
+        ("`\u2068` opened in code", 8, "`\u2068` op…\u2069"),
         ("👨‍👩‍👧👨‍👩‍👧👨‍👩‍👧", 12, "👨‍👩‍👧…"),
         ("e\u0301e\u0301e\u0301e\u0301", 6, "e\u0301e\u0301…"),
         ("🇩🇪🇫🇷🇯🇵", 10, "🇩🇪🇫🇷…"),
