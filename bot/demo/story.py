@@ -33,6 +33,7 @@ PROMPTS = (
 )
 TASK = "shapes on the move"
 VISITORS_TASK = "your turn: a colour, a shape, a motion"  # what the tiny model knows
+VISITORS_PROMPT = "an orange heart jumps over a blue field"  # so that a visitor finds a video to vote on
 ROUNDS_CHANNEL = "videos"
 READY_S = 90.0
 WORKER_S = 240.0  # until the worker has loaded its model
@@ -153,15 +154,19 @@ class Story:
         self.terminal.say(MODERATOR, f"/round open task: {TASK} duration: 1h  →  round {current.number}")
 
     async def open_a_round_for_visitors(self) -> None:
-        """Open a round that nobody has used yet, for visitors of the page. A round that is open already stays."""
+        """Open a round for visitors of the page, with one video to vote on. A round that is open already stays."""
         mira = self.person(MODERATOR)
+        database = open_database(self.stack.database_url)
         try:
             opened = await mira.command("round open", task=VISITORS_TASK, duration="1d")
-        except (CannotDoError, NoAnswerError) as error:
-            self.terminal.say("demo", f"No new round could be opened: {error}")
-            return
-        if "is open" in opened.text:
-            self.terminal.say(MODERATOR, f"/round open task: {VISITORS_TASK} duration: 1d")
+            if "is open" in opened.text:
+                self.terminal.say(MODERATOR, f"/round open task: {VISITORS_TASK} duration: 1d")
+                self.prompts = (VISITORS_PROMPT,)
+                await self.make_videos(database)
+        except (CannotDoError, NoAnswerError, LookupError) as error:
+            self.terminal.say("demo", f"Visitors find no new round, or no video in it: {error}")
+        finally:
+            await database.dispose()
 
     async def make_videos(self, database: AsyncEngine) -> None:
         """Let members ask for videos, and wait until they are rendered, hosted and posted."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import aiohttp
 
+from bot.demo.story import VISITORS_PROMPT
 from tests.acceptance.test_demo_command import left_behind
 
 LINK = re.compile(r"▶ (http://127\.0\.0\.1:\d+/)#(\S+)")
@@ -60,6 +61,7 @@ async def test_the_demo_stays_up_and_its_members_go_on_while_things_break(tmp_pa
                 assert "FLock demo" in await answer.text()
             await running.until("Be a member yourself")
             assert len(LINK.findall(running.said)) == 1
+            assert f"posted “{VISITORS_PROMPT}”" in running.said, "a visitor finds a video to vote on"
             async with session.get(f"{link[1]}api/world") as answer:
                 channels = [channel["name"] for channel in (await answer.json())["channels"]]
         assert any(name.startswith("Round 2: your turn") for name in channels)
