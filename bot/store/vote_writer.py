@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.errors import RestartingError
 from bot.domain.rounds import NOT_CLOSED
@@ -232,7 +232,6 @@ async def votes_on_cards(database: AsyncEngine, video_ids: Collection[str] | Non
 
     A round that closed more than a day ago costs nothing. Videos that are not published are left out.
     """
-    lately = (rounds.c.status == RoundStatus.CLOSED) & (rounds.c.closes_at_ms > now_ms() - SHOWN_MS)
     query = (
         select(
             videos.c.id,
@@ -245,11 +244,11 @@ async def votes_on_cards(database: AsyncEngine, video_ids: Collection[str] | Non
         .join(rounds, rounds.c.id == videos.c.round_id)
         .where(videos.c.status == VideoStatus.PUBLISHED, videos.c.thread_id.is_not(None))
     )
-    if video_ids is None:
-        query = query.where(or_(rounds.c.status.in_(NOT_CLOSED), lately))
-    else:
-        query = query.where(videos.c.id.in_(video_ids))
     async with database.connect() as connection:
+        if video_ids is None:
+            query = query.where(videos.c.round_id.in_(await _rounds_to_show(connection)))
+        else:
+            query = query.where(videos.c.id.in_(video_ids))
         rows = (await connection.execute(query)).all()
     on_ledger = await ledger_counts(database, [row.id for row in rows if row.up + row.down > 0])
     posted = []
@@ -259,3 +258,12 @@ async def votes_on_cards(database: AsyncEngine, video_ids: Collection[str] | Non
         votes_ = CardVotes(Tally(row.up, row.down), on_ledger=count[0], underway=count[1], hidden=not closed)
         posted.append(PostedVotes(row.id, row.guild_id, row.thread_id, closed, votes_))
     return posted
+
+
+async def _rounds_to_show(connection: AsyncConnection) -> Sequence[int]:
+    """Return the rounds that are open or closed lately: asked for together with them, videos would all be searched."""
+    lately = (rounds.c.status == RoundStatus.CLOSED) & (rounds.c.closes_at_ms > now_ms() - SHOWN_MS)
+    round_ids: list[int] = []
+    for condition in (rounds.c.status.in_(NOT_CLOSED), lately):
+        round_ids += await connection.scalars(select(rounds.c.id).where(condition))
+    return round_ids

@@ -143,20 +143,23 @@ class Interactions:
         return payload
 
     def _changed(self, record: models.Interaction) -> list[Payload]:
-        """Return what the member sees change where a press has no answer of its own: their own messages, edited since.
+        """Return what the member sees change where a press has no answer of its own.
 
-        What changed first comes first.
+        These are their own earlier answers to presses on the same message, edited since this press.
         """
         asked = datetime.fromisoformat(record.initial_response_deadline) - timedelta(seconds=self._answer_s)
+        messages = self.world.backend.messages.get(record.channel_id, {})
+        answers = {
+            each.message_id
+            for each in self.world.backend.interactions.values()
+            if (each.user_id, each.source_message_id) == (record.user_id, record.source_message_id)
+        }
         edited = [
-            (message.edited_timestamp, message)
-            for message in self.world.backend.messages.get(record.channel_id, {}).values()
-            if message.is_ephemeral
-            and message.edited_timestamp is not None
-            and datetime.fromisoformat(message.edited_timestamp) >= asked
-            and int(((message.interaction_metadata or {}).get("user") or {}).get("id") or 0) == record.user_id
+            messages[message_id]
+            for message_id in sorted({*answers, record.source_message_id} & set(messages))
+            if messages[message_id].is_ephemeral and messages[message_id].edited_timestamp is not None
         ]
-        return [self.describe(message) for _, message in sorted(edited, key=lambda each: each[0])]
+        return [self.describe(each) for each in edited if datetime.fromisoformat(each.edited_timestamp) >= asked]
 
     def _forget_old(self) -> None:
         """Forget the oldest interactions, since a server runs for days.

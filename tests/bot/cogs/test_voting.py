@@ -74,6 +74,8 @@ async def test_each_video_and_each_member_has_a_confirmation(town: Town, ana: Pe
     other = await post_video(town, await town.latest(), "a calm")
     await ana.press(await card(town, video), "Up")
     await ana.press(await card(town, other), "Down")
+    again = await ana.press(await card(town, other), "Down")
+    assert [message.text for message in again.messages] == [(await own(ana, video))[-1]]
     ben = town.community.person("ben")
     await ben.press(await card(town, video), "Down")
     up, down = await own(ana, video)
