@@ -32,7 +32,7 @@ async def violations(window: Window) -> list[str]:
     found: list[str] = []
     await window.evaluate(SCRIPT.read_text())  # by the debugger: the page's own policy lets no such script in
     for scheme in ("dark", "light"):
-        await window.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]  # a literal
+        await window.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         found += [f"{scheme}: {violation}" for violation in await window.evaluate(_RUN)]
     await window.emulate_media(color_scheme="dark", reduced_motion="no-preference")
     return found
