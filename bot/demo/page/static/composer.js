@@ -38,7 +38,7 @@ export class Composer {
   // `ctx`: commands(), channels(), members(), say(text), run(name, options), suggest(name, options, focused, value), where()
   constructor(form, ctx) {
     Object.assign(this, { form, ctx, command: null, chosen: 0, offered: [] });
-    this.list = h("ul", { id: "offers", role: "listbox", "aria-label": "Commands", hidden: true });
+    this.list = h("ul", { id: "offers", role: "listbox", "aria-label": "Commands", tabindex: "0", hidden: true });
     this.count = h("p", { class: "sr", role: "status" });
     // A field of several lines may not be a combobox: it has a popup, and says how much is in it.
     this.input = h("textarea", {

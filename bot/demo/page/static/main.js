@@ -2,6 +2,7 @@
 
 import { addressOf, here, keepScroll, write } from "./address.js";
 import { Api, CannotError, Events } from "./api.js";
+import { attachment } from "./components.js";
 import { isChosen, learn, learnReaction } from "./choices.js";
 import { Composer, flatten } from "./composer.js";
 import { avatar, h, replace } from "./dom.js";
@@ -170,6 +171,7 @@ async function open(channelId, messageId, how = "push", top = null) {
   await Promise.all([load(), loadCommands()]);
   if (state.channelId !== channelId) return;
   showHints();
+  showEarlier(channelId);
   const target = messageId && $(`message-${messageId}`);
   if (target) {
     target.scrollIntoView({ block: "center" });
@@ -197,6 +199,24 @@ async function load() {
   showLog();
 }
 
+const isVideo = (a) => a.content_type?.startsWith("video/");
+const hasVideo = (message) => Boolean(message.attachments?.some(isVideo));
+
+// An open round without a video yet shows one of the round before, so that there is something to see.
+async function showEarlier(channelId) {
+  const before = threads().find((c) => c.id !== channelId && BigInt(c.id) < BigInt(channelId));
+  if (openRound()?.id !== channelId || !before || [...state.messages.values()].some(hasVideo)) return;
+  const list = await api.look("messages", { member: state.member, channel_id: before.id }).catch(() => []);
+  const likes = (m) => (m.reacted?.["👍"]?.length ?? 0) - (m.reacted?.["👎"]?.length ?? 0);
+  const best = list.filter(hasVideo).sort((a, b) => likes(b) - likes(a))[0];
+  if (!best || state.channelId !== channelId || [...state.messages.values()].some(hasVideo)) return;
+  entries.querySelector(".earlier")?.remove();
+  entries.querySelector(".beginning").after(h("section", { class: "earlier", "aria-label": "From the round before" },
+    h("p", {}, "Nobody has made a video here yet. This one is from ",
+      h("button", { type: "button", class: "plain", onclick: () => open(before.id, best.id) }, before.name), "."),
+    attachment(best.attachments.find(isVideo), ctx)));
+}
+
 async function loadCommands() {
   try {
     state.commands = flatten(await api.look("commands", { member: state.member, channel_id: state.channelId }));
@@ -220,7 +240,7 @@ sizes.observe($("log"));
 function showHints() {
   const c = channel(state.channelId);
   const round = openRound() ?? null;
-  const videos = [...state.messages.values()].some((m) => m.attachments?.some((a) => a.content_type?.startsWith("video/")));
+  const videos = [...state.messages.values()].some(hasVideo);
   const prompt = state.commands.some((command) => command.name === "prompt");
   showLead($("lead"), { locked: where().locked, inRound: Boolean(round) && c?.id === round.id, videos, round, prompt }, {
     open: (id) => open(id, null),
@@ -233,11 +253,15 @@ function showLog() {
   ctx.press = press(null);
   const ordered = [...state.messages.values()].sort((a, b) => (BigInt(a.id) < BigInt(b.id) ? -1 : 1));
   const posts = c?.type === FORUM ? state.world.channels.filter((t) => t.parent_id === c.id) : [];
+  // Messages that come anew after a lost connection stay where the reader was.
+  const reader = { top: $("log").scrollTop, at: document.activeElement?.closest?.(".message")?.id };
   replace(entries,
     h("div", { class: "beginning" }, h("h2", {}, isThread(c) ? c.name : `#${c?.name}`), h("p", {}, isThread(c) ? "The beginning of this thread." : "The beginning of this channel.")),
     posts.map((post) => h("button", { type: "button", class: "post", onclick: () => open(post.id, null) }, h("strong", {}, post.name), h("span", {}, ` ${post.message_count ?? 0} messages`))),
     ordered.map(element), [...state.pending.values()].filter((p) => p.channelId === state.channelId).map((p) => pendingElement(p, ctx)));
   if (following) toEnd();
+  else $("log").scrollTop = reader.top;
+  if (reader.at) $(reader.at)?.focus({ preventScroll: true });
 }
 
 const element = (message) => messageElement(message, contextOf(message));
@@ -297,6 +321,7 @@ function upsert(message) {
   if (!message.reacted) merged.reacted = before?.reacted ?? {};
   state.messages.set(message.id, merged);
   showMessage(merged, before);
+  if (hasVideo(merged)) entries.querySelector(".earlier")?.remove();
   if (!before) showHints();
 }
 
