@@ -71,7 +71,10 @@ async def test_the_page_and_its_files(browser: aiohttp.ClientSession) -> None:
         async with browser.get(name) as answer:
             assert answer.status == 200
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    for wrong in ("/nothing.js", "/..%2fserver.py", "/server.py"):
+    for address in ("/channels/1/2", "/channels/1/2/3"):  # of a channel, and of a message
+        async with browser.get(address) as answer:
+            assert (answer.status, await answer.text()) == (200, html)
+    for wrong in ("/channels/1", "/channels/1/..", "/nothing.js", "/..%2fserver.py", "/server.py"):
         async with browser.get(wrong) as answer:
             assert answer.status == 404
 
