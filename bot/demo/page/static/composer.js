@@ -39,7 +39,7 @@ export class Composer {
   constructor(form, ctx) {
     Object.assign(this, { form, ctx, command: null, chosen: 0, offered: [] });
     this.list = h("ul", { id: "offers", role: "listbox", "aria-label": "Commands", tabindex: "0", hidden: true });
-    this.count = h("p", { class: "sr", role: "status" });
+    this.count = h("p", { class: "sr", "aria-live": "polite" });
     // A field of several lines may not be a combobox: it has a popup, and says how much is in it.
     this.input = h("textarea", {
       rows: 1, maxlength: 2000, "aria-label": "Message", "aria-haspopup": "listbox", "aria-controls": "offers", "aria-autocomplete": "list", oninput: () => this.#typed(), onkeydown: (event) => this.#key(event),
