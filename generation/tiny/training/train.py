@@ -19,6 +19,7 @@ import torch
 from generation.models.registry import TINY_LOOKS
 from generation.tiny.training import denoiser as denoisers
 from generation.tiny.training import text, vae, world
+from generation.tiny.training.known_words import write_known_words
 from generation.tiny.training.measure import measure, show
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ def save_pipeline(
     draft = folder.with_name(f".{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     pipeline.save_pretrained(draft, safe_serialization=True)
+    write_known_words(draft)
     if (folder / "README.md").is_file():
         shutil.copyfile(folder / "README.md", draft / "README.md")
     shutil.rmtree(folder, ignore_errors=True)

@@ -17,8 +17,8 @@ const WAIT_S = 20;
 const $ = (id) => document.getElementById(id);
 
 // The token comes with the link, and is kept for links to messages; it leaves the address with the first channel.
-const token = location.hash.slice(1) || localStorage.getItem("token") || "";
-localStorage.setItem("token", token);
+const given = location.hash === "#log" ? "" : location.hash.slice(1); // that is where the skip link leads
+const token = given || localStorage.getItem("token") || "";
 addEventListener("hashchange", () => location.hash.length > 1 && !location.hash.startsWith("#log") && location.reload());
 const api = new Api(token);
 
@@ -71,6 +71,7 @@ async function begin() {
     await new Promise((resolve) => setTimeout(resolve, 500));
   }
   notice(null);
+  localStorage.setItem("token", token); // it is the right one; a wrong one replaces none
   const name = new URLSearchParams(location.search).get("as") ?? sessionStorage.getItem("member");
   const member = people().find((m) => m.name === name) ?? people().find((m) => !m.moderator) ?? people()[0];
   const place = here();
