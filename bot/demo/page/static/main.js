@@ -455,7 +455,7 @@ function press(message) {
       const body = { member: state.member, channel_id: message.channel_id, message_id: message.id, custom_id: customId, wait: WAIT_S };
       const { status } = await api.act("press", values.length ? { ...body, values } : body);
       if (!status || status.failed) throw new CannotError("This interaction failed: the application did not respond.");
-      const subject = learn(body.member, customId, status.messages);
+      const subject = learn(body.member, customId, [...status.messages, ...(status.changed ?? [])]);
       status.messages.forEach(upsert);
       if (subject) refreshButtons(`:${subject}"`);
       if (status.modal) await showModal(status);
