@@ -58,6 +58,16 @@ for command in sys.argv[1:]:
 print(json.dumps(shown))
 """
 
+# Of the looks of `flock doctor --worker` the one at the model alone: that at the libraries imports torch.
+LOOK_AT_MODEL = """
+import asyncio
+from bot.doctor import worker
+from bot.doctor.report import look_at, render
+from bot.settings import read_settings
+looks = [look for look in worker.LOOKS if look.name == "model"]
+print(render(asyncio.run(look_at(read_settings().settings, looks)), as_json=False))
+"""
+
 
 @dataclass(frozen=True)
 class Start:
@@ -297,10 +307,15 @@ def test_a_worker_without_what_adapters_need_is_told_so(environment: Environment
     plain = f'[models.mine]\nsource = "{tmp_path}/m"\nrevision = "{"0" * 40}"\n'
     adapter = f'[[models.mine.adapters]]\nsource = "{tmp_path}/m"\nweight_name = "a.safetensors"\n'
     settings = {"FLOCK_MODELS_FILE": "models.toml", "FLOCK_MODEL_ID": "mine"}
-    for text, wanted in ((plain, "✓ model: mine"), (plain + adapter, f"✗ model: mine has adapters → {TRAIN}")):
+    doctor, look = ("-m", "bot", "doctor", "--worker"), ("-c", LOOK_AT_MODEL)
+    for text, arguments, wanted in (
+        (plain, look, "✓ model: mine"),
+        (plain + adapter, look, f"✗ model: mine has adapters → {TRAIN}"),
+        (plain + adapter, doctor, f"✗ model: mine has adapters → {TRAIN}"),
+    ):
         (tmp_path / "models.toml").write_text(text)
-        said = start(environment("flock[worker]"), tmp_path, "-m", "bot", "doctor", "--worker", **settings)
-        assert says_in_order(said.stdout, wanted), said.stdout
+        said = start(environment("flock[worker]"), tmp_path, *arguments, **settings)
+        assert says_in_order(said.stdout, wanted), said.stdout + said.stderr
         assert (TRAIN in said.stdout) is (text != plain)
 
 

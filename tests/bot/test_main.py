@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -43,13 +44,21 @@ def test_an_unreachable_database_is_a_sentence(tmp_path: Path, command: str) -> 
     )
 
 
+@pytest.fixture(scope="module")
+def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of a newer version, as far as its database says."""
+    folder = tmp_path_factory.mktemp("newer")
+    assert flock(folder, "migrate").returncode == 0
+    with contextlib.closing(sqlite3.connect(folder / "data" / "flock.db")) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    return folder / "data"
+
+
 @pytest.mark.parametrize("command", ["migrate", "run", "worker", "workers"])
-def test_a_database_of_a_newer_version_is_a_sentence(tmp_path: Path, command: str) -> None:
+def test_a_database_of_a_newer_version_is_a_sentence(tmp_path: Path, newer: Path, command: str) -> None:
     """Whatever opens it says which FLock to run, and never that it would help to migrate."""
     settings = complete(tmp_path)
-    assert flock(tmp_path, "migrate").returncode == 0
-    with contextlib.closing(sqlite3.connect(tmp_path / "data" / "flock.db")) as database, database:
-        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    shutil.copytree(newer, tmp_path / "data")
     run = flock(tmp_path, command, **settings)
     plain(run, "The database is of a newer FLock (9999)", "Run that version, or a newer one")
     assert "flock migrate" not in run.stderr
