@@ -1,0 +1,1 @@
+"""The statistics of the release gate, in whole numbers: the same votes give the same verdict on every machine."""
