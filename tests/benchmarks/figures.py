@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,16 @@ def machine() -> dict[str, Any]:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "torch": version("torch"),
+        "torch": _version_or_none("torch"),
     }
+
+
+def _version_or_none(package: str) -> str | None:
+    """The version, None where the package is not installed: not every benchmark needs it."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def write(figures: Sequence[Figure], path: Path) -> None:

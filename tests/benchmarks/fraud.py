@@ -77,6 +77,11 @@ def whole_lives(
     return float(false.mean())
 
 
+def without_removals(rule: Rule) -> Rule:
+    """Return the rule with k = 0, to see what k is good for."""
+    return replace(rule, removals_least=0, removals_ppm=0)
+
+
 def false_releases(size: Size) -> list[Figure]:
     """Return the false releases of single rounds, and of whole lives, by how many of the busiest are bought."""
     figures, honest = [], World()
@@ -95,6 +100,14 @@ def false_releases(size: Size) -> list[Figure]:
         share = whole_lives(replace(honest, converted=converted), size, 10 + converted)
         beside = f"the {converted} busiest always vote for the candidate" if converted else "honest, tastes differ"
         figures.append(Figure(name, round(share, 4), f"{lives}; {beside}", at_most=AIM))
+    bought = replace(honest, converted=3)
+    figures.append(
+        Figure(
+            "false_releases_bought_3_without_removals",
+            round(whole_lives(bought, size, 13, change=without_removals), 4),
+            "the same lives, if no verdict had to survive the removal of voters",
+        )
+    )
     share = whole_lives(honest, size, 20, better_each=3)
     figures.append(Figure("false_releases_mixed", round(share, 4), f"{lives}, but each third, a true 0.8", at_most=AIM))
     interval = 0
