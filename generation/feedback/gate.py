@@ -33,7 +33,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Quality:
-    """What machines measured on the videos of the round: each the candidate's and the live model's mean."""
+    """The measures that machines took on the videos of the round: each the candidate's and the live model's mean."""
 
     motion: tuple[float, float]  # (candidate, live), as are those below
     adherence: tuple[float, float]  # shares between 0 and 1

@@ -32,7 +32,7 @@ class Size:
     """How much is simulated."""
 
     gates: int = 2_400
-    lives: int = 500
+    lives: int = 1_500
     attempts: int = 12
     needed: int = 400  # rounds for each true chance
     price: int = 200  # rounds for each number of accounts

@@ -38,7 +38,7 @@ class Vote:
 
 @dataclass(frozen=True)
 class BallotRule:
-    """What makes a ballot: its battles, how many of them are enough at the close, and the catch pairs beside them."""
+    """The size of a ballot: its battles, how many of them are enough at the close, and the catch pairs beside them."""
 
     battles: int
     at_close: int
