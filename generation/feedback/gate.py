@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from math import isfinite
 
 from .evidence.ballots import Ballot, Outcome, Vote, ballots_of
 from .evidence.equal_motion import win_rate_at_equal_motion
@@ -145,13 +146,13 @@ def _quality_vetoes(quality: Quality, rule: Rule) -> list[str]:
         ("motion", quality.motion, rule.min_motion_ppm),
         ("diversity", quality.diversity, rule.min_diversity_ppm),
     ):
-        if not candidate * MILLION >= live * least:  # a mean that is no number forbids it too
+        ratio = candidate / live if live else 1.0
+        if _ppm(ratio) < least:
             vetoes.append(
-                f"Its {name} fell to {_percent(candidate / live if live else 0)} of the live model's; "
-                f"{_percent(least / MILLION)} are needed."
+                f"Its {name} fell to {_percent(ratio)} of the live model's; {_percent(least / MILLION)} are needed."
             )
     candidate, live = quality.adherence
-    if not (live - candidate) * MILLION <= rule.max_adherence_loss_ppm:
+    if -_ppm(candidate - live) > rule.max_adherence_loss_ppm:
         vetoes.append(
             f"It follows {_percent(candidate)} of the prompts' words, the live model {_percent(live)}; "
             f"a loss of {_percent(rule.max_adherence_loss_ppm / MILLION)} is allowed."
@@ -189,7 +190,7 @@ def _undecided(count: _Count, closed: bool, active_members: int | None) -> list[
         forecast = "no number of voters in sight would decide"
     else:
         forecast = f"about {about or rule.min_voters} are needed if all vote like these"
-    return [f"Undecided after {voters} voters{' at the close' if closed else ''}; {forecast}."]
+    return [f"Undecided after {_voters(voters)}{' at the close' if closed else ''}; {forecast}."]
 
 
 def _verdict(
@@ -221,6 +222,15 @@ def _verdict(
 def _wealth(milli: int) -> str:
     """Return a wealth for people: one digit after the point while it is small."""
     return f"{milli / 1000:.1f}" if milli < 10_000 else f"{milli // 1000:,}"
+
+
+def _ppm(share: float) -> int:
+    """Return a share in whole millionths; one that is no number, or infinite, counts as far too low."""
+    return round(share * MILLION) if isfinite(share) else -MILLION
+
+
+def _voters(number: int) -> str:
+    return f"{number} voter{'' if number == 1 else 's'}"
 
 
 def _percent(share: float) -> str:

@@ -80,6 +80,7 @@ def test_undecided_says_how_many_voters_it_takes() -> None:
     assert verdict_of(*["ccltt"] * (verdict.needs_about + 5)).state is State.RELEASED
     even = verdict_of("ccllt", "ccllt", closed=True)
     assert even.reasons == ("Undecided after 2 voters at the close; no number of voters in sight would decide.",)
+    assert verdict_of("ccccc").reasons[0].startswith("Undecided after 1 voter; about")
     nobody = judge([], RULE, SOUND)
     assert nobody.reasons == ("Undecided after 0 voters; about 9 are needed if all vote like these.",)
     assert (nobody.win_rate_permille, nobody.interval_permille, nobody.survives) == (500, (0, 1000), -1)
@@ -102,6 +103,10 @@ def test_a_small_community_reads_that_it_is_too_small() -> None:
             {"adherence": (0.87, 0.9)},
             "It follows 87 % of the prompts' words, the live model 90 %; a loss of 2 % is allowed.",
         ),
+        (
+            {"adherence": (float("nan"), 0.9)},
+            "It follows nan % of the prompts' words, the live model 90 %; a loss of 2 % is allowed.",
+        ),
         ({"motion": (float("nan"), 1.0)}, "Its motion fell to nan % of the live model's; 95 % are needed."),
     ],
 )
@@ -116,7 +121,7 @@ def test_a_loss_of_quality_refuses_what_members_prefer(quality: dict[str, tuple[
 
 def test_quality_at_the_threshold_is_enough() -> None:
     """And more is never forbidden."""
-    least = Quality(motion=(0.95, 1.0), adherence=(0.885, 0.9), diversity=(0.9, 1.0))
+    least = Quality(motion=(0.95, 1.0), adherence=(0.88, 0.9), diversity=(0.9, 1.0))
     assert verdict_of(*["cccct"] * 20, quality=least).state is State.RELEASED
     assert verdict_of(*["cccct"] * 20, quality=Quality((2, 1), (1, 0.9), (2, 1))).state is State.RELEASED
 
