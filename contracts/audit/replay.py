@@ -17,8 +17,8 @@ from contracts.ledger.batch_codec import (
     next_digest,
     round_and_place,
 )
-from contracts.ledger.calldata import sides_hash
 from contracts.ledger.client import BattleTally, Event, Tally, choice_of
+from contracts.manifests import sides_hash
 
 MAX_GRACE = 86_400  # seconds
 

@@ -8,9 +8,9 @@ import pytest
 
 from contracts.audit.replay import MAX_GRACE, Replay
 from contracts.ledger.batch_codec import OWN_SEATS, Ballot, encode, encode_arrivals, number_of
-from contracts.ledger.calldata import sides_hash
 from contracts.ledger.client import Event
 from contracts.ledger.typed_data import Domain, ballot_message, next_signed_digest
+from contracts.manifests import sides_hash
 from tests.builders.accounts import member, sign
 
 FIRST = number_of(1, 1)  # the first round's first video
