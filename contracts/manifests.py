@@ -50,6 +50,11 @@ def hex_digits(value: object, field_name: str) -> str:
     return plain
 
 
+def base_model_hash(base_model: str) -> str:
+    """Return the hash that names a base model without an adapter, id@revision, as the model of a video or a battle."""
+    return document_hash(base_model.encode())
+
+
 @dataclass(frozen=True)
 class ReleaseManifest:
     """The manifest of a release; SHA-256 of its canonical JSON is the root of the release's commitment.

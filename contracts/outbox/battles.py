@@ -48,9 +48,14 @@ async def enqueue_battle_round(
     opens_ms: int,
     closes_ms: int,
     registration: bytes,
+    prompts: bytes,
     grace_s: int = 0,
 ) -> str:
-    """Enter a battle round that opens with the hash of its registration, and keep the text. Return the hash."""
+    """Enter a battle round that opens with the hash of its registration; return the hash.
+
+    The text is kept, and that of the prompts beside it: the JSON list of which the registration has the root.
+    """
+    await keep_document(connection, prompts)
     meta_hash = await keep_document(connection, registration)
     await record_round(
         connection,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
+from contracts.audit.registrations import merkle_root
 from contracts.manifests import ReleaseManifest, canonical_json, document_hash, sides_hash
 from contracts.outbox import battles, commitments
 from contracts.outbox import entries as outbox
 from migrations.database import now_ms
+from migrations.schema import commitments as commitment_rows
+from migrations.schema import outbox as entries
 from migrations.schema import rounds
 from tests.builders.relayed_community import PEPPER, Community
 
@@ -19,14 +24,31 @@ PROMPTS = ("a cat", "a dog")
 DATASET = document_hash(b"data set")
 
 
-def prompts_root(prompts: tuple[str, ...] = PROMPTS) -> str:
-    return document_hash(canonical_json(sorted(outbox.text_hash(prompt) for prompt in prompts)))
+def prompt_rows(prompts: Sequence[str] = PROMPTS, catch: Sequence[str] = ()) -> list[dict[str, Any]]:
+    listed = [(prompt, False) for prompt in prompts] + [(prompt, True) for prompt in catch]
+    return [
+        {"pair": f"p{place}", "prompt": prompt, "seed": place, "catch": is_catch}
+        for place, (prompt, is_catch) in enumerate(listed)
+    ]
+
+
+def prompts_text(prompts: Sequence[str] = PROMPTS, catch: Sequence[str] = ()) -> bytes:
+    return json.dumps(prompt_rows(prompts, catch)).encode()
+
+
+def prompts_root(prompts: Sequence[str] = PROMPTS, catch: Sequence[str] = ()) -> str:
+    rows = [json.dumps(row, sort_keys=True, separators=(",", ":")).encode() for row in prompt_rows(prompts, catch)]
+    return merkle_root(rows).hex()
 
 
 def registration(attempt: int = 1, candidate: str = CANDIDATE, **other: Any) -> bytes:
     """What a round is opened with: the text whose hash stands on the ledger before the first vote."""
-    about = {"attempt": attempt, "candidate": candidate, "live": LIVE, "prompts_root": prompts_root(), **other}
-    return canonical_json(about)
+    about = {
+        "format": "flock-battle-registration/1", "community": "c0" * 32, "attempt": attempt,
+        "last_failed": attempt - 1, "base_model": "tiny", "base_revision": "1", "live_release": LIVE,
+        "candidate": candidate, "data_root": DATASET, "prompts_root": prompts_root(), "rule": {"wealth": 20},
+    } | other  # fmt: skip
+    return canonical_json(about) + b"\n"
 
 
 def salt_of(battle_id: str) -> bytes:
@@ -50,7 +72,7 @@ class Tuners(Community):
             round_id = int(made.scalar_one())
             await battles.enqueue_battle_round(
                 connection, round_id=round_id, key=key, opens_ms=opens, closes_ms=now_ms() + seconds * 1000,
-                registration=registration(number) if text is None else text,
+                registration=registration(number) if text is None else text, prompts=prompts_text(),
             )  # fmt: skip
         return round_id
 
@@ -97,6 +119,13 @@ class Tuners(Community):
     async def release(self, manifest: ReleaseManifest, description: bytes = b"a release") -> int:
         async with self.engine.begin() as connection:
             return await commitments.enqueue_release(connection, manifest=manifest, description=description)
+
+    async def suppose_recorded(self, round_id: int) -> None:
+        """What the relayer would have written down by now: numbers, and all entries final."""
+        async with self.engine.begin() as connection:
+            await connection.execute(update(rounds).where(rounds.c.id == round_id).values(chain_id=round_id))
+            await connection.execute(update(commitment_rows).values(number=1))
+            await connection.execute(update(entries).values(state="final"))
 
     async def manifest(self, round_id: int, **other: Any) -> ReleaseManifest:
         """The manifest of a release after this round, from what is on the ledger."""
