@@ -6,6 +6,7 @@ votes there than on the ledger, and what is lacking in all must be no more than 
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from contracts.audit.attempts import DATASET
 from contracts.audit.replay import Replay
 from contracts.ledger.client import Tally
-from contracts.manifests import hex_digits
+from contracts.manifests import canonical_json, document_hash, hex_digits
 
 NOT_ON_LEDGER = ("rejected_by_ledger",)  # reasons for leaving out a vote that the ledger does not hold either
 
@@ -58,11 +59,42 @@ def counts_of(manifest: bytes, tallies: Mapping[str, tuple[int, int]]) -> Datase
 
 
 def read_manifest(folder: Path) -> bytes:
-    """Return the manifest of a data set's folder. Raises DatasetError where there is none."""
+    """Return the manifest of a data set's folder. Raises DatasetError where there is none, or it was changed."""
     try:
-        return (folder / "manifest.json").read_bytes()
-    except OSError as error:
+        content = (folder / "manifest.json").read_bytes()
+        fields = json.loads(content)
+        root = fields.pop("root")
+    except (OSError, ValueError, RecursionError, KeyError, AttributeError) as error:
         raise DatasetError(f"{folder} is no data set: it has no manifest.json that can be read.") from error
+    if document_hash(canonical_json(fields)) != root:
+        raise DatasetError(f"The manifest of {folder} was changed: its root is not that of what it says.")
+    return content
+
+
+def read_tallies(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return the votes of each video, up and down, by the video's key, from the tables of a data set's folder.
+
+    Raises DatasetError where a table was changed, cannot be read, or pyarrow is missing.
+    """
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise DatasetError('Reading a data set needs pyarrow: install it with pip install "flock[export]".') from error
+    listed = json.loads(read_manifest(folder)).get("files", {})
+    tallies: dict[str, tuple[int, int]] = {}
+    for path in sorted((folder / "videos").glob("*.parquet")):
+        name = path.relative_to(folder).as_posix()
+        try:
+            content = path.read_bytes()
+            if listed.get(name, {}).get("sha256") != document_hash(content):
+                raise DatasetError(f"{name} of the data set was changed: its hash is not the manifest's.")
+            table = parquet.read_table(io.BytesIO(content), columns=["video", "up", "down"])
+        except (OSError, ValueError, KeyError) as error:
+            if isinstance(error, DatasetError):
+                raise
+            raise DatasetError(f"{name} of the data set cannot be read ({type(error).__name__}).") from error
+        tallies |= {row["video"]: (row["up"], row["down"]) for row in table.to_pylist()}
+    return tallies
 
 
 def check_dataset(replay: Replay, data: DatasetCounts) -> Iterator[str]:

@@ -8,9 +8,18 @@ from typing import Any
 
 import pytest
 
-from contracts.audit.datasets import DatasetError, check_dataset, counts_of, read_manifest
+from contracts.audit.datasets import (
+    DatasetCounts,
+    DatasetError,
+    check_dataset,
+    counts_of,
+    read_manifest,
+    read_tallies,
+)
 from contracts.audit.replay import Replay
 from contracts.ledger.batch_codec import Ballot, encode, encode_arrivals, number_of
+from contracts.ledger.client import Tally
+from contracts.manifests import document_hash
 from tests.builders.battles import DATASET
 from tests.builders.ledger_log import Log, digest
 
@@ -82,12 +91,41 @@ def test_a_round_whose_votes_may_still_change_is_found() -> None:
 
 
 def test_a_folder_without_a_manifest_is_a_sentence(tmp_path: Path) -> None:
-    """So is a manifest that lacks something."""
+    """So is a manifest that lacks something, and one that was changed."""
     with pytest.raises(DatasetError, match=r"no manifest\.json"):
         read_manifest(tmp_path)
-    (tmp_path / "manifest.json").write_bytes(b"{}")
+    (tmp_path / "manifest.json").write_bytes(json.dumps(MANIFEST).encode())
+    with pytest.raises(DatasetError, match="was changed"):
+        read_manifest(tmp_path)
+    (tmp_path / "manifest.json").write_bytes(json.dumps({"root": document_hash(b"{}")}).encode())
     with pytest.raises(DatasetError, match="cannot be read"):
         counts_of(read_manifest(tmp_path), {})
     for text in (b"[]", b"x", json.dumps(MANIFEST | {"root": "x"}).encode()):
         with pytest.raises(DatasetError):
             counts_of(text, {})
+
+
+def exported(folder: Path) -> DatasetCounts:
+    return counts_of(read_manifest(folder), read_tallies(folder))
+
+
+def test_an_exported_folder_is_read_from_its_tables(tmp_path: Path) -> None:
+    """Both splits; a table that was changed since, or cut short, is a sentence."""
+    pyarrow = pytest.importorskip("pyarrow", reason="Reading a data set needs the extra export.")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="Reading a data set needs the extra export.")
+    (tmp_path / "videos").mkdir()
+    files = {}
+    for split, (key, (up, down)) in zip(("train", "test"), TALLIES.items(), strict=True):
+        path = tmp_path / "videos" / f"{split}.parquet"
+        parquet.write_table(pyarrow.Table.from_pylist([{"video": key, "up": up, "down": down, "prompt": "p"}]), path)
+        files[f"videos/{split}.parquet"] = {"sha256": document_hash(path.read_bytes())}
+    facts = {name: value for name, value in MANIFEST.items() if name != "root"} | {"files": files}
+    root = document_hash(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode())
+    (tmp_path / "manifest.json").write_text(json.dumps({**facts, "root": root}, indent=2))
+    counts = exported(tmp_path)
+    assert (counts.root, counts.tallies) == (root, {key: Tally(*tally) for key, tally in TALLIES.items()})
+    assert (counts.votes_left_out, counts.videos_left_out, counts.rounds) == (1, 0, (ROUND,))
+    path = tmp_path / "videos" / "test.parquet"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DatasetError, match=r"videos/test\.parquet of the data set was changed"):
+        exported(tmp_path)
