@@ -124,9 +124,9 @@ def _check_models(attempt: Attempt) -> Iterator[str]:
     if hidden:
         yield f"Round {attempt.number} is final, and {len(hidden)} of its battles are not revealed ({hidden[0]} first)."
     for number, battle in attempt.battles.items():
-        others = {model.hex() for model in battle.models or ()} - attempt.registration.models
-        if others:
-            yield f"Battle {number} was fought by {min(others)[:8]}…; its round was not registered for that model."
+        strangers = {model.hex() for model in battle.models or ()} - attempt.registration.models
+        if strangers:
+            yield f"Battle {number} was fought by {min(strangers)[:8]}…; its round was not registered for that model."
 
 
 def _check_prompts(documents: Mapping[str, bytes], attempt: Attempt) -> Iterator[str]:
@@ -154,8 +154,8 @@ def _check_line(line: list[Attempt], releases: Mapping[str, ReplayedCommitment])
         by_number.setdefault(number, attempt)
     missing = sorted(set(range(1, max(by_number) + 1)) - set(by_number))
     if missing:
-        listed = ", ".join(str(number) for number in missing)
-        yield f"Nobody shows attempt {listed} of community {line[0].registration.community[:8]}…: it was hidden."
+        numbers = ", ".join(str(number) for number in missing)
+        yield f"Nobody shows attempt {numbers} of community {line[0].registration.community[:8]}…: it was hidden."
     for number, attempt in sorted(by_number.items()):
         failed = 0
         for before in range(1, number):

@@ -26,7 +26,7 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True)
 class DatasetCounts:
-    """What a data set says about votes. `rounds` and the keys of `tallies` are keys of the ledger, 64 hex digits.
+    """The votes by a data set. `rounds` and the keys of `tallies` are keys of the ledger, 64 hex digits.
 
     `votes_left_out` counts votes on the videos that are in; `videos_left_out` the videos of these rounds that are not.
     """
@@ -80,13 +80,13 @@ def read_tallies(folder: Path) -> dict[str, tuple[int, int]]:
         import pyarrow.parquet as parquet
     except ImportError as error:
         raise DatasetError('Reading a data set needs pyarrow: install it with pip install "flock[export]".') from error
-    listed = json.loads(read_manifest(folder)).get("files", {})
+    entries = json.loads(read_manifest(folder)).get("files", {})
     tallies: dict[str, tuple[int, int]] = {}
     for path in sorted((folder / "videos").glob("*.parquet")):
         name = path.relative_to(folder).as_posix()
         try:
             content = path.read_bytes()
-            if listed.get(name, {}).get("sha256") != document_hash(content):
+            if entries.get(name, {}).get("sha256") != document_hash(content):
                 raise DatasetError(f"{name} of the data set was changed: its hash is not the manifest's.")
             table = parquet.read_table(io.BytesIO(content), columns=["video", "up", "down"])
         except (OSError, ValueError, KeyError) as error:

@@ -22,7 +22,7 @@ class RegistrationError(ValueError):
 
 @dataclass(frozen=True)
 class Registration:
-    """What an audit needs of a registration. Hashes have 64 hex digits."""
+    """The part of a registration that an audit needs. Hashes have 64 hex digits."""
 
     community: str
     attempt: int

@@ -34,7 +34,7 @@ def read_folder(folder: Path) -> dict[str, bytes]:
 
 def check_releases(replay: Replay, documents: Mapping[str, bytes] | None, report: AuditReport) -> None:
     """Add the commitments, and with texts the attempts, to the report, and a sentence for each contradiction."""
-    report.commitments += [_listed(replay, old) for old in replay.committed.values()]
+    report.commitments += [_commitment_audit(replay, old) for old in replay.committed.values()]
     releases = [old for old in replay.committed.values() if old.kind == RELEASE]
     if documents is None:
         if releases or replay.battles:
@@ -66,7 +66,7 @@ def check_releases(replay: Replay, documents: Mapping[str, bytes] | None, report
         report.attempts.append(attempt.audit(None if release is None else release.number))
 
 
-def _listed(replay: Replay, old: ReplayedCommitment) -> CommitmentAudit:
+def _commitment_audit(replay: Replay, old: ReplayedCommitment) -> CommitmentAudit:
     line, number = [], old.parent
     while number in replay.committed and number not in line:
         line.append(number)
@@ -88,7 +88,7 @@ def _manifest(old: ReplayedCommitment, documents: Mapping[str, bytes], problems:
 
 
 def _check_description(old: ReplayedCommitment, documents: Mapping[str, bytes]) -> Iterator[str]:
-    """Yield a sentence where nobody shows the text of a release's description, or it names another data set."""
+    """Yield a sentence where nobody shows the text of a release's description."""
     content = documents.get(old.meta.hex())
     if content is None:
         yield f"Nobody shows the description of release {old.number} ({old.meta.hex()[:8]}…)."

@@ -119,19 +119,21 @@ async def _require_battles(connection: AsyncConnection, manifest: ReleaseManifes
     return int(about.id)
 
 
-async def _enter(connection: AsyncConnection, wanted: _Commitment) -> int:
+async def _enter(connection: AsyncConnection, commitment: _Commitment) -> int:
     """Enter a commitment, once; return its entry."""
-    here = (commitments.c.kind == wanted.kind, commitments.c.root == wanted.root)
+    here = (commitments.c.kind == commitment.kind, commitments.c.root == commitment.root)
     row = (await connection.execute(select(commitments).where(*here))).first()
     if row is not None:
-        if (row.meta, row.parent) != (wanted.meta, wanted.parent):
-            raise ValueError(f"The {wanted.kind} {wanted.root[:8]}… was entered with another description or parent.")
+        if (row.meta, row.parent) != (commitment.meta, commitment.parent):
+            raise ValueError(
+                f"The {commitment.kind} {commitment.root[:8]}… was entered with another description or parent."
+            )
         return int(row.entry)
     added = await connection.execute(
         insert(outbox)
         .values(
             kind=OutboxKind.COMMITMENT,
-            payload={"kind": wanted.kind, "root": wanted.root},
+            payload={"kind": commitment.kind, "root": commitment.root},
             state=OutboxState.PENDING,
             created_at_ms=now_ms(),
         )
@@ -140,12 +142,12 @@ async def _enter(connection: AsyncConnection, wanted: _Commitment) -> int:
     entry = int(added.scalar_one())
     await connection.execute(
         insert(commitments).values(
-            kind=wanted.kind,
-            root=wanted.root,
-            parent=wanted.parent,
-            meta=wanted.meta,
-            dataset=wanted.dataset,
-            round_id=wanted.round_id,
+            kind=commitment.kind,
+            root=commitment.root,
+            parent=commitment.parent,
+            meta=commitment.meta,
+            dataset=commitment.dataset,
+            round_id=commitment.round_id,
             entry=entry,
         )
     )
