@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.audit.audit import audit
@@ -20,7 +20,8 @@ from contracts.manifests import ReleaseManifest, base_model_hash, document_hash
 from contracts.outbox.documents import publish_documents
 from contracts.relayer.relayer import Relayer
 from migrations.database import open_database
-from migrations.schema import ledger_documents
+from migrations.schema import battles, ledger_documents
+from migrations.schema import outbox as entries
 from migrations.states.ledger import CommitmentKind
 from tests.builders.battles import PROMPTS, Tuners
 from tests.builders.ledger_log import first_registration
@@ -114,6 +115,23 @@ async def test_a_text_that_was_lost_or_changed_is_found(
         await connection.execute(ledger_documents.insert().values(hash=document_hash(b"x"), content=content + b" "))
     report = await audit(chain.url, game[0], database=released)
     assert not report.ok
+    assert any(words in problem for problem in report.problems), report.problems
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (update(entries).where(entries.c.choice == 3).values(choice=1), "chose 1 on battle 102"),
+        (update(battles).where(battles.c.id == "b0").values(chain_key="77" * 32), "Battle b0 claims to be battle"),
+    ],
+)
+async def test_a_battle_that_was_tampered_with_in_the_database_is_found(
+    game: tuple[str, Path, ReleaseManifest], released: AsyncEngine, chain: Any, change: Any, words: str
+) -> None:
+    """Its choices are compared voter by voter, as those about videos are."""
+    async with released.begin() as connection:
+        await connection.execute(change)
+    report = await audit(chain.url, game[0], database=released)
     assert any(words in problem for problem in report.problems), report.problems
 
 
