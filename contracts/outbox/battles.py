@@ -111,9 +111,9 @@ def battle_vote_row(
 
 
 async def enqueue_reveal(connection: AsyncConnection, *, battle_id: str, model_a: str, model_b: str, salt: str) -> None:
-    """Enter which model was which side of a battle. It may be entered with the battle: it waits for the round's result.
+    """Enter the sides of a battle, to be revealed. They wait for the round's result, whenever they are entered.
 
-    Raises LookupError for a battle that was not entered, and ValueError for sides that are not those of the battle.
+    Best entered with the round's close: the operator is told of entries that wait for long. Raises LookupError for a battle that was not entered, and ValueError for sides that are not those of the battle.
     """
     query = select(outbox.c.round_id, outbox.c.payload).where(
         outbox.c.kind == OutboxKind.BATTLE, outbox.c.video_id == battle_id
