@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from contracts.manifests import hex_digits, sides_hash
 from contracts.outbox.documents import keep_document
 from contracts.outbox.entries import OutboxRow, choice_row, enter_once, record_round
-from migrations.schema import battles, chain_transactions, outbox, videos
-from migrations.states.ledger import OutboxKind, OutboxState
+from migrations.schema import battles, chain_transactions, commitments, outbox, videos
+from migrations.states.ledger import CommitmentKind, OutboxKind, OutboxState
 
 A, B, TIE = 1, 2, 3  # the choices about a battle; "both bad" is a tie for the ledger
 
@@ -49,12 +49,17 @@ async def enqueue_battle_round(
     closes_ms: int,
     registration: bytes,
     prompts: bytes,
+    dataset: str | None = None,
     grace_s: int = 0,
 ) -> str:
     """Enter a battle round that opens with the hash of its registration; return the hash.
 
-    The text is kept, and that of the prompts beside it: the JSON list of which the registration has the root.
+    The text is kept, and that of the prompts beside it: the JSON list of which the registration has the root. With the
+    root of the candidate's data set, raises LookupError where that was not entered, and ValueError where it does not
+    stand on the ledger yet: it has to stand there before the round opens.
     """
+    if dataset is not None:
+        await _require_on_ledger(connection, dataset)
     await keep_document(connection, prompts)
     meta_hash = await keep_document(connection, registration)
     await record_round(
@@ -113,7 +118,8 @@ def battle_vote_row(
 async def enqueue_reveal(connection: AsyncConnection, *, battle_id: str, model_a: str, model_b: str, salt: str) -> None:
     """Enter the sides of a battle, to be revealed. They wait for the round's result, whenever they are entered.
 
-    Best entered with the round's close: the operator is told of entries that wait for long. Raises LookupError for a battle that was not entered, and ValueError for sides that are not those of the battle.
+    Best entered with the round's close: the operator is told of entries that wait for long. Raises LookupError for a
+    battle that was not entered, and ValueError for sides that are not those of the battle.
     """
     query = select(outbox.c.round_id, outbox.c.payload).where(
         outbox.c.kind == OutboxKind.BATTLE, outbox.c.video_id == battle_id
@@ -129,6 +135,20 @@ async def enqueue_reveal(connection: AsyncConnection, *, battle_id: str, model_a
     if sides_hash(*(bytes.fromhex(str(part)) for part in payload.values())).hex() != battle.payload["sides"]:
         raise ValueError("These are not the sides that the battle was entered with.")
     await enter_once(connection, OutboxKind.REVEAL, battle.round_id, battle_id, payload)
+
+
+async def _require_on_ledger(connection: AsyncConnection, dataset: str) -> None:
+    """Raise LookupError for a data set that was not entered, and ValueError for one that is not on the ledger yet."""
+    query = (
+        select(outbox.c.state)
+        .join(commitments, commitments.c.entry == outbox.c.id)
+        .where(commitments.c.kind == CommitmentKind.DATASET, commitments.c.root == dataset)
+    )
+    state = await connection.scalar(query)
+    if state is None:
+        raise LookupError(f"The data set {dataset[:8]}… was not entered for the ledger.")
+    if state != OutboxState.FINAL:
+        raise ValueError(f"The data set {dataset[:8]}… is not on the ledger yet: its battle round has to wait for it.")
 
 
 async def battle_status(database: AsyncEngine, battle_id: str) -> EntryStatus | None:

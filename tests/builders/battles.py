@@ -58,7 +58,9 @@ def salt_of(battle_id: str) -> bytes:
 class Tuners(Community):
     """What the bot does around a release."""
 
-    async def battle_round(self, number: int = 1, text: bytes | None = None, seconds: int = 3600) -> int:
+    async def battle_round(
+        self, number: int = 1, text: bytes | None = None, seconds: int = 3600, dataset: str | None = None
+    ) -> int:
         key, opens = f"{number:064x}", now_ms() - 2000
         async with self.engine.begin() as connection:
             made = await connection.execute(
@@ -72,7 +74,7 @@ class Tuners(Community):
             round_id = int(made.scalar_one())
             await battles.enqueue_battle_round(
                 connection, round_id=round_id, key=key, opens_ms=opens, closes_ms=now_ms() + seconds * 1000,
-                registration=registration(number) if text is None else text, prompts=prompts_text(),
+                registration=registration(number) if text is None else text, prompts=prompts_text(), dataset=dataset,
             )  # fmt: skip
         return round_id
 

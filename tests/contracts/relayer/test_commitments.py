@@ -40,10 +40,9 @@ def tuners(store: AsyncEngine) -> Tuners:
     return Tuners(store)
 
 
-async def begin(tuners: Tuners) -> int:
-    """A data set, a battle round and the votes in it."""
-    await tuners.dataset()
-    round_id = await tuners.battle_round(text=TEXT)
+async def fight(tuners: Tuners) -> int:
+    """A battle round and the votes in it, once its data set is on the ledger."""
+    round_id = await tuners.battle_round(text=TEXT, dataset=DATASET)
     for place, prompt in enumerate(PROMPTS):
         await tuners.battle(round_id, f"b{place}", prompt, live=BASE)
         await tuners.choose(round_id, f"b{place}", (1, 1), (2, 3))
@@ -88,17 +87,23 @@ async def test_a_relayer_that_is_killed_commits_to_nothing_twice(
     tuners: Tuners, ledger: Ledger, chain: Any, kind: str, step: str
 ) -> None:
     """SIGKILL at a step of the first battle, reveal or commitment: the successor sends the same bytes, or drafts."""
-    round_id = await begin(tuners)
     relayer = Relayer(tuners.engine, ledger, chain.signer, QUICK)
+    await tuners.dataset()
+    if kind != "commitment":
+        await relay_all(relayer)
+        round_id = await fight(tuners)
     if kind == "reveal":
         await relay_all(relayer)
         manifest = await go_on(tuners, round_id)
-        await forget_lease(tuners.engine)
+    await forget_lease(tuners.engine)
     killed = await end(start(options(tuners.engine, ledger, chain, step=step, kind=kind)), 300)
     assert killed[0] == -signal.SIGKILL, killed
     stored = {row.nonce: bytes(row.raw) for row in await tuners.sent(kind)}
     assert bool(stored) is (step != "before sign")
     await forget_lease(tuners.engine)
+    if kind == "commitment":
+        await relay_all(relayer)
+        round_id = await fight(tuners)
     if kind != "reveal":
         await relay_all(relayer)
         manifest = await go_on(tuners, round_id)
@@ -114,7 +119,9 @@ async def test_a_reorganisation_takes_back_what_a_release_rests_upon(
 ) -> None:
     """Release, reveals, result and battles may go: the same bytes are sent again, in their order."""
     relayer = Relayer(tuners.engine, anvil_ledger, anvil.signer, PATIENT)
-    round_id = await begin(tuners)
+    await tuners.dataset()
+    await relay_on_anvil(relayer, anvil)
+    round_id = await fight(tuners)
     await relay_on_anvil(relayer, anvil)
     manifest = await go_on(tuners, round_id)
     await relay_on_anvil(relayer, anvil)

@@ -178,3 +178,17 @@ async def test_two_releases_of_one_root_are_one(battled: tuple[Tuners, int]) -> 
     with pytest.raises(ValueError, match="another description"):
         await tuners.release(manifest, b"something else")
     assert await tuners.states("commitment") == {"final": 1, "pending": 1}
+
+
+async def test_a_battle_round_waits_for_its_data_set(tuners: Tuners) -> None:
+    """The data are fixed before the rule is: the caller hears of it before anything is entered."""
+    with pytest.raises(LookupError, match="was not entered"):
+        await tuners.battle_round(dataset=DATASET)
+    await tuners.dataset()
+    with pytest.raises(ValueError, match="not on the ledger yet"):
+        await tuners.battle_round(dataset=DATASET)
+    assert await tuners.states() == {"pending": 1}
+    async with tuners.engine.begin() as connection:
+        await connection.execute(update(entries).values(state="final"))
+    await tuners.battle_round(dataset=DATASET)
+    assert await tuners.states("round") == {"pending": 1}
