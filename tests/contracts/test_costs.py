@@ -58,6 +58,15 @@ def test_more_costs_more(more: dict[str, int]) -> None:
     assert (gas(**more) > gas()) is ("new_voters" not in more)
 
 
+def test_a_round_with_battles_is_followed_by_reveals_and_commitments() -> None:
+    """Each battle is entered and revealed; a data set and a release may come of it. Without battles there are none."""
+    told = {cost.what: cost for cost in costs(Community(battles=100), measured())}
+    assert [told[what].count for what in ("add a battle", "reveal a battle", "make a commitment")] == [100, 100, 2]
+    plain = {cost.what: cost for cost in costs(Community(), measured())}
+    assert told["finalize the round"].gas > plain["finalize the round"].gas
+    assert set(told) - set(plain) == {"add a battle", "reveal a battle", "make a commitment"}
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -68,15 +77,6 @@ def test_more_costs_more(more: dict[str, int]) -> None:
         ({"battles": 1014}, "at most 1,023 videos and battles"),
     ],
 )
-def test_a_round_with_battles_is_followed_by_reveals_and_commitments() -> None:
-    """Each battle is entered and revealed; a data set and a release may come of it. Without battles there are none."""
-    told = {cost.what: cost for cost in costs(Community(battles=100), measured())}
-    assert [told[what].count for what in ("add a battle", "reveal a battle", "make a commitment")] == [100, 100, 2]
-    plain = {cost.what: cost for cost in costs(Community(), measured())}
-    assert told["finalize the round"].gas > plain["finalize the round"].gas
-    assert set(told) - set(plain) == {"add a battle", "reveal a battle", "make a commitment"}
-
-
 def test_a_round_that_cannot_be_is_a_sentence(wrong: dict[str, int], words: str) -> None:
     """Each names what to give instead."""
     with pytest.raises(ValueError, match=words):
