@@ -16,6 +16,7 @@ from contracts.units import COIN, GWEI
 
 ITEM_GAS = 2_500  # gas of finalize for each further video: one slot that it has not read yet
 REGISTERED_AT_ONCE = 256
+MOST_ITEMS = 1023  # videos and battles of a round
 
 # Bytes of compressed calldata. The tests try real calldata with zlib's quickest level, which a rollup's compressor is
 # much like. Hashes, keys and voter ids do not compress.
@@ -23,6 +24,9 @@ TRANSACTION_BYTES = 120  # of each transaction besides its calldata: signature, 
 OPEN_BYTES = 100
 VIDEO_BYTES = 177
 VOTER_BYTES = 32.3  # of a voter in a registration of 256
+BATTLE_BYTES = 185
+REVEAL_BYTES = 119
+COMMIT_BYTES = 87
 CLOSE_BYTES = FINALIZE_BYTES = 16
 VOTE_BYTES = {10: 10.0, 100: 3.7, 500: 2.4, 1000: 2.0}  # of a vote of a member new to the round, by its batch's votes
 
@@ -32,7 +36,8 @@ ARBITRUM_DATA_GAS_A_BYTE = 16
 # wei for a unit of data gas: from a quiet day of the parent chain to a busy one
 ARBITRUM_DATA_FEES = (GWEI // 20, GWEI)
 
-LEFT_OUT = "Linked wallets, battles and commitments are not counted."
+LEFT_OUT = "Linked wallets are not counted; battles, and the commitments of their release, only with --battles."
+RELEASE_COMMITMENTS = 2  # the data set and the release that a battle round may end in
 
 
 def assumptions(batch: int) -> dict[str, float]:
@@ -52,13 +57,17 @@ def assumptions(batch: int) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Community:
-    """A round: its videos, the members who vote, the new ones among them, all votes, and the votes of a batch."""
+    """A round: its videos, the members who vote, the new ones among them, all votes, and the votes of a batch.
+
+    With battles it is one that decides about a release; the votes on them are among the votes.
+    """
 
     videos: int = 10
     voters: int = 1000
     new_voters: int = 1000
     votes: int = 2000
     batch: int = 500
+    battles: int = 0
 
     def __post_init__(self) -> None:
         """Raise ValueError, with a sentence, for a round that cannot be."""
@@ -66,6 +75,8 @@ class Community:
             raise ValueError("A round has at least one video, one voter and one vote, and a batch one vote.")
         if self.new_voters > self.voters:
             raise ValueError("There cannot be more new voters than voters.")
+        if self.battles < 0 or self.videos + self.battles > MOST_ITEMS:
+            raise ValueError(f"A round has at most {MOST_ITEMS:,} videos and battles.")
         if self.voters > self.votes:
             raise ValueError("A voter casts at least one vote: give at least as many votes as voters.")
         if self.batch > 1000:
@@ -92,17 +103,21 @@ def costs(community: Community, figures: Mapping[str, int]) -> list[Cost]:
     """Return the transactions of a round on the ledger, in the order in which they are made."""
     batches = math.ceil(community.votes / community.batch)
     registrations = math.ceil(community.new_voters / REGISTERED_AT_ONCE)
-    finalize = figures["finalize_3_items"] + ITEM_GAS * max(0, community.videos - 3)
-    videos, voters = community.videos, community.new_voters
+    finalize = figures["finalize_3_items"] + ITEM_GAS * max(0, community.videos + community.battles - 3)
+    videos, voters, battles = community.videos, community.new_voters, community.battles
+    commitments = RELEASE_COMMITMENTS if battles else 0
     vote_gas = community.votes * between(community.batch, _gas_a_vote(figures))
     vote_bytes = community.votes * between(community.batch, VOTE_BYTES)
     transactions = [
         _cost("open the round", 1, figures["open_round"], OPEN_BYTES),
         _cost("add a video", videos, videos * figures["add_video"], videos * VIDEO_BYTES),
+        _cost("add a battle", battles, battles * figures["add_battle"], battles * BATTLE_BYTES),
         _cost("register new voters", registrations, voters * figures["register_a_voter"], voters * VOTER_BYTES),
         _cost("record votes", batches, vote_gas, vote_bytes),
         _cost("close the round", 1, figures["close_round"], CLOSE_BYTES),
         _cost("finalize the round", 1, finalize, FINALIZE_BYTES),
+        _cost("reveal a battle", battles, battles * figures["reveal_battle"], battles * REVEAL_BYTES),
+        _cost("make a commitment", commitments, commitments * figures["commit"], commitments * COMMIT_BYTES),
     ]
     return [cost for cost in transactions if cost.count]
 

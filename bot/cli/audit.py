@@ -15,6 +15,7 @@ from bot.domain.errors import OperatorError
 from bot.settings import Settings, load_settings, reveal
 
 if TYPE_CHECKING:
+    from contracts.audit.datasets import DatasetCounts
     from contracts.audit.report import AuditReport
 
 PROGRESS_S = 5.0  # between two lines about the progress of a long scan
@@ -38,6 +39,15 @@ def add_parser(commands: Commands) -> None:
         metavar="BLOCK",
         help="the block of the ledger's deployment, or any block before it (default: search for it)",
     )
+    parser.add_argument(
+        "--releases",
+        metavar="DIR",
+        type=Path,
+        help="a folder with the texts that the ledger names by their hash: manifests, registrations, prompts",
+    )
+    parser.add_argument(
+        "--dataset", metavar="DIR", type=Path, help="an exported data set whose counts are compared with the votes"
+    )
     scope = parser.add_mutually_exclusive_group()
     scope.add_argument("--chain-only", action="store_true", help="do not look at our database")
     scope.add_argument("--with-database", action="store_true", help="look at it also with --rpc or --ledger")
@@ -58,6 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
             with_database=arguments.with_database,
             since=arguments.since,
             as_json=arguments.json,
+            releases=arguments.releases,
+            dataset=arguments.dataset,
         )
     )
     sys.stdout.write(text)
@@ -72,10 +84,13 @@ async def audit_ledger(
     as_json: bool,
     with_database: bool = False,
     since: int | None = None,
+    releases: Path | None = None,
+    dataset: Path | None = None,
 ) -> tuple[bool, str]:
     """Return True if everything agrees, and the report. A database that does not exist is never made.
 
-    Raises OperatorError when the chain cannot be read, and for `with_database` without a database.
+    Raises OperatorError when the chain cannot be read, for `with_database` without a database, and for a folder that
+    does not hold what it should.
     """
     from bot.database import open_and_upgrade
     from bot.domain.ledger_links import deployed_in
@@ -89,6 +104,7 @@ async def audit_ledger(
         raise OperatorError(
             "There is no database at FLOCK_DATABASE_URL. Leave out --with-database to audit the chain alone."
         )
+    documents, counts = _read_folders(releases, dataset)
     database = await open_and_upgrade(settings) if has_database and not chain_only else None
     address, scan = settings.ledger_address or "", Scan()
     try:
@@ -100,6 +116,8 @@ async def audit_ledger(
             pepper=reveal(settings.voter_pepper).encode() or None,
             since=since if since is not None else deployed_in(settings.data_dir / "ledger.json", address),
             progress=scan.reached,
+            documents=documents,
+            dataset=counts,
         )
     except (LedgerError, LookupError, ValueError) as error:
         raise OperatorError(str(error)) from error
@@ -111,10 +129,34 @@ async def audit_ledger(
     return report.ok, json.dumps(report.to_json()) + "\n" if as_json else _text(report)
 
 
+def _read_folders(releases: Path | None, dataset: Path | None) -> tuple[dict[str, bytes] | None, DatasetCounts | None]:
+    """Return the texts of a folder by their hash, and the counts of a data set; None for what was not named."""
+    from contracts.audit.datasets import DatasetError, counts_of, read_manifest, read_tallies
+    from contracts.audit.releases import read_folder
+
+    try:
+        documents = None if releases is None else read_folder(releases)
+        counts = None if dataset is None else counts_of(read_manifest(dataset), read_tallies(dataset))
+    except OSError as error:
+        raise OperatorError(f"The folder {releases} cannot be read ({error.strerror}).") from error
+    except DatasetError as error:
+        raise OperatorError(str(error)) from error
+    return documents, counts
+
+
 def _text(report: AuditReport) -> str:
     mark = "✓" if report.ok else "✗"
     lines = [f"{mark} {report.votes} votes in {report.batches} batches, recomputed from the chain."]
     lines += [f"  - {problem}" for problem in report.problems]
+    for old in report.commitments:
+        line = "".join(f" ← {number}" for number in old.line)
+        lines.append(f"  {old.kind.replace('dataset', 'data set')} {old.number} ({old.root[:8]}…){line}")
+    for each in report.attempts:
+        end = f"release {each.release}" if each.release else "no release" if each.final else "under way"
+        lines.append(
+            f"  attempt {each.attempt} (round {each.round}): {each.for_candidate} for the candidate, "
+            f"{each.for_live} for the model in use, {each.ties} ties, of {each.voters} voters; {end}"
+        )
     lines += [f"  {note}" for note in report.notes]
     return "\n".join(lines) + "\n"
 

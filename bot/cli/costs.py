@@ -34,6 +34,9 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--new-voters", type=int, metavar="N", help="voters who never voted before (default: all)")
     parser.add_argument("--votes", type=int, metavar="N", help="votes, changes included (default: two per voter)")
     parser.add_argument(
+        "--battles", type=int, default=usual.battles, metavar="N", help="battles about a release (default: %(default)s)"
+    )
+    parser.add_argument(
         "--batch", type=int, default=usual.batch, metavar="N", help="votes that arrive together (default: %(default)s)"
     )
     parser.add_argument(
@@ -58,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
             new_voters=voters if arguments.new_voters is None else arguments.new_voters,
             votes=2 * voters if arguments.votes is None else arguments.votes,
             batch=arguments.batch,
+            battles=arguments.battles,
         )
     except ValueError as error:
         raise OperatorError(str(error)) from error
@@ -107,9 +111,10 @@ class Estimate:
         """Return the lines to read; ends with a newline."""
         community = self.community
         count = sum(cost.count for cost in self.transactions)
+        battles = f" and {community.battles:,} battles" if community.battles else ""
         lines = [
-            f"A round of {community.videos:,} videos, {community.votes:,} votes of {community.voters:,} members "
-            f"({community.new_voters:,} of them new), up to {community.batch:,} votes in a batch:",
+            f"A round of {community.videos:,} videos{battles}, {community.votes:,} votes of {community.voters:,} "
+            f"members ({community.new_voters:,} of them new), up to {community.batch:,} votes in a batch:",
             *(f"{cost.count:>8,} × {cost.what:<22}{cost.gas:>14,} gas" for cost in self.transactions),
             f"{count:>8,} transactions in all {self.gas:>16,} gas, {self.gas / community.votes:,.0f} per vote",
             "",

@@ -14,11 +14,16 @@ from typing import TypeVar
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.audit.database import compare_database
+from contracts.audit.datasets import DatasetCounts, check_dataset
 from contracts.audit.log_start import LateStartError, first_block, from_the_beginning
-from contracts.audit.replay import Replay, Unproven
+from contracts.audit.releases import check_releases
+from contracts.audit.replay import Replay
+from contracts.audit.replayed import Unproven
 from contracts.audit.report import AuditReport, BattleAudit, RoundAudit, VideoAudit, tally_words
 from contracts.ledger.client import Ledger, gather
 from contracts.ledger.typed_data import Domain
+from contracts.manifests import KIND_NUMBERS
+from contracts.outbox.documents import all_documents
 from contracts.rpc.node import LedgerError
 
 LOOKUPS = 200  # of entries of each map of the contract: all where there are no more
@@ -37,13 +42,17 @@ async def audit(
     chain_id: int | None = None,
     since: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    documents: Mapping[str, bytes] | None = None,
+    dataset: DatasetCounts | None = None,
 ) -> AuditReport:
     """Audit a ledger up to the latest block.
 
     `round` is a ledger number; None takes all rounds. The log is always read whole, from the ledger's deployment on: a
     round's digest and order only make sense in it. `since` is the block of the deployment, or any before; without it
     the block is searched for. `progress` is called with the block up to which the log was asked for, and the last one.
-    With a database, its votes, hashes and winners are compared; with the pepper as well, each member's vote. Raises
+    With a database, its votes, hashes and winners are compared; with the pepper as well, each member's vote. With
+    `documents` (manifests and registrations by their hash; those of the database are added), releases and battle
+    rounds are followed back to them; with a `dataset`, its counts are compared with the votes. Raises
     LedgerError when the chain does not answer or no such ledger is there, LookupError for a round that the ledger does
     not hold, LateStartError for a `since` after the deployment.
     """
@@ -83,6 +92,11 @@ async def audit(
     if database is not None:
         async with database.connect() as connection:
             video_ids = await compare_database(connection, replay, numbers, report, pepper)
+            documents = {**await all_documents(connection), **(documents or {})}
+    check_releases(replay, documents, report)
+    if dataset is not None:
+        report.dataset_checked = dataset.root
+        report.problems += check_dataset(replay, dataset)
     _fill(report, replay, numbers, video_ids)
     return report
 
@@ -255,6 +269,12 @@ async def _compare_lookups(ledger: Ledger, replay: Replay, numbers: Sequence[int
         yield f"The contract knows round {rounds[key]} as round {stored}."
     for key, stored in await _compare_sample(item_of, lambda key: ledger.video_of(key, at)):
         yield f"The contract knows video {item_of[key]} as video {stored}."
+    kind_of = {number: kind for kind, number in KIND_NUMBERS.items()}
+    commitments = {
+        (kind_of[old.kind], old.root): old.number for old in replay.committed.values() if old.kind in kind_of
+    }
+    for pair, stored in await _compare_sample(commitments, lambda pair: ledger.commitment_of(*pair, at)):
+        yield f"The contract knows commitment {commitments[pair]} as commitment {stored}."
     for voter, stored in await _compare_sample(replay.voters, lambda voter: ledger.voter_index(voter, at)):
         yield f"The contract knows voter {replay.voters[voter]} ({voter.hex()[:8]}…) as voter {stored}."
     wallets: dict[int, str | None] = {voter: replay.wallets.get(voter) for voter in replay.indices}

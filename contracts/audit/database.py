@@ -14,7 +14,7 @@ from contracts.audit.report import AuditReport, tally_words
 from contracts.ledger.client import Tally
 from contracts.outbox.entries import voter_id
 from contracts.outbox.progress import CHOICES, UNDERWAY
-from migrations.schema import chain_transactions, outbox, rounds, videos, votes
+from migrations.schema import battles, chain_transactions, outbox, rounds, videos, votes
 from migrations.states.ledger import OutboxKind, OutboxState
 
 DatabaseRow: TypeAlias = Row[Any]  # a row of rounds or videos; SQLAlchemy Core gives its columns no types
@@ -45,6 +45,7 @@ async def compare_database(
             report.problems.append(f"Round {row.number} of the database is round {number}, not {row.chain_id}.")
         ids_of_round = await _compare_videos(connection, row, replay, number, report, pepper)
         video_ids |= ids_of_round
+        await _compare_battles(connection, row, replay, number, report)
         winner = replay.rounds[number].winner
         if row.winner_video_id is not None and winner is not None and ids_of_round.get(winner) != row.winner_video_id:
             report.problems.append(
@@ -77,22 +78,38 @@ async def _compare_videos(
         video_ids[place] = row.id
         if row.sha256 is not None and bytes.fromhex(row.sha256) != replay.videos[place].content_hash:
             report.problems.append(f"The file of video {row.id} is not the one that the ledger names (video {place}).")
-        await _compare_votes(connection, row, place, replay, voters, report, pepper)
+        latest = await _compare_choices(connection, row, place, replay, voters, report)
+        await _compare_votes(connection, row, place, latest, report, pepper)
     report.problems += [f"Video {place} of the ledger is not in the database." for place in on_ledger.values()]
     return video_ids
 
 
+async def _compare_battles(
+    connection: AsyncConnection, round_row: DatabaseRow, replay: Replay, number: int, report: AuditReport
+) -> None:
+    """Compare a round's battles, and the choices about them, with the log."""
+    voters = {index: voter.hex() for voter, index in replay.voters.items()}
+    items = [item for item in replay.rounds[number].items if item in replay.battles]
+    on_ledger = {replay.battles[battle].key: battle for battle in items}
+    for row in (await connection.execute(select(battles).where(battles.c.round_id == round_row.id))).all():
+        place = on_ledger.pop(bytes.fromhex(row.chain_key), None)
+        if place is not None:
+            await _compare_choices(connection, row, place, replay, voters, report)
+        elif row.chain_id is not None:
+            report.problems.append(f"Battle {row.id} claims to be battle {row.chain_id} of the ledger: it is not.")
+    report.problems += [f"Battle {place} of the ledger is not in the database." for place in on_ledger.values()]
+
+
 async def _voters_ahead_of_database(
-    connection: AsyncConnection, video: DatabaseRow, replay: Replay, place: int
+    connection: AsyncConnection, round_id: int, replay: Replay, number: int
 ) -> set[int]:
     """Return the voters whose wallet sent ballots to the ledger of which the database does not know yet."""
     query = select(outbox.c.voter_id, outbox.c.payload).where(
-        outbox.c.kind == OutboxKind.BALLOT, outbox.c.round_id == video.round_id
+        outbox.c.kind == OutboxKind.BALLOT, outbox.c.round_id == round_id
     )
     known_nonces: dict[int | None, set[int]] = {}
     for row in await connection.execute(query):
         known_nonces.setdefault(replay.voters.get(bytes.fromhex(row.voter_id)), set()).add(row.payload["nonce"])
-    number = replay.videos[place].round
     return {
         voter
         for (round_number, voter), nonces in replay.ballots.items()
@@ -100,23 +117,19 @@ async def _voters_ahead_of_database(
     }
 
 
-async def _compare_votes(
+async def _compare_choices(
     connection: AsyncConnection,
-    video: DatabaseRow,
+    item: DatabaseRow,
     place: int,
     replay: Replay,
     voter_ids: Mapping[int, str],
     report: AuditReport,
-    pepper: bytes | None,
-) -> None:
-    """Compare the votes table with the outbox, and the outbox with the log; with the pepper, member by member.
-
-    `voter_ids` are the voters' ids by their indices.
-    """
+) -> dict[str, int]:
+    """Compare the outbox with the log, for a video or battle; return each voter's latest choice by the outbox."""
     entered = (
         select(outbox.c.kind, outbox.c.voter_id, outbox.c.choice, outbox.c.state, chain_transactions.c.block_number)
         .outerjoin(chain_transactions, chain_transactions.c.id == outbox.c.transaction_id)
-        .where(outbox.c.kind.in_(CHOICES), outbox.c.video_id == video.id)
+        .where(outbox.c.kind.in_(CHOICES), outbox.c.video_id == item.id)
         .order_by(outbox.c.id)
     )
     # A ballot that its wallet sent itself has no transaction of ours: it is on the ledger, or we would not know of it.
@@ -135,15 +148,29 @@ async def _compare_votes(
         elif row.state == OutboxState.BATCHED and row.block_number is None:
             unsure.add(row.voter_id)
         report.pending += row.state in UNDERWAY
-    ballots = replay.videos[place].ballots
-    on_chain = {voter_ids.get(index, "?"): choice for index, choice in ballots.items()}
-    unsure |= {voter_ids.get(index, "?") for index in await _voters_ahead_of_database(connection, video, replay, place)}
+    about = replay.videos.get(place) or replay.battles[place]
+    noun = "video" if place in replay.videos else "battle"
+    on_chain = {voter_ids.get(index, "?"): choice for index, choice in about.ballots.items()}
+    ahead = await _voters_ahead_of_database(connection, item.round_id, replay, about.round)
+    unsure |= {voter_ids.get(index, "?") for index in ahead}
     for voter in sorted({*on_chain, *recorded} - unsure):
         here, there = recorded.get(voter, 0), on_chain.get(voter, 0)
         if here != there:
             report.problems.append(
-                f"Voter {voter[:8]}… chose {here} on video {place} by the database, and {there} on the ledger."
+                f"Voter {voter[:8]}… chose {here} on {noun} {place} by the database, and {there} on the ledger."
             )
+    return latest
+
+
+async def _compare_votes(
+    connection: AsyncConnection,
+    video: DatabaseRow,
+    place: int,
+    latest: Mapping[str, int],
+    report: AuditReport,
+    pepper: bytes | None,
+) -> None:
+    """Compare the votes table with the latest choices of the outbox; with the pepper, member by member."""
     vote_rows = (await connection.execute(select(votes).where(votes.c.video_id == video.id))).all()
     standing = Counter(row.choice for row in vote_rows)
     expected = Counter(latest.values())

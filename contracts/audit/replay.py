@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
+from contracts.audit.replayed import (
+    Position,
+    ReplayedBattle,
+    ReplayedCommitment,
+    ReplayedRound,
+    ReplayedVideo,
+    Unproven,
+)
 from contracts.ledger import typed_data
 from contracts.ledger.batch_codec import (
     EMPTY_DIGEST,
@@ -17,82 +24,10 @@ from contracts.ledger.batch_codec import (
     next_digest,
     round_and_place,
 )
-from contracts.ledger.calldata import sides_hash
 from contracts.ledger.client import BattleTally, Event, Tally, choice_of
+from contracts.manifests import sides_hash
 
 MAX_GRACE = 86_400  # seconds
-
-
-class Unproven(NamedTuple):
-    """A signed ballot that no key of its wallet signed: right if the wallet is a smart account, else forged."""
-
-    account: str
-    block: int
-    where: str
-
-
-@dataclass
-class ReplayedVideo:
-    """A video by the log; ballots by voter index, 1 up and 2 down, withdrawn ones absent."""
-
-    round: int
-    key: bytes
-    prompt_hash: bytes
-    content_hash: bytes
-    model_hash: bytes
-    playback_id: str
-    tx: str
-    ballots: dict[int, int] = field(default_factory=dict)
-    votes_txs: list[str] = field(default_factory=list)
-
-    @property
-    def tally(self) -> Tally:
-        """The video's votes."""
-        choices = list(self.ballots.values())
-        return Tally(choices.count(1), choices.count(2))
-
-
-@dataclass
-class ReplayedBattle:
-    """A battle by the log; ballots by voter index: 1 A, 2 B, 3 tie. Models are None until revealed."""
-
-    round: int
-    key: bytes
-    sides: bytes
-    tx: str
-    ballots: dict[int, int] = field(default_factory=dict)
-    votes_txs: list[str] = field(default_factory=list)
-    models: tuple[bytes, bytes] | None = None
-    outcome: int | None = None
-
-    @property
-    def tally(self) -> BattleTally:
-        """The battle's votes."""
-        choices = list(self.ballots.values())
-        return BattleTally(choices.count(1), choices.count(2), choices.count(3))
-
-
-@dataclass
-class ReplayedRound:
-    """A round by the log; times in seconds; `winner` is None until it is final, 0 for nobody."""
-
-    key: bytes
-    opens: int
-    closes: int
-    grace: int
-    meta: bytes
-    items: list[int] = field(default_factory=list)  # videos and battles
-    voters: dict[int, int] = field(default_factory=dict)  # who sits in which seat
-    seated: set[int] = field(default_factory=set)  # the same voters
-    seats: int = 0  # given by batches
-    closed_early: bool = False
-    winner: int | None = None
-    finalized_tx: str | None = None
-
-    @property
-    def over(self) -> bool:
-        """True once the round was closed or finalized."""
-        return self.closed_early or self.winner is not None
 
 
 @dataclass
@@ -113,6 +48,8 @@ class Replay:
     linked: set[str] = field(default_factory=set)  # the same wallets
     claimed: dict[int, set[int]] = field(default_factory=dict)  # round -> seats that batches may no longer write
     commitments: int = 0
+    committed: dict[int, ReplayedCommitment] = field(default_factory=dict)  # by number
+    first_votes: dict[int, Position] = field(default_factory=dict)  # by the number of the round, known or not
     seq: int = 0
     digest: bytes = EMPTY_DIGEST
     votes: int = 0  # choices in all batches and signed ballots, changed and withdrawn ones included
@@ -178,7 +115,7 @@ class Replay:
         if args["grace"] > MAX_GRACE:
             self.problems.append(f"Round {args['round']} has a grace of {args['grace']} seconds, more than a day.")
         times = (args["opens"], args["closes"], args["grace"])
-        self.rounds[args["round"]] = ReplayedRound(args["key"], *times, args["meta"])
+        self.rounds[args["round"]] = ReplayedRound(args["key"], *times, args["meta"], position(event))
 
     def _added(self, event: Event) -> None:
         args = event.args
@@ -188,7 +125,8 @@ class Replay:
 
     def _battle_added(self, event: Event) -> None:
         args = event.args
-        self.battles[args["battle"]] = ReplayedBattle(args["round"], args["key"], args["sides"], event.tx)
+        about = (args["round"], args["key"], args["prompt_hash"], args["sides"])
+        self.battles[args["battle"]] = ReplayedBattle(*about, event.tx)
         self._enter("Battle", args["battle"], args["round"])
 
     def _enter(self, noun: str, number: int, into: int) -> None:
@@ -229,6 +167,7 @@ class Replay:
             self.problems.append(f"Batch {seq} was recorded where batch {self.seq} was next.")
         self.seq = seq + 1
         self.digest = next_digest(self.digest, number, arrivals, words)
+        self.first_votes.setdefault(number, position(event))
         about = self.rounds.get(number)
         if about is None:
             self.problems.append(f"Batch {seq} is about round {number}, which is unknown.")
@@ -311,6 +250,7 @@ class Replay:
         choices = [choice_of(choice) for choice in args["choices"]]
         where = f"Signed ballot {self.signed}"
         self.signed += 1
+        self.first_votes.setdefault(number, position(event))
         about = self.rounds.get(number)
         if about is None or self.wallets.get(voter) != account:
             self.problems.append(f"{where} is of wallet {account}, which does not vote for voter {voter}.")
@@ -358,7 +298,7 @@ class Replay:
         if about is None or about.winner is not None:
             self.problems.append(f"Round {number} was finalized, but it was unknown or final already.")
             return
-        about.winner, about.finalized_tx = event.args["winner"], event.tx
+        about.winner, about.finalized_tx, about.finalized_at = event.args["winner"], event.tx, position(event)
         if self.winner(number) != about.winner:
             self.problems.append(
                 f"Round {number} names video {about.winner} as its winner; by the votes it is {self.winner(number)}."
@@ -369,10 +309,23 @@ class Replay:
                 self.problems.append(f"Round {number} was finalized with {tally}, which the votes do not give.")
 
     def _committed(self, event: Event) -> None:
-        number, parent = event.args["number"], event.args["parent"]
-        if number != self.commitments + 1 or parent >= number:
+        args = event.args
+        number, parent = args["number"], args["parent"]
+        before = self.committed.get(parent)
+        if number != self.commitments + 1 or parent >= number or (parent and before is None):
             self.problems.append(f"Commitment {number} was made out of turn, or continues one that is not there.")
+        elif before is not None and before.kind != args["kind"]:
+            self.problems.append(f"Commitment {number} continues commitment {parent}, which is of another kind.")
+        if any((old.kind, old.root) == (args["kind"], args["root"]) for old in self.committed.values()):
+            self.problems.append(f"Commitment {number} has a root that was committed to before.")
+        about = (number, args["kind"], args["root"], parent, args["meta"])
+        self.committed[number] = ReplayedCommitment(*about, position(event), event.tx)
         self.commitments = number
+
+
+def position(event: Event) -> Position:
+    """Return the place of an event in the log."""
+    return event.block, event.place
 
 
 def outcome(tally: BattleTally) -> int:

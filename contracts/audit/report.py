@@ -57,6 +57,40 @@ class RoundAudit:
     finalized_tx: str | None
 
 
+@dataclass(frozen=True)
+class CommitmentAudit:
+    """A data set or release by the log; `line` has the numbers of its ancestors, the parent first."""
+
+    number: int
+    kind: str  # dataset | release
+    root: str
+    meta: str
+    line: list[int]
+    tx: str
+
+
+@dataclass(frozen=True)
+class AttemptAudit:
+    """A battle round by the log and its registration: an attempt at a release, which may have failed.
+
+    The ballots are those of battles that were revealed. `release` is the commitment that it ended in; None for an
+    attempt that failed, or is not over.
+    """
+
+    round: int
+    community: str
+    attempt: int
+    registration: str
+    candidate: str
+    battles: int
+    voters: int
+    for_candidate: int
+    for_live: int
+    ties: int
+    final: bool
+    release: int | None
+
+
 @dataclass
 class AuditReport:
     """The findings of an audit. `problems` are sentences; without any, `ok` is true.
@@ -65,8 +99,9 @@ class AuditReport:
     the ledger yet and `refused` ones never will be: neither is a contradiction. With one round audited, only its videos
     are listed. `linked` voters vote by wallet; of the `signed` ballots, `smart` have signatures that only the chain can
     check. `unclaimed` of the choices were written by the relayer for voters who had linked a wallet, into seats from
-    before that nobody had claimed. The log was read from block `since` to `block`. `notes` are sentences that are no
-    contradictions.
+    before that nobody had claimed. `commitments` are the data sets and releases. `attempts` are listed where the texts
+    of their registrations were at hand; releases are then checked too. The log was read from block `since` to `block`.
+    `notes` are sentences that are no contradictions.
     """
 
     chain_id: int
@@ -85,6 +120,10 @@ class AuditReport:
     rounds: list[RoundAudit] = field(default_factory=list)
     videos: list[VideoAudit] = field(default_factory=list)
     battles: list[BattleAudit] = field(default_factory=list)
+    commitments: list[CommitmentAudit] = field(default_factory=list)
+    attempts: list[AttemptAudit] = field(default_factory=list)
+    releases_checked: bool = False
+    dataset_checked: str | None = None  # the root of the data set whose counts were compared
     pending: int = 0
     refused: int = 0
     database_checked: bool = False

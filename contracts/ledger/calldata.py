@@ -6,7 +6,6 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from eth_utils.crypto import keccak
 from web3 import Web3
 
 from contracts.ledger.artifact import ledger_artefact
@@ -38,20 +37,13 @@ def add_video(
 def add_battle(
     key: bytes, round_number: int, prompt_hash: bytes, content_a: bytes, content_b: bytes, sides: bytes
 ) -> bytes:
-    """Return calldata that enters a blind battle into a round; `sides_hash` makes the last argument."""
+    """Return calldata that enters a blind battle; `contracts.manifests.sides_hash` makes the last argument."""
     return _calldata("add_battle", key, round_number, prompt_hash, content_a, content_b, sides)
 
 
 def reveal_battle(battle: int, model_a: bytes, model_b: bytes, salt: bytes) -> bytes:
     """Return calldata that says which model was which side, after the round."""
     return _calldata("reveal_battle", battle, model_a, model_b, salt)
-
-
-def sides_hash(model_a: bytes, model_b: bytes, salt: bytes) -> bytes:
-    """Return the hash that fixes a battle's sides without telling them: 32 bytes each, the salt secret and random."""
-    if any(len(part) != 32 for part in (model_a, model_b, salt)):
-        raise ValueError("Models and salt of a battle have 32 bytes each.")
-    return keccak(model_a + model_b + salt)
 
 
 def register(voter_ids: Sequence[bytes]) -> bytes:

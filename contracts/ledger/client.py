@@ -12,7 +12,9 @@ from eth_utils.abi import event_abi_to_log_topic
 
 from contracts.ledger.artifact import LEDGER_VERSION, keccak_hex, ledger_artefact
 from contracts.ledger.batch_codec import decode_arrivals, number_of
+from contracts.manifests import commitment_key
 from contracts.rpc.node import ChainUnreachableError, LedgerError, Node, NodeRefusedError, WrongLedgerError
+from migrations.states.ledger import CommitmentKind
 
 At = int | str  # a block's number, or latest | safe | finalized
 Topic = str | list[str] | None  # a topic in a filter of the log: one, any of some, or any at all
@@ -201,6 +203,10 @@ class Ledger:
         """Return the number of the video or battle of this key; 0 when there is none."""
         return int(await self._read("video_of", key, at=at))
 
+    async def commitment_of(self, kind: CommitmentKind, root: bytes, at: At = "latest") -> int:
+        """Return the number of the commitment to a data set or release; 0 when there is none."""
+        return int(await self._read("commitment_of", commitment_key(kind, root), at=at))
+
     async def voter_index(self, voter_id: bytes, at: At = "latest") -> int:
         """Return the voter's index; 0 for one who is not registered."""
         return int(await self._read("voter_index", voter_id, at=at))
@@ -335,6 +341,12 @@ class Ledger:
         """Return the transaction that finalized a round, whoever sent it, by the log from block `first` on."""
         async for event in self.events(first, topics=self._topics("RoundFinalized", round_number)):
             return event.tx
+        return None
+
+    async def reveal_of(self, battle: int, first: int = 0) -> Event | None:
+        """Return the event by which a battle was revealed, whoever sent it, by the log from block `first` on."""
+        async for event in self.events(first, topics=self._topics("BattleRevealed", battle)):
+            return event
         return None
 
     def any_of(self, *names: str) -> list[Topic]:

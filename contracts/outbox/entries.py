@@ -13,14 +13,17 @@ from typing import TypeAlias
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from contracts.manifests import hex_digits
 from migrations.database import now_ms
-from migrations.schema import outbox
+from migrations.schema import battles, outbox
 from migrations.states.ledger import OutboxKind, OutboxState
 
 OutboxRow: TypeAlias = dict[str, object]  # the columns of a new row of the outbox
 
 MIN_PEPPER = 16  # bytes
 MAX_PLAYBACK_ID = 128  # bytes, as the contract has it
+ABOUT_VIDEO = (0, 1, 2)  # withdrawn, up, down
+ABOUT_BATTLE = (0, 1, 2, 3)  # withdrawn, A, B, a tie
 
 
 def voter_id(pepper: bytes, guild_id: int, member_id: int) -> str:
@@ -40,13 +43,6 @@ def text_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _digits(value: str, field: str) -> str:
-    plain = value.removeprefix("0x").lower()
-    if len(plain) != 64 or any(digit not in "0123456789abcdef" for digit in plain):
-        raise ValueError(f"The {field} must be 64 hex digits.")
-    return plain
-
-
 async def record_round(
     connection: AsyncConnection,
     *,
@@ -64,13 +60,13 @@ async def record_round(
     if closes_ms // 1000 <= opens_ms // 1000:
         raise ValueError("A round must close after it opens.")
     payload: dict[str, object] = {
-        "key": _digits(key, "round's key"),
+        "key": hex_digits(key, "round's key"),
         "opens": opens_ms // 1000,  # the ledger counts in seconds
         "closes": -(-closes_ms // 1000),
         "grace": grace_s,
-        "meta_hash": _digits(meta_hash, "round's hash"),
+        "meta_hash": hex_digits(meta_hash, "round's hash"),
     }
-    await _enter_once(connection, OutboxKind.ROUND, round_id, None, payload)
+    await enter_once(connection, OutboxKind.ROUND, round_id, None, payload)
 
 
 async def record_video(
@@ -91,26 +87,31 @@ async def record_video(
     if len(playback_id.encode()) > MAX_PLAYBACK_ID:
         raise ValueError(f"The playback id has more than {MAX_PLAYBACK_ID} bytes.")
     payload: dict[str, object] = {
-        "key": _digits(key, "video's key"),
-        "prompt_hash": _digits(prompt_hash, "prompt's hash"),
-        "content_hash": _digits(content_hash, "video's hash"),
-        "model_hash": _digits(model_hash, "model's hash"),
+        "key": hex_digits(key, "video's key"),
+        "prompt_hash": hex_digits(prompt_hash, "prompt's hash"),
+        "content_hash": hex_digits(content_hash, "video's hash"),
+        "model_hash": hex_digits(model_hash, "model's hash"),
         "playback_id": playback_id,
     }
-    await _enter_once(connection, OutboxKind.VIDEO, round_id, video_id, payload)
+    await enter_once(connection, OutboxKind.VIDEO, round_id, video_id, payload)
 
 
 def vote_row(
     *, round_id: int, video_id: str, voter_id: str, choice: int, created_at_ms: int | None = None
 ) -> OutboxRow:
     """Return one vote as a row for `record_votes`: choice 0 withdrawn, 1 up, 2 down. Rows count in their order."""
-    if choice not in (0, 1, 2):
+    if choice not in ABOUT_VIDEO:
         raise ValueError("A choice is 0, 1 or 2.")
+    return choice_row(round_id, video_id, voter_id, choice, created_at_ms)
+
+
+def choice_row(round_id: int, item_id: str, voter_id: str, choice: int, created_at_ms: int | None = None) -> OutboxRow:
+    """Return the row of a choice about a video or battle; the caller knows which choices there are."""
     return {
         "kind": OutboxKind.VOTE,
         "round_id": round_id,
-        "video_id": video_id,
-        "voter_id": _digits(voter_id, "voter id"),
+        "video_id": item_id,
+        "voter_id": hex_digits(voter_id, "voter id"),
         "choice": choice,
         "payload": {},
         "state": OutboxState.PENDING,
@@ -174,9 +175,13 @@ async def record_ballot(
 ) -> int:
     """Enter a ballot that a wallet signed, with its choices: video id, number on the ledger, choice 0, 1 or 2.
 
-    Return the ballot's entry; each choice gets one of kind `signed`, which shares its fate. With `tx`, somebody else
-    has sent it in that transaction already, and it is final.
+    Of a battle: its id, its number, and a choice of 0 to 3. Return the ballot's entry; each choice gets one of kind
+    `signed`, which shares its fate. With `tx`, somebody else has sent it in that transaction already, and it is final.
     """
+    query = select(battles.c.id).where(battles.c.id.in_([item for item, _, _ in choices]))
+    of_battles = set(await connection.scalars(query))
+    if any(choice not in (ABOUT_BATTLE if item in of_battles else ABOUT_VIDEO) for item, _, choice in choices):
+        raise ValueError("A choice is 0, 1 or 2; of a battle also 3.")
     state = OutboxState.PENDING if tx is None else OutboxState.FINAL
     about: dict[str, object] = {"choices": [[number, choice] for _, number, choice in choices], "tx": tx}
     ballot = await _enter_signed(
@@ -193,12 +198,12 @@ async def record_ballot(
     )
     rows = [
         {
-            **vote_row(round_id=round_id, video_id=video, voter_id=voter_id, choice=choice),
+            **choice_row(round_id, item, voter_id, choice),
             "kind": OutboxKind.SIGNED,
             "state": state,
             "payload": {"ballot": ballot},
         }
-        for video, _, choice in choices
+        for item, _, choice in choices
     ]
     await record_votes(connection, rows)
     return ballot
@@ -223,7 +228,7 @@ async def _enter_signed(
         .values(
             kind=kind,
             round_id=round_id,
-            voter_id=_digits(voter_id, "voter id"),
+            voter_id=hex_digits(voter_id, "voter id"),
             payload={**signed, **about},
             state=state,
             created_at_ms=now_ms(),
@@ -235,12 +240,13 @@ async def _enter_signed(
 
 async def record_close(connection: AsyncConnection, *, round_id: int) -> None:
     """Ask for the end of a round: its votes are drained, it is closed on the ledger, and finalized."""
-    await _enter_once(connection, OutboxKind.CLOSE, round_id, None, {})
+    await enter_once(connection, OutboxKind.CLOSE, round_id, None, {})
 
 
-async def _enter_once(
+async def enter_once(
     connection: AsyncConnection, kind: OutboxKind, round_id: int, video_id: str | None, payload: dict[str, object]
 ) -> None:
+    """Enter a round, video, battle, reveal or close, unless it is there already."""
     # A video belongs to one round for ever. Its own entries are few; those of its round are all the votes there.
     about = outbox.c.round_id == round_id if video_id is None else outbox.c.video_id == video_id
     earlier = select(outbox.c.id).where(outbox.c.kind == kind, about)

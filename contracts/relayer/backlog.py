@@ -18,7 +18,16 @@ from migrations.schema import chain_transactions, outbox, rounds, voters
 from migrations.states.ledger import UNDERWAY_TRANSACTIONS, OutboxKind, OutboxState
 
 # The kinds whose entries take a transaction each.
-ONE_EACH = (OutboxKind.ROUND, OutboxKind.VIDEO, OutboxKind.LINK, OutboxKind.UNLINK, OutboxKind.BALLOT)
+ONE_EACH = (
+    OutboxKind.ROUND,
+    OutboxKind.VIDEO,
+    OutboxKind.BATTLE,
+    OutboxKind.LINK,
+    OutboxKind.UNLINK,
+    OutboxKind.BALLOT,
+    OutboxKind.COMMITMENT,
+)  # reveals wait for the end of their round, and come after all that has a deadline
+URGENT = (OutboxKind.ROUND, OutboxKind.VIDEO, OutboxKind.BATTLE, OutboxKind.VOTE, OutboxKind.BALLOT)
 # The kinds that the ledger takes until a round's close only; it takes the others in the round's grace too.
 NO_GRACE = (OutboxKind.ROUND, OutboxKind.BALLOT)
 LATEST = 0.3  # how much the latest transaction counts in the pace
@@ -89,7 +98,7 @@ async def outlook(database: AsyncEngine, seconds_each: float, room: int) -> Outl
     urgent = (  # entries that are batched and in no block yet may be late as well
         select(outbox.c.round_id, outbox.c.kind)
         .where(waits | ((outbox.c.state == OutboxState.BATCHED) & outbox.c.transaction_id.in_(underway)))
-        .where(outbox.c.kind.in_((OutboxKind.ROUND, OutboxKind.VIDEO, OutboxKind.VOTE, OutboxKind.BALLOT)))
+        .where(outbox.c.kind.in_(URGENT))
         .distinct()
     )
     async with database.connect() as connection:

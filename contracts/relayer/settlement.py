@@ -20,6 +20,8 @@ from migrations.states.ledger import OutboxState, TransactionKind, TransactionSt
 
 log = logging.getLogger(__name__)
 
+# The kinds of transactions by which the ledger gives a number to the one entry that they carry.
+NUMBERED = (TransactionKind.ROUND, TransactionKind.VIDEO, TransactionKind.BATTLE, TransactionKind.COMMITMENT)
 NOT_MINED = {"block_number": None, "block_hash": None, "gas_used": None}  # the columns of a row that no block holds
 
 
@@ -94,16 +96,8 @@ class Settlement:
             await self.abandon(row, receipt)
             # Drafting it again asks the contract for the reason, and rejects the entry that is to blame.
             raise RevertedError(row.kind)
-        if row.kind in (TransactionKind.ROUND, TransactionKind.VIDEO):
-            async with self._database.connect() as connection:
-                entry = (await connection.execute(select(outbox).where(outbox.c.transaction_id == row.id))).one()
-            key = from_hex(entry.payload["key"])
-            if row.kind == TransactionKind.ROUND:
-                number = _require_number(await self._ledger.round_of(key))
-                await self._planner.store_round_number(entry.round_id, number)
-            else:
-                number = _require_number(await self._ledger.video_of(key))
-                await self._planner.store_video_number(entry.video_id, number)
+        if row.kind in NUMBERED:
+            await self._store_number(row)
         elif row.kind == TransactionKind.VOTERS:
             await self._store_voter_indices(receipt)
         elif row.kind == TransactionKind.VOTES:
@@ -120,6 +114,25 @@ class Settlement:
                 .where(chain_transactions.c.id == row.id)
                 .values(state=TransactionState.SENT, **place)
             )
+
+    async def _store_number(self, row: TransactionRow) -> None:
+        """Write down the number that the ledger gave to a round, video, battle or commitment."""
+        async with self._database.connect() as connection:
+            entry = (await connection.execute(select(outbox).where(outbox.c.transaction_id == row.id))).one()
+        if row.kind == TransactionKind.COMMITMENT:
+            number = _require_number(await self._planner.commitments.number_of(entry.id))
+            await self._planner.commitments.store_number(entry.id, number)
+            return
+        key = from_hex(entry.payload["key"])
+        if row.kind == TransactionKind.ROUND:
+            number = _require_number(await self._ledger.round_of(key))
+            await self._planner.store_round_number(entry.round_id, number)
+            return
+        number = _require_number(await self._ledger.video_of(key))
+        if row.kind == TransactionKind.BATTLE:
+            await self._planner.battles.store_number(entry.video_id, number)
+        else:
+            await self._planner.store_video_number(entry.video_id, number)
 
     async def _store_voter_indices(self, receipt: Receipt) -> None:
         """Write down the indices that a registration gave, by the log of its block."""

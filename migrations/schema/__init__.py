@@ -20,8 +20,11 @@ from migrations.schema.generation import (
     workflow_attempts,
 )
 from migrations.schema.ledger import (
+    battles,
     chain_attempts,
     chain_transactions,
+    commitments,
+    ledger_documents,
     outbox,
     reverts,
     seats,
@@ -32,12 +35,15 @@ from migrations.schema.ledger import (
 )
 
 __all__ = [
+    "battles",
     "chain_attempts",
     "chain_transactions",
+    "commitments",
     "executor_leases",
     "feedback",
     "guilds",
     "leases",
+    "ledger_documents",
     "metadata",
     "original_parts",
     "originals",

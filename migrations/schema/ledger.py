@@ -91,11 +91,12 @@ outbox = Table(
     metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
     # round | video | vote | close | link | unlink | ballot (a signed one) | signed (a choice of a ballot)
+    # | battle | reveal | commitment
     Column("kind", Text, nullable=False),
-    Column("round_id", RowId),  # none for link and unlink
-    Column("video_id", Text),  # kinds video, vote and signed
-    Column("voter_id", Text),  # all kinds but round, video and close
-    Column("choice", SmallInteger),  # kinds vote and signed: 0 withdrawn | 1 up | 2 down
+    Column("round_id", RowId),  # none for link, unlink and commitment
+    Column("video_id", Text),  # kinds video, vote and signed; of a battle, its reveal and votes on it: the battle's id
+    Column("voter_id", Text),  # kinds vote, link, unlink, ballot and signed
+    Column("choice", SmallInteger),  # kinds vote and signed: 0 withdrawn | 1 up, or A | 2 down, or B | 3 a tie
     Column("payload", JSON, nullable=False),  # the facts to record; of kind signed: the ballot of the choice
     # pending -> batched -> final. A vote that a later vote of the same voter overtook is superseded. An entry that the
     # contract turns down is rejected, with the reason.
@@ -112,11 +113,46 @@ outbox = Table(
     Index(None, "state", "kind", "id", info={"only": "postgresql"}).ddl_if(dialect="postgresql"),
 )
 
+# A blind battle as the ledger knows it. Its ids are in one row with those of videos: no video has the id of a battle.
+battles = Table(
+    "battles",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("round_id", RowId, ForeignKey("rounds.id"), nullable=False),
+    Column("chain_key", Text, nullable=False),  # the ledger's name of the battle, 32 bytes, hex
+    Column("chain_id", BigInteger),  # the ledger's number, once it is there
+    UniqueConstraint("chain_key"),
+    Index(None, "round_id"),
+)
+
+# What the ledger fixes by a root hash. The state follows from the entry.
+commitments = Table(
+    "commitments",
+    metadata,
+    Column("kind", Text, primary_key=True),  # dataset | release
+    Column("root", Text, primary_key=True),  # 32 bytes, hex
+    Column("parent", Text),  # root of the commitment of the same kind that this one continues
+    Column("meta", Text, nullable=False),  # hash of its description
+    Column("dataset", Text),  # kind release: root of the data set
+    Column("round_id", RowId, ForeignKey("rounds.id")),  # kind release: the round in which its battles were held
+    Column("entry", RowId, nullable=False),  # of the outbox
+    Column("number", BigInteger),  # the ledger's number, once it is there
+    Index(None, "entry"),
+)
+
+# The texts that the ledger names by their hash alone: registrations, manifests of releases, descriptions.
+ledger_documents = Table(
+    "ledger_documents",
+    metadata,
+    Column("hash", Text, primary_key=True),  # SHA-256, hex
+    Column("content", LargeBinary, nullable=False),
+)
+
 chain_transactions = Table(
     "chain_transactions",
     metadata,
     Column("id", RowId, primary_key=True, autoincrement=True),
-    # round | video | voters | votes | close | finalize | link | unlink | claim | ballot
+    # round | video | voters | votes | close | finalize | link | unlink | claim | ballot | battle | reveal | commitment
     Column("kind", Text, nullable=False),
     Column("round_id", RowId),
     Column("seq", BigInteger),  # kind votes: the batch's place in the ledger's strict order

@@ -18,6 +18,9 @@ class OutboxKind(StrEnum):
     UNLINK = "unlink"  # a wallet gives a voter's votes back
     BALLOT = "ballot"  # a ballot that a wallet signed
     SIGNED = "signed"  # one choice of a signed ballot; it shares the ballot's fate
+    BATTLE = "battle"  # a battle is entered into a round
+    REVEAL = "reveal"  # after the round: which model was which side of a battle
+    COMMITMENT = "commitment"  # a data set or a release is fixed by its root hash
 
 
 class OutboxState(StrEnum):
@@ -43,7 +46,17 @@ class TransactionKind(StrEnum):
     UNLINK = "unlink"  # unlink
     CLAIM = "claim"  # claim
     BALLOT = "ballot"  # cast_signed
+    BATTLE = "battle"  # add_battle
+    REVEAL = "reveal"  # reveal_battle
+    COMMITMENT = "commitment"  # commit
     NOOP = "noop"  # nothing: it uses up a nonce that a reorganisation freed
+
+
+class CommitmentKind(StrEnum):
+    """The kinds of rows in `commitments`."""
+
+    DATASET = "dataset"  # what a model is tuned on
+    RELEASE = "release"  # a model that is in use, or was
 
 
 class TransactionState(StrEnum):

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from contracts.ledger.batch_codec import Ballot, encode_arrivals  # found by the line above
 from contracts.ledger.typed_data import ballot_message, link_message  # as above
+from contracts.manifests import sides_hash  # as above
 from tests.builders.accounts import member, sign  # as above
 from tests.builders.ledger_bench import Bench  # as above
 
@@ -94,6 +95,11 @@ def transactions(bench: Bench) -> Iterator[tuple[str, int]]:
     yield "claim", used(bench.do(bench.stranger, "claim", there.number, 0, 0, encode_arrivals([3])))
     bench.now += 3600
     yield "finalize_11_items", used(bench.do(bench.stranger, "finalize", there.number))
+    models = (b"1" * 32, b"2" * 32, b"s" * 32)
+    fought = bench.round(b"5" * 32, seconds=9)
+    battle = bench.battle(fought, b"6" * 32, sides_hash(*models))
+    bench.now += 9
+    yield "reveal_battle", used(bench.do(bench.stranger, "reveal_battle", battle, *models))
 
 
 def voting(bench: Bench, sizes: Sequence[int]) -> Iterator[tuple[str, int]]:

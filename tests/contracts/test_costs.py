@@ -11,9 +11,12 @@ from eth_utils.crypto import keccak
 from contracts.costs import (
     ARBITRUM_DATA_FEES,
     ARBITRUM_DATA_GAS_A_BYTE,
+    BATTLE_BYTES,
     CLOSE_BYTES,
+    COMMIT_BYTES,
     FINALIZE_BYTES,
     OPEN_BYTES,
+    REVEAL_BYTES,
     TRANSACTION_BYTES,
     VIDEO_BYTES,
     VOTE_BYTES,
@@ -55,6 +58,15 @@ def test_more_costs_more(more: dict[str, int]) -> None:
     assert (gas(**more) > gas()) is ("new_voters" not in more)
 
 
+def test_a_round_with_battles_is_followed_by_reveals_and_commitments() -> None:
+    """Each battle is entered and revealed; a data set and a release may come of it. Without battles there are none."""
+    told = {cost.what: cost for cost in costs(Community(battles=100), measured())}
+    assert [told[what].count for what in ("add a battle", "reveal a battle", "make a commitment")] == [100, 100, 2]
+    plain = {cost.what: cost for cost in costs(Community(), measured())}
+    assert told["finalize the round"].gas > plain["finalize the round"].gas
+    assert set(told) - set(plain) == {"add a battle", "reveal a battle", "make a commitment"}
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -62,6 +74,7 @@ def test_more_costs_more(more: dict[str, int]) -> None:
         ({"voters": 10, "new_voters": 11, "votes": 10}, "more new voters than voters"),
         ({"voters": 1000, "votes": 999}, "at least as many votes as voters"),
         ({"batch": 1001}, "at most 1,000 votes"),
+        ({"battles": 1014}, "at most 1,023 videos and battles"),
     ],
 )
 def test_a_round_that_cannot_be_is_a_sentence(wrong: dict[str, int], words: str) -> None:
@@ -104,6 +117,9 @@ def test_the_bytes_are_those_of_real_calldata() -> None:
         (OPEN_BYTES, calldata.open_round(named[0], START, START + 86_400, 600, named[1]), 1),
         (VIDEO_BYTES, calldata.add_video(named[0], 7, *named[1:4], "abcdef0123456789"), 1),
         (VOTER_BYTES, calldata.register(named), 256),
+        (BATTLE_BYTES, calldata.add_battle(named[0], 7, *named[1:5]), 1),
+        (REVEAL_BYTES, calldata.reveal_battle(number_of(7, 5), *named[1:4]), 1),
+        (COMMIT_BYTES, calldata.commit(2, named[0], 3, named[1]), 1),
         (CLOSE_BYTES, calldata.close_round(7), 1),
         (FINALIZE_BYTES, calldata.finalize(7), 1),
         *((VOTE_BYTES[size], batch(size), size) for size in VOTE_BYTES),

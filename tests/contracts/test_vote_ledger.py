@@ -13,8 +13,8 @@ from contracts.audit.replay import MAX_GRACE
 from contracts.compile import SOURCE
 from contracts.ledger.artifact import ARTEFACT
 from contracts.ledger.batch_codec import OWN_SEATS, Ballot, encode, encode_arrivals, next_digest
-from contracts.ledger.calldata import sides_hash
 from contracts.ledger.typed_data import ballot_message
+from contracts.manifests import sides_hash
 from tests.builders.accounts import member, sign
 from tests.builders.ledger_bench import CODEC, refused
 

@@ -26,9 +26,9 @@ from contracts.ledger.batch_codec import (
     next_digest,
     number_of,
 )
-from contracts.ledger.calldata import sides_hash
 from contracts.ledger.client import Event
 from contracts.ledger.typed_data import Domain, ballot_message, link_message, next_signed_digest, unlink_message
+from contracts.manifests import sides_hash
 from tests.builders.accounts import YES, member, sign
 from tests.builders.ledger_bench import Bench, RefusedError
 

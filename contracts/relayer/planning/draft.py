@@ -18,7 +18,7 @@ from contracts.relayer import reverts
 from contracts.relayer.reverts import Record, Reverts, Verdict
 from contracts.relayer.turns import Path, Turns
 from contracts.rpc.node import ChainUnreachableError, LedgerError, LedgerRefusedError, NodeRefusedError
-from migrations.schema import chain_transactions, outbox, rounds, voters
+from migrations.schema import battles, chain_transactions, outbox, rounds, voters
 from migrations.states.ledger import OutboxKind, OutboxState, TransactionKind
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,11 @@ class NotOpenError(WaitsError):
         super().__init__("The chain's clock has not reached the round's opening yet; its votes wait for it.")
 
 
+# The items of a round, and the entries that are nothing without theirs.
+BELONGING = {
+    OutboxKind.VIDEO: (OutboxKind.VOTE,),
+    OutboxKind.BATTLE: (OutboxKind.VOTE, OutboxKind.REVEAL),
+}
 MOST_GAS = 16_000_000  # of any transaction (EIP-7825 allows 16,777,216)
 
 
@@ -186,10 +191,16 @@ class DraftContext:
         return conditions
 
     async def entry(self, number: int) -> EntryRow:
-        """Return an entry of the outbox, with the ledger's numbers of its round and of its voter."""
+        """Return an entry of the outbox, with the ledger's numbers of its round, its voter and its battle."""
         query = (
-            select(outbox, rounds.c.chain_id.label("round_number"), voters.c.voter_index)
+            select(
+                outbox,
+                rounds.c.chain_id.label("round_number"),
+                voters.c.voter_index,
+                battles.c.chain_id.label("battle_number"),
+            )
             .outerjoin(rounds, rounds.c.id == outbox.c.round_id)
+            .outerjoin(battles, battles.c.id == outbox.c.video_id)
             .outerjoin(voters, voters.c.voter_id == outbox.c.voter_id)
             .where(outbox.c.id == number)
         )
@@ -252,16 +263,20 @@ class DraftContext:
             )
         else:
             log.warning("%d entries were rejected by the ledger (%s)", len(entries), reason)
+        await self.reject_with_sentence(entries, sentence)
+
+    async def reject_with_sentence(self, entries: Sequence[int], sentence: str) -> None:
+        """Mark entries that can never be recorded, by what our own record says."""
         self.resolved += 1
         async with self.database.begin() as connection:
             await mark(connection, entries, OutboxState.REJECTED, reason=sentence)
             await forget(connection, entries)
 
     async def reject_orphans(self) -> None:
-        """Reject entries that can never be recorded, because the round or video that they belong to was rejected."""
+        """Reject entries that can never be recorded: the round, video or battle that they belong to was rejected."""
         rejected = outbox.c.state == OutboxState.REJECTED
         rejected_rounds = select(outbox.c.round_id).where(outbox.c.kind == OutboxKind.ROUND, rejected)
-        rejected_videos = select(outbox.c.video_id).where(outbox.c.kind == OutboxKind.VIDEO, rejected)
+        rejected_ends = select(outbox.c.round_id).where(outbox.c.kind == OutboxKind.CLOSE, rejected)
         waiting = update(outbox).where(outbox.c.state == OutboxState.PENDING)
         async with self.database.begin() as connection:
             await connection.execute(
@@ -269,9 +284,16 @@ class DraftContext:
                     state=OutboxState.REJECTED, reason="The round could not be recorded on the ledger."
                 )
             )
+            for kind, belonging in BELONGING.items():
+                items = select(outbox.c.video_id).where(outbox.c.kind == kind, rejected)
+                await connection.execute(
+                    waiting.where(outbox.c.kind.in_(belonging), outbox.c.video_id.in_(items)).values(
+                        state=OutboxState.REJECTED, reason=f"The {kind} could not be recorded on the ledger."
+                    )
+                )
             await connection.execute(
-                waiting.where(outbox.c.kind == OutboxKind.VOTE, outbox.c.video_id.in_(rejected_videos)).values(
-                    state=OutboxState.REJECTED, reason="The video could not be recorded on the ledger."
+                waiting.where(outbox.c.kind == OutboxKind.REVEAL, outbox.c.round_id.in_(rejected_ends)).values(
+                    state=OutboxState.REJECTED, reason="The round could not be finalized on the ledger."
                 )
             )
 

@@ -17,6 +17,8 @@ from contracts.ledger import calldata
 from contracts.ledger.client import Ledger, from_hex
 from contracts.outbox.rejections import UNEXPLAINED
 from contracts.relayer import reverts
+from contracts.relayer.planning.battles import BattlePlanner
+from contracts.relayer.planning.commitments import CommitmentPlanner
 from contracts.relayer.planning.draft import (
     Draft,
     DraftContext,
@@ -47,14 +49,17 @@ AGAIN = "again"
 KINDS: dict[str, tuple[OutboxKind, ...]] = {
     "round": (OutboxKind.ROUND,),
     "video": (OutboxKind.VIDEO,),
+    "battle": (OutboxKind.BATTLE,),
     "link": (OutboxKind.LINK,),
     "ballot": (OutboxKind.BALLOT,),
     "unlink": (OutboxKind.UNLINK,),
     "claim": (),  # follows from seats, not from entries
     "voters and votes": (OutboxKind.VOTE, OutboxKind.LINK),
     "end": (OutboxKind.CLOSE,),
+    "reveal": (OutboxKind.REVEAL,),
+    "commitment": (OutboxKind.COMMITMENT,),
 }
-URGENT = ("round", "video", "ballot", "claim", "voters and votes")
+URGENT = ("round", "video", "battle", "ballot", "claim", "voters and votes")
 TURN_OF = {
     TransactionKind.VOTERS: "voters and votes",
     TransactionKind.VOTES: "voters and votes",
@@ -80,9 +85,14 @@ class Planner:
         self._ledger = ledger
         self.votes = VotePlanner(self._context)
         self.wallets = WalletPlanner(self._context, self.votes)
+        self.battles = BattlePlanner(self._context)
+        self.commitments = CommitmentPlanner(self._context)
         self._drafters: dict[str, Callable[[Scope], Awaitable[Draft | None]]] = {
             "round": lambda scope: self._entries(OutboxKind.ROUND, scope, self._round),
             "video": lambda scope: self._entries(OutboxKind.VIDEO, scope, self._video, rounds.c.chain_id.is_not(None)),
+            "battle": lambda scope: self._entries(
+                OutboxKind.BATTLE, scope, self.battles.battle, rounds.c.chain_id.is_not(None)
+            ),
             "link": self.wallets.link,
             "ballot": self.wallets.ballot,
             "unlink": self.wallets.unlink,
@@ -91,6 +101,8 @@ class Planner:
             "voters": self.votes.voters,
             "votes": self.votes.votes,
             "end": self._end,
+            "reveal": self._reveal,
+            "commitment": self.commitments.commitment,
         }
         self._turns, self._turns_again, self._turns_of_closing_rounds = Turns(), Turns(), Turns()
         self._recalled = False
@@ -317,7 +329,7 @@ class Planner:
             .where(
                 waits.c.round_id == outbox.c.round_id,
                 waits.c.state == OutboxState.PENDING,
-                waits.c.kind != OutboxKind.CLOSE,
+                waits.c.kind.not_in((OutboxKind.CLOSE, OutboxKind.REVEAL)),
             )
             .exists()
         )
@@ -351,7 +363,8 @@ class Planner:
     async def _reject_votes_on_missing_videos(self) -> None:
         """Reject votes on videos that were never entered, of rounds that are to end: they would hold up the end."""
         closing = select(outbox.c.round_id).where(pending(OutboxKind.CLOSE))
-        entered = select(outbox.c.video_id).where(outbox.c.kind == OutboxKind.VIDEO, outbox.c.round_id.in_(closing))
+        items = outbox.c.kind.in_((OutboxKind.VIDEO, OutboxKind.BATTLE))
+        entered = select(outbox.c.video_id).where(items, outbox.c.round_id.in_(closing))
         async with self._database.begin() as connection:
             rejected = await connection.execute(
                 update(outbox)
@@ -363,6 +376,12 @@ class Planner:
                 .values(state=OutboxState.REJECTED, reason="The video was never entered into the ledger.")
             )
         self._context.resolved += rejected.rowcount
+
+    async def _reveal(self, scope: Scope) -> Draft | None:
+        """Draft the reveal of a battle whose round has its result for good."""
+        await self.battles.reject_orphans()
+        final = (rounds.c.finalized_tx.is_not(None), rounds.c.chain_id.is_not(None))
+        return await self._entries(OutboxKind.REVEAL, scope, self.battles.reveal, *final)
 
     async def _store_finalization(self, round_id: int, number: int, entry: int) -> None:
         """Write down the transaction that finalized a round already; the entry needs no sending any more."""

@@ -16,11 +16,12 @@ from contracts.relayer.planning.draft import Draft, DraftContext, EntryRow, NotO
 from contracts.relayer.reverts import Record
 from contracts.rpc.node import ChainUnreachableError, LedgerRefusedError, WrongLedgerError
 from migrations.database import now_ms
-from migrations.schema import chain_transactions, outbox, rounds, seats, videos, voters, wallets
+from migrations.schema import battles, chain_transactions, outbox, rounds, seats, videos, voters, wallets
 from migrations.states.ledger import OutboxKind, OutboxState, TransactionKind
 
 READ_AT_ONCE = 8_000  # pending votes that one batch is chosen from
 MOST_CHOICES = 2_000  # in one batch: each may bring an arrival
+_NUMBER = func.coalesce(videos.c.chain_id, battles.c.chain_id)  # of the video or battle that a vote is about
 
 
 @dataclass
@@ -30,6 +31,7 @@ class _Choice:
     seat: int | None  # None before the round's first vote of this voter
     choice: int
     entry: int
+    battle: bool = False  # of a battle the choice may be a tie
     older: list[int] = field(default_factory=list)
 
 
@@ -119,13 +121,14 @@ class VotePlanner:
         if await self._due():
             await self._context.reject_orphans()
             of_rounds = [] if scope.rounds is None else [outbox.c.round_id.in_(scope.rounds)]
-            kinds.append(and_(outbox.c.kind == OutboxKind.VOTE, videos.c.chain_id.is_not(None), *of_rounds))
+            kinds.append(and_(outbox.c.kind == OutboxKind.VOTE, _NUMBER.is_not(None), *of_rounds))
         if not kinds:
             return []
         server = func.coalesce(rounds.c.guild_id, wallets.c.guild_id)
         unknown = (
             select(outbox.c.voter_id, func.min(outbox.c.id).label("first"), func.min(server).label("server"))
             .outerjoin(videos, videos.c.id == outbox.c.video_id)
+            .outerjoin(battles, battles.c.id == outbox.c.video_id)
             .outerjoin(voters, voters.c.voter_id == outbox.c.voter_id)
             .outerjoin(rounds, rounds.c.id == outbox.c.round_id)
             .outerjoin(wallets, wallets.c.voter_id == outbox.c.voter_id)
@@ -212,7 +215,8 @@ class VotePlanner:
             if len(fitting) < len(choices):
                 choices, room = fitting, len(fitting)
             newcomers, ballots = _take_seats(choices, first_seat)
-            arrivals, words = batch_codec.encode_arrivals(newcomers), batch_codec.encode(ballots)
+            battle_numbers = {choice.video for choice in choices if choice.battle}
+            arrivals, words = batch_codec.encode_arrivals(newcomers), batch_codec.encode(ballots, battle_numbers)
             data = calldata.batch(seq, number, arrivals, words)
             try:
                 gas = await self._context.estimate(data)
@@ -302,8 +306,7 @@ class VotePlanner:
         return self._context.reverts.of(reverts.vote(choice.entry))
 
     async def _choices(self, round_id: int, scope: Scope) -> Sequence[_Choice]:
-        """Return the last choice of each voter about each video among a round's votes that wait, as many as a batch
-        takes.
+        """Return the last choice of each voter about each item among a round's votes that wait, as many as fit a batch.
 
         They are those that were reverted before, or the others.
         """
@@ -320,22 +323,30 @@ class VotePlanner:
 
     async def _all_choices(self, round_id: int) -> Sequence[_Choice]:
         query = (
-            select(outbox.c.id, outbox.c.choice, videos.c.chain_id, voters.c.voter_index, seats.c.seat)
-            .join(videos, videos.c.id == outbox.c.video_id)
+            select(
+                outbox.c.id,
+                outbox.c.choice,
+                _NUMBER.label("number"),
+                battles.c.id.is_not(None).label("battle"),
+                voters.c.voter_index,
+                seats.c.seat,
+            )
+            .outerjoin(videos, videos.c.id == outbox.c.video_id)
+            .outerjoin(battles, battles.c.id == outbox.c.video_id)
             .join(voters, voters.c.voter_id == outbox.c.voter_id)
             .outerjoin(seats, (seats.c.round_id == outbox.c.round_id) & (seats.c.voter_id == outbox.c.voter_id))
             .where(pending(OutboxKind.VOTE), outbox.c.round_id == round_id)
-            .where(videos.c.chain_id.is_not(None), voters.c.voter_index.is_not(None))
+            .where(_NUMBER.is_not(None), voters.c.voter_index.is_not(None))
             .order_by(outbox.c.id)
             .limit(READ_AT_ONCE)
         )
         last: dict[tuple[int, int], _Choice] = {}
         async with self._database.connect() as connection:
             for row in await connection.execute(query):
-                pair = (row.chain_id, row.voter_index)
+                pair = (row.number, row.voter_index)
                 before = last.get(pair)  # a voter's later choice replaces the earlier one, also one that was reverted
                 older = [] if before is None else [*before.older, before.entry]
-                last[pair] = _Choice(*pair, row.seat, row.choice, row.id, older)
+                last[pair] = _Choice(*pair, row.seat, row.choice, row.id, bool(row.battle), older)
         return list(last.values())
 
     async def _position(self) -> tuple[int, bytes]:

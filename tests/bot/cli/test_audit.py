@@ -16,6 +16,7 @@ import pytest
 from bot.__main__ import main
 from bot.cli import audit as audit_command
 from bot.cli.audit import Scan
+from contracts.audit.report import AttemptAudit, AuditReport, CommitmentAudit
 from contracts.deploy import Deployment, deploy
 from tests.builders.chain_process import ChainProcess
 from tests.builders.command_line import flock, free_port, plain
@@ -106,6 +107,7 @@ def test_an_operator_compares_with_the_database(
         (("--since", "1000000000"), "The ledger is older than block 1000000000"),
         (("--since", "-1"), "0 or more"),
         (("--round", "1"), "holds no round 1"),
+        (("--releases", "nowhere"), "The folder nowhere cannot be read"),
     ],
 )
 def test_what_cannot_be_audited_is_a_sentence(
@@ -116,6 +118,48 @@ def test_what_cannot_be_audited_is_a_sentence(
     assert (status, output) == (1, "")
     assert words in errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_commitments_and_attempts_are_listed(
+    chain: ChainProcess, ledger: Deployment, operator: Operator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A line each, with its parents, and how an attempt ended; an attempt that failed as well."""
+    root = "ab" * 32
+
+    async def report(*_: Any, documents: Any, **__: Any) -> AuditReport:
+        assert documents == {}
+        return AuditReport(
+            1, "0x", 0, 1, "0x", 0, 0, 0, 0, problems=["Nobody shows the manifest of release 3."],
+            commitments=[
+                CommitmentAudit(1, "dataset", root, root, [], "0x"),
+                CommitmentAudit(3, "release", root, root, [2], "0x"),
+            ],
+            attempts=[AttemptAudit(4, root, 2, root, root, 100, 40, 60, 30, 10, True, None)],
+        )  # fmt: skip
+
+    monkeypatch.setattr("contracts.audit.audit.audit", report)
+    empty = tmp_path / "texts"
+    empty.mkdir()
+    status, output, _ = operator.types(
+        "audit", "--rpc", chain.url, "--ledger", ledger.address, "--releases", str(empty)
+    )
+    assert status == 1
+    assert output.splitlines()[1:] == [
+        "  - Nobody shows the manifest of release 3.",
+        "  data set 1 (abababab…)",
+        "  release 3 (abababab…) ← 2",
+        "  attempt 2 (round 4): 60 for the candidate, 30 for the model in use, 10 ties, of 40 voters; no release",
+    ]
+
+
+def test_a_data_set_that_is_none_is_a_sentence(chain: ChainProcess, ledger: Deployment, operator: Operator) -> None:
+    """Before the chain is asked for anything."""
+    pytest.importorskip("pyarrow", reason="Reading a data set needs the extra export.")
+    status, output, errors = operator.types(
+        "audit", "--rpc", chain.url, "--ledger", ledger.address, "--dataset", "nowhere"
+    )
+    assert (status, output) == (1, "")
+    assert "nowhere is no data set" in errors
 
 
 def test_a_long_scan_says_how_far_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,4 +40,6 @@ def test_the_command(tmp_path: Path) -> None:
     """Two votes for each voter, unless it is said otherwise; a round that cannot be is a sentence."""
     report = json.loads(flock(tmp_path, "costs", "--voters", "5", "--json").stdout)
     assert (report["round"]["votes"], report["round"]["new_voters"]) == (10, 5)
+    battles = flock(tmp_path, "costs", "--voters", "5", "--battles", "100").stdout
+    assert battles.startswith("A round of 10 videos and 100 battles, 10 votes of 5 members")
     plain(flock(tmp_path, "costs", "--voters", "0"))

@@ -8,9 +8,9 @@ import pytest
 
 from contracts.audit.replay import MAX_GRACE, Replay
 from contracts.ledger.batch_codec import OWN_SEATS, Ballot, encode, encode_arrivals, number_of
-from contracts.ledger.calldata import sides_hash
 from contracts.ledger.client import Event
 from contracts.ledger.typed_data import Domain, ballot_message, next_signed_digest
+from contracts.manifests import sides_hash
 from tests.builders.accounts import member, sign
 
 FIRST = number_of(1, 1)  # the first round's first video
@@ -23,12 +23,13 @@ def event(name: str, **args: Any) -> Event:
     return Event(name, args, 1, 1, "0x1")
 
 
+PAIR = {"prompt_hash": b"", "content_a": b"", "content_b": b""}
 BEGINNING = [
     event("RoundOpened", round=1, key=b"r", opens=1, closes=9, grace=2, meta=b""),
     event(
         "VideoAdded", video=FIRST, round=1, key=b"a", playback_id="", prompt_hash=b"", content_hash=b"", model_hash=b""
     ),
-    event("BattleAdded", battle=SECOND, round=1, key=b"b", sides=sides_hash(bytes(32), b"1" * 32, b"2" * 32)),
+    event("BattleAdded", battle=SECOND, round=1, key=b"b", **PAIR, sides=sides_hash(bytes(32), b"1" * 32, b"2" * 32)),
     event("VotersRegistered", first=1, voter_ids=[b"x", b"y", b"z"]),
 ]
 
@@ -78,11 +79,12 @@ SEATED = [*BEGINNING, batch(0, [Ballot(FIRST, 0, 1)], [1])]
 OTHER_SIDES = {"model_a": b"1" * 32, "model_b": bytes(32), "salt": b"2" * 32}
 
 
+DATA = event("Committed", number=1, kind=1, root=b"d", parent=0, meta=b"")
 IMPOSSIBLE = [
     ([event("RoundOpened", round=3, key=b"s", opens=1, closes=9, grace=2, meta=b"")], "where round 2 was next"),
     ([event("RoundOpened", round=2, key=b"s", opens=1, closes=9, grace=MAX_GRACE + 1, meta=b"")], "more than a day"),
-    ([event("BattleAdded", battle=FIRST + 9, round=1, key=b"s", sides=b"")], "out of turn"),
-    ([event("BattleAdded", battle=2 << 10 | 1, round=2, key=b"s", sides=b"")], "round 2, which was not open"),
+    ([event("BattleAdded", battle=FIRST + 9, round=1, key=b"s", **PAIR, sides=b"")], "out of turn"),
+    ([event("BattleAdded", battle=2 << 10 | 1, round=2, key=b"s", **PAIR, sides=b"")], "round 2, which was not open"),
     ([event("VotersRegistered", first=5, voter_ids=[b"v"])], "from 5 on where 4 was next"),
     ([event("VotersRegistered", first=4, voter_ids=[b"x"])], "Voter 78 was registered twice"),
     ([batch(2, [Ballot(FIRST, 0, 1)], first_seat=1)], "Batch 2 was recorded where batch 1 was next"),
@@ -115,6 +117,8 @@ IMPOSSIBLE = [
     ([event("RoundFinalized", round=1, winner=FIRST, up=2, down=0)], "which the votes do not give"),
     ([event("RoundFinalized", round=1, winner=FIRST, up=1, down=0)] * 2, "unknown or final already"),
     ([event("Committed", number=1, kind=1, root=b"", parent=1, meta=b"")], "continues one that is not there"),
+    ([DATA, event("Committed", number=2, kind=2, root=b"r", parent=1, meta=b"")], "which is of another kind"),
+    ([DATA, event("Committed", number=2, kind=1, root=b"d", parent=1, meta=b"")], "committed to before"),
 ]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from contracts.ledger import calldata
 
 
@@ -19,12 +17,3 @@ def test_only_a_batch_has_a_sequence_number() -> None:
     assert calldata.batch_of(calldata.batch(2**40, 1, [1], [2])) == 2**40
     assert calldata.batch_of(calldata.finalize(1)) is None
     assert calldata.batch_of(b"") is None
-
-
-def test_sides_are_hidden_by_a_salt_of_32_bytes() -> None:
-    """Another salt gives another hash; a short one, which could be guessed, is refused."""
-    model_a, model_b = b"a" * 32, b"b" * 32
-    hashes = {calldata.sides_hash(model_a, model_b, bytes([salt]) * 32) for salt in range(3)}
-    assert len(hashes | {calldata.sides_hash(model_b, model_a, bytes(32))}) == 4
-    with pytest.raises(ValueError, match="32 bytes"):
-        calldata.sides_hash(model_a, model_b, b"salt")

@@ -29,7 +29,8 @@ async def test_entries_hold_the_strings_of_their_kinds_and_states(database: Asyn
         ballots = select(outbox.c.kind).where(outbox.c.kind == OutboxKind.BALLOT, outbox.c.state == OutboxState.FINAL)
         assert list(await connection.scalars(ballots)) == ["ballot"]
     assert [row.kind for row in stored] == [
-        *("round", "video", "vote", "close", "link", "unlink", "ballot", "signed"), "round",
+        *("round", "video", "vote", "close", "link", "unlink", "ballot", "signed", "battle", "reveal", "commitment"),
+        "round",
     ]  # fmt: skip
     assert {row.state for row in stored} == {"pending", "batched", "final", "superseded", "rejected"}
     assert {type(row.kind) for row in stored} == {type(row.state) for row in stored} == {str}
@@ -38,7 +39,10 @@ async def test_entries_hold_the_strings_of_their_kinds_and_states(database: Asyn
 
 async def test_transactions_hold_the_strings_of_their_kinds_and_states(database: AsyncEngine) -> None:
     """Each kind and state is what earlier versions wrote, and a member finds the row that a string wrote."""
-    names = ["round", "video", "voters", "votes", "close", "finalize", "link", "unlink", "claim", "ballot", "noop"]
+    names = [
+        "round", "video", "voters", "votes", "close", "finalize", "link", "unlink", "claim", "ballot", "battle",
+        "reveal", "commitment", "noop",
+    ]  # fmt: skip
     assert [str(kind) for kind in TransactionKind] == names
     states = ["signed", "sent", "final", "reverted"]
     assert [str(state) for state in TransactionState] == states
