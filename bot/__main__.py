@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from bot.cli import audit, backup, costs, demo, deploy, doctor, export, migrate, models, rerender, run, worker, workers
+from bot.cli import audit, backup, costs, demo, deploy, doctor, migrate, models, rerender, run, worker, workers
+from bot.cli.learning import export
 from bot.cli.process import exit_code_of
 
 DESCRIPTION = "FLock: a Discord community makes a text-to-video model its own."

@@ -56,8 +56,8 @@ def rerender_card(settings: Settings, path: Path, out: Path | None, latents: Pat
             raise OperatorError(f"{path} is too large for a provenance card. Give the JSON file that /provenance gave.")
         card = read_card(path.read_text(encoding="utf-8"))
         limits = {"hang_s": settings.hang_s, "load_s": settings.load_s}
-        files = {"out": out, "latents": latents}
-        result = asyncio.run(rerender(card, settings.data_dir.resolve(), settings.models_file, **files, **limits))
+        data_dir, models_file = settings.data_dir.resolve(), settings.models_file
+        result = asyncio.run(rerender(card, data_dir, models_file, out=out, latents=latents, **limits))
     except OSError as error:
         raise OperatorError(f"{error.filename or path}: {error.strerror}.") from error
     except (ValueError, RenderError) as error:  # of the card or the model: both speak in sentences

@@ -13,7 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from pydantic import SecretStr
 from sqlalchemy import update
 
-from bot.cli.export import Wish, export, hub_token, push
+from bot.cli.learning.export import Wish, export, hub_token, push
 from bot.cli.process import exit_code_of
 from bot.domain.errors import OperatorError
 from bot.settings import Settings
