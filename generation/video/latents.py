@@ -43,10 +43,12 @@ def describe_latents(latents: Latents | None) -> JsonObject | None:
 
 def write_latents(path: Path, latents: Latents) -> None:
     """Write latents, whole or not at all. The same latents give the same bytes. Raises OSError."""
+    import numpy as np
     from safetensors.numpy import save
 
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_private(path, save({TENSOR: latents}))
+    # As a view of other memory, as pipelines hand them over, safetensors would write the numbers in that memory's order.
+    write_private(path, save({TENSOR: np.ascontiguousarray(latents)}))
 
 
 def read_latents(path: Path, sha256: str) -> Latents | None:
