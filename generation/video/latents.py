@@ -47,7 +47,7 @@ def write_latents(path: Path, latents: Latents) -> None:
     from safetensors.numpy import save
 
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # As a view of other memory, as pipelines hand them over, safetensors would write the numbers in that memory's order.
+    # Pipelines hand over views of other memory, and safetensors would write the numbers in the order of that memory.
     write_private(path, save({TENSOR: np.ascontiguousarray(latents)}))
 
 
