@@ -27,6 +27,7 @@ from bot.cogs.replies import answer_error
 from bot.cogs.reviews import Reviews
 from bot.cogs.rounds import Rounds, Setup
 from bot.cogs.standings import Standings
+from bot.cogs.training import Training
 from bot.cogs.voting import Voting
 from bot.cogs.wallet import Wallets
 from bot.database import open_and_upgrade
@@ -47,7 +48,7 @@ from bot.posts.winners import WinnerVideos
 from bot.prompt_filter.rules_file import open_rules
 from bot.round_results import Results
 from bot.settings import Settings, reveal
-from bot.signer import open_signer
+from bot.signer import open_signer, relayer_settings
 from bot.signing.page import SigningPage
 from bot.signing.requests import SigningRequests
 from bot.store.vote_writer import VoteWriter
@@ -64,17 +65,14 @@ from bot.workflows.round import RoundWorkflow
 from bot.workflows.video import VideoWorkflow
 from bot.workflows.video_queue import VideoQueue
 from contracts.ledger.client import Ledger
-from contracts.relayer.planning.draft import DraftSettings
-from contracts.relayer.relayer import Relayer, RelayerSettings
+from contracts.relayer.relayer import Relayer
 from contracts.signers.keystore import Signer
-from contracts.units import GWEI
 from generation.jobs import BOT_QUEUE, gpu_queue
 from generation.queue.engine import Engine, QueueSpec
 from generation.queue.portable_json import UnsafeEngineError
 
 log = logging.getLogger(__name__)
 
-RELAYER_LEASE_S = 15.0  # a killed bot's successor relays after that long
 COUNT_S = 0.5  # between two looks at the votes that cards are to show
 RECOVERY_S = 5.0  # between two looks at rounds with something left to do
 BLOCK_S = 12.0  # of the slowest chains that people use
@@ -114,7 +112,7 @@ class App:
         )
         self.host = open_host(settings)
         self.ledger = Ledger(settings.rpc_url or "", settings.ledger_address or "")
-        self.relayer = Relayer(database, self.ledger, signer, _relayer_settings(settings))
+        self.relayer = Relayer(database, self.ledger, signer, relayer_settings(settings))
         self._links = PublicLedger(
             settings.ledger_address or "",
             settings.public_rpc_url,
@@ -229,12 +227,14 @@ class App:
         """Build what members and moderators meet."""
         settings, database = self._settings, self._database
         notices = LedgerNotices(database=database, pepper=self._pepper)
+        training = Training(database=database)
         prompts = Prompts(
             database=database,
             prompt_rules=open_rules(settings.prompt_rules),
             reviews=self._reviews,
             queue=self._queue,
             notices=notices,
+            training=training,
             quota=self._quota,
             model_id=settings.model_id,
             model_class=settings.model_class,
@@ -252,6 +252,7 @@ class App:
             notices=notices,
             wallets=wallets,
             prompts=prompts,
+            training=training,
             on_ledger_s=self._on_ledger_s,
         )
         rounds = Rounds(
@@ -272,7 +273,7 @@ class App:
             ledger_status=self._ledger_status,
         )
         return [
-            Help(database=database, model_id=settings.model_id),
+            Help(database=database, model_id=settings.model_id, training=training),
             prompts,
             voting,
             rounds,
@@ -283,6 +284,7 @@ class App:
             Removal(database=database, queue=self._queue, removals=self._removals),
             reviews,
             wallets,
+            training,
             Buttons({"v1": voting, "w1": wallets, "r1": reviews, "s1": standings}),
         ]
 
@@ -353,18 +355,6 @@ class App:
 
     async def _relayer_trouble(self) -> str | None:
         return (await self.relayer.status()).trouble
-
-
-def _relayer_settings(settings: Settings) -> RelayerSettings:
-    return RelayerSettings(
-        drafts=DraftSettings(flush_age_s=settings.flush_s),
-        confirmations=settings.confirmations,
-        final_tag=None if settings.final_tag == "none" else settings.final_tag,
-        max_fee=None if settings.max_fee_gwei is None else round(settings.max_fee_gwei * GWEI),
-        bumps={"auto": None, "on": True, "off": False}[settings.fee_bumps],
-        poll_s=min(1.0, settings.flush_s),
-        lease_s=RELAYER_LEASE_S,
-    )
 
 
 async def run_bot(settings: Settings, stop: asyncio.Event) -> None:

@@ -202,6 +202,9 @@ class Settings(BaseSettings):
     )
     c2pa_key: Path | None = Field(None, description="That certificate's key (PEM, mode 0600). OPTIONAL.")
     label_frames: bool = Field(False, description='True to write "AI-generated" into the pictures themselves.')
+    keep_latents: bool = Field(
+        True, description="False to keep no latents beside the videos, for tuning: `flock rerender` makes them again."
+    )
 
     # --- what members may do
     prompts_a_round: int = Field(5, ge=1, description="The number of prompts that a member has in a round.")

@@ -21,10 +21,12 @@ _WORKER = {
     "torch": "torch",
     "transformers": "transformers",
 }
+_EXPORT = {"huggingface-hub": "huggingface_hub", "pyarrow": "pyarrow"}
 # The extras in pyproject.toml for people who run FLock: the packages of each, with the name to import them by.
 EXTRAS: dict[str, dict[str, str]] = {
     "worker": _WORKER,
-    "train": {**_WORKER, "peft": "peft"},
+    "export": _EXPORT,
+    "train": {**_EXPORT, **_WORKER, "peft": "peft"},
     "demo": {**_WORKER, "py-evm": "eth", "simcord": "simcord"},
     "s3": {"boto3": "boto3"},
     "kms-aws": {"boto3": "boto3"},

@@ -64,6 +64,7 @@ class RenderRequest:
     fit_bytes: int | None = None  # the most that the mp4 may have
     label_frames: bool = False
     signing: Signing | None = None  # None: the video is not signed
+    latents_path: str | None = None  # None: the final latents are not kept, and only their hash is on the card
 
     def __repr__(self) -> str:
         return f"RenderRequest(video_path={self.video_path!r})"  # a prompt is its member's own

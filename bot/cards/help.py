@@ -7,7 +7,9 @@ from discord import ui
 from bot.cards.layout import quote, view_of
 from bot.cards.limits import text_item
 from bot.cards.rounds import result_link
+from bot.cards.training import state_line
 from bot.domain.rounds import Round
+from bot.domain.training import TrainingState
 from migrations.states.community import RoundStatus
 
 INTRODUCTION = (
@@ -34,6 +36,7 @@ _MEMBERS = (
     ("/receipt", "proof that your votes count"),
     ("/provenance", "how a video was made"),
     ("/wallet link", "sign your votes yourself, if you like"),
+    ("/training opt-out", "leave yours out of training"),
 )
 _MODERATORS = (
     ("/setup", "choose the channel for rounds"),
@@ -51,13 +54,20 @@ def examples(model_id: str) -> tuple[str, ...]:
 
 
 def help_card(
-    round_: Round | None, *, is_set_up: bool, is_moderator: bool, model_id: str, now_ms: int
+    round_: Round | None,
+    *,
+    is_set_up: bool,
+    is_moderator: bool,
+    model_id: str,
+    training: TrainingState,
+    now_ms: int,
 ) -> ui.LayoutView:
     """Return the answer to `/help`; `round_` is the latest round of the server, open or closed."""
     parts = [
         INTRODUCTION,
         f"**Now**\n{_now(round_, is_set_up, is_moderator, model_id, now_ms)}",
         _list("Commands", _MEMBERS),
+        f"**Training**\n{state_line(training)}",
     ]
     if is_moderator:
         parts.append(_list("For moderators", _MODERATORS))

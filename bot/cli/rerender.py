@@ -6,11 +6,15 @@ import argparse
 import asyncio
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bot.cli.process import Commands
 from bot.domain.errors import OperatorError
 from bot.settings import Settings, load_settings
 from generation.extras import require
+
+if TYPE_CHECKING:
+    from generation.worker.rerender import Comparison
 
 
 def add_parser(commands: Commands) -> None:
@@ -23,6 +27,9 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("card", type=Path, help="the JSON file that /provenance gave")
     parser.add_argument("--out", type=Path, metavar="FILE", help="keep the new video there (an mp4)")
+    parser.add_argument(
+        "--latents", type=Path, metavar="FILE", help="keep the final latents there (safetensors), and compare them too"
+    )
     parser.set_defaults(command=run)
 
 
@@ -30,13 +37,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Render the card's video, print the verdict, and return 0 only for the same frames."""
     settings = load_settings("worker")
     require("worker", "Rendering a video again")
-    is_same, text = rerender_card(settings, arguments.card, arguments.out)
+    is_same, text = rerender_card(settings, arguments.card, arguments.out, arguments.latents)
     sys.stdout.write(text)
     return 0 if is_same else 1
 
 
-def rerender_card(settings: Settings, path: Path, out: Path | None) -> tuple[bool, str]:
-    """Return True if a card's video has the same frames here, and the lines that say so. Raises OperatorError."""
+def rerender_card(settings: Settings, path: Path, out: Path | None, latents: Path | None = None) -> tuple[bool, str]:
+    """Return True if a card's video has the same frames here, and the lines that say so. Raises OperatorError.
+
+    Where latents are asked for, they have to be the same as well, if the card tells theirs.
+    """
     from generation.video.provenance import MOST_BYTES, read_card
     from generation.worker.render_process import RenderError
     from generation.worker.rerender import rerender
@@ -46,7 +56,8 @@ def rerender_card(settings: Settings, path: Path, out: Path | None) -> tuple[boo
             raise OperatorError(f"{path} is too large for a provenance card. Give the JSON file that /provenance gave.")
         card = read_card(path.read_text(encoding="utf-8"))
         limits = {"hang_s": settings.hang_s, "load_s": settings.load_s}
-        result = asyncio.run(rerender(card, settings.data_dir.resolve(), settings.models_file, out=out, **limits))
+        data_dir, models_file = settings.data_dir.resolve(), settings.models_file
+        result = asyncio.run(rerender(card, data_dir, models_file, out=out, latents=latents, **limits))
     except OSError as error:
         raise OperatorError(f"{error.filename or path}: {error.strerror}.") from error
     except (ValueError, RenderError) as error:  # of the card or the model: both speak in sentences
@@ -56,4 +67,21 @@ def rerender_card(settings: Settings, path: Path, out: Path | None) -> tuple[boo
     lines += [f"  note      {sentence}" for sentence in result.differences]
     if out is not None:
         lines.append(f"  video     {out}")
-    return result.same_frames, "\n".join(lines) + "\n"
+    if latents is not None:
+        lines += _about_latents(result, latents)
+    is_same = result.same_frames and (latents is None or result.same_latents is not False)
+    return is_same, "\n".join(lines) + "\n"
+
+
+def _about_latents(result: Comparison, path: Path) -> list[str]:
+    if result.latents_sha256 is None:
+        return ["The model's pipeline hands no latents over, so none were kept."]
+    verdicts = {
+        True: "The final latents are the same, bit by bit.",
+        False: "The final latents are not the same.",
+        None: "The card has no hash of its latents: they cannot be compared.",
+    }
+    lines = [verdicts[result.same_latents], f"  here      {result.latents_sha256}"]
+    if result.card_latents_sha256 is not None:
+        lines.append(f"  the card  {result.card_latents_sha256}")
+    return [*lines, f"  latents   {path}"]

@@ -74,6 +74,7 @@ def config_of(settings: Settings) -> WorkerConfig:
         certificate=settings.c2pa_cert,
         certificate_key=settings.c2pa_key,
         label_frames=settings.label_frames,
+        keep_latents=settings.keep_latents,
     )
 
 

@@ -15,6 +15,7 @@ from bot.cards import videos as video_cards
 from bot.client import Interaction
 from bot.cogs.ledger_notices import LedgerNotices
 from bot.cogs.replies import answer
+from bot.cogs.training import Training
 from bot.domain.errors import (
     MemberError,
     PromptWaitsError,
@@ -51,6 +52,7 @@ class Prompts(commands.Cog):
         reviews: ReviewWorkflow,
         queue: VideoQueue,
         notices: LedgerNotices,
+        training: Training,
         quota: Quota,
         model_id: str,
         model_class: str,
@@ -60,6 +62,7 @@ class Prompts(commands.Cog):
         self._reviews = reviews
         self._queue = queue
         self._notices = notices
+        self._training = training
         self._quota = quota
         self._model_id = model_id
         self._model_class = model_class
@@ -76,6 +79,7 @@ class Prompts(commands.Cog):
         await answer(interaction, self._ask_or_give_back(interaction, text, video_id), ephemeral=False)
         if await videos.get_or_none(self._database, video_id):
             await self._remember_progress_message(interaction, video_id)
+            await self._training.tell_once(interaction)
 
     async def _ask_or_give_back(self, interaction: Interaction, text: str, video_id: str) -> ui.LayoutView:
         """Take a prompt. A refusal gives the member their text back: their client has cleared it already."""

@@ -20,6 +20,7 @@ from bot.client import Interaction
 from bot.cogs.ledger_notices import LedgerNotices
 from bot.cogs.prompts import Prompts
 from bot.cogs.replies import PATIENCE_S, Confirmations, answer, send_form
+from bot.cogs.training import Training
 from bot.cogs.wallet import Wallets
 from bot.domain.errors import ElsewhereError, FeedbackEmptyError, VideoUnknownError
 from bot.domain.policy import clean_text
@@ -50,6 +51,7 @@ class Voting(commands.Cog):
         notices: LedgerNotices,
         wallets: Wallets,
         prompts: Prompts,
+        training: Training,
         on_ledger_s: float,
     ) -> None:
         """`on_ledger_s` is about how many seconds a vote takes to the ledger."""
@@ -59,6 +61,7 @@ class Voting(commands.Cog):
         self._notices = notices
         self._wallets = wallets
         self._prompts = prompts
+        self._training = training
         self._on_ledger_s = on_ledger_s
         self._confirmations = Confirmations()
 
@@ -73,6 +76,7 @@ class Voting(commands.Cog):
         if action in _CHOICES:
             await self._confirmations.answer(interaction, video_id, self._vote(interaction, video_id, _CHOICES[action]))
             await self._notices.tell_rejected(interaction)
+            await self._training.tell_once(interaction)
         elif action == "cancel":
             await answer(interaction, self._prompts.cancel(interaction, video_id))
         else:
@@ -85,6 +89,8 @@ class Voting(commands.Cog):
         if match is None:
             return False
         await answer(interaction, self._keep(interaction, match["kind"], match["video"], text))
+        if match["kind"] == "feedback":  # a report trains nothing
+            await self._training.tell_once(interaction)
         return True
 
     async def _vote(self, interaction: Interaction, video_id: str, choice: Choice) -> ui.LayoutView:

@@ -12,6 +12,7 @@ import discord
 import httpx
 
 from bot.domain.videos import Video
+from generation.video.latents import latents_path
 
 TIMEOUT_S = 60.0
 
@@ -66,11 +67,11 @@ def rendered_here(path_text: str | None, data_dir: Path) -> Path | None:
 
 
 def delete_rendered(video: Video, data_dir: Path) -> None:
-    """Delete a video with its poster and note, if they are on this machine."""
+    """Delete a video with its poster, note and latents, if they are on this machine."""
     brought_path(video.id, data_dir).unlink(missing_ok=True)
     path = rendered_here(video.video_path, data_dir)
     if path is not None:
-        for each in (path, path.with_suffix(".jpg"), path.with_suffix(".json")):
+        for each in (path, path.with_suffix(".jpg"), path.with_suffix(".json"), latents_path(path)):
             each.unlink(missing_ok=True)
 
 

@@ -192,6 +192,14 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def license_of(model: Model) -> str | None:
+    """Return the licence of a model's weights; None where neither the models file nor the known families name it."""
+    if model.embedded:
+        return "MIT"  # as FLock itself
+    published = _published(model.source)
+    return model.license or (published[1].license if published else None)
+
+
 def _published(source: str) -> tuple[Family, Repository] | None:
     for family in known_families().values():
         for repository in family.preset.repositories:

@@ -25,6 +25,7 @@ from generation.models.registry import Model
 from generation.prompt_words import PromptWords
 from generation.render.denoise import NoPictureError, denoise, peak_memory
 from generation.render.heartbeat import Heartbeat
+from generation.render.latents import FinalLatents
 from generation.render.loading import WarmPipeline, load
 from generation.render.memory import NoPipelineError
 from generation.render.progress import Steps
@@ -161,7 +162,10 @@ class Renderer:
         self._check_cancelled(number)
         steps = Steps(on_step, steps=preset.steps, passes=preset.passes)
         self._say_tick(number, "denoising", 0, steps.steps, words_of(warm, request.prompt))
-        frames = denoise(warm.pipeline, preset, steps, prompt=readable(request.prompt).strip(), seed=request.seed)
+        final = FinalLatents()
+        prompt = readable(request.prompt).strip()
+        frames = denoise(warm.pipeline, preset, steps, prompt=prompt, seed=request.seed, latents=final)
+        latents = final.array()
         self._say_encoding(number)  # a sign of life: the encoder may be busy with another video
         seconds, memory = steps.seconds(), peak_memory()
         prompt_known = prompts.hits > hits_before
@@ -178,6 +182,7 @@ class Renderer:
                 revision=warm.revision,
                 preset=preset,
                 device=warm.device,
+                latents=latents,
             )
             seconds["encoding"] = time.monotonic() - encoding_start
             return RenderedVideo(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from generation.models.presets import Preset
 from generation.render.arguments import call_arguments
+from generation.render.latents import FinalLatents
 from generation.render.progress import Steps
 from generation.render_messages import PeakMemory
 
@@ -21,8 +22,16 @@ class NoPictureError(Exception):
     """The model's output is no picture."""
 
 
-def denoise(pipeline: DiffusionPipeline, preset: Preset, steps: Steps, *, prompt: str, seed: int) -> NDArray[np.uint8]:
-    """Return the frames of one video: uint8 of the shape (frames, height, width, 3).
+def denoise(
+    pipeline: DiffusionPipeline,
+    preset: Preset,
+    steps: Steps,
+    *,
+    prompt: str,
+    seed: int,
+    latents: FinalLatents | None = None,
+) -> NDArray[np.uint8]:
+    """Return the frames of one video: uint8 of the shape (frames, height, width, 3). `latents` then has the final ones.
 
     Raises NoPictureError, and whatever `steps` or the pipeline raises; the pipeline is ready for the next call then.
     """
@@ -38,7 +47,10 @@ def denoise(pipeline: DiffusionPipeline, preset: Preset, steps: Steps, *, prompt
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     try:
-        output = pipeline(**call_arguments(type(pipeline), preset), prompt=prompt, generator=generator)
+        # Of a video that is made in pieces, the callback would have those of the last piece alone.
+        callbacks = latents.arguments(type(pipeline)) if latents is not None and preset.passes == 1 else {}
+        arguments = {**callbacks, **call_arguments(type(pipeline), preset)}
+        output = pipeline(**arguments, prompt=prompt, generator=generator)
     finally:  # also of a call that was cancelled: what is left on the GPU, and what caches remember
         pipeline.maybe_free_model_hooks()
     return frames_of(output)

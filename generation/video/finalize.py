@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +16,36 @@ from generation.render_messages import RenderRequest, Signing
 from generation.video import c2pa_manifest, provenance
 from generation.video.certificates import Certificate, certificate_of
 from generation.video.encode import Encoded, Fit, encode, enlarge
+from generation.video.latents import describe_latents, write_latents
+from generation.video.motion import motion_of
 from generation.video.watermark import WORDS, add_watermark
+
+if TYPE_CHECKING:
+    from generation.video.latents import Latents
+
+log = logging.getLogger(__name__)
 
 
 def finalize(
-    frames: NDArray[np.uint8], request: RenderRequest, *, model: Model, revision: str, preset: Preset, device: str
+    frames: NDArray[np.uint8],
+    request: RenderRequest,
+    *,
+    model: Model,
+    revision: str,
+    preset: Preset,
+    device: str,
+    latents: Latents | None = None,
 ) -> tuple[Encoded, provenance.Card]:
-    """Write video and poster as the request says, and return the facts of the file and its provenance card.
+    """Write video, poster and latents as the request says, and return the facts of the file and its provenance card.
 
     Raises CertificateError, and whatever `encode` raises.
     """
     frames_sha256 = provenance.frames_hash(frames)
     certificate = _certificate(request.signing)
     card = _card(request, certificate, frames_sha256, model=model, revision=revision, preset=preset, device=device)
+    card = {**card, "motion": motion_of(frames), "latents": describe_latents(latents)}
+    if latents is not None and request.latents_path is not None:
+        _keep(latents, Path(request.latents_path))
     facts = {
         "model": model.id,
         "revision": revision,
@@ -54,6 +73,14 @@ def finalize(
         seal=sign,
     )
     return encoded, {**card, "file": asdict(encoded)}
+
+
+def _keep(latents: Latents, path: Path) -> None:
+    """Write the latents before the video, so that whoever has the video has them. No video fails for them."""
+    try:
+        write_latents(path, latents)
+    except OSError as error:
+        log.warning("The latents of a video could not be kept (%s): its card can make them again.", error.strerror)
 
 
 def _certificate(signing: Signing | None) -> Certificate | None:

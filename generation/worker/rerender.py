@@ -12,6 +12,7 @@ from typing import Any
 from generation.models.config import TINY, ModelError, read_model
 from generation.models.registry import Model, choose, load_models
 from generation.render_messages import RenderRequest
+from generation.video.latents import latents_path
 from generation.video.provenance import OF_MODEL, OF_PRESET, CardError
 from generation.worker.render_process import RenderChild
 
@@ -30,11 +31,20 @@ class Comparison:
     frames_sha256: str
     card_frames_sha256: str
     differences: list[str]  # sentences on what differs beside the frames
+    latents_sha256: str | None = None  # None where the pipeline hands none over
+    card_latents_sha256: str | None = None  # None on cards of older releases
 
     @property
     def same_frames(self) -> bool:
         """True when the frames are the same, bit by bit."""
         return self.frames_sha256 == self.card_frames_sha256
+
+    @property
+    def same_latents(self) -> bool | None:
+        """True when the final latents are the same, bit by bit; None where the card does not tell."""
+        if self.card_latents_sha256 is None:
+            return None
+        return self.latents_sha256 == self.card_latents_sha256
 
 
 async def rerender(
@@ -43,10 +53,13 @@ async def rerender(
     models_file: Path | None,
     *,
     out: Path | None = None,
+    latents: Path | None = None,
     hang_s: float = 300.0,
     load_s: float = 1800.0,
 ) -> Comparison:
-    """Render the video of a card with the local model of the card's id; the new video goes to `out`.
+    """Render the video of a card with the local model of the card's id.
+
+    The new video goes to `out`, its final latents to `latents`.
 
     Raises CardError, ModelError, RenderError or OSError.
     """
@@ -62,20 +75,38 @@ async def rerender(
             )
         with tempfile.TemporaryDirectory(prefix="flock-") as folder:
             path = Path(folder, "video.mp4")
-            request = RenderRequest(
-                prompt=card["prompt"],
-                seed=card["seed"],
-                video_path=str(path),
-                poster_path=str(path.with_suffix(".jpg")),
-                label_frames=bool(card.get("label_in_picture")),
-            )
-            video = await child.render(request)
+            video = await child.render(_request(card, path))
             if out is not None:
                 shutil.copyfile(path, out)
+            if latents is not None and latents_path(path).is_file():
+                shutil.copyfile(latents_path(path), latents)
     finally:
         await child.close()
     new_card: Card = video.provenance
-    return Comparison(new_card["frames_sha256"], card["frames_sha256"], _differences(card, new_card))
+    return Comparison(
+        new_card["frames_sha256"],
+        card["frames_sha256"],
+        _differences(card, new_card),
+        latents_sha256=_latents_hash(new_card),
+        card_latents_sha256=_latents_hash(card),
+    )
+
+
+def _request(card: Card, path: Path) -> RenderRequest:
+    return RenderRequest(
+        prompt=card["prompt"],
+        seed=card["seed"],
+        video_path=str(path),
+        poster_path=str(path.with_suffix(".jpg")),
+        label_frames=bool(card.get("label_in_picture")),
+        latents_path=str(latents_path(path)),
+    )
+
+
+def _latents_hash(card: Card) -> str | None:
+    latents = card.get("latents")
+    sha256 = latents.get("sha256") if isinstance(latents, dict) else None
+    return sha256 if isinstance(sha256, str) else None
 
 
 def _as_on(card: Card, model: Model) -> Model:

@@ -37,6 +37,7 @@ from generation.render_messages import FailureKind, LoadedModel, Measured, Rende
 from generation.strict_json import JsonObject
 from generation.video.c2pa_manifest import room_for
 from generation.video.certificates import certificate_of
+from generation.video.latents import latents_path
 from generation.worker.check import check_model
 from generation.worker.drain import drain, first_of
 from generation.worker.eta import History, kind_of
@@ -68,6 +69,7 @@ class WorkerConfig:
     certificate: Path | None = None  # the operator's chain, PEM; None: a self-made one
     certificate_key: Path | None = None
     label_frames: bool = False
+    keep_latents: bool = True  # beside each video, for tuning
 
     def __repr__(self) -> str:
         return f"WorkerConfig({self.model_class}/{self.model_id})"  # a database URL may carry a password
@@ -92,6 +94,7 @@ class Worker:
         self.certificate = certificate_of(self.data_dir, config.certificate, config.certificate_key)
         room_for(self.certificate)  # a certificate that cannot sign is found now, not with a member's video
         self._label_frames = config.label_frames
+        self._keep_latents = config.keep_latents
         self._signing = Signing(
             str(self.data_dir),
             chain=None if config.certificate is None else str(config.certificate.resolve()),
@@ -212,6 +215,7 @@ class Worker:
             fit_bytes=job.fit_bytes,
             label_frames=self._label_frames,
             signing=self._signing,
+            latents_path=str(latents_path(video)) if self._keep_latents else None,
         )
         on_tick = await self._progress.of_render(
             job.video_id, model_id=self.model.id, model=self.child.loaded_model, history=self.history

@@ -7,7 +7,17 @@ text. It is also the id of the video's durable workflow, so that the same intera
 from __future__ import annotations
 
 from migrations.schema.base import metadata
-from migrations.schema.community import feedback, guilds, reactions, reports, reviews, rounds, videos, votes
+from migrations.schema.community import (
+    feedback,
+    guilds,
+    reactions,
+    reports,
+    reviews,
+    rounds,
+    training_choices,
+    videos,
+    votes,
+)
 from migrations.schema.generation import (
     executor_leases,
     leases,
@@ -57,6 +67,7 @@ __all__ = [
     "rounds",
     "seats",
     "signing_requests",
+    "training_choices",
     "unsigned_choices",
     "upload_urls",
     "videos",

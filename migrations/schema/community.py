@@ -152,6 +152,17 @@ reports = Table(
     UniqueConstraint("video_id", "member_id"),
 )
 
+# Members who have read what their prompts, votes and feedback train, and their choices about it.
+training_choices = Table(
+    "training_choices",
+    metadata,
+    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("member_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("notice_at_ms", BigInteger),  # when the notice was shown first; None for a member who has not read it
+    Column("choice", Text),  # TrainingChoice; None for a member who has made none
+    Column("changed_at_ms", BigInteger),
+)
+
 # Items that wait or waited for a moderator: prompts that a rule named, videos that a classifier flagged.
 reviews = Table(
     "reviews",

@@ -62,3 +62,10 @@ class SigningKind(StrEnum):
     LINK = "link"  # the wallet signs the member's votes from now on
     UNLINK = "unlink"  # the wallet no longer does
     BALLOT = "ballot"  # choices on videos of one round
+
+
+class TrainingChoice(StrEnum):
+    """A member's choice about training with what they gave, in `training_choices.choice`."""
+
+    IN = "in"  # what the member gave is used, also what they gave before
+    OUT = "out"  # nothing of the member's is exported from now on

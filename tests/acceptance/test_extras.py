@@ -110,6 +110,11 @@ STARTS = [
     Start("models", 0, "tiny (FLOCK_MODEL_ID)"),
     Start("models --families", 0, "Wan (WanPipeline)"),
     Start("rerender card.json", 1, f"Rendering a video again needs {install('worker')}"),
+    Start(
+        "export --out votes",
+        1,
+        f"The export needs huggingface-hub and pyarrow, which are not installed. Run: {install('export')}",
+    ),
     Start("migrate", 0, "The database is up to date."),
     Start("doctor", 1, "✓ settings ✓ database ✗ video host ✓ relayer's key ✗ ledger"),
     Start("doctor", 1, f"✗ video host: … needs boto3 … → Run: {install('s3')} {install('kms-aws')}", {**S3, **AWS}),

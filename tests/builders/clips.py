@@ -20,11 +20,12 @@ PRESET = Preset(family="Tiny", width=96, height=64, frames=12, fps=8, steps=2, g
 PROMPT = "a red circle moves right"
 
 
-def finalized(folder: Path, frames: NDArray[np.uint8], **request: Any) -> dict[str, Any]:
+def finalized(folder: Path, frames: NDArray[np.uint8], *, latents: Any = None, **request: Any) -> dict[str, Any]:
     """The facts of `videos/1.mp4` in the folder, signed with the folder's own certificate, and its card."""
     paths = {"video_path": str(folder / "videos" / "1.mp4"), "poster_path": str(folder / "videos" / "1.jpg")}
     whole = RenderRequest(**{"prompt": PROMPT, "seed": 2**62 + 1, **paths, "signing": Signing(str(folder)), **request})
-    encoded, card = finalize(frames, whole, model=MODEL, revision="r" * 40, preset=PRESET, device="cpu")
+    about: dict[str, Any] = {"model": MODEL, "revision": "r" * 40, "preset": PRESET, "device": "cpu"}
+    encoded, card = finalize(frames, whole, **about, latents=latents)
     return {**asdict(encoded), "provenance": card}
 
 

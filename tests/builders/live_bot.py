@@ -38,6 +38,7 @@ from bot.posts import rounds as round_posts
 from bot.posts import vote_counts
 from bot.settings import Settings
 from bot.store import rounds, videos
+from bot.store.training import choices
 from bot.workflows import closing, recovery
 from bot.workflows import round as round_workflow
 from contracts.signers.keystore import open_key_file
@@ -227,6 +228,8 @@ async def _settle(town: Town) -> None:
     town.other_guild = next(id_ for id_ in town.backend.guilds if id_ != town.guild)
     town.other_channel = next(iter(town.backend.guilds[town.other_guild].channel_ids))
     await rounds.set_up_guild(town.database, town.guild, town.channel, 1)
+    for member in (await town.community.world())["members"]:  # they have been here for a while
+        await choices.record_notice(town.database, town.guild, int(member["id"]))
 
 
 async def begin_elsewhere(town: Town) -> int:

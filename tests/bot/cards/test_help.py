@@ -8,6 +8,7 @@ import pytest
 
 from bot.cards.help import examples, help_card
 from bot.domain.rounds import Round
+from bot.domain.training import TrainingState
 from generation.tiny.training.captions import corpus
 from tests.bot.cards.test_results import text_of
 from tests.bot.cards.test_rounds import round_of
@@ -15,6 +16,7 @@ from tests.bot.cards.test_rounds import round_of
 
 def help_text(round_: Round | None, **changes: Any) -> str:
     about: dict[str, Any] = {"is_set_up": True, "is_moderator": False, "model_id": "tiny", "now_ms": 5_000}
+    about["training"] = TrainingState()
     return text_of(help_card(round_, **{**about, **changes}))
 
 

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import stat
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from generation.queue.engine import Engine, WorkCancelledError
 from migrations.database import open_database, upgrade_database
 from migrations.schema import original_parts, originals
 from tests.bot.store.test_vote_writer import add_round, add_video
+from tests.bot.sync.test_view_counts import video
 
 MACHINE = "0123456789ab"
 DATA = b"\0\0\0\x20ftypisom" + bytes(range(256)) * 5000  # two parts, of which the second is short
@@ -270,6 +271,17 @@ async def test_a_rejected_video_is_deleted_here_too(machine: Machine) -> None:
     delete_rendered(await videos.get(machine.database, "7"), machine.data_dir)
     assert await machine.here() is None
     assert not brought_path("7", machine.data_dir).exists()
+
+
+def test_a_removed_video_takes_all_its_files_with_it(tmp_path: Path) -> None:
+    """Poster, note and latents too, where it was rendered here; those of its neighbour stay."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    names = [f"{video_id}{ending}" for video_id in "78" for ending in (".mp4", ".jpg", ".json", ".latents.safetensors")]
+    for name in names:
+        (folder / name).write_bytes(b"x")
+    delete_rendered(replace(video(7), video_path=str(folder / "7.mp4")), tmp_path)
+    assert sorted(each.name for each in folder.iterdir()) == sorted(names[4:])
 
 
 @pytest.mark.parametrize("odd", ["", "../7", "7/../../flock", "7.mp4", "٣"])

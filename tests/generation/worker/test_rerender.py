@@ -14,6 +14,7 @@ from bot.domain.errors import OperatorError
 from bot.settings import Settings
 from generation.models.registry import choose, load_models
 from generation.render_messages import RenderRequest
+from generation.video.latents import read_latents
 from generation.video.provenance import FORMAT
 from generation.worker.render_process import RenderChild
 from generation.worker.rerender import MOST
@@ -46,17 +47,22 @@ def test_the_same_card_gives_the_same_frames(data_dir: Path, tmp_path: Path) -> 
     path.write_text(asyncio.run(card_of(data_dir, models)))
     models.write_text(MODELS.replace("steps = 2", "steps = 3"))  # the card's settings count, not today's
     settings = Settings(data_dir=data_dir, models_file=models, _env_file=None)
-    same, text = rerender_card(settings, path, tmp_path / "again.mp4")
+    latents = tmp_path / "again.safetensors"
+    same, text = rerender_card(settings, path, tmp_path / "again.mp4", latents)
     assert same, text
     assert text.startswith("The frames are the same")
+    assert "The final latents are the same, bit by bit." in text
+    assert read_latents(latents, json.loads(path.read_text())["latents"]["sha256"]) is not None
     assert "dtype" not in text
     with av.open(str(tmp_path / "again.mp4")) as container:
         assert len(list(container.decode(video=0))) == 9
     card = json.loads(path.read_text())
     path.write_text(json.dumps({**card, "seed": 8}))
-    same, text = rerender_card(settings, path, None)
+    same, text = rerender_card(settings, path, None, latents)
     assert not same
     assert text.startswith("The frames are not the same")
+    assert "The final latents are not the same." in text
+    assert read_latents(latents, card["latents"]["sha256"]) is None
     path.write_text(json.dumps({**card, "model": {**card["model"], "id": "wan"}}))
     with pytest.raises(OperatorError, match="wan"):
         rerender_card(settings, path, None)

@@ -23,6 +23,7 @@ from generation.jobs import RENDER_WORKFLOW, RenderJob, UploadJob, gpu_queue
 from generation.models.registry import ModelError
 from generation.queue.engine import Engine, QueueSpec
 from generation.queue.reaper import ReaperTimes
+from generation.video.latents import latents_path, read_latents
 from generation.worker.eta import kind_of
 from generation.worker.files import sha256_of
 from generation.worker.registry import living_workers
@@ -162,6 +163,8 @@ async def test_a_job_is_rendered_once_and_cancelled_when_unwanted(worker: Worker
     assert (first["outcome"], first["machine"], first["frames"]) == ("done", worker.machine, 9)
     assert sha256_of(Path(first["video_path"])) == first["sha256"]
     assert Path(first["poster_path"]).stat().st_size > 0
+    kept = latents_path(Path(first["video_path"]))
+    assert read_latents(kept, first["provenance"]["latents"]["sha256"]) is not None
     json.dumps(first)
     async with database.connect() as connection:
         told = (await connection.execute(select(render_progress))).one()

@@ -16,11 +16,20 @@ from migrations.states.community import (
     ReviewState,
     RoundStatus,
     SigningKind,
+    TrainingChoice,
     VideoStatus,
     VoteSource,
 )
 
-KINDS: list[type[StrEnum]] = [ReviewKind, ReviewState, RoundStatus, SigningKind, VideoStatus, VoteSource]
+KINDS: list[type[StrEnum]] = [
+    ReviewKind,
+    ReviewState,
+    RoundStatus,
+    SigningKind,
+    TrainingChoice,
+    VideoStatus,
+    VoteSource,
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,1 @@
+"""The commands of `flock` by which votes become a better model."""
