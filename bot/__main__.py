@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from bot.cli import audit, backup, costs, demo, deploy, doctor, migrate, models, rerender, run, worker, workers
+from bot.cli import audit, backup, costs, demo, deploy, doctor, migrate, models, rerender, run, train, worker, workers
 from bot.cli.process import exit_code_of
 
 DESCRIPTION = "FLock: a Discord community makes a text-to-video model its own."
@@ -16,7 +16,7 @@ EPILOG = """first steps:
 Settings come from the environment and from a file .env; .env.example describes them all."""
 
 # In the order in which `flock --help` lists them.
-FAMILIES = (demo, run, worker, workers, models, rerender, migrate, doctor, backup, deploy, audit, costs)
+FAMILIES = (demo, run, worker, workers, models, rerender, train, migrate, doctor, backup, deploy, audit, costs)
 
 
 def main(argv: list[str] | None = None) -> None:
