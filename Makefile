@@ -9,7 +9,7 @@ ARGS ?=
 # Test files that run at the same time; most of them wait for processes, and one thread each is enough for torch.
 TESTERS ?= 3
 
-.PHONY: demo test bench screenshots tiny lint format lock clean install
+.PHONY: demo test bench bench-learn screenshots tiny lint format lock clean install
 
 # Ctrl-C, which ends the demo with 130, is no error here.
 demo: $(READY)
@@ -20,6 +20,10 @@ test: lint
 
 bench: $(READY)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+# Hidden tastes of scripted communities, learned from their votes: an hour on two idle cores; ARGS=--small takes minutes.
+bench-learn: $(READY)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.learn $(ARGS)
 
 # The pictures in docs/img; needs Chromium. ARGS=still or ARGS=moving takes one kind alone.
 screenshots: $(READY)
