@@ -28,7 +28,8 @@ def main(arguments: list[str]) -> int:
     from generation.render.memory import NoPipelineError
 
     try:
-        say(carry_out(Order.read(Path(arguments[0]))))
+        if result := carry_out(Order.read(Path(arguments[0]))):
+            say(result)
     except (
         CheckpointError, ExamplesError, FamilyError, HandoverError, NoPipelineError, WeightsError, OSError, ValueError,
     ) as error:  # fmt: skip

@@ -7,20 +7,56 @@ any adapter, at little noise and without a prompt.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from generation.feedback.denoisers.families import CHANNELS, Family, blocks_of
-from generation.feedback.denoisers.lora import Nets
+from generation.feedback.denoisers.families import CHANNELS, Family, blocks_of, family_of
+from generation.feedback.denoisers.lora import Nets, without_adapters
 from generation.feedback.denoisers.prediction import Predictor
-from generation.feedback.denoisers.recording import Recording
+from generation.feedback.denoisers.recording import Recording, denoisers_of, record
+from generation.models.presets import Preset
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
 
 Floats = NDArray[np.float64]
 LITTLE_NOISE = 0.1
 BATCH = 64
+
+
+class LatentReader:
+    """The reader of a pipeline's latents that may have adapters: those are off while it reads."""
+
+    def __init__(self, pipeline: DiffusionPipeline, preset: Preset) -> None:
+        """Record what the pipeline makes of an empty prompt. Raises FamilyError where it cannot be tuned."""
+        self._family = family_of(type(pipeline).__name__)
+        self._nets = denoisers_of(pipeline)
+        self._empty = record(pipeline, preset, self._family, "")
+        self._predict = Predictor(self._nets, self._empty.argument, self._empty.noise.dtype)
+
+    def __call__(self, latents: Tensor, channels: Sequence[int] | None = None) -> Floats:
+        """Return the features of videos by which a taste scores them; `channels` are the taste's own."""
+        chosen = None if channels is None else torch.tensor(channels)
+        with without_adapters(self._nets):
+            return describe(self._nets, self._family, self._predict, self._empty, latents, chosen)
+
+
+def describe(
+    nets: Nets, family: Family, predictor: Predictor, empty: Recording, latents: Tensor, channels: Tensor | None
+) -> Floats:
+    """Return the features of videos, of the channels that count. The caller switches adapters off."""
+    grid = grid_of(latents, family, empty, channels)
+    return np.concatenate([pooled(grid), hidden(nets, family, predictor, empty, latents)], axis=1)
+
+
+def grid_of(latents: Tensor, family: Family, empty: Recording, channels: Tensor | None) -> Tensor:
+    """Return latents as (videos, time, places, channels), of the channels that count."""
+    grid = as_grid(latents, family, empty.steps[0].inputs)
+    return grid if channels is None else grid.index_select(3, channels)
 
 
 def as_grid(latents: Tensor, family: Family, inputs: dict[str, object]) -> Tensor:

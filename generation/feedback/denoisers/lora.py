@@ -91,6 +91,20 @@ def switched_to(nets: Nets, adapter: str | None) -> Iterator[None]:
         use(nets, TRAINED)
 
 
+@contextmanager
+def without_adapters(nets: Nets) -> Iterator[None]:
+    """Predict without any adapter, whatever the names of those are; then with them again."""
+    parts = [part for net in nets.values() for part in net.modules() if hasattr(part, "lora_A")]
+    for part in parts:
+        part.enable_adapters(False)  # peft's own signature
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part in parts:
+            part.enable_adapters(True)  # as above
+
+
 def arrays_of(nets: Nets) -> Arrays:
     """Return the trained adapter's arrays by the keys of its file."""
     return {key: part.detach().float().cpu().numpy().copy() for key, part in parameters_of(nets).items()}

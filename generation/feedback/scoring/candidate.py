@@ -61,9 +61,7 @@ def check_candidate(path: Path, sha256: str, shapes: Shapes) -> int:
         raise CandidateError(f"{path.name} is no safetensors file.")
     most = min(MOST_BYTES, 4096 + 4 * sum(MOST_RANK * sum(shape) + 600 for shape in shapes.values()))
     if path.stat().st_size > most:
-        raise CandidateError(
-            f"{path.name} has {path.stat().st_size} bytes; an adapter of this model has at most {most}."
-        )
+        raise CandidateError(f"{path.name} has more than the {most} bytes that an adapter of this model may have.")
     if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
         raise CandidateError(f"{path.name} is another file than its training announced.")
     try:

@@ -76,6 +76,8 @@ def carry_out(order: Order, adherence: guards.Adherence | None = None) -> dict[s
         warm.pipeline, warm.preset, examples, Path(order.data), order.recipe, out, model=name, live=live,
         on_progress=progress,
     )  # fmt: skip
+    if not result.sha256:  # of several processes that train together, the main one says how it went
+        return {}
     said: dict[str, object] = {
         "adapter": str(result.path),
         "sha256": result.sha256,

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 DRIFT_DRAWS = 64  # predictions whose mean is the drift
 STATE = "checkpoint.safetensors"
+MOST_TURNS, ALMOST = 8, 0.995  # of scaling back, and the share of the cap that is aimed at
 
 
 @dataclass(frozen=True)
@@ -112,14 +113,12 @@ def tune(
         if first == 0:
             optimizer.state.clear()
         _learn(studio, videos, settings, channels, optimizer, reference, Place(phase, first), out, identity, metrics)
-        # Drift grows with the square of the adapter's scale: what went too far is scaled back, not trained again.
-        drift = _drift(studio, voted, channels)
-        scaled = lora.scale_for(drift, recipe.drift_cap)
-        lora.scale(studio.nets, scaled)
+        drift, scaled = _scale_back(studio, voted, channels, recipe.drift_cap)
         metrics.write(Place(phase, settings.steps), drift=drift, scaled=scaled)
         if studio.accelerator.is_main_process:
             lora.save_adapter(studio.nets, out / f"phase-{phase}.safetensors", recipe.rank)
             checkpoints.save(out / STATE, lora.parameters_of(studio.nets), optimizer, Place(phase + 1, 0), identity)
+        studio.accelerator.wait_for_everyone()  # the others read what the main process has written
     metrics.close()
 
     # 4. The adapter as the render process loads it, and how it came to be.
@@ -226,6 +225,24 @@ def _average_gradients(accelerator: Accelerator, parameters: dict[str, torch.nn.
     for parameter in parameters.values():
         own = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
         parameter.grad = accelerator.reduce(own, "mean")
+
+
+def _scale_back(studio: Studio, videos: Videos, channels: Tensor | None, cap: float) -> tuple[float, float]:
+    """Scale the adapter until its drift is within the cap; return the drift before, and by how much it was scaled.
+
+    Drift grows with the square of the adapter's scale, as long as it is small: what went too far is scaled back, and
+    not trained again. A few turns are enough also where it is not small.
+    """
+    before = drift = _drift(studio, videos, channels)
+    scaled = 1.0
+    for _ in range(MOST_TURNS):
+        if drift <= cap:
+            break
+        factor = lora.scale_for(drift, cap * ALMOST)
+        lora.scale(studio.nets, factor)
+        scaled *= factor
+        drift = _drift(studio, videos, channels)
+    return before, scaled
 
 
 def _drift(studio: Studio, videos: Videos, channels: Tensor | None) -> float:

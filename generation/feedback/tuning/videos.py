@@ -114,11 +114,9 @@ def voted_videos(
 def describe(studio: Studio, latents: Tensor, channels: Tensor | None) -> tuple[scores.Floats, scores.Floats]:
     """Return the features of videos for the reward model, and how much they move."""
     empty = studio.recordings[""]
-    grid = features.as_grid(latents, studio.family, empty.steps[0].inputs)
-    grid = grid if channels is None else grid.index_select(3, channels)
     with lora.switched_to(studio.nets, None):
-        inside = features.hidden(studio.nets, studio.family, studio.predict, empty, latents)
-    return np.concatenate([features.pooled(grid), inside], axis=1), features.motion_of(grid)
+        numbers = features.describe(studio.nets, studio.family, studio.predict, empty, latents, channels)
+    return numbers, features.motion_of(features.grid_of(latents, studio.family, empty, channels))
 
 
 def fresh_videos(

@@ -67,6 +67,8 @@ def test_a_new_adapter_changes_nothing_until_it_is_trained(nets: dict[str, Any])
         assert torch.equal(predicted(net), base)
     with lora.switched_to(nets, lora.REFERENCE):
         assert torch.equal(predicted(net), base)
+    with lora.without_adapters(nets):
+        assert torch.equal(predicted(net), base)
     assert not torch.allclose(predicted(net), base)
 
 
