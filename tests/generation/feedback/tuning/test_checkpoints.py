@@ -74,6 +74,7 @@ def test_metrics_of_steps_that_are_taken_again_are_written_once(tmp_path: Path) 
     again.close()
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [(line["step"], line["loss"]) for line in lines] == [(1, 0.5), (2, 1.0), (3, 9.0)]
+    assert list((tmp_path / "tensorboard").glob("events.*"))
 
 
 def test_a_second_process_writes_nothing(tmp_path: Path) -> None:

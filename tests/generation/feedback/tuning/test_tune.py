@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from generation.feedback.denoisers import lora
 from generation.feedback.denoisers.families import FAMILIES, family_of, targets_of
+from generation.feedback.denoisers.features import LatentReader
 from generation.feedback.denoisers.recording import denoisers_of, draw_noise, record, render_latents
+from generation.feedback.scoring import reward
 from generation.feedback.scoring.candidate import check_candidate, shapes_of
 from generation.feedback.tuning.examples import Example, write_latents
 from generation.feedback.tuning.recipe import Recipe
@@ -37,8 +40,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tuned(name: str, built: Path, folder: Path, recipe: Recipe = SMALL, **more: Any) -> tuple[WarmPipeline, Result]:
-    import torch
-
     torch.set_num_threads(1)
     warm = load(model(name, built))
     examples = more.pop("examples", EXAMPLES)
@@ -53,8 +54,6 @@ def test_a_family_is_tuned_and_rendered_with_its_adapter(name: str, built: Path,
 
     The adapter off is the base; the noise is the pipeline's own; and the file passes as a candidate.
     """
-    import torch
-
     base = load(model(name, built))
     family = family_of(type(base.pipeline).__name__)
     before, _ = render_latents(base.pipeline, base.preset, "a cat", 5)
@@ -126,8 +125,32 @@ def test_kept_latents_are_taken_and_place_marks_left_out(built: Path, tmp_path: 
         latents[:, 12:] = marks
         sha256 = write_latents(tmp_path / "data", example.video, latents.astype(np.float32))
         examples.append(Example(example.video, example.prompt, example.seed, example.up, example.down, sha256))
-    _, result = tuned("Wan", built, tmp_path, examples=examples)
+    warm, result = tuned("Wan", built, tmp_path, examples=examples)
     assert result.channels == list(range(12))
+
+    # The taste reads the same in a model with an adapter as in the base, and in the channels that count alone.
+    base, rows = load(model("Wan", built)), torch.from_numpy(latents.astype(np.float32))
+    read = LatentReader(base.pipeline, base.preset)(rows, result.channels)
+    np.testing.assert_allclose(LatentReader(warm.pipeline, warm.preset)(rows, result.channels), read, atol=1e-4)
+    assert LatentReader(base.pipeline, base.preset)(rows).shape[1] == read.shape[1] + 4 * 4
+    assert np.isfinite(result.reward(read)).all()
+
+
+def test_fresh_videos_follow_only_where_the_reward_model_has_learned(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a few coins it has not, and that is said; where it has, they are rendered once, scored, and learned from."""
+    recipe = Recipe(steps=1, batch=4, rank=2, rounds=1, fresh_prompts=1, fresh_each=3, fresh_steps=2, tracked=1.0)
+    monkeypatch.setattr(reward, "ENOUGH", 9.0)
+    _, result = tuned("Wan", built, tmp_path / "without", recipe)
+    assert "no fresh videos were labelled by it" in result.notes[-1]
+    assert not (result.path.parent / "fresh-1").exists()
+    monkeypatch.setattr(reward, "ENOUGH", -9.0)
+    _, result = tuned("Wan", built, tmp_path / "with", recipe)
+    assert result.notes == []
+    assert len(list((result.path.parent / "fresh-1").iterdir())) == 3
+    lines = [json.loads(line) for line in (result.path.parent / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["phase"], line["step"]) for line in lines if "loss" in line] == [(0, 1), (1, 1), (1, 2)]
 
 
 def test_the_layers_that_are_adapted_are_counted_for_every_family(built: Path) -> None:
