@@ -9,7 +9,7 @@ ARGS ?=
 # Test files that run at the same time; most of them wait for processes, and one thread each is enough for torch.
 TESTERS ?= 3
 
-.PHONY: demo test bench bench-fraud screenshots tiny lint format lock clean install
+.PHONY: demo test bench bench-fraud bench-learn screenshots tiny lint format lock clean install
 
 # Ctrl-C, which ends the demo with 130, is no error here.
 demo: $(READY)
@@ -24,6 +24,10 @@ bench: $(READY)
 # The release gate in simulated communities: false releases, voters needed, the price of a release. ARGS=--small is quick.
 bench-fraud: $(READY)
 	@$(BIN)/python -m tests.benchmarks.fraud $(ARGS)
+
+# Hidden tastes of scripted communities, learned from their votes: an hour on two idle cores; ARGS=--small takes minutes.
+bench-learn: $(READY)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.learn $(ARGS)
 
 # The pictures in docs/img; needs Chromium. ARGS=still or ARGS=moving takes one kind alone.
 screenshots: $(READY)

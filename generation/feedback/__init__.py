@@ -1,1 +1,1 @@
-"""From votes to a better model: the data set of votes, and what is learnt from it."""
+"""The learning loop: from votes to data, from data to a candidate, from a candidate to a release."""

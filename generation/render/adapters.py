@@ -38,6 +38,7 @@ _IGNORED = ("diff", "diff_m", "dora_scale")
 _NOT_IGNORED = "head.head.diff"  # diffusers takes this one for a half (see lightx2v/Wan2.2-Distill-Loras)
 REMEDY = "Take one that was made for this very model, its size included."
 CONFIG = "adapter_config.json"  # peft's, beside its weights
+SECOND = "transformer_2"  # Wan 2.2's, for what is left at low noise
 METADATA = "lora_adapter_metadata"  # diffusers' own, in the file's header
 
 
@@ -108,17 +109,20 @@ class _Adapter:
         import torch
 
         converted: Tensors = {}
+        header: list[object] = []  # rank and alpha of each component, where the file's header says them
         read = self._pipeline.lora_state_dict
 
         def reading(*args: object, **kwargs: object) -> tuple[Tensors, object] | Tensors:
             answer: tuple[Tensors, object] | Tensors = read(*args, **kwargs)
             converted.update(answer[0] if isinstance(answer, tuple) else answer)
+            header[:] = answer[1:] if isinstance(answer, tuple) else []
             return answer
 
         source, options = self._source()
         self._pipeline.lora_state_dict = reading
         try:
             self._pipeline.load_lora_weights(source, adapter_name=self._name, **options)
+            self._load_second(converted, header[-1] if header else None)
         except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
             if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
                 raise
@@ -126,6 +130,12 @@ class _Adapter:
         finally:
             del self._pipeline.lora_state_dict
         return converted
+
+    def _load_second(self, converted: Tensors, header: object) -> None:
+        """Load the second denoiser's part of a file for both, which diffusers leaves out."""
+        second = self._pipeline.components.get(SECOND)
+        if second is not None and any(key.startswith(f"{SECOND}.") for key in converted):
+            second.load_lora_adapter(converted, prefix=SECOND, adapter_name=self._name, metadata=header)
 
     def _source(self) -> tuple[str | Tensors, dict[str, object]]:
         """Return what diffusers is to load: the file, or its tensors under names that diffusers knows."""

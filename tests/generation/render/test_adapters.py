@@ -166,6 +166,27 @@ def test_a_second_denoiser_that_goes_without_is_said(tensors: Tensors, tmp_path:
     assert "changes transformer alone: transformer_2 renders its steps without it" in sentence
 
 
+def test_a_file_for_both_denoisers_changes_both(tensors: Tensors, tmp_path: Path) -> None:
+    """At the strength that its header says of each; nothing is left to say."""
+    import torch
+    from safetensors.torch import save_file
+
+    two = build("Wan 2.2", tmp_path)
+    both = {**tensors, **{f"transformer_2.{key.partition('.')[2]}": 2 * half for key, half in tensors.items()}}
+    layers = sorted({key.partition(".")[2].partition(".lora_")[0] for key in tensors})
+    settings = {"r": RANK, "lora_alpha": 4 * RANK, "target_modules": layers}
+    says = {f"{part}.{name}": value for part in ("transformer", "transformer_2") for name, value in settings.items()}
+    entries = save(tmp_path / "both", tensors)
+    save_file(both, tmp_path / "both" / "f.safetensors", metadata={"lora_adapter_metadata": json.dumps(says)})
+    warm = load(model(two, entries))
+    assert not [sentence for sentence in warm.notes if sentence.startswith("Adapter")]
+    for name in ("transformer", "transformer_2"):
+        layer = warm.pipeline.components[name].blocks[1].attn1.to_q
+        half = both[f"{name}.blocks.1.attn1.to_q.lora_A.weight"]
+        assert torch.equal(layer.lora_A["adapter_0"].weight, half)
+        assert layer.scaling["adapter_0"] == 4
+
+
 def test_what_peft_itself_saves_is_read(wan: Path, tmp_path: Path) -> None:
     """Its files, its names and its strength, against the model that peft has made."""
     import torch

@@ -1,0 +1,46 @@
+"""`python -m generation.feedback ORDER.json`: the process that trains a candidate; the bot starts it, and reads it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from generation.extras import MissingExtraError, require
+
+USAGE = "usage: python -m generation.feedback ORDER.json\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Carry an order out; return 0, 1 with a sentence on stderr, or 2 for a wrong command line."""
+    if len(arguments) != 1:
+        sys.stderr.write(USAGE)
+        return 2
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    require("train", "Tuning")
+    from generation.feedback.denoisers.families import FamilyError
+    from generation.feedback.tuning.checkpoints import CheckpointError
+    from generation.feedback.tuning.examples import ExamplesError
+    from generation.feedback.tuning.handover import HandoverError
+    from generation.feedback.tuning.order import Order
+    from generation.feedback.tuning.process import carry_out, say
+    from generation.models.weights import WeightsError
+    from generation.render.memory import NoPipelineError
+
+    try:
+        if result := carry_out(Order.read(Path(arguments[0]))):
+            say(result)
+    except (
+        CheckpointError, ExamplesError, FamilyError, HandoverError, NoPipelineError, WeightsError, OSError, ValueError,
+    ) as error:  # fmt: skip
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        raise SystemExit(main(sys.argv[1:]))
+    except MissingExtraError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(1) from None

@@ -1,0 +1,1 @@
+"""The denoisers of all families as tuning meets them: layers, inputs, predictions, adapters, features."""
