@@ -19,6 +19,7 @@ from migrations.schema.generation import (
     workers,
     workflow_attempts,
 )
+from migrations.schema.learning import adapter_parts, adapters, candidates, learning_pauses, releases
 from migrations.schema.ledger import (
     chain_attempts,
     chain_transactions,
@@ -32,17 +33,22 @@ from migrations.schema.ledger import (
 )
 
 __all__ = [
+    "adapter_parts",
+    "adapters",
+    "candidates",
     "chain_attempts",
     "chain_transactions",
     "executor_leases",
     "feedback",
     "guilds",
+    "learning_pauses",
     "leases",
     "metadata",
     "original_parts",
     "originals",
     "outbox",
     "reactions",
+    "releases",
     "render_progress",
     "render_timings",
     "reports",

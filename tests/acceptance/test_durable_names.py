@@ -49,6 +49,7 @@ from generation.jobs import (
 from generation.queue.portable_json import CANARY, PORTABLE, read_portable_json_only
 from migrations.schema import metadata
 from migrations.states.community import ReviewKind, ReviewState, RoundStatus, SigningKind, VideoStatus, VoteSource
+from migrations.states.learning import CandidateState, ReleaseState
 from tests.builders.stack import Scenario, open_scenario
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -228,7 +229,7 @@ def test_words_in_columns_stay() -> None:
     kept = {name for name in names_of("words.compared") if name.partition(".")[2] in anywhere}
     pinned("words.compared", {*words_of_columns(), *kept})
     kinds = {"video": VideoStatus, "round": RoundStatus, "review": ReviewState, "held": ReviewKind, "vote": VoteSource}
-    kinds |= {"wallet": WalletState, "request": SigningKind}
+    kinds |= {"wallet": WalletState, "request": SigningKind, "candidate": CandidateState, "release": ReleaseState}
     pinned("words.declared", {f"{name}.{text}" for name, kind in kinds.items() for text in kind})
 
 
