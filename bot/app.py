@@ -19,6 +19,7 @@ from bot.client import Client, point_at, run_client
 from bot.cogs.buttons import Buttons
 from bot.cogs.help import Help
 from bot.cogs.ledger_notices import LedgerNotices
+from bot.cogs.model import Admin, Model
 from bot.cogs.prompts import Prompts
 from bot.cogs.provenance import Provenance
 from bot.cogs.receipts import Receipts
@@ -47,7 +48,7 @@ from bot.posts.winners import WinnerVideos
 from bot.prompt_filter.rules_file import open_rules
 from bot.round_results import Results
 from bot.settings import Settings, reveal
-from bot.signer import open_signer
+from bot.signer import open_signer, relayer_settings
 from bot.signing.page import SigningPage
 from bot.signing.requests import SigningRequests
 from bot.store.vote_writer import VoteWriter
@@ -64,17 +65,14 @@ from bot.workflows.round import RoundWorkflow
 from bot.workflows.video import VideoWorkflow
 from bot.workflows.video_queue import VideoQueue
 from contracts.ledger.client import Ledger
-from contracts.relayer.planning.draft import DraftSettings
-from contracts.relayer.relayer import Relayer, RelayerSettings
+from contracts.relayer.relayer import Relayer
 from contracts.signers.keystore import Signer
-from contracts.units import GWEI
-from generation.jobs import BOT_QUEUE, gpu_queue
+from generation.jobs import BOT_QUEUE, gpu_queue, release_queue
 from generation.queue.engine import Engine, QueueSpec
 from generation.queue.portable_json import UnsafeEngineError
 
 log = logging.getLogger(__name__)
 
-RELAYER_LEASE_S = 15.0  # a killed bot's successor relays after that long
 COUNT_S = 0.5  # between two looks at the votes that cards are to show
 RECOVERY_S = 5.0  # between two looks at rounds with something left to do
 BLOCK_S = 12.0  # of the slowest chains that people use
@@ -109,12 +107,15 @@ class App:
             role="bot",
             queues=[
                 QueueSpec(BOT_QUEUE, WORKFLOWS_AT_ONCE),
-                QueueSpec(gpu_queue(settings.model_class, settings.model_id), 1, one_per_member=True, listen=False),
+                *(
+                    QueueSpec(queue(settings.model_class, settings.model_id), 1, one_per_member=True, listen=False)
+                    for queue in (gpu_queue, release_queue)
+                ),
             ],
         )
         self.host = open_host(settings)
         self.ledger = Ledger(settings.rpc_url or "", settings.ledger_address or "")
-        self.relayer = Relayer(database, self.ledger, signer, _relayer_settings(settings))
+        self.relayer = Relayer(database, self.ledger, signer, relayer_settings(settings))
         self._links = PublicLedger(
             settings.ledger_address or "",
             settings.public_rpc_url,
@@ -273,6 +274,8 @@ class App:
         )
         return [
             Help(database=database, model_id=settings.model_id),
+            Model(database=database, model_id=settings.model_id),
+            Admin(database=database, model_id=settings.model_id, data_dir=settings.data_dir),
             prompts,
             voting,
             rounds,
@@ -353,18 +356,6 @@ class App:
 
     async def _relayer_trouble(self) -> str | None:
         return (await self.relayer.status()).trouble
-
-
-def _relayer_settings(settings: Settings) -> RelayerSettings:
-    return RelayerSettings(
-        drafts=DraftSettings(flush_age_s=settings.flush_s),
-        confirmations=settings.confirmations,
-        final_tag=None if settings.final_tag == "none" else settings.final_tag,
-        max_fee=None if settings.max_fee_gwei is None else round(settings.max_fee_gwei * GWEI),
-        bumps={"auto": None, "on": True, "off": False}[settings.fee_bumps],
-        poll_s=min(1.0, settings.flush_s),
-        lease_s=RELAYER_LEASE_S,
-    )
 
 
 async def run_bot(settings: Settings, stop: asyncio.Event) -> None:

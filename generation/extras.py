@@ -15,6 +15,7 @@ _WORKER = {
     "diffusers": "diffusers",
     "ftfy": "ftfy",
     "numpy": "numpy",
+    "peft": "peft",
     "pillow": "PIL",
     "safetensors": "safetensors",
     "sentencepiece": "sentencepiece",
@@ -24,7 +25,7 @@ _WORKER = {
 # The extras in pyproject.toml for people who run FLock: the packages of each, with the name to import them by.
 EXTRAS: dict[str, dict[str, str]] = {
     "worker": _WORKER,
-    "train": {**_WORKER, "peft": "peft"},
+    "train": _WORKER,
     "demo": {**_WORKER, "py-evm": "eth", "simcord": "simcord"},
     "s3": {"boto3": "boto3"},
     "kms-aws": {"boto3": "boto3"},

@@ -33,6 +33,7 @@ _MEMBERS = (
     ("/standings", "the votes so far, or the result of a round"),
     ("/receipt", "proof that your votes count"),
     ("/provenance", "how a video was made"),
+    ("/model", "the release that renders now, and what shaped it"),
     ("/wallet link", "sign your votes yourself, if you like"),
 )
 _MODERATORS = (
@@ -42,6 +43,7 @@ _MODERATORS = (
     ("/round status", "see where it stands"),
     ("/video remove", "take a video away"),
     ("/review list", "decide about held prompts and videos"),
+    ("/admin model rollback", "take the model's live release back"),
 )
 
 
