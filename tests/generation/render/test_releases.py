@@ -32,7 +32,7 @@ def a_release(wan: Path, number: int, folder: Path) -> ReleaseAdapter:
     """As diffusers saves what peft has tuned: by `save_lora_weights`, with the settings of the training."""
     import torch
     from diffusers import WanPipeline, WanTransformer3DModel
-    from diffusers.loaders.lora_base import _collate_lora_metadata
+    from diffusers.training_utils import _collate_lora_metadata
     from peft import LoraConfig, get_peft_model_state_dict
 
     torch.manual_seed(number)
