@@ -15,6 +15,7 @@ from generation.render.memory import NoPipelineError
 from generation.render_messages import ReleaseAdapter
 
 if TYPE_CHECKING:
+    import torch
     from diffusers import DiffusionPipeline
 
 
@@ -72,6 +73,6 @@ def _name(sha256: str) -> str:
     return f"release_{sha256[:16]}"  # peft takes no dots
 
 
-def _parameters(pipeline: DiffusionPipeline) -> list[tuple[str, object]]:
+def _parameters(pipeline: DiffusionPipeline) -> list[tuple[str, torch.Tensor]]:
     modules = [part for part in pipeline.components.values() if hasattr(part, "named_parameters")]
     return [pair for module in modules for pair in module.named_parameters()]
