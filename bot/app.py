@@ -19,6 +19,7 @@ from bot.client import Client, point_at, run_client
 from bot.cogs.buttons import Buttons
 from bot.cogs.help import Help
 from bot.cogs.ledger_notices import LedgerNotices
+from bot.cogs.model import Admin, Model
 from bot.cogs.prompts import Prompts
 from bot.cogs.provenance import Provenance
 from bot.cogs.receipts import Receipts
@@ -67,7 +68,7 @@ from bot.workflows.video_queue import VideoQueue
 from contracts.ledger.client import Ledger
 from contracts.relayer.relayer import Relayer
 from contracts.signers.keystore import Signer
-from generation.jobs import BOT_QUEUE, gpu_queue
+from generation.jobs import BOT_QUEUE, gpu_queue, release_queue
 from generation.queue.engine import Engine, QueueSpec
 from generation.queue.portable_json import UnsafeEngineError
 
@@ -107,7 +108,10 @@ class App:
             role="bot",
             queues=[
                 QueueSpec(BOT_QUEUE, WORKFLOWS_AT_ONCE),
-                QueueSpec(gpu_queue(settings.model_class, settings.model_id), 1, one_per_member=True, listen=False),
+                *(
+                    QueueSpec(queue(settings.model_class, settings.model_id), 1, one_per_member=True, listen=False)
+                    for queue in (gpu_queue, release_queue)
+                ),
             ],
         )
         self.host = open_host(settings)
@@ -274,6 +278,8 @@ class App:
         )
         return [
             Help(database=database, model_id=settings.model_id, training=training),
+            Model(database=database, model_id=settings.model_id),
+            Admin(database=database, model_id=settings.model_id, data_dir=settings.data_dir),
             prompts,
             voting,
             rounds,

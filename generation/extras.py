@@ -15,6 +15,7 @@ _WORKER = {
     "diffusers": "diffusers",
     "ftfy": "ftfy",
     "numpy": "numpy",
+    "peft": "peft",
     "pillow": "PIL",
     "safetensors": "safetensors",
     "sentencepiece": "sentencepiece",
@@ -26,7 +27,7 @@ _EXPORT = {"huggingface-hub": "huggingface_hub", "pyarrow": "pyarrow"}
 EXTRAS: dict[str, dict[str, str]] = {
     "worker": _WORKER,
     "export": _EXPORT,
-    "train": {**_EXPORT, **_WORKER, "peft": "peft", "tensorboard": "tensorboard"},
+    "train": {**_EXPORT, **_WORKER, "tensorboard": "tensorboard"},
     "demo": {**_WORKER, "py-evm": "eth", "simcord": "simcord"},
     "s3": {"boto3": "boto3"},
     "kms-aws": {"boto3": "boto3"},

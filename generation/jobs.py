@@ -32,6 +32,14 @@ def gpu_queue(model_class: str, model_id: str) -> str:
     return f"gpu.{model_class}:{model_id}"
 
 
+def release_queue(model_class: str, model_id: str) -> str:
+    """The queue of renders with a release: workers of before there were releases would render without it.
+
+    They serve `gpu_queue` alone, so such a job waits for a worker that can.
+    """
+    return f"{gpu_queue(model_class, model_id)}+release"
+
+
 def is_of_earlier_release(queue: str) -> bool:
     """Tell the queues of a class alone, as earlier bots named them; no worker serves those any more."""
     return queue.startswith("gpu.") and ":" not in queue
@@ -55,6 +63,14 @@ def parts_of(size_bytes: int) -> int:
 
 
 @dataclass(frozen=True)
+class ReleaseName:
+    """A release by its number, and by its adapter's SHA-256, which alone says what it is."""
+
+    number: int
+    adapter_sha256: str
+
+
+@dataclass(frozen=True)
 class RenderJob:
     """One video to render, as the bot asks a worker for it."""
 
@@ -63,10 +79,11 @@ class RenderJob:
     seed: int
     model_id: str
     fit_bytes: int | None = None  # the most that the mp4 may have; None: as large as it comes, as older bots ask
+    release: ReleaseName | None = None  # None: the model by itself
 
     def to_json(self) -> JsonObject:
-        """Return plain JSON types, for the durable engine."""
-        return asdict(self)
+        """Return plain JSON types, for the durable engine; without a release it is as older workers know it."""
+        return {name: value for name, value in asdict(self).items() if name != "release" or value is not None}
 
     @classmethod
     def from_json(cls, data: object) -> Self:
@@ -76,6 +93,10 @@ class RenderJob:
             raise ValueError("A video id is a Discord interaction id.")
         if job.fit_bytes is not None and job.fit_bytes < 1:
             raise ValueError("The limit of a file is a number of bytes.")
+        if job.release is not None and (
+            job.release.number < 1 or not re.fullmatch(r"[0-9a-f]{64}", job.release.adapter_sha256)
+        ):
+            raise ValueError("A release has a number from 1 on, and the SHA-256 of its adapter.")
         return job
 
 
@@ -97,6 +118,7 @@ class RenderResult:
     machine: str
     provenance: JsonObject | None = None  # its card, see docs/provenance.md; None from older workers
     findings: JsonObject | None = None  # of the operator's classifier, where there is one: see render/safety.py
+    release: JsonObject | None = None  # that rendered it, as ReleaseName has it; None: the model by itself
 
     def to_json(self) -> JsonObject:
         """Return plain JSON types, for the durable engine; without card and findings it is as earlier bots know it."""

@@ -54,6 +54,15 @@ class Signing:
 
 
 @dataclass(frozen=True)
+class ReleaseAdapter:
+    """The release to render with: its number, and its adapter's file, which the worker has checked."""
+
+    number: int
+    adapter_sha256: str
+    path: str
+
+
+@dataclass(frozen=True)
 class RenderRequest:
     """One video to render, and where its files go."""
 
@@ -65,6 +74,7 @@ class RenderRequest:
     label_frames: bool = False
     signing: Signing | None = None  # None: the video is not signed
     latents_path: str | None = None  # None: the final latents are not kept, and only their hash is on the card
+    release: ReleaseAdapter | None = None  # None: the model by itself
 
     def __repr__(self) -> str:
         return f"RenderRequest(video_path={self.video_path!r})"  # a prompt is its member's own

@@ -35,6 +35,7 @@ _MEMBERS = (
     ("/standings", "the votes so far, or the result of a round"),
     ("/receipt", "proof that your votes count"),
     ("/provenance", "how a video was made"),
+    ("/model", "the release that renders now, and what shaped it"),
     ("/wallet link", "sign your votes yourself, if you like"),
     ("/training opt-out", "leave yours out of training"),
 )
@@ -45,6 +46,7 @@ _MODERATORS = (
     ("/round status", "see where it stands"),
     ("/video remove", "take a video away"),
     ("/review list", "decide about held prompts and videos"),
+    ("/admin model rollback", "take the model's live release back"),
 )
 
 

@@ -94,6 +94,8 @@ def video_card(
         label = "Open the video" if video.page_url is None else f"Watch on {host_name}" if host_name else "Watch"
         facts.append(f"[{label}]({video.link})")
     facts.append(AI_LABEL)
+    if video.release is not None:
+        facts.append(f"🧬 Release {video.release}")
     return view_of(
         gallery,
         text_item(f"### {quote(video.prompt)}"),
@@ -215,6 +217,8 @@ def provenance_card(video: Video, file_url: str, progress: Progress | None = Non
         for adapter in (adapters if isinstance(adapters, list) else [])[:MOST_ADAPTERS]
         if isinstance(adapter, dict)
     ]
+    if video.release is not None:
+        lines.append(f"Release {video.release}: adapter `{_code(video.adapter_sha256, 64)}`")
     if signer.get("kind") == "operator":
         lines.append(f"Signed (C2PA) by {quote(str(signer.get('name')), 80)}")
     elif signer:

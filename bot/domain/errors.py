@@ -42,6 +42,11 @@ MemberError                     always ephemeral: says what happened and what to
 ├── SigningOverError
 ├── SignatureError
 ├── ChainAwayError
+├── NotLiveError
+├── CandidateUnknownError
+├── CandidateNotWonError
+├── CandidateOutdatedError
+├── AdapterMissingError
 ├── RestartingError
 └── UnreadableButtonError
 OperatorError                   says what is wrong with the set-up, and its remedy
@@ -250,6 +255,28 @@ class SignatureError(MemberError):
 
 class ChainAwayError(MemberError):
     """The ledger isn't responding right now, so nothing was recorded. Your choices are saved; try again in a minute."""
+
+
+class NotLiveError(MemberError):
+    """Release {number} is not live, so nothing was changed. `/model` shows the release that renders now."""
+
+
+class CandidateUnknownError(MemberError):
+    """There is no candidate {number}. Choose one from the list that appears while you type."""
+
+
+class CandidateNotWonError(MemberError):
+    """Candidate {number} is {state}, and nothing was released. Only a candidate that won its battle can be released."""
+
+
+class CandidateOutdatedError(MemberError):
+    """Candidate {number} won against a release that isn't live any more, so nothing was released. It needs a new
+    battle against the one that is live now.
+    """
+
+
+class AdapterMissingError(MemberError):
+    """The file of candidate {number} can't be used, so nothing was released. The operator can see why in the log."""
 
 
 class RestartingError(MemberError):

@@ -63,6 +63,8 @@ class Video:
     chain_key: str
     chain_id: int | None
     provenance: Mapping[str, object] | None = None
+    release: int | None = None
+    adapter_sha256: str | None = None
 
     @classmethod
     def from_row(cls, row: object) -> Self:

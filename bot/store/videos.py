@@ -146,6 +146,7 @@ async def record_render(database: AsyncEngine, video_id: str, result: RenderResu
                 fps=result.fps,
                 frames=result.frames,
                 model_revision=result.model_revision,
+                **_release(result),
                 provenance=_card(result),
             )
         )
@@ -153,6 +154,12 @@ async def record_render(database: AsyncEngine, video_id: str, result: RenderResu
             await connection.execute(
                 insert(render_timings).values(model_id=result.model_id, seconds=result.seconds, finished_at_ms=now_ms())
             )
+
+
+def _release(result: RenderResult) -> dict[str, object]:
+    """Return the columns of the release that rendered a file; both empty where the model rendered by itself."""
+    release = result.release or {}
+    return {"release": release.get("number"), "adapter_sha256": release.get("adapter_sha256")}
 
 
 def _card(result: RenderResult) -> JsonObject | None:
@@ -191,7 +198,8 @@ async def publish(database: AsyncEngine, video_id: str, *, thread_id: int, messa
             key=row.chain_key,
             prompt_hash=outbox.text_hash(row.prompt),
             content_hash=row.sha256,
-            model_hash=outbox.text_hash(f"{row.model_id}@{row.model_revision}"),
+            # A release is named by its adapter, as on the sides of its battle.
+            model_hash=row.adapter_sha256 or outbox.text_hash(f"{row.model_id}@{row.model_revision}"),
             playback_id=row.playback_id or "",
         )
     return True

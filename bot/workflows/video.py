@@ -19,12 +19,15 @@ from bot.files.transfer import FileTransfer
 from bot.posts.progress import ProgressMessages
 from bot.posts.videos import PostError, VideoPosts
 from bot.store import rounds, videos
+from bot.store.learning import releases
 from bot.sync.reactions import ReactionSync
 from bot.workflows import hosting as hosting_workflow
 from bot.workflows.review import ReviewWorkflow
 from bot.workflows.steps import HostingEnd, step
 from bot.workflows.video_queue import MOST_RENDERS, WORKFLOW, render_id
-from generation.jobs import BOT_QUEUE, RENDER_WORKFLOW, RenderJob, RenderResult, gpu_queue
+from generation.adapters.file import adapter_path
+from generation.adapters.transfer import offer
+from generation.jobs import BOT_QUEUE, RENDER_WORKFLOW, ReleaseName, RenderJob, RenderResult, gpu_queue, release_queue
 from generation.log_context import about
 from generation.queue.engine import Engine, WorkCancelledError
 from generation.strict_json import JsonObject
@@ -39,6 +42,7 @@ UNFORESEEN = "Something went wrong on our side. The operator can see it in the l
 TOO_LARGE = "Your video is larger than the files that Discord accepts in this server"
 UNTIL_HOSTED = f"{TOO_LARGE}. It will be posted as soon as the video host can play it."
 NOWHERE = f"{TOO_LARGE}, and the video host has no copy to show instead. Please tell a moderator."
+WRONG_RELEASE = "The worker rendered with another version of the model. Please ask again; the operator is told."
 CLOSED_BEFORE = f"{TOO_LARGE}, and the round closed before the video host could play it."
 
 Ended = Literal["failed", "cancelled"]
@@ -161,12 +165,14 @@ class VideoWorkflow:
 
     async def _render(self, video_id: str, attempt: int) -> RenderResult:
         job = await step("look", self._render_job, video_id)
+        wanted = job["job"].get("release")
+        queue = gpu_queue if wanted is None else release_queue
         try:
             end = await Engine.delegate(
                 RENDER_WORKFLOW,
                 render_id(video_id, attempt),
                 job["job"],
-                queue=gpu_queue(self._model_class, str(job["job"]["model_id"])),
+                queue=queue(self._model_class, str(job["job"]["model_id"])),
                 member_id=job["member_id"],
                 unwanted=lambda: self._cancelled(video_id),
             )
@@ -176,6 +182,9 @@ class VideoWorkflow:
                 raise EndedError("failed", "Three workers crashed while they rendered this prompt.") from None
             raise EndedError("cancelled", reason) from None
         if end["outcome"] == "done":
+            if end.get("release") != wanted:
+                log.error("The worker %s rendered with another release than the one it was asked for.", end["machine"])
+                raise EndedError("failed", WRONG_RELEASE)
             return RenderResult(**{key: value for key, value in end.items() if key != "outcome"})
         if end["outcome"] == "cancelled":
             reason = await step("why it ended", self._cancel_reason, video_id)
@@ -185,12 +194,18 @@ class VideoWorkflow:
     async def _render_job(self, video_id: str) -> _RenderStep:
         video = await self._video(video_id)
         guild = self._client.get_guild(video.guild_id)
+        async with self._database.connect() as connection:
+            live = await releases.live_or_none(connection, video.model_id)
+        if live is not None:  # before any worker asks for it
+            path = adapter_path(self._data_dir, live.adapter_sha256)
+            await offer(self._database, path, live.adapter_sha256)
         job = RenderJob(
             video_id=video.id,
             prompt=video.prompt,
             seed=video.seed,
             model_id=video.model_id,
             fit_bytes=None if guild is None else int(guild.filesize_limit),
+            release=None if live is None else ReleaseName(live.number, live.adapter_sha256),
         )
         return {"job": job.to_json(), "member_id": video.member_id}
 

@@ -49,16 +49,30 @@ def add_adapters(pipeline: DiffusionPipeline, model: Model) -> list[str]:
     """
     if not model.adapters:
         return []
-    if not hasattr(pipeline, "load_lora_weights") or not hasattr(_denoiser(pipeline)[1], "load_lora_adapter"):
+    if not _takes_adapters(pipeline):
         raise NoPipelineError(f"{type(pipeline).__name__} takes no adapters; remove them from model {model.id}.")
-    if find_spec("peft") is None:
-        raise NoPipelineError(f"The adapters of model {model.id} need peft. Run: pip install 'flock[train]'")
     names, notes = [], []
     for number, entry in enumerate(model.adapters):
         names.append(f"adapter_{number}")
-        notes += _Adapter(pipeline, entry, names[-1]).load()
+        notes += add_adapter(pipeline, entry, names[-1])
     pipeline.set_adapters(names, [entry["scale"] for entry in model.adapters])
     return notes
+
+
+def add_adapter(pipeline: DiffusionPipeline, entry: Entry, name: str) -> list[str]:
+    """Load one adapter under a name; return sentences on what had no effect. `set_adapters` gives it its strength.
+
+    Raises NoPipelineError where the file does not fit, or only a part of it.
+    """
+    if not _takes_adapters(pipeline):
+        raise NoPipelineError(f"{type(pipeline).__name__} takes no adapters.")
+    if find_spec("peft") is None:
+        raise NoPipelineError("Adapters need peft. Run: pip install 'flock[worker]'")
+    return _Adapter(pipeline, entry, name).load()
+
+
+def _takes_adapters(pipeline: DiffusionPipeline) -> bool:
+    return hasattr(pipeline, "load_lora_weights") and hasattr(_denoiser(pipeline)[1], "load_lora_adapter")
 
 
 class _Adapter:

@@ -30,6 +30,7 @@ from generation.render.loading import WarmPipeline, load
 from generation.render.memory import NoPipelineError
 from generation.render.progress import Steps
 from generation.render.prompt_cache import PromptCache
+from generation.render.releases import ReleaseMisfitError, ReleaseSwitch
 from generation.render.safety import Classifier, load_classifier
 from generation.render_messages import (
     Alive,
@@ -93,6 +94,7 @@ class Renderer:
         self._writing = threading.Lock()
         self._warm: WarmPipeline | None = None
         self._prompts: PromptCache | None = None
+        self._releases: ReleaseSwitch | None = None
         self._encoding: Future[None] | None = None
         self.cancelled: set[int] = set()  # numbers of commands
         self._classifier: Classifier | None = None
@@ -127,6 +129,7 @@ class Renderer:
             self._heartbeat.loading = False
         self._heartbeat.watch(warm.pipeline, compiled=model.compile)
         self._prompts = PromptCache(warm.pipeline)
+        self._releases = ReleaseSwitch(warm.pipeline, warm.model)
         return LoadedModel(
             model_id=model.id,
             revision=warm.revision,
@@ -160,6 +163,7 @@ class Renderer:
                 self._say_encoding(number)
 
         self._check_cancelled(number)
+        self._switch_release(request)
         steps = Steps(on_step, steps=preset.steps, passes=preset.passes)
         self._say_tick(number, "denoising", 0, steps.steps, words_of(warm, request.prompt))
         final = FinalLatents()
@@ -201,6 +205,16 @@ class Renderer:
             )
 
         return complete
+
+    def _switch_release(self, request: RenderRequest) -> None:
+        """Put the release of a request into the pipeline. Raises ReleaseMisfitError."""
+        assert self._releases is not None  # noqa: S101  # `load` came first
+        if self._releases.needs_switch(request.release):
+            self._heartbeat.loading = True
+            try:
+                self._releases.use(request.release)
+            finally:
+                self._heartbeat.loading = False
 
     def _say_encoding(self, number: int) -> None:
         self._say_tick(number, "encoding", 0, 1)
@@ -281,6 +295,8 @@ def _failure_of(error: Exception, *, loading: bool) -> tuple[FailureKind, str]:
         return FailureKind.BAD_INPUT, sentence
     if isinstance(error, NoPictureError):
         return FailureKind.CRASH, "The model made no picture of this prompt (its numbers overflowed)."
+    if isinstance(error, ReleaseMisfitError):
+        return FailureKind.BAD_INPUT, str(error)
     if isinstance(error, ValueError | TypeError):
         return FailureKind.BAD_INPUT, f"The model does not accept this prompt ({name})."
     if isinstance(error, OSError):

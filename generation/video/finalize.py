@@ -52,6 +52,10 @@ def finalize(
         "seed": str(request.seed),  # as text: some readers of JSON round numbers beyond 2^53
         "prompt_hmac_sha256": provenance.prompt_hash(request.prompt, frames_sha256),
     }
+    named = f"{model.id} at {revision}"
+    if request.release is not None:
+        facts["adapter_sha256"] = request.release.adapter_sha256
+        named += f", release {request.release.number}"
 
     def sign(draft: Path) -> None:
         if certificate is not None:
@@ -69,7 +73,7 @@ def finalize(
         Path(request.poster_path),
         upscale=upscale,
         fit=_fit(request.fit_bytes, certificate),
-        tags={"title": f"{WORDS} video", "comment": f"{WORDS} by FLock with the model {model.id} at {revision}"},
+        tags={"title": f"{WORDS} video", "comment": f"{WORDS} by FLock with the model {named}"},
         seal=sign,
     )
     return encoded, {**card, "file": asdict(encoded)}
@@ -94,6 +98,14 @@ def _fit(most_bytes: int | None, certificate: Certificate | None) -> Fit | None:
     if not most_bytes:
         return None
     return Fit(most_bytes, c2pa_manifest.room_for(certificate) if certificate else 0)
+
+
+def _release(request: RenderRequest) -> provenance.Card:
+    """Return what a card says of the release; nothing where the model rendered by itself."""
+    release = request.release
+    if release is None:
+        return {}
+    return {"release": {"number": release.number, "adapter_sha256": release.adapter_sha256}}
 
 
 def _card(
@@ -125,6 +137,7 @@ def _card(
                 part: {name: component.get(name) for name in ("source", "revision", "subfolder")}
                 for part, component in model.components.items()
             },
+            **_release(request),
         },
         "settings": {
             **{name: getattr(preset, name) for name in provenance.OF_PRESET},

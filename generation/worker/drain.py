@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import TypeVar
 
 from generation.queue.engine import Engine
@@ -19,15 +19,16 @@ LOOK_S = 0.1
 UPLOAD_COMES_S = 3.0  # after a render: the bot asks the host for a place first
 
 
-async def drain(engine: Engine, renders: str, uploads: str, seconds: float, at_once: asyncio.Event) -> None:
+async def drain(engine: Engine, renders: Sequence[str], uploads: str, seconds: float, at_once: asyncio.Event) -> None:
     """Take no more renders, and wait until those under way have ended, and are uploaded where that is quick.
 
-    For `seconds` at most, or until `at_once` is set. `renders` and `uploads` are queues.
+    For `seconds` at most, or until `at_once` is set. `renders` and `uploads` name queues.
     """
-    engine.shut(renders)
+    for queue in renders:
+        engine.shut(queue)
     if seconds <= 0:
         return
-    count = engine.running(renders)
+    count = sum(map(engine.running, renders))
     if count:
         log.info("Stopping: %d render%s may still end, within %.0f s.", count, "s" * (count != 1), seconds)
     with contextlib.suppress(TimeoutError):
@@ -35,11 +36,11 @@ async def drain(engine: Engine, renders: str, uploads: str, seconds: float, at_o
             await first_of(_until_idle(engine, renders, uploads), at_once)
 
 
-async def _until_idle(engine: Engine, renders: str, uploads: str) -> None:
+async def _until_idle(engine: Engine, renders: Sequence[str], uploads: str) -> None:
     wait_until = time.monotonic() + 2 * LOOK_S  # for a job that is being taken right now
     while True:
         now = time.monotonic()
-        if engine.running(renders):
+        if any(map(engine.running, renders)):
             wait_until = now + UPLOAD_COMES_S
         elif now >= wait_until and not engine.running(uploads):
             return

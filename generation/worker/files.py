@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import secrets
+from dataclasses import asdict
 from pathlib import Path
 
 from generation.jobs import RenderJob
@@ -39,7 +40,8 @@ def sha256_of(path: Path) -> str | None:
 
 
 def _job_hash(job: RenderJob) -> str:
-    return hashlib.sha256(f"{job.model_id}\0{job.seed}\0{job.prompt}".encode()).hexdigest()
+    release = "" if job.release is None else f"{job.release.adapter_sha256}\0"
+    return hashlib.sha256(f"{release}{job.model_id}\0{job.seed}\0{job.prompt}".encode()).hexdigest()
 
 
 def finished_result(video: Path, job: RenderJob, revision: str | None) -> JsonObject | None:
@@ -54,6 +56,8 @@ def finished_result(video: Path, job: RenderJob, revision: str | None) -> JsonOb
     except (OSError, ValueError, KeyError, TypeError):
         return None
     paths = {"video_path": str(video), "poster_path": str(video.with_suffix(".jpg"))}
+    if job.release is not None:  # the same adapter may have got another number
+        result = {**result, "release": asdict(job.release)}
     return _with_prompt({**result, **paths}, job.prompt) if is_of_job and fits and whole else None
 
 

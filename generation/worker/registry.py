@@ -10,11 +10,12 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from generation.jobs import gpu_queue
+from generation.jobs import gpu_queue, release_queue
 from generation.queue.reaper import ReaperTimes
 from generation.render_messages import LoadedModel
 from migrations.database import database_now_ms, now_ms, upsert_into
-from migrations.schema import executor_leases, workers
+from migrations.schema import executor_leases, releases, workers
+from migrations.states.learning import ReleaseState
 
 LEASE_MS = int(ReaperTimes().lease * 1000)
 
@@ -97,7 +98,13 @@ async def is_served(connection: AsyncConnection, model_class: str, model_id: str
 
 
 async def count_serving(connection: AsyncConnection, model_class: str, model_id: str) -> int:
-    """Return the number of running workers of this class that take jobs for this model."""
+    """Return the number of running workers of this class that take jobs for this model, as it is used now.
+
+    While a release is live, those are the workers that know releases.
+    """
+    is_live = select(releases.c.number).where(releases.c.model_id == model_id, releases.c.state == ReleaseState.LIVE)
+    live = await connection.scalar(is_live)
+    queue = gpu_queue(model_class, model_id) if live is None else release_queue(model_class, model_id)
     limit = database_now_ms(connection.engine) - LEASE_MS
     rows = await connection.scalars(select(executor_leases.c.queues).where(executor_leases.c.beat_at_ms >= limit))
-    return sum(gpu_queue(model_class, model_id) in queues for queues in rows)
+    return sum(queue in queues for queues in rows)

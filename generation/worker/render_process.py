@@ -78,6 +78,7 @@ class RenderChild:
         self._empty.set()
         self._past_steps: set[int] = set()
         self._too_heavy: ChildProcess | None = None  # the last process that ran out of memory
+        self._release: str | None = None  # the adapter of the last job, which is loaded
         self._stepped = False  # since the process began: all that is compiled has been compiled
         self._number = 0
         self._closed = asyncio.Event()
@@ -178,6 +179,9 @@ class RenderChild:
         self, command: RenderVideo, on_tick: OnTick | None, cancel: asyncio.Event, give_way: Callable[[], None]
     ) -> RenderedVideo:
         child, _ = await self._ensure(on_tick)
+        release = command.request.release
+        if self._release != (adapter := None if release is None else release.adapter_sha256):
+            self._release, self._stepped = adapter, False  # a compiled model compiles anew
 
         async def on_progress(answer: Tick | Denoised) -> None:
             if isinstance(answer, Denoised):

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from generation.adapters.file import AdapterError, adapter_path, check_adapter, check_numbers
 from generation.models.config import TINY, ModelError, read_model
 from generation.models.registry import Model, choose, load_models
-from generation.render_messages import RenderRequest
+from generation.render_messages import ReleaseAdapter, RenderRequest
 from generation.video.latents import latents_path
 from generation.video.provenance import OF_MODEL, OF_PRESET, CardError
 from generation.worker.render_process import RenderChild
@@ -65,6 +66,7 @@ async def rerender(
     """
     model = choose(load_models(data_dir, models_file), card["model"]["id"])
     model = _as_on(card, model)
+    release = _release_on(card, data_dir)
     child = RenderChild(model, hang_s=hang_s, load_s=load_s)
     try:
         revision = (await child.warm()).revision
@@ -75,7 +77,7 @@ async def rerender(
             )
         with tempfile.TemporaryDirectory(prefix="flock-") as folder:
             path = Path(folder, "video.mp4")
-            video = await child.render(_request(card, path))
+            video = await child.render(replace(_request(card, path), release=release))
             if out is not None:
                 shutil.copyfile(path, out)
             if latents is not None and latents_path(path).is_file():
@@ -107,6 +109,24 @@ def _latents_hash(card: Card) -> str | None:
     latents = card.get("latents")
     sha256 = latents.get("sha256") if isinstance(latents, dict) else None
     return sha256 if isinstance(sha256, str) else None
+
+
+def _release_on(card: Card, data_dir: Path) -> ReleaseAdapter | None:
+    """Return the release on a card, whose adapter must be in the data folder. Raises CardError."""
+    release = card["model"].get("release")
+    if release is None:
+        return None
+    try:
+        sha256, number = release["adapter_sha256"], int(release["number"])
+        path = adapter_path(data_dir, sha256)
+    except (ValueError, KeyError, TypeError):
+        raise CardError("This provenance card names a release that cannot be read.") from None
+    try:
+        check_adapter(path, sha256)
+        check_numbers(path)
+    except AdapterError as error:
+        raise CardError(f"The card's video was made with release {number}. {error} Its place is {path}.") from error
+    return ReleaseAdapter(number, sha256, str(path))
 
 
 def _as_on(card: Card, model: Model) -> Model:

@@ -18,22 +18,34 @@ import httpx
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from generation.adapters.file import AdapterError
+from generation.adapters.transfer import fetch
 from generation.hosting import tus
 from generation.jobs import (
     ORIGINAL_WORKFLOW,
     RENDER_WORKFLOW,
     UPLOAD_WORKFLOW,
     JobEnd,
+    ReleaseName,
     RenderJob,
     RenderResult,
     gpu_queue,
     originals_queue,
+    release_queue,
     upload_queue,
 )
 from generation.log_context import about
 from generation.models.registry import choose, known_revision, load_models
 from generation.queue.engine import Engine, QueueSpec
-from generation.render_messages import FailureKind, LoadedModel, Measured, RenderedVideo, RenderRequest, Signing
+from generation.render_messages import (
+    FailureKind,
+    LoadedModel,
+    Measured,
+    ReleaseAdapter,
+    RenderedVideo,
+    RenderRequest,
+    Signing,
+)
 from generation.strict_json import JsonObject
 from generation.video.c2pa_manifest import room_for
 from generation.video.certificates import certificate_of
@@ -46,7 +58,7 @@ from generation.worker.files import finished_result, machine_name, remember_resu
 from generation.worker.progress import JobProgress, watch_for_cancel
 from generation.worker.registry import announce, withdraw
 from generation.worker.render_process import RenderChild, RenderError
-from generation.worker.uploads import UNREADABLE, HandOverError, Uploads
+from generation.worker.uploads import FIRST_PAUSE_S, UNREADABLE, HandOverError, Uploads
 from migrations.database import open_database, upgrade_database
 
 log = logging.getLogger(__name__)
@@ -106,6 +118,7 @@ class Worker:
         self.broken = asyncio.Event()  # the model can no longer be loaded: jobs are for other workers
         self._closing = asyncio.Event()
         self._gpu_queue = gpu_queue(config.model_class, self.model.id)
+        self._release_queue = release_queue(config.model_class, self.model.id)
         self._upload_queue = upload_queue(self.machine)
         self.engine = Engine(
             database,
@@ -130,15 +143,19 @@ class Worker:
         self.engine.workflow(ORIGINAL_WORKFLOW)(self._as_workflow("sending of the original", self.send_original))
 
     def _queues(self) -> list[QueueSpec]:
-        return [
+        renders = [
             QueueSpec(
-                self._gpu_queue,
+                name,
                 1,
                 one_per_member=True,
                 # The next job is taken once this one's steps are done, and one ahead at most: a job that would only
                 # wait here is for other workers.
                 spared=lambda: min(1, self.child.finishing),
-            ),
+            )
+            for name in (self._gpu_queue, self._release_queue)
+        ]
+        return [
+            *renders,
             QueueSpec(self._upload_queue, 2),
             QueueSpec(originals_queue(self.machine), 2),
         ]
@@ -176,7 +193,8 @@ class Worker:
 
     async def drain(self, seconds: float, at_once: asyncio.Event) -> None:
         """Let the jobs under way end (see drain.py); `close` hands over those that have not."""
-        await drain(self.engine, self._gpu_queue, self._upload_queue, seconds, at_once)
+        renders = (self._gpu_queue, self._release_queue)
+        await drain(self.engine, renders, self._upload_queue, seconds, at_once)
 
     async def announce(self) -> None:
         """Write to the database which model is loaded here, unless that stands there already."""
@@ -207,6 +225,10 @@ class Worker:
         if finished is not None and self._is_classified(finished):
             return {**finished, "machine": self.machine}
         start = time.monotonic()
+        try:
+            release = await self._release_of(job)
+        except AdapterError as error:
+            return JobEnd("failed", str(error)).to_json()
         request = RenderRequest(
             prompt=job.prompt,
             seed=job.seed,
@@ -216,6 +238,7 @@ class Worker:
             label_frames=self._label_frames,
             signing=self._signing,
             latents_path=str(latents_path(video)) if self._keep_latents else None,
+            release=release,
         )
         on_tick = await self._progress.of_render(
             job.video_id, model_id=self.model.id, model=self.child.loaded_model, history=self.history
@@ -242,6 +265,25 @@ class Worker:
             log.warning("The note on video %s could not be written (%s).", job.video_id, error.strerror)
         return result
 
+    async def _release_of(self, job: RenderJob) -> ReleaseAdapter | None:
+        """Return the release that a job asks for, with its file on this machine; wait while the database is away.
+
+        Raises AdapterError with a sentence where there is no such file, and HandOverError when the worker ends.
+        """
+        if job.release is None:
+            return None
+        sha256 = job.release.adapter_sha256
+        while not self._closing.is_set():
+            try:
+                path = await fetch(self.database, self.data_dir, sha256)
+                return ReleaseAdapter(job.release.number, sha256, str(path))
+            except OSError as error:
+                raise AdapterError(f"The release's adapter could not be written ({error.strerror}).") from error
+            except SQLAlchemyError as error:
+                log.warning("The adapter of a release waits: the database is away (%s).", type(error).__name__)
+                await asyncio.sleep(FIRST_PAUSE_S)
+        raise HandOverError
+
     def _result_of(self, request: RenderRequest, rendered: RenderedVideo, seconds: float) -> RenderResult:
         return RenderResult(
             video_path=request.video_path,
@@ -258,6 +300,7 @@ class Worker:
             machine=self.machine,
             provenance=rendered.provenance,
             findings=None if rendered.findings is None else asdict(rendered.findings),
+            release=_name_of(request.release),
         )
 
     def _is_classified(self, finished: JsonObject) -> bool:
@@ -327,6 +370,10 @@ async def run_worker(
             raise RenderError(FailureKind.LOAD, "The model can no longer be loaded; the log says why.")
     finally:
         await database.dispose()
+
+
+def _name_of(release: ReleaseAdapter | None) -> JsonObject | None:
+    return None if release is None else asdict(ReleaseName(release.number, release.adapter_sha256))
 
 
 def _log_model(worker: Worker) -> None:

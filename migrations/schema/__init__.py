@@ -29,6 +29,7 @@ from migrations.schema.generation import (
     workers,
     workflow_attempts,
 )
+from migrations.schema.learning import adapter_parts, adapters, candidates, learning_pauses, releases
 from migrations.schema.ledger import (
     battles,
     chain_attempts,
@@ -45,13 +46,17 @@ from migrations.schema.ledger import (
 )
 
 __all__ = [
+    "adapter_parts",
+    "adapters",
     "battles",
+    "candidates",
     "chain_attempts",
     "chain_transactions",
     "commitments",
     "executor_leases",
     "feedback",
     "guilds",
+    "learning_pauses",
     "leases",
     "ledger_documents",
     "metadata",
@@ -59,6 +64,7 @@ __all__ = [
     "originals",
     "outbox",
     "reactions",
+    "releases",
     "render_progress",
     "render_timings",
     "reports",

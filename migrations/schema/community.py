@@ -77,6 +77,8 @@ videos = Table(
     Column("seed", BigInteger, nullable=False),
     Column("model_id", Text, nullable=False),
     Column("model_revision", Text),
+    Column("release", Integer),  # the number of the release that rendered it; None: the base model alone
+    Column("adapter_sha256", Text),  # of that release, hex
     Column("video_path", Text),
     Column("poster_path", Text),
     Column("sha256", Text),

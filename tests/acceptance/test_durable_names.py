@@ -27,6 +27,7 @@ from eth_utils.abi import abi_to_signature
 from sqlalchemy.schema import Index, Table
 
 import bot.cogs
+from bot.demo.discord.interactions import SUBCOMMANDS
 from bot.demo.discord.people import wait_for
 from bot.domain.videos import chain_key, seed_of
 from bot.domain.wallets import WalletState
@@ -39,11 +40,13 @@ from generation.jobs import (
     JobEnd,
     OriginalJob,
     Phase,
+    ReleaseName,
     RenderJob,
     RenderResult,
     UploadJob,
     gpu_queue,
     originals_queue,
+    release_queue,
     upload_queue,
 )
 from generation.queue.portable_json import CANARY, PORTABLE, read_portable_json_only
@@ -57,6 +60,7 @@ from migrations.states.community import (
     VideoStatus,
     VoteSource,
 )
+from migrations.states.learning import CandidateState, ReleaseState
 from tests.builders.stack import Scenario, open_scenario
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -188,7 +192,13 @@ def test_ids_of_workflows_and_queues_keep_their_form() -> None:
     pinned("engine.ids", texts_like(r"(video|round|removal|review|closing)-\{\}.*|\{\}-again-\{\}"))
     pinned(
         "engine.queues",
-        {BOT_QUEUE, gpu_queue("large", "wan-14b"), upload_queue("0a1b2c"), originals_queue("0a1b2c")},
+        {
+            BOT_QUEUE,
+            gpu_queue("large", "wan-14b"),
+            release_queue("large", "wan-14b"),
+            upload_queue("0a1b2c"),
+            originals_queue("0a1b2c"),
+        },
     )
     pinned("engine.leases", {name for call in calls("take_lease", "release_lease") for name in argument(call, 1)})
     assert PORTABLE == "portable_json"
@@ -201,7 +211,7 @@ def test_the_engines_guard_knows_where_it_is() -> None:
 
 def test_what_crosses_between_bot_and_worker_keeps_its_keys() -> None:
     """A job that an earlier bot queued is one that this worker reads, and the other way round."""
-    kinds = (RenderJob, RenderResult, UploadJob, OriginalJob, JobEnd)
+    kinds = (ReleaseName, RenderJob, RenderResult, UploadJob, OriginalJob, JobEnd)
     pinned("jobs", {f"{kind.__name__}.{field}" for kind in kinds for field in kind.__dataclass_fields__})
     pinned("engine.phases", get_args(Phase))
 
@@ -237,6 +247,7 @@ def test_words_in_columns_stay() -> None:
     pinned("words.compared", {*words_of_columns(), *kept})
     kinds = {"video": VideoStatus, "round": RoundStatus, "review": ReviewState, "held": ReviewKind, "vote": VoteSource}
     kinds |= {"wallet": WalletState, "request": SigningKind, "training": TrainingChoice}
+    kinds |= {"candidate": CandidateState, "release": ReleaseState}
     pinned("words.declared", {f"{name}.{text}" for name, kind in kinds.items() for text in kind})
 
 
@@ -379,11 +390,11 @@ def spoken(before: str, command: dict[str, Any]) -> Iterator[str]:
     """A command, its subcommands and its options, as `round open duration:3` (3 is Discord's kind of option)."""
     name = f"{before} {command['name']}".strip()
     parts = command.get("options", [])
-    subcommands = [part for part in parts if part["type"] == 1]
+    subcommands = [part for part in parts if part["type"] in SUBCOMMANDS]
     if not subcommands:
         yield name
     for part in parts:
-        if part["type"] == 1:
+        if part["type"] in SUBCOMMANDS:
             yield from spoken(name, part)
         else:
             yield f"{name} {part['name']}:{part['type']}"

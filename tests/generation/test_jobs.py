@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from generation.jobs import PART_BYTES, JobEnd, OriginalJob, RenderJob, RenderResult, UploadJob, parts_of
+from generation.jobs import PART_BYTES, JobEnd, OriginalJob, ReleaseName, RenderJob, RenderResult, UploadJob, parts_of
 
 JOB = RenderJob("42", "a red \ud83d circle", 2**62 + 1, "tiny", fit_bytes=100)
 UPLOAD = UploadJob("42", "asset", "", "v.mp4", "s", presigned={"parts": [{"url": "https://s3/secret"}]}, shortest_s=2)
@@ -40,6 +41,16 @@ def test_what_no_bot_asks_for_is_no_job(change: dict[str, Any]) -> None:
     """An id becomes a file's name on the worker."""
     with pytest.raises(ValueError, match=r"."):
         RenderJob.from_json({**JOB.to_json(), **change})
+
+
+def test_a_release_is_in_a_job_only_where_there_is_one() -> None:
+    """Older workers read all other jobs; a release is a number and a hash."""
+    assert "release" not in JOB.to_json()
+    job = replace(JOB, release=ReleaseName(3, "ad" * 32))
+    assert RenderJob.from_json(json.loads(json.dumps(job.to_json()))) == job
+    for odd in ({"number": 0, "adapter_sha256": "ad" * 32}, {"number": 1, "adapter_sha256": "../x"}, {"number": 1}):
+        with pytest.raises(ValueError, match=r"."):
+            RenderJob.from_json({**JOB.to_json(), "release": odd})
 
 
 @pytest.mark.parametrize("data", [None, [], "job"])

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.demo.host import EmbeddedHost, Fault, Faults, HostConfig
+from generation.adapters.file import adapter_path
+from generation.adapters.transfer import offer
 from generation.hosting.livepeer import LivepeerHost
-from generation.jobs import RENDER_WORKFLOW, RenderJob, UploadJob, gpu_queue
+from generation.jobs import RENDER_WORKFLOW, ReleaseName, RenderJob, UploadJob, gpu_queue, release_queue
 from generation.models.registry import ModelError
+from generation.models.weights import tensors_of
 from generation.queue.engine import Engine, QueueSpec
 from generation.queue.reaper import ReaperTimes
 from generation.video.latents import latents_path, read_latents
@@ -30,6 +34,7 @@ from generation.worker.registry import living_workers
 from generation.worker.worker import Worker, WorkerConfig, check
 from migrations.database import open_database, upgrade_database
 from migrations.schema import render_progress, rounds, upload_urls, videos
+from tests.builders.adapters import adapter_bytes, write_adapter
 from tests.generation.holding import Held
 
 KEY = "lp-test-key-0123456789"
@@ -191,6 +196,41 @@ async def test_a_job_is_rendered_once_and_cancelled_when_unwanted(worker: Worker
     assert ended["outcome"] == "cancelled"
     assert not (worker.data_dir / "videos" / "43.mp4").exists()
     assert worker.child.pid == child
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_job_is_rendered_with_the_release_that_it_names(
+    worker: Worker, database: AsyncEngine, tmp_path: Path
+) -> None:
+    """Its adapter comes through the database; result and card name it; the job after it has the base's frames."""
+    plain = await worker.render(JOB.to_json())
+    [weights] = Path(worker.model.source, "transformer").glob("*.safetensors")
+    layer = next(name for name in sorted(tensors_of(weights)) if name.endswith("attn1.to_q.weight"))
+    out, into = tensors_of(weights)[layer].shape
+    half = f"transformer.{layer.removesuffix('.weight')}.lora"
+    data = adapter_bytes({f"{half}_A.weight": (2, into), f"{half}_B.weight": (out, 2)})
+    path, sha256 = write_adapter(tmp_path / "bot", data)
+    job = replace(JOB, video_id="43", release=ReleaseName(3, sha256))
+    refused = await worker.render(job.to_json())
+    assert (refused["outcome"], "the bot does not offer it" in refused["reason"]) == ("failed", True)
+    await offer(database, path, sha256)
+    made = await worker.render(job.to_json())
+    assert made["release"] == made["provenance"]["model"]["release"] == {"number": 3, "adapter_sha256": sha256}
+    assert made["provenance"]["frames_sha256"] != plain["provenance"]["frames_sha256"]
+    assert adapter_path(worker.data_dir, sha256).read_bytes() == data
+    assert await worker.render(job.to_json()) == made  # a repetition finds the file
+    after = await worker.render(replace(JOB, video_id="44").to_json())
+    assert "release" not in after
+    assert after["provenance"]["frames_sha256"] == plain["provenance"]["frames_sha256"]
+    assert "release" not in after["provenance"]["model"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_worker_serves_jobs_with_a_release_and_without(worker: Worker) -> None:
+    """From two queues: one of before there were releases serves the other alone, and never renders without one."""
+    names = {queue.name for queue in worker._queues()}
+    assert {gpu_queue("test", "quick"), release_queue("test", "quick")} <= names
+    assert gpu_queue("test", "quick") != release_queue("test", "quick")
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -1,0 +1,146 @@
+"""`/model` for members, and `/admin model` for moderators: the live release, its history, and the way back."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from discord import app_commands, ui
+from discord.ext import commands
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from bot.cards import models as model_cards
+from bot.client import Interaction
+from bot.cogs.replies import answer
+from bot.domain.errors import (
+    AdapterMissingError,
+    CandidateNotWonError,
+    CandidateOutdatedError,
+    CandidateUnknownError,
+    NotLiveError,
+)
+from bot.store.learning import candidates, releases
+from bot.store.learning.candidates import WrongStateError
+from bot.store.learning.releases import OutdatedCandidateError
+from generation.adapters.file import AdapterError, adapter_path
+from generation.adapters.transfer import offer
+from migrations.states.learning import CandidateState
+
+log = logging.getLogger(__name__)
+
+
+class Model(commands.Cog):
+    """The command that shows which release renders, and what shaped it."""
+
+    def __init__(self, *, database: AsyncEngine, model_id: str) -> None:
+        self._database = database
+        self._model_id = model_id
+
+    @app_commands.command(
+        name="model", description="The model that makes the videos now, and what shaped it. Only you see it."
+    )
+    @app_commands.guild_only()
+    async def model(self, interaction: Interaction) -> None:
+        await answer(interaction, self._model())
+
+    async def _model(self) -> ui.LayoutView:
+        async with self._database.connect() as connection:
+            shown = await releases.history(connection, self._model_id)
+            history = await releases.facts(connection, shown)
+            is_paused = await releases.is_paused(connection, self._model_id)
+        return model_cards.model_card(self._model_id, history, is_paused=is_paused)
+
+
+@app_commands.default_permissions(manage_guild=True)
+@app_commands.guild_only()
+class Admin(commands.GroupCog, group_name="admin", group_description="What moderators decide about the model."):
+    """Commands of moderators about the model. Each one that changed something stands in the log, with its member."""
+
+    of_model = app_commands.Group(name="model", description="Releases of the model, and its learning.")
+
+    def __init__(self, *, database: AsyncEngine, model_id: str, data_dir: Path) -> None:
+        self._database = database
+        self._model_id = model_id
+        self._data_dir = data_dir
+        super().__init__()
+
+    @of_model.command(name="rollback", description="Take the live release back: the next video is made without it.")
+    @app_commands.describe(release="The number of the live release, as /model shows it.")
+    async def rollback(self, interaction: Interaction, release: int) -> None:
+        await answer(interaction, self._rollback(interaction, release))
+
+    async def _rollback(self, interaction: Interaction, number: int) -> ui.LayoutView:
+        async with self._database.begin() as connection:
+            changed = await releases.roll_back(connection, self._model_id, number=number, by=interaction.user.id)
+        if changed is None:
+            raise NotLiveError(number=number)
+        live, before = changed
+        now = "the base model" if before is None else f"release {before.number}"
+        self._log(interaction, f"took release {live.number} back; {now} is in use")
+        return model_cards.rolled_back(live, before)
+
+    @of_model.command(name="release", description="Release a candidate that won its battle.")
+    @app_commands.describe(candidate="The number of the candidate.")
+    async def release(self, interaction: Interaction, candidate: int) -> None:
+        await answer(interaction, self._release(interaction, candidate))
+
+    @release.autocomplete("candidate")
+    async def suggest(self, interaction: Interaction, text: str) -> list[app_commands.Choice[int]]:
+        async with self._database.connect() as connection:
+            won = await candidates.in_states(connection, self._model_id, CandidateState.WON)
+        return [
+            app_commands.Choice(name=f"Candidate {each.id}", value=each.id)
+            for each in won
+            if str(each.id).startswith(text.strip())
+        ]
+
+    async def _release(self, interaction: Interaction, candidate_id: int) -> ui.LayoutView:
+        try:
+            async with self._database.connect() as connection:
+                candidate = await candidates.get(connection, candidate_id)
+        except LookupError:
+            raise CandidateUnknownError(number=candidate_id) from None
+        if candidate.model_id != self._model_id:
+            raise CandidateUnknownError(number=candidate_id)
+        if candidate.state != CandidateState.WON or candidate.adapter_sha256 is None:
+            raise CandidateNotWonError(number=candidate_id, state=candidate.state)
+        try:  # before anybody can ask for it
+            path = adapter_path(self._data_dir, candidate.adapter_sha256)
+            await offer(self._database, path, candidate.adapter_sha256)
+        except AdapterError as error:
+            log.error("Candidate %d cannot be released: %s", candidate_id, error)
+            raise AdapterMissingError(number=candidate_id) from error
+        try:
+            async with self._database.begin() as connection:
+                release = await releases.make(connection, candidate_id)
+        except OutdatedCandidateError:
+            raise CandidateOutdatedError(number=candidate_id) from None
+        except WrongStateError as error:
+            raise CandidateNotWonError(number=candidate_id, state=error.state) from None
+        self._log(interaction, f"released candidate {candidate_id} as release {release.number}")
+        return model_cards.released(release)
+
+    @of_model.command(name="pause", description="Pause learning: nothing is trained, battled or released by itself.")
+    async def pause(self, interaction: Interaction) -> None:
+        await answer(interaction, self._pause(interaction))
+
+    async def _pause(self, interaction: Interaction) -> ui.LayoutView:
+        async with self._database.begin() as connection:
+            changed = await releases.pause(connection, self._model_id, by=interaction.user.id)
+        if changed:
+            self._log(interaction, "paused learning")
+        return model_cards.paused(changed=changed)
+
+    @of_model.command(name="resume", description="Let learning go on after a pause.")
+    async def resume(self, interaction: Interaction) -> None:
+        await answer(interaction, self._resume(interaction))
+
+    async def _resume(self, interaction: Interaction) -> ui.LayoutView:
+        async with self._database.begin() as connection:
+            changed = await releases.resume(connection, self._model_id)
+        if changed:
+            self._log(interaction, "let learning go on")
+        return model_cards.resumed(changed=changed)
+
+    def _log(self, interaction: Interaction, act: str) -> None:
+        log.info("Member %d %s for %s in server %d.", interaction.user.id, act, self._model_id, interaction.guild_id)
