@@ -18,8 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.client import Client, point_at, run_client
 from bot.cogs.buttons import Buttons
 from bot.cogs.help import Help
+from bot.cogs.learning.model import Admin, Model
+from bot.cogs.learning.training import Training
 from bot.cogs.ledger_notices import LedgerNotices
-from bot.cogs.model import Admin, Model
 from bot.cogs.prompts import Prompts
 from bot.cogs.provenance import Provenance
 from bot.cogs.receipts import Receipts
@@ -28,7 +29,6 @@ from bot.cogs.replies import answer_error
 from bot.cogs.reviews import Reviews
 from bot.cogs.rounds import Rounds, Setup
 from bot.cogs.standings import Standings
-from bot.cogs.training import Training
 from bot.cogs.voting import Voting
 from bot.cogs.wallet import Wallets
 from bot.database import open_and_upgrade

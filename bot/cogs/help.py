@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.cards import help as help_cards
 from bot.client import Interaction
+from bot.cogs.learning.training import Training
 from bot.cogs.replies import answer
-from bot.cogs.training import Training
 from bot.store import rounds
 from migrations.database import now_ms
 

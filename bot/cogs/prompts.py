@@ -13,9 +13,9 @@ from bot.cards import layout
 from bot.cards import reviews as review_cards
 from bot.cards import videos as video_cards
 from bot.client import Interaction
+from bot.cogs.learning.training import Training
 from bot.cogs.ledger_notices import LedgerNotices
 from bot.cogs.replies import answer
-from bot.cogs.training import Training
 from bot.domain.errors import (
     MemberError,
     PromptWaitsError,

@@ -17,10 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.cards import layout
 from bot.cards import videos as video_cards
 from bot.client import Interaction
+from bot.cogs.learning.training import Training
 from bot.cogs.ledger_notices import LedgerNotices
 from bot.cogs.prompts import Prompts
 from bot.cogs.replies import PATIENCE_S, Confirmations, answer, send_form
-from bot.cogs.training import Training
 from bot.cogs.wallet import Wallets
 from bot.domain.errors import ElsewhereError, FeedbackEmptyError, VideoUnknownError
 from bot.domain.policy import clean_text

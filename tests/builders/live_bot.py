@@ -38,7 +38,7 @@ from bot.posts import rounds as round_posts
 from bot.posts import vote_counts
 from bot.settings import Settings
 from bot.store import rounds, videos
-from bot.store.training import choices
+from bot.store.learning import choices
 from bot.workflows import closing, recovery
 from bot.workflows import round as round_workflow
 from contracts.signers.keystore import open_key_file

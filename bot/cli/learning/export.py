@@ -18,7 +18,7 @@ from bot.domain.amounts import amount
 from bot.domain.errors import OperatorError
 from bot.files.attachments import brought_path, rendered_here
 from bot.settings import Settings, load_settings, reveal
-from bot.store.training import rows as training_rows
+from bot.store.learning import rows as training_rows
 from contracts.outbox.entries import MIN_PEPPER
 from generation.extras import missing, require
 from generation.feedback.dataset.files import DatasetError, Manifest, write

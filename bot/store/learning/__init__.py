@@ -1,1 +1,1 @@
-"""The rows of the learning loop: candidates, and releases."""
+"""The rows of the learning loop: members' choices, what a data set is made of, candidates, and releases."""

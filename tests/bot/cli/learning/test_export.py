@@ -17,13 +17,13 @@ from bot.cli.learning.export import Wish, export, hub_token, push
 from bot.cli.process import exit_code_of
 from bot.domain.errors import OperatorError
 from bot.settings import Settings
-from bot.store.training import choices
+from bot.store.learning import choices
 from generation.feedback.dataset.files import rows_of, verify
 from migrations.database import open_database, upgrade_database
 from migrations.schema import videos
 from migrations.states.community import TrainingChoice
+from tests.bot.store.learning.test_rows import add_vote
 from tests.bot.store.test_vote_writer import GUILD, add_round, add_video
-from tests.bot.store.training.test_rows import add_vote
 from tests.builders.clips import clip, finalized
 
 PEPPER = "a pepper of the tests, 32 bytes long"

@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from bot.demo.discord.people import Message, Person, wait_for
 from bot.domain.videos import Video
-from bot.store.training import choices
+from bot.store.learning import choices
 from migrations.schema import training_choices
 from tests.builders.live_bot import Town, post_video
 

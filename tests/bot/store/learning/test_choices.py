@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.domain.training import TrainingState
-from bot.store.training import choices
+from bot.store.learning import choices
 from migrations.schema import training_choices
 from migrations.states.community import TrainingChoice
 

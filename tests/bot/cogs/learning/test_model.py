@@ -26,7 +26,7 @@ async def town(tmp_path: Path) -> AsyncIterator[Town]:
 async def test_a_candidate_that_won_is_released_and_taken_back(town: Town, caplog: pytest.LogCaptureFixture) -> None:
     """Members read what is live; only moderators decide, only about winners, and the log says who did what."""
     ben, mira, database = town.community.person("ben"), town.mira, town.database
-    caplog.set_level(logging.INFO, logger="bot.cogs.model")
+    caplog.set_level(logging.INFO, logger="bot.cogs.learning.model")
     assert "No release is live" in (await ben.command("model")).text
     with pytest.raises(CannotDoError):
         await ben.command("admin model rollback", release=1)

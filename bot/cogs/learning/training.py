@@ -15,7 +15,7 @@ from bot.cards import training as training_cards
 from bot.client import Interaction
 from bot.cogs.replies import answer, insist
 from bot.domain.training import TrainingState
-from bot.store.training import choices
+from bot.store.learning import choices
 from migrations.states.community import TrainingChoice
 
 log = logging.getLogger(__name__)

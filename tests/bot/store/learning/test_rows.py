@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.domain.errors import OperatorError
 from bot.store import feedback
-from bot.store.training import choices
-from bot.store.training.rows import ExportRows, closed_rounds, export_rows, only_guild
+from bot.store.learning import choices
+from bot.store.learning.rows import ExportRows, closed_rounds, export_rows, only_guild
 from contracts.outbox.entries import voter_id
 from generation.feedback.dataset.rows import Consent, Exclusion
 from migrations.database import now_ms
