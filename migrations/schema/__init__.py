@@ -7,6 +7,7 @@ text. It is also the id of the video's durable workflow, so that the same intera
 from __future__ import annotations
 
 from migrations.schema.base import metadata
+from migrations.schema.battles import battle_ballots, battle_pairs, battle_rounds, battle_videos, battle_voters
 from migrations.schema.community import feedback, guilds, reactions, reports, reviews, rounds, videos, votes
 from migrations.schema.generation import (
     executor_leases,
@@ -32,6 +33,11 @@ from migrations.schema.ledger import (
 )
 
 __all__ = [
+    "battle_ballots",
+    "battle_pairs",
+    "battle_rounds",
+    "battle_videos",
+    "battle_voters",
     "chain_attempts",
     "chain_transactions",
     "executor_leases",
