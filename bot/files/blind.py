@@ -7,7 +7,13 @@ makes two files equally long. The original with its manifest is shown after the 
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator
+from pathlib import Path
+
+from bot.domain.battles import BattleVideo
+from migrations.files import write_private
 
 _WORDS = frozenset({b"udta", b"meta", b"uuid"})
 _FOLDERS = frozenset({b"moov", b"trak", b"mdia"})
@@ -59,3 +65,27 @@ def _padded(data: bytes, size: int) -> bytes:
     """Return the file with free space after it, so long. `size` leaves room for the head of a box."""
     room = size - len(data)
     return data + room.to_bytes(4) + b"free" + bytes(room - _HEAD)
+
+
+def shown_path(video_id: str, data_dir: Path) -> Path:
+    """Return the path of a blind video. No worker chooses it."""
+    if not re.fullmatch(r"[0-9]{1,20}", video_id):
+        raise ValueError("A video id is a number.")
+    return data_dir / "battles" / f"{video_id}.mp4"
+
+
+def keep_shown(video_id: str, data: bytes, data_dir: Path) -> str:
+    """Write a blind video, which gets its name once it is whole. Return its SHA-256."""
+    path = shown_path(video_id, data_dir)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_private(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_shown(video: BattleVideo, data_dir: Path) -> bytes | None:
+    """Return the very bytes that were recorded as shown; None where they are not here."""
+    try:
+        data = shown_path(video.id, data_dir).read_bytes()
+    except OSError:
+        return None
+    return data if hashlib.sha256(data).hexdigest() == video.shown_sha256 else None
