@@ -15,6 +15,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from discord.ext import commands
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.battle_rounds import BattleRounds
 from bot.client import Client, point_at, run_client
 from bot.cogs.buttons import Buttons
 from bot.cogs.help import Help
@@ -45,6 +46,7 @@ from bot.posts.videos import VideoPosts
 from bot.posts.vote_counts import VoteCounts
 from bot.posts.winners import WinnerVideos
 from bot.prompt_filter.rules_file import open_rules
+from bot.relayer_settings import relayer_settings
 from bot.round_results import Results
 from bot.settings import Settings, reveal
 from bot.signer import open_signer
@@ -64,17 +66,14 @@ from bot.workflows.round import RoundWorkflow
 from bot.workflows.video import VideoWorkflow
 from bot.workflows.video_queue import VideoQueue
 from contracts.ledger.client import Ledger
-from contracts.relayer.planning.draft import DraftSettings
-from contracts.relayer.relayer import Relayer, RelayerSettings
+from contracts.relayer.relayer import Relayer
 from contracts.signers.keystore import Signer
-from contracts.units import GWEI
 from generation.jobs import BOT_QUEUE, gpu_queue
 from generation.queue.engine import Engine, QueueSpec
 from generation.queue.portable_json import UnsafeEngineError
 
 log = logging.getLogger(__name__)
 
-RELAYER_LEASE_S = 15.0  # a killed bot's successor relays after that long
 COUNT_S = 0.5  # between two looks at the votes that cards are to show
 RECOVERY_S = 5.0  # between two looks at rounds with something left to do
 BLOCK_S = 12.0  # of the slowest chains that people use
@@ -114,7 +113,7 @@ class App:
         )
         self.host = open_host(settings)
         self.ledger = Ledger(settings.rpc_url or "", settings.ledger_address or "")
-        self.relayer = Relayer(database, self.ledger, signer, _relayer_settings(settings))
+        self.relayer = Relayer(database, self.ledger, signer, relayer_settings(settings))
         self._links = PublicLedger(
             settings.ledger_address or "",
             settings.public_rpc_url,
@@ -201,6 +200,19 @@ class App:
             closing=closing,
             wallet_events=self.wallet_events,
         )
+        transfer = FileTransfer(database=database, engine=engine, client=self.client, data_dir=settings.data_dir)
+        self.battles = BattleRounds(
+            database=database,
+            engine=engine,
+            client=self.client,
+            transfer=transfer,
+            pepper=self._pepper,
+            data_dir=settings.data_dir,
+            model_class=settings.model_class,
+            model_id=settings.model_id,
+            grace_s=settings.chain_grace_s,
+        )
+        self.battles.register(engine)
         videos = VideoWorkflow(
             database=database,
             engine=engine,
@@ -208,7 +220,7 @@ class App:
             posts=self.video_posts,
             progress=self.progress,
             reviews=self._reviews,
-            transfer=FileTransfer(database=database, engine=engine, client=self.client, data_dir=settings.data_dir),
+            transfer=transfer,
             reactions=self.reactions,
             data_dir=settings.data_dir,
             model_class=settings.model_class,
@@ -283,7 +295,9 @@ class App:
             Removal(database=database, queue=self._queue, removals=self._removals),
             reviews,
             wallets,
-            Buttons({"v1": voting, "w1": wallets, "r1": reviews, "s1": standings}),
+            self.battles.commands,
+            self.battles.members,
+            Buttons({"v1": voting, "w1": wallets, "r1": reviews, "s1": standings, "b1": self.battles.voting}),
         ]
 
     async def open(self) -> None:
@@ -353,18 +367,6 @@ class App:
 
     async def _relayer_trouble(self) -> str | None:
         return (await self.relayer.status()).trouble
-
-
-def _relayer_settings(settings: Settings) -> RelayerSettings:
-    return RelayerSettings(
-        drafts=DraftSettings(flush_age_s=settings.flush_s),
-        confirmations=settings.confirmations,
-        final_tag=None if settings.final_tag == "none" else settings.final_tag,
-        max_fee=None if settings.max_fee_gwei is None else round(settings.max_fee_gwei * GWEI),
-        bumps={"auto": None, "on": True, "off": False}[settings.fee_bumps],
-        poll_s=min(1.0, settings.flush_s),
-        lease_s=RELAYER_LEASE_S,
-    )
 
 
 async def run_bot(settings: Settings, stop: asyncio.Event) -> None:

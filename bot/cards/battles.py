@@ -203,8 +203,3 @@ def verdict_text(verdict: Verdict) -> str:
 
 def _milli(milli: int) -> str:
     return f"{milli / 1000:.1f}" if milli < 10_000 else f"{milli // 1000:,}"
-
-
-def removed_pair(view: PairView) -> ui.LayoutView:
-    """Return what a moderator sees in place of a pair that they took away."""
-    return view_of(text_item(f"🗑️ This pair is shown to nobody any more. {quote(view.prompt, 100)}"))

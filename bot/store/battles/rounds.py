@@ -142,6 +142,13 @@ async def get(database: AsyncEngine, round_id: int) -> Battle:
         return _battle((await connection.execute(_query().where(rounds.c.id == round_id))).one())
 
 
+async def get_or_none(database: AsyncEngine, round_id: int) -> Battle | None:
+    """Return the battle round; None where there is none."""
+    async with database.connect() as connection:
+        row = (await connection.execute(_query().where(rounds.c.id == round_id))).first()
+    return None if row is None else _battle(row)
+
+
 async def lock(connection: AsyncConnection, round_id: int) -> Battle:
     """Return the battle round, which the caller's transaction alone may change (where rows can be locked)."""
     await connection.execute(select(rounds.c.id).where(rounds.c.id == round_id).with_for_update())
