@@ -47,7 +47,7 @@ class BattleRounds:
             judge=count_alone,
             hand_on=keep_for_moderators,
         )
-        self._pairs = BattlePairWorkflow(
+        self.pairs = BattlePairWorkflow(
             database=database,
             client=client,
             transfer=transfer,
@@ -69,4 +69,4 @@ class BattleRounds:
     def register(self, engine: Engine) -> None:
         """Register the workflows with the engine, before the engine is launched."""
         self.workflow.register(engine)
-        self._pairs.register(engine)
+        self.pairs.register(engine)

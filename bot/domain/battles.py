@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 from bot.domain.rounds import Round
 from migrations.states.battles import BattleChoice, PairState
@@ -79,11 +79,10 @@ class Verdict:
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Self:
         """Return the verdict that `to_json` wrote."""
-        values = {field.name: data[field.name] for field in fields(cls)}
-        low, high = values.pop("interval_permille")  # type: ignore[misc]  # JSON, written by `to_json`
-        reasons = tuple(values.pop("reasons"))  # type: ignore[arg-type,var-annotated]  # as above
-        state = VerdictState(str(values.pop("state")))
-        return cls(state=state, reasons=reasons, interval_permille=(low, high), **values)  # type: ignore[arg-type]  # as above
+        values: dict[str, Any] = {field.name: data[field.name] for field in fields(cls)}
+        low, high = values["interval_permille"]
+        words = {"state": VerdictState(values["state"]), "reasons": tuple(values["reasons"])}
+        return cls(**{**values, **words, "interval_permille": (low, high)})
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,9 @@ class BattleVoting:
         action, number = match["action"], int(match["id"])
         if action == "start":
             await self.send_next(interaction, number)
-        elif action == "next":
+            return True
+        await insist(interaction.response.defer)  # in time, whatever takes long; the card changes later
+        if action == "next":
             await self._finish(interaction, number)
         elif action == "remove":
             await self._remove(interaction, number)
@@ -98,6 +100,8 @@ class BattleVoting:
         battle = await battles.get_or_none(self._database, round_id)
         if battle is None or battle.round.guild_id != interaction.guild_id:
             raise NoBattleError
+        if battle.round.status == RoundStatus.OPENING:
+            raise NoBattleError  # its registration does not stand on the ledger yet
         while True:
             pair_id = await self._ballots.deal(
                 round_id, interaction.user.id, _days(interaction, battle.round.opens_at_ms)
@@ -145,14 +149,14 @@ class BattleVoting:
         note: ui.LayoutView = layout.note(
             "🗑️ This pair is shown to nobody any more. Votes that were cast on it before still count."
         )
-        await insist(lambda: interaction.response.edit_message(view=note, attachments=[]))
+        await insist(lambda: interaction.edit_original_response(view=note, attachments=[]))
 
     async def _show(self, interaction: Interaction, view: PairView) -> None:
-        """Edit the member's card, whose files stay. Where the press came from no card, send nothing more."""
+        """Edit the member's card, whose files stay."""
         card = cards.pair_card(view, moderator=_is_moderator(interaction) and not view.is_final)
         message = interaction.message
         attachments = list(message.attachments) if message is not None else []
-        await insist(lambda: interaction.response.edit_message(view=card, attachments=attachments))
+        await insist(lambda: interaction.edit_original_response(view=card, attachments=attachments))
 
 
 def _is_moderator(interaction: Interaction) -> bool:
@@ -160,6 +164,6 @@ def _is_moderator(interaction: Interaction) -> bool:
 
 
 def _days(interaction: Interaction, until_ms: int) -> float:
-    """Return for how many days before a time the member had been in the server; less than 0 for who joined after."""
+    """Return for how many days before a time the member had been in the server."""
     joined = getattr(interaction.user, "joined_at", None)
-    return 0.0 if joined is None else (until_ms / 1000 - joined.timestamp()) / DAY_S
+    return 0.0 if joined is None else max(0.0, (until_ms / 1000 - joined.timestamp()) / DAY_S)
