@@ -19,8 +19,8 @@ from migrations.database import now_ms
 from migrations.schema import outbox
 from migrations.states.battles import BattleChoice, PairState
 from migrations.states.community import RoundStatus
-from tests.builders.battle_rounds import (
-    PROMPTS,
+from tests.builders.battle_rounds import PROMPTS
+from tests.builders.battle_town import (
     begin_battle,
     end_battle,
     stand_in_for_workers,

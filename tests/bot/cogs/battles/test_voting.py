@@ -12,8 +12,8 @@ import pytest_asyncio
 from bot.demo.discord.people import Message, Person, wait_for
 from bot.demo.discord.world import MODERATOR
 from bot.domain.battles import Battle, VerdictState
-from tests.builders.battle_rounds import (
-    a_verdict,
+from tests.builders.battle_rounds import a_verdict
+from tests.builders.battle_town import (
     begin_battle,
     end_battle,
     stand_in_for_workers,
