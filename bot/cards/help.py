@@ -31,6 +31,7 @@ _MEMBERS = (
     ("/prompt", "make a video for the open round"),
     ("/videos", "your videos, and a way to cancel them"),
     ("/standings", "the votes so far, or the result of a round"),
+    ("/battle", "compare a new model with the live one, while a battle round is open"),
     ("/receipt", "proof that your votes count"),
     ("/provenance", "how a video was made"),
     ("/wallet link", "sign your votes yourself, if you like"),
@@ -40,6 +41,7 @@ _MODERATORS = (
     ("/round open", "open a round"),
     ("/round close", "close it early"),
     ("/round status", "see where it stands"),
+    ("/admin model battle", "let members compare a candidate with the live model"),
     ("/video remove", "take a video away"),
     ("/review list", "decide about held prompts and videos"),
 )

@@ -31,7 +31,7 @@ class BattlePosts:
         if battle.round.announcement_id is not None:
             return None
         card = cards.announcement(battle, await battles.count_pairs(self._database, battle.round.id))
-        posted = await self._post(battle, card, "battle", cards.announcement_mark(battle))
+        posted = await self._post_once(battle, card, cards.announcement_mark(battle), "battle")
         if isinstance(posted, Obstacle):
             return posted
         await round_rows.change(self._database, battle.round.id, announcement_id=posted)
@@ -56,13 +56,13 @@ class BattlePosts:
             return None
         pairs = await battles.count_pairs(self._database, battle.round.id)
         card = cards.verdict_card(battle, battle.verdict, pairs)
-        posted = await self._post(battle, card, "verdict", cards.verdict_mark(battle))
+        posted = await self._post_once(battle, card, cards.verdict_mark(battle), "verdict")
         if isinstance(posted, Obstacle):
             return posted
         await round_rows.change(self._database, battle.round.id, result_message_id=posted)
         return None
 
-    async def _post(self, battle: Battle, card: ui.LayoutView, kind: str, mark: str) -> int | Obstacle:
+    async def _post_once(self, battle: Battle, card: ui.LayoutView, mark: str, kind: str) -> int | Obstacle:
         async def post() -> int:
             channel = await self._client.channel(battle.round.channel_id)
             nonce = f"{kind}-{battle.round.id}"[:25]

@@ -48,6 +48,7 @@ from generation.jobs import (
 )
 from generation.queue.portable_json import CANARY, PORTABLE, read_portable_json_only
 from migrations.schema import metadata
+from migrations.states.battles import BattleChoice, PairState, RoundKind
 from migrations.states.community import ReviewKind, ReviewState, RoundStatus, SigningKind, VideoStatus, VoteSource
 from tests.builders.stack import Scenario, open_scenario
 
@@ -177,7 +178,7 @@ def test_workflows_and_steps_keep_their_names() -> None:
 
 def test_ids_of_workflows_and_queues_keep_their_form() -> None:
     """What is looked for by its id is found; what waits in a queue has somebody who serves it."""
-    pinned("engine.ids", texts_like(r"(video|round|removal|review|closing)-\{\}.*|\{\}-again-\{\}"))
+    pinned("engine.ids", texts_like(r"(video|round|removal|review|closing|battle|battle-pair)-\{\}.*|\{\}-again-\{\}"))
     pinned(
         "engine.queues",
         {BOT_QUEUE, gpu_queue("large", "wan-14b"), upload_queue("0a1b2c"), originals_queue("0a1b2c")},
@@ -229,6 +230,7 @@ def test_words_in_columns_stay() -> None:
     pinned("words.compared", {*words_of_columns(), *kept})
     kinds = {"video": VideoStatus, "round": RoundStatus, "review": ReviewState, "held": ReviewKind, "vote": VoteSource}
     kinds |= {"wallet": WalletState, "request": SigningKind}
+    kinds |= {"pair": PairState, "choice": BattleChoice, "rounds": RoundKind}
     pinned("words.declared", {f"{name}.{text}" for name, kind in kinds.items() for text in kind})
 
 
@@ -265,7 +267,7 @@ def test_buttons_and_forms_keep_their_ids() -> None:
 
 def patterns_of_buttons() -> Iterator[re.Pattern[str]]:
     """The regular expressions by which the routes of the router read the ids of pressed buttons."""
-    for info in pkgutil.iter_modules(bot.cogs.__path__, "bot.cogs."):
+    for info in pkgutil.walk_packages(bot.cogs.__path__, "bot.cogs."):
         module = importlib.import_module(info.name)
         for kind in vars(module).values():
             if isinstance(kind, type) and kind.__module__ == module.__name__ and hasattr(kind, "pressed"):
@@ -371,11 +373,11 @@ def spoken(before: str, command: dict[str, Any]) -> Iterator[str]:
     """A command, its subcommands and its options, as `round open duration:3` (3 is Discord's kind of option)."""
     name = f"{before} {command['name']}".strip()
     parts = command.get("options", [])
-    subcommands = [part for part in parts if part["type"] == 1]
+    subcommands = [part for part in parts if part["type"] in (1, 2)]
     if not subcommands:
         yield name
     for part in parts:
-        if part["type"] == 1:
+        if part["type"] in (1, 2):
             yield from spoken(name, part)
         else:
             yield f"{name} {part['name']}:{part['type']}"
