@@ -46,10 +46,9 @@ from bot.posts.videos import VideoPosts
 from bot.posts.vote_counts import VoteCounts
 from bot.posts.winners import WinnerVideos
 from bot.prompt_filter.rules_file import open_rules
-from bot.relayer_settings import relayer_settings
 from bot.round_results import Results
 from bot.settings import Settings, reveal
-from bot.signer import open_signer
+from bot.signer import open_signer, relayer_settings
 from bot.signing.page import SigningPage
 from bot.signing.requests import SigningRequests
 from bot.store.vote_writer import VoteWriter

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.client import Client
-from bot.cogs.battles.commands import BattleCommands, BattleMembers
+from bot.cogs.battles.commands import BattleCommands, BattleMembers, BattleOpening
 from bot.cogs.battles.voting import BattleVoting
 from bot.domain.battles import BallotSize, Contender, Eligibility, register
 from bot.files.transfer import FileTransfer
@@ -15,7 +15,7 @@ from bot.posts.battles import BattlePosts
 from bot.store.battles.ballots import Ballots
 from bot.workflows.battle import BattleWorkflow
 from bot.workflows.battle_pair import BattlePairWorkflow
-from bot.workflows.battle_parts import RoundsOnLedger, count_alone, job_of_model, keep_for_moderators
+from bot.workflows.battle_parts import JobsOfModels, RoundsOnLedger, count_alone, keep_for_moderators
 from generation.queue.engine import Engine
 
 
@@ -52,11 +52,10 @@ class BattleRounds:
             client=client,
             transfer=transfer,
             data_dir=data_dir,
-            model_class=model_class,
-            job_of=job_of_model,
+            job_of=JobsOfModels(model_class),
         )
         self.voting = BattleVoting(database=database, ballots=ballots, workflow=self.workflow, data_dir=data_dir)
-        self.commands = BattleCommands(
+        self.opening = BattleOpening(
             database=database,
             client=client,
             workflow=self.workflow,
@@ -64,6 +63,7 @@ class BattleRounds:
             size=BallotSize(),
             eligibility=Eligibility(),
         )
+        self.commands = BattleCommands(opening=self.opening)
         self.members = BattleMembers(voting=self.voting)
 
     def register(self, engine: Engine) -> None:

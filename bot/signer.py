@@ -1,11 +1,16 @@
-"""Opens the signer of the relayer's transactions, as the settings name it."""
+"""Opens the signer of the relayer's transactions, and reads the relayer's settings, as the settings name them."""
 
 from __future__ import annotations
 
 from bot.domain.errors import OperatorError
 from bot.settings import Settings, reveal
+from contracts.relayer.planning.draft import DraftSettings
+from contracts.relayer.relayer import RelayerSettings
 from contracts.signers.keystore import Signer, SignerError, open_key_file, open_keystore
 from contracts.signers.kms import open_kms
+from contracts.units import GWEI
+
+RELAYER_LEASE_S = 15.0  # a killed bot's successor relays after that long
 
 
 async def open_signer(settings: Settings) -> Signer:
@@ -23,3 +28,16 @@ async def open_signer(settings: Settings) -> Signer:
         return open_key_file(settings.keystore)
     except SignerError as error:
         raise OperatorError(str(error)) from error
+
+
+def relayer_settings(settings: Settings) -> RelayerSettings:
+    """Return what the settings say of the relayer."""
+    return RelayerSettings(
+        drafts=DraftSettings(flush_age_s=settings.flush_s),
+        confirmations=settings.confirmations,
+        final_tag=None if settings.final_tag == "none" else settings.final_tag,
+        max_fee=None if settings.max_fee_gwei is None else round(settings.max_fee_gwei * GWEI),
+        bumps={"auto": None, "on": True, "off": False}[settings.fee_bumps],
+        poll_s=min(1.0, settings.flush_s),
+        lease_s=RELAYER_LEASE_S,
+    )

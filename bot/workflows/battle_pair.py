@@ -24,7 +24,7 @@ from bot.store.battles import rounds as battles
 from bot.workflows.battle_parts import JobOf
 from bot.workflows.steps import step
 from bot.workflows.video_queue import MOST_RENDERS
-from generation.jobs import RENDER_WORKFLOW, RenderResult, gpu_queue
+from generation.jobs import RENDER_WORKFLOW, RenderResult
 from generation.log_context import about
 from generation.queue.engine import Engine, WorkCancelledError
 from generation.strict_json import JsonObject
@@ -71,14 +71,12 @@ class BattlePairWorkflow:
         client: Client,
         transfer: FileTransfer,
         data_dir: Path,
-        model_class: str,
         job_of: JobOf,
     ) -> None:
         self._database = database
         self._client = client
         self._transfer = transfer
         self._data_dir = data_dir
-        self._model_class = model_class
         self._job_of = job_of
 
     def register(self, engine: Engine) -> None:
@@ -149,9 +147,8 @@ class BattlePairWorkflow:
             prompt, contender = (pair.prompt if is_first else pair.decoy), battle.live
         guild = self._client.get_guild(battle.round.guild_id)
         fit = None if guild is None else int(guild.filesize_limit) - PADDING
-        job = self._job_of(contender, video.id, PairPlan(pair.number, prompt, pair.seed), fit)
-        queue = gpu_queue(self._model_class, job.model_id)
-        return {"job": job.to_json(), "queue": queue, "lane": -1 - pair.number % LANES}
+        queued = await self._job_of(contender, video.id, PairPlan(pair.number, prompt, pair.seed), fit)
+        return {"job": queued.job.to_json(), "queue": queued.queue, "lane": -1 - pair.number % LANES}
 
     async def _load(self, pair_id: int) -> tuple[Battle, BattlePair]:
         pair = await battles.pair_or_none(self._database, pair_id)

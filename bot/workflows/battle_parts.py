@@ -27,7 +27,7 @@ from bot.domain.battles import (
 from bot.store.battles.ballots import FinalVote
 from contracts.outbox import entries
 from contracts.outbox.progress import round_progress
-from generation.jobs import RenderJob
+from generation.jobs import RenderJob, gpu_queue
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +52,23 @@ class HandOn(Protocol):
     async def __call__(self, connection: AsyncConnection, battle: Battle, verdict: Verdict) -> None: ...
 
 
-class JobOf(Protocol):
-    """Returns the render job of one video; both sides of a pair get the same settings but for the contender."""
+@dataclass(frozen=True)
+class QueuedJob:
+    """A render job, and the queue of the workers that can do it."""
 
-    def __call__(self, contender: Contender, video_id: str, pair: PairPlan, fit_bytes: int | None) -> RenderJob: ...
+    job: RenderJob
+    queue: str
+
+
+class JobOf(Protocol):
+    """Returns the render job of one video; both sides of a pair get the same settings but for the contender.
+
+    It may be asked again for the same video, and then returns the same job.
+    """
+
+    async def __call__(
+        self, contender: Contender, video_id: str, pair: PairPlan, fit_bytes: int | None
+    ) -> QueuedJob: ...
 
 
 @dataclass(frozen=True)
@@ -160,8 +173,14 @@ async def keep_for_moderators(_connection: AsyncConnection, battle: Battle, verd
     log.info("Battle round %d ended as %s.", battle.round.id, verdict.state)
 
 
-def job_of_model(contender: Contender, video_id: str, pair: PairPlan, fit_bytes: int | None) -> RenderJob:
-    """Return a job for the workers that render with the contender's model."""
-    return RenderJob(
-        video_id=video_id, prompt=pair.prompt, seed=pair.seed, model_id=contender.model_id, fit_bytes=fit_bytes
-    )
+class JobsOfModels:
+    """Asks the workers that render with a contender's model, by its name."""
+
+    def __init__(self, model_class: str) -> None:
+        self._model_class = model_class
+
+    async def __call__(self, contender: Contender, video_id: str, pair: PairPlan, fit_bytes: int | None) -> QueuedJob:
+        job = RenderJob(
+            video_id=video_id, prompt=pair.prompt, seed=pair.seed, model_id=contender.model_id, fit_bytes=fit_bytes
+        )
+        return QueuedJob(job, gpu_queue(self._model_class, contender.model_id))

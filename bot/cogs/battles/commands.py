@@ -42,12 +42,8 @@ class BattleMembers(commands.Cog):
         await self._voting.send_latest(interaction)
 
 
-@app_commands.default_permissions(manage_guild=True)
-@app_commands.guild_only()
-class BattleCommands(commands.GroupCog, group_name="admin", group_description="Decide about the model."):
-    """Commands of moderators about battle rounds."""
-
-    model = app_commands.Group(name="model", description="The model that renders, and its candidates.")
+class BattleOpening:
+    """Begins battle rounds, as moderators ask for them."""
 
     def __init__(
         self,
@@ -66,24 +62,9 @@ class BattleCommands(commands.GroupCog, group_name="admin", group_description="D
         self._live = live
         self._size = size
         self._eligibility = eligibility
-        super().__init__()
 
-    @model.command(name="battle", description="Let members compare a candidate with the live model, blind.")
-    @app_commands.describe(
-        candidate="The candidate, by the name under which workers render with it.",
-        duration="How long members can vote at most: 12h or 3d, for example.",
-        pairs="How many pairs of videos are made; 100 if you don't say.",
-    )
-    async def battle(
-        self,
-        interaction: Interaction,
-        candidate: str,
-        duration: str,
-        pairs: app_commands.Range[int, FEWEST_PAIRS, MOST_PAIRS] = PAIRS,
-    ) -> None:
-        await answer(interaction, self._begin(interaction, candidate.strip(), duration, pairs))
-
-    async def _begin(self, interaction: Interaction, candidate: str, duration: str, pairs: int) -> ui.LayoutView:
+    async def begin(self, interaction: Interaction, candidate: str, duration: str, pairs: int) -> ui.LayoutView:
+        """Begin a battle round, and return the answer for the moderator. Raises MemberError."""
         guild_id = interaction.guild_id or 0
         seconds = read_duration(duration)
         channel_id = await rounds.rounds_channel(self._database, guild_id)
@@ -135,3 +116,30 @@ class BattleCommands(commands.GroupCog, group_name="admin", group_description="D
             opens_ms=opens,
             closes_ms=opens + seconds * 1000,
         )
+
+
+@app_commands.default_permissions(manage_guild=True)
+@app_commands.guild_only()
+class BattleCommands(commands.GroupCog, group_name="admin", group_description="Decide about the model."):
+    """Commands of moderators about battle rounds."""
+
+    model = app_commands.Group(name="model", description="The model that renders, and its candidates.")
+
+    def __init__(self, *, opening: BattleOpening) -> None:
+        self._opening = opening
+        super().__init__()
+
+    @model.command(name="battle", description="Let members compare a candidate with the live model, blind.")
+    @app_commands.describe(
+        candidate="The candidate, by the name under which workers render with it.",
+        duration="How long members can vote at most: 12h or 3d, for example.",
+        pairs="How many pairs of videos are made; 100 if you don't say.",
+    )
+    async def battle(
+        self,
+        interaction: Interaction,
+        candidate: str,
+        duration: str,
+        pairs: app_commands.Range[int, FEWEST_PAIRS, MOST_PAIRS] = PAIRS,
+    ) -> None:
+        await answer(interaction, self._opening.begin(interaction, candidate.strip(), duration, pairs))
