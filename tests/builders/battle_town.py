@@ -58,7 +58,7 @@ async def until_battle(town: Town, round_id: int, what: str, is_so: Any) -> Batt
         battle = await battles.get(town.database, round_id)
         return battle if is_so(battle) else None
 
-    return await wait_for(what, look, seconds=120, every=0.1)
+    return await wait_for(what, look, seconds=900, every=0.2)
 
 
 async def until_open(town: Town, round_id: int) -> Battle:

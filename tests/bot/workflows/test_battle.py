@@ -77,7 +77,7 @@ async def test_the_registration_comes_before_the_first_vote(town: Town) -> None:
     async def made() -> bool | None:
         return True if not (await battles.count_pairs(town.database, battle.round.id)).waiting else None
 
-    await wait_for("the videos", made, seconds=120)
+    await wait_for("the videos", made, seconds=600)
     assert (await battles.get(town.database, battle.round.id)).round.status == RoundStatus.OPENING
     opened = await until_open(town, battle.round.id)
     assert opened.registration == battle.registration

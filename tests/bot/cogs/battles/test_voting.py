@@ -39,6 +39,16 @@ async def announcement(town: Town, battle: Battle) -> Message:
     return await town.community.person("ben").message(str(town.channel), str(battle.round.announcement_id))
 
 
+async def open_announcement(town: Town, battle: Battle) -> Message:
+    """The announcement, once it has its button."""
+
+    async def look() -> Message | None:
+        message = await announcement(town, battle)
+        return message if message.buttons else None
+
+    return await wait_for("the button of the announcement", look, seconds=300)
+
+
 async def pairs_of(town: Town, person: Person) -> list[Message]:
     """The pairs that a member sees in the channel, oldest first."""
     messages = await person.messages(str(town.channel))
@@ -52,14 +62,14 @@ async def next_pair(town: Town, person: Person, after: int) -> Message:
         pairs = await pairs_of(town, person)
         return pairs[-1] if len(pairs) > after else None
 
-    return await wait_for("another pair", look, seconds=60)
+    return await wait_for("another pair", look, seconds=300)
 
 
 async def start(town: Town, battle: Battle, name: str) -> tuple[Person, Message]:
     """A member who has asked for a pair, and the pair."""
     person = town.community.person(name)
     earlier = len(await pairs_of(town, person))
-    await person.press(await announcement(town, battle), "Show me a pair")
+    await person.press(await open_announcement(town, battle), "Show me a pair")
     return person, await next_pair(town, person, earlier)
 
 
@@ -173,7 +183,7 @@ async def test_votes_that_decide_end_the_round(town: Town, battle: Battle) -> No
     async def closed() -> bool | None:
         return True if (await announcement(town, battle)).buttons == () else None
 
-    await wait_for("the announcement to say so", closed, seconds=60)
+    await wait_for("the announcement to say so", closed, seconds=300)
 
 
 async def test_the_deadline_counts_choices_that_were_not_finished(town: Town) -> None:
