@@ -59,8 +59,8 @@ def announcement(battle: Battle, pairs: PairCount) -> ui.LayoutView:
     if battle.round.status == RoundStatus.CLOSED:
         return view_of(head, text_item(f"🏁 This battle round closed <t:{closes}:R>."))
     if battle.round.status == RoundStatus.OPENING:
-        made = f"{pairs.all - pairs.waiting} of {amount(pairs.all, 'pair')}"
-        return view_of(head, text_item(f"⏳ The videos are being made ({made}). Voting opens when they are here."))
+        progress = f"{pairs.all - pairs.waiting} of {amount(pairs.all, 'pair')}"
+        return view_of(head, text_item(f"⏳ The videos are being made ({progress}). Voting opens when they are here."))
     return view_of(
         head,
         text_item(
@@ -132,14 +132,14 @@ def _next(view: PairView) -> Button:
 def _choice_text(view: PairView) -> str:
     if view.choice is None:
         return f"Which video is better? The round closes <t:{view.closes_at_ms // 1000}:R>."
-    chosen = f"You chose: **{CHOICE_WORDS[view.choice]}**."
+    sentence = f"You chose: **{CHOICE_WORDS[view.choice]}**."
     if not view.is_final:
-        return f"{chosen} You can change it. **Next** makes it final, and shows you which video was whose."
+        return f"{sentence} You can change it. **Next** makes it final, and shows you which video was whose."
     right = "A" if view.candidate_is_a else "B"
     if view.is_catch:
-        return f"{chosen} This pair checked that votes are made with care: only **{right}** was made for this prompt."
-    other = "B" if view.candidate_is_a else "A"
-    return f"{chosen} **{right}** was the candidate's, **{other}** the live model's."
+        return f"{sentence} This pair checked that votes are made with care: only **{right}** was made for this prompt."
+    live_side = "B" if view.candidate_is_a else "A"
+    return f"{sentence} **{right}** was the candidate's, **{live_side}** the live model's."
 
 
 def _progress_text(view: PairView) -> str:

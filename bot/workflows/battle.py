@@ -159,10 +159,10 @@ class BattleWorkflow:
     async def _take_votes(self, round_id: int) -> None:
         """Wait for the deadline, or for votes that decide before it."""
         while True:
-            left = await self._step("time left", self._seconds_left, round_id)
-            if left is not None and left <= 0:
+            seconds_left = await self._step("time left", self._seconds_left, round_id)
+            if seconds_left is not None and seconds_left <= 0:
                 return
-            await Engine.sleep_or_wake(UNKNOWN_S if left is None else min(left, LOOK_S))
+            await Engine.sleep_or_wake(UNKNOWN_S if seconds_left is None else min(seconds_left, LOOK_S))
             if await self._step("judge so far", self._is_decided, round_id):
                 return
 
@@ -205,9 +205,9 @@ class BattleWorkflow:
                 await self._ledger.enter(connection, battle, pair, a, b)
 
     async def _entered(self, round_id: int) -> list[BattlePair]:
-        shown = (PairState.READY, PairState.REMOVED)
+        states = (PairState.READY, PairState.REMOVED)
         pairs = await battles.pairs_of(self._database, round_id)
-        return [pair for pair in pairs if pair.state in shown and not pair.is_catch]
+        return [pair for pair in pairs if pair.state in states and not pair.is_catch]
 
     async def _wait_for_ledger(self, round_id: int) -> str | None:
         """Wait until the registration stands on the ledger. Return why nobody can vote, if so."""
@@ -294,5 +294,5 @@ def _log(obstacle: Obstacle | None, round_id: int) -> None:
         log.warning("A post of battle round %d is not up to date: %s", round_id, obstacle.sentence)
 
 
-def _not_judged(counted: Verdict) -> Verdict:
-    return Verdict.from_json({**counted.to_json(), "reasons": [NOT_JUDGED]})
+def _not_judged(count: Verdict) -> Verdict:
+    return Verdict.from_json({**count.to_json(), "reasons": [NOT_JUDGED]})
