@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.battles import (
@@ -80,6 +80,7 @@ def test_a_video_is_named_by_digits_that_differ() -> None:
     assert all(name.isdigit() and len(name) <= 20 for name in names)
 
 
+@settings(max_examples=30)
 @given(st.binary(min_size=16, max_size=32), st.text(max_size=8), st.integers(1, 8), st.integers(1, 2), st.data())
 def test_a_member_meets_the_catch_pairs_early_and_everything_once(
     salt: bytes, voter: str, battles: int, catches: int, data: st.DataObject
