@@ -178,10 +178,10 @@ async def test_votes_that_cannot_be_judged_release_nothing(town: Town) -> None:
     assert await posts(town, NOT_JUDGED) == 1
 
 
-async def test_the_deadline_comes_while_videos_are_made(town: Town) -> None:
-    """What is not made by then is left out, and the round ends without votes."""
+async def test_the_deadline_comes_before_the_round_opens(town: Town) -> None:
+    """What is not made or registered by then is too late, and the round ends without votes."""
     stand_in_for_workers(town)
-    battle = await begin_battle(town, battles_=1, catches=0, seconds=0)
+    battle = await begin_battle(town, battles_=1, catches=0, seconds=1)
     over = await until_battle(town, battle.round.id, "the verdict", lambda now: now.round.result_message_id is not None)
     assert over.round.closes_at_ms <= now_ms()
     assert over.round.status == RoundStatus.CLOSED
