@@ -15,6 +15,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from discord.ext import commands
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.battle_rounds import BattleRounds
 from bot.client import Client, point_at, run_client
 from bot.cogs.buttons import Buttons
 from bot.cogs.help import Help
@@ -203,6 +204,19 @@ class App:
             closing=closing,
             wallet_events=self.wallet_events,
         )
+        transfer = FileTransfer(database=database, engine=engine, client=self.client, data_dir=settings.data_dir)
+        self.battles = BattleRounds(
+            database=database,
+            engine=engine,
+            client=self.client,
+            transfer=transfer,
+            pepper=self._pepper,
+            data_dir=settings.data_dir,
+            model_class=settings.model_class,
+            model_id=settings.model_id,
+            grace_s=settings.chain_grace_s,
+        )
+        self.battles.register(engine)
         videos = VideoWorkflow(
             database=database,
             engine=engine,
@@ -210,7 +224,7 @@ class App:
             posts=self.video_posts,
             progress=self.progress,
             reviews=self._reviews,
-            transfer=FileTransfer(database=database, engine=engine, client=self.client, data_dir=settings.data_dir),
+            transfer=transfer,
             reactions=self.reactions,
             data_dir=settings.data_dir,
             model_class=settings.model_class,
@@ -290,8 +304,10 @@ class App:
             Removal(database=database, queue=self._queue, removals=self._removals),
             reviews,
             wallets,
+            self.battles.commands,
+            self.battles.members,
             training,
-            Buttons({"v1": voting, "w1": wallets, "r1": reviews, "s1": standings}),
+            Buttons({"v1": voting, "w1": wallets, "r1": reviews, "s1": standings, "b1": self.battles.voting}),
         ]
 
     async def open(self) -> None:

@@ -48,6 +48,15 @@ MemberError                     always ephemeral: says what happened and what to
 ├── CandidateOutdatedError
 ├── AdapterMissingError
 ├── RestartingError
+├── NoBattleError
+├── BattleOpenError
+├── BattleClosedError
+├── BattlePairUnknownError
+├── BattleVoteFinalError
+├── BattleAllSeenError
+├── BattleChoiceMissingError
+├── BattlePromptsMissingError
+├── BattleModelError
 └── UnreadableButtonError
 OperatorError                   says what is wrong with the set-up, and its remedy
 ├── SettingsError
@@ -281,6 +290,44 @@ class AdapterMissingError(MemberError):
 
 class RestartingError(MemberError):
     """I'm restarting, so nothing was recorded. Please try again in a minute."""
+
+
+class NoBattleError(MemberError):
+    """There is no open battle round. When a new model is to be compared with the live one, it is announced here."""
+
+
+class BattleOpenError(MemberError):
+    """Battle round {number} isn't over yet. The next one can begin when its verdict is posted."""
+
+
+class BattleClosedError(MemberError):
+    """Battle round {number} is closed, so nothing was recorded. Its verdict is in the channel for rounds."""
+
+
+class BattlePairUnknownError(MemberError):
+    """That pair isn't shown any more. `/battle` shows your next one."""
+
+
+class BattleVoteFinalError(MemberError):
+    """You have already seen which video was whose, so that choice stands. `/battle` shows your next pair."""
+
+
+class BattleChoiceMissingError(MemberError):
+    """Choose A, B, tie or both bad first. Which video was whose is shown after your own choice alone."""
+
+
+class BattleAllSeenError(MemberError):
+    """You have answered every pair of battle round {number}. Thank you! Its verdict will be posted in the channel."""
+
+
+class BattlePromptsMissingError(MemberError):
+    """A battle round needs the prompts of two posted videos at least. Let a round make some, then try again."""
+
+
+class BattleModelError(MemberError):
+    """`{model}` can't be compared with the live model `{live}`. Name a candidate that workers render, and another
+    model than the live one.
+    """
 
 
 class UnreadableButtonError(MemberError):

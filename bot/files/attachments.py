@@ -7,6 +7,7 @@ import hashlib
 import io
 import re
 from pathlib import Path
+from typing import Protocol
 
 import discord
 import httpx
@@ -15,6 +16,19 @@ from bot.domain.videos import Video
 from generation.video.latents import latents_path
 
 TIMEOUT_S = 60.0
+
+
+class RenderedFile(Protocol):
+    """A video as a worker rendered it: where its file is on that machine, and the hash of its bytes."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def video_path(self) -> str | None: ...
+    @property
+    def sha256(self) -> str | None: ...
+    @property
+    def size_bytes(self) -> int | None: ...
 
 
 async def attachment(video: Video, data_dir: Path, limit: int) -> tuple[discord.File | None, str]:
@@ -38,7 +52,7 @@ def attachment_name(video: Video) -> str:
     return f"flock-{video.id}.mp4"
 
 
-def read_here(video: Video, data_dir: Path) -> bytes | None:
+def read_here(video: RenderedFile, data_dir: Path) -> bytes | None:
     """Return the very bytes that were rendered and recorded, if this machine has them: rendered or brought here."""
     for path in (rendered_here(video.video_path, data_dir), brought_path(video.id, data_dir)):
         try:
@@ -66,7 +80,7 @@ def rendered_here(path_text: str | None, data_dir: Path) -> Path | None:
     return path if is_video and path.is_file() else None
 
 
-def delete_rendered(video: Video, data_dir: Path) -> None:
+def delete_rendered(video: RenderedFile, data_dir: Path) -> None:
     """Delete a video with its poster, note and latents, if they are on this machine."""
     brought_path(video.id, data_dir).unlink(missing_ok=True)
     path = rendered_here(video.video_path, data_dir)

@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.client import Client
-from bot.domain.videos import Video
-from bot.files.attachments import brought_path, read_here
+from bot.files.attachments import RenderedFile, brought_path, read_here
 from bot.store import file_transfers, videos
 from generation.jobs import MOST_BYTES, ORIGINAL_WORKFLOW, PART_BYTES, OriginalJob, originals_queue, parts_of
 from generation.queue.engine import Engine, WorkCancelledError
@@ -46,24 +45,39 @@ class FileTransfer:
         Nothing is left in the database, however it ends. Raises what passes by itself; the caller tries again.
         """
         video = await videos.get(self._database, video_id)
+
+        async def unwanted() -> bool:
+            return (await videos.get(self._database, video_id)).cancel_requested
+
+        return await self.bring_file(video, video.guild_id, attempt, machine, unwanted)
+
+    async def bring_file(
+        self,
+        video: RenderedFile,
+        guild_id: int,
+        attempt: int,
+        machine: str,
+        unwanted: Callable[[], Awaitable[bool]],
+    ) -> bool:
+        """Do the same for a file that is no member's video. `unwanted` returns True once nobody wants it any more."""
         here = await asyncio.to_thread(read_here, video, self._data_dir) is not None
-        if not here and self._may_come(video):
+        if not here and self._may_come(video, guild_id):
             try:
-                await self._come(video, attempt, machine)
+                await self._come(video, attempt, machine, unwanted)
                 here = True
             except TransferError as error:
-                log.warning("The original of video %s is not brought here: %s", video_id, error)
-        await file_transfers.forget(self._database, video_id)
+                log.warning("The original of video %s is not brought here: %s", video.id, error)
+        await file_transfers.forget(self._database, video.id)
         return here
 
-    async def drop(self, video: Video) -> None:
+    async def drop(self, video: RenderedFile) -> None:
         """Delete the file that was brought: the card stands, or there will be none. What was rendered here stays."""
         await file_transfers.forget(self._database, video.id)
         await asyncio.to_thread(_delete, brought_path(video.id, self._data_dir))
 
-    def _may_come(self, video: Video) -> bool:
+    def _may_come(self, video: RenderedFile, guild_id: int) -> bool:
         """Return True if the file is worth the transfer: Discord takes it, and so does the database."""
-        guild = self._client.get_guild(video.guild_id)
+        guild = self._client.get_guild(guild_id)
         limit = MOST_BYTES if guild is None else min(MOST_BYTES, int(guild.filesize_limit))
         size = video.size_bytes or 0
         if size > limit:
@@ -75,7 +89,9 @@ class FileTransfer:
             )
         return 0 < size <= limit and video.sha256 is not None
 
-    async def _come(self, video: Video, attempt: int, machine: str) -> None:
+    async def _come(
+        self, video: RenderedFile, attempt: int, machine: str, unwanted: Callable[[], Awaitable[bool]]
+    ) -> None:
         job = OriginalJob(video.id, video.video_path or "", video.sha256 or "", video.size_bytes or 0)
         job_id = f"video-{video.id}-original-{attempt}"
         async with self._database.begin() as connection:
@@ -83,13 +99,13 @@ class FileTransfer:
             await self._engine.submit(
                 connection, ORIGINAL_WORKFLOW, job_id, job.to_json(), queue=originals_queue(machine)
             )
-        end = await self._end(job_id, video.id)
+        end = await self._end(job_id, unwanted)
         if end.get("outcome") != "done":
             raise TransferError(str(end.get("reason")))
         await self._keep(video)
         log.info("The original was brought here.")
 
-    async def _end(self, job_id: str, video_id: str) -> dict[str, object]:
+    async def _end(self, job_id: str, unwanted: Callable[[], Awaitable[bool]]) -> dict[str, object]:
         """Return how the transfer ended. It ends early when nobody wants the video any more."""
         while True:
             try:
@@ -98,11 +114,11 @@ class FileTransfer:
                 return {"outcome": "failed", "reason": "Its worker's machine is gone, or of an older release."}
             if end is not None:
                 return end
-            if (await videos.get(self._database, video_id)).cancel_requested:
+            if await unwanted():
                 return {"outcome": "cancelled", "reason": "Nobody wants it any more."}
             await asyncio.sleep(POLL_S)
 
-    async def _keep(self, video: Video) -> None:
+    async def _keep(self, video: RenderedFile) -> None:
         """Write the parts into one file, which gets its name once it is whole. Raises TransferError."""
         path = brought_path(video.id, self._data_dir)
         draft = draft_path(path)
@@ -121,7 +137,7 @@ class FileTransfer:
         except OSError as error:
             raise TransferError(f"it could not be written ({error.strerror}).") from error
 
-    async def _parts(self, video: Video) -> AsyncIterator[bytes]:
+    async def _parts(self, video: RenderedFile) -> AsyncIterator[bytes]:
         """Yield the parts in their order. Raises TransferError at one that is missing, or of the wrong length."""
         size = video.size_bytes or 0
         for number in range(parts_of(size)):

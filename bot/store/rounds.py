@@ -13,7 +13,11 @@ from bot.domain.videos import CANCELLABLE, chain_key
 from contracts.outbox import entries as outbox
 from migrations.database import now_ms, upsert_into
 from migrations.schema import guilds, rounds, videos
+from migrations.states.battles import RoundKind
 from migrations.states.community import RoundStatus
+
+# Battle rounds have a workflow, posts and commands of their own: none of the functions below finds one but by its id.
+_OF_VIDEOS = rounds.c.kind == RoundKind.VIDEOS
 
 
 async def set_up_guild(database: AsyncEngine, guild_id: int, channel_id: int, member_id: int) -> None:
@@ -96,7 +100,7 @@ async def check_none_open(connection: AsyncConnection, guild_id: int) -> None:
     """Raise RoundAlreadyOpenError where a guild has a round that is not closed."""
     unclosed = (
         await connection.execute(
-            select(rounds).where(rounds.c.guild_id == guild_id, rounds.c.status.in_(NOT_CLOSED)).limit(1)
+            select(rounds).where(rounds.c.guild_id == guild_id, rounds.c.status.in_(NOT_CLOSED), _OF_VIDEOS).limit(1)
         )
     ).first()
     if unclosed is not None:
@@ -134,7 +138,7 @@ async def open_in(database: AsyncEngine, guild_id: int) -> Round | None:
         row = (
             await connection.execute(
                 select(rounds)
-                .where(rounds.c.guild_id == guild_id, rounds.c.status.in_(NOT_CLOSED))
+                .where(rounds.c.guild_id == guild_id, rounds.c.status.in_(NOT_CLOSED), _OF_VIDEOS)
                 .order_by(rounds.c.id.desc())
                 .limit(1)
             )
@@ -144,7 +148,7 @@ async def open_in(database: AsyncEngine, guild_id: int) -> Round | None:
 
 async def by_number_or_none(database: AsyncEngine, guild_id: int, number: int | None) -> Round | None:
     """Return a round by its number in the guild, or the latest round for None; None where there is no such round."""
-    query = select(rounds).where(rounds.c.guild_id == guild_id)
+    query = select(rounds).where(rounds.c.guild_id == guild_id, _OF_VIDEOS)
     if number is not None:
         query = query.where(rounds.c.number == number)
     async with database.connect() as connection:
@@ -160,7 +164,7 @@ async def latest_or_none(database: AsyncEngine, guild_id: int) -> Round | None:
 async def all_open(database: AsyncEngine) -> Sequence[Round]:
     """Return the rounds of all guilds that are not closed yet."""
     async with database.connect() as connection:
-        rows = await connection.execute(select(rounds).where(rounds.c.status.in_(NOT_CLOSED)))
+        rows = await connection.execute(select(rounds).where(rounds.c.status.in_(NOT_CLOSED), _OF_VIDEOS))
         return [Round.from_row(row) for row in rows]
 
 
@@ -223,6 +227,7 @@ async def closed_with_work_left(database: AsyncEngine, since_ms: int) -> Sequenc
     )
     stale = rounds.c.thread_id.is_not(None) & rounds.c.trouble.is_not(None)
     query = select(rounds).where(
+        _OF_VIDEOS,
         rounds.c.status == RoundStatus.CLOSED,
         rounds.c.closes_at_ms > since_ms,
         or_(unposted, stale, rounds.c.finalized_tx.is_(None)),

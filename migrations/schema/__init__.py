@@ -7,6 +7,7 @@ text. It is also the id of the video's durable workflow, so that the same intera
 from __future__ import annotations
 
 from migrations.schema.base import metadata
+from migrations.schema.battles import battle_ballots, battle_pairs, battle_rounds, battle_videos, battle_voters
 from migrations.schema.community import (
     feedback,
     guilds,
@@ -48,6 +49,11 @@ from migrations.schema.ledger import (
 __all__ = [
     "adapter_parts",
     "adapters",
+    "battle_ballots",
+    "battle_pairs",
+    "battle_rounds",
+    "battle_videos",
+    "battle_voters",
     "battles",
     "candidates",
     "chain_attempts",

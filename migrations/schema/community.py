@@ -35,6 +35,7 @@ rounds = Table(
     Column("id", RowId, primary_key=True, autoincrement=True),
     Column("guild_id", BigInteger, nullable=False),
     Column("number", Integer, nullable=False),  # 1, 2, 3 ... within the guild: what members read
+    Column("kind", Text, nullable=False, server_default="videos"),  # RoundKind
     Column("task", Text, nullable=False),
     Column("opened_by", BigInteger, nullable=False),
     Column("channel_id", BigInteger, nullable=False),

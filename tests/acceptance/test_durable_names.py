@@ -51,6 +51,7 @@ from generation.jobs import (
 )
 from generation.queue.portable_json import CANARY, PORTABLE, read_portable_json_only
 from migrations.schema import metadata
+from migrations.states.battles import BattleChoice, PairState, RoundKind
 from migrations.states.community import (
     ReviewKind,
     ReviewState,
@@ -189,7 +190,7 @@ def test_workflows_and_steps_keep_their_names() -> None:
 
 def test_ids_of_workflows_and_queues_keep_their_form() -> None:
     """What is looked for by its id is found; what waits in a queue has somebody who serves it."""
-    pinned("engine.ids", texts_like(r"(video|round|removal|review|closing)-\{\}.*|\{\}-again-\{\}"))
+    pinned("engine.ids", texts_like(r"(video|round|removal|review|closing|battle|battle-pair)-\{\}.*|\{\}-again-\{\}"))
     pinned(
         "engine.queues",
         {
@@ -248,6 +249,7 @@ def test_words_in_columns_stay() -> None:
     kinds = {"video": VideoStatus, "round": RoundStatus, "review": ReviewState, "held": ReviewKind, "vote": VoteSource}
     kinds |= {"wallet": WalletState, "request": SigningKind, "training": TrainingChoice}
     kinds |= {"candidate": CandidateState, "release": ReleaseState}
+    kinds |= {"pair": PairState, "choice": BattleChoice, "rounds": RoundKind}
     pinned("words.declared", {f"{name}.{text}" for name, kind in kinds.items() for text in kind})
 
 
@@ -284,7 +286,7 @@ def test_buttons_and_forms_keep_their_ids() -> None:
 
 def patterns_of_buttons() -> Iterator[re.Pattern[str]]:
     """The regular expressions by which the routes of the router read the ids of pressed buttons."""
-    for info in pkgutil.iter_modules(bot.cogs.__path__, "bot.cogs."):
+    for info in pkgutil.walk_packages(bot.cogs.__path__, "bot.cogs."):
         module = importlib.import_module(info.name)
         for kind in vars(module).values():
             if isinstance(kind, type) and kind.__module__ == module.__name__ and hasattr(kind, "pressed"):

@@ -39,7 +39,7 @@ from bot.posts import vote_counts
 from bot.settings import Settings
 from bot.store import rounds, videos
 from bot.store.learning import choices
-from bot.workflows import closing, recovery
+from bot.workflows import battle, closing, recovery
 from bot.workflows import round as round_workflow
 from contracts.signers.keystore import open_key_file
 from migrations.database import open_database, upgrade_database
@@ -136,6 +136,8 @@ async def open_town(folder: Path) -> AsyncIterator[Town]:
             (round_posts, "RESULT_S", 0.3),
             (world, "SAVE_S", 3600.0),  # nobody opens it again
             (round_workflow, "LEDGER_POLL_S", 0.2),
+            (battle, "POLL_S", 0.1),
+            (battle, "AGAIN_S", 0.2),
             (closing, "PACE_S", 0.0),
             (closing, "AGAIN_S", 0.2),
             (closing, "RESULT_POLL_S", 0.1),

@@ -22,6 +22,7 @@ from contracts.rpc.node import LedgerError
 from migrations.database import open_database, parse_url
 from migrations.schema import chain_transactions, outbox, render_progress, rounds
 from migrations.schema import videos as video_table
+from migrations.states.battles import RoundKind
 
 MOST_BATCHES = 6
 MOST_ASSETS = 6
@@ -247,7 +248,8 @@ class Panel:
     async def _round(self) -> RoundFacts | None:
         """Return the newest round's tallies, in the database and on the ledger."""
         async with self._open.connect() as connection:
-            row = (await connection.execute(select(rounds).order_by(rounds.c.id.desc()).limit(1))).first()
+            query = select(rounds).where(rounds.c.kind == RoundKind.VIDEOS).order_by(rounds.c.id.desc()).limit(1)
+            row = (await connection.execute(query)).first()
         if row is None:
             return None
         newest = Round.from_row(row)

@@ -1,0 +1,1 @@
+"""The rows of battle rounds: rounds and pairs, and the ballots of members."""
