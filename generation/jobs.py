@@ -13,23 +13,38 @@ BOT_QUEUE = "bot"  # workflows of videos and rounds; served by `flock run`
 RENDER_WORKFLOW = "render_video"  # on gpu_queue(...): RenderJob in, RenderResult or JobEnd out, as JSON
 UPLOAD_WORKFLOW = "upload_video"  # on upload_queue(...): UploadJob in, {"outcome": "done"} or JobEnd out
 ORIGINAL_WORKFLOW = "send_original"  # on originals_queue(...): OriginalJob in, {"outcome": "done"} or JobEnd out
+TRAINING_WORKFLOW = "train_candidate"  # on training_queue(...): TrainingJob in, TrainingResult or JobEnd out
+CANDIDATE_WORKFLOW = "send_candidate"  # on candidates_queue(...): CandidateJob in, {"outcome": "done"} or JobEnd out
 
 # A rendered file goes through the database in parts, to a bot on another machine.
 PART_BYTES = 1 << 20
 MOST_BYTES = 100 * PART_BYTES  # what Discord takes in its best servers; the table takes no more parts either
 
 Phase = Literal["loading", "denoising", "encoding", "uploading"]
+# The phases of a training: the voted videos are rendered again where they must be, prompts are encoded, videos are
+# read, steps are taken, fresh videos are made, and the guards look at videos from before and after.
+TrainingPhase = Literal["rendering", "prompts", "videos", "training", "fresh", "guards"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def gpu_queue(model_class: str, model_id: str) -> str:
     """The queue of the workers of a class that render with a model: `gpu.tiny:tiny`, `gpu.large:wan-14b`."""
+    return f"gpu.{_checked(model_class, model_id)}"
+
+
+def training_queue(model_class: str, model_id: str) -> str:
+    """The queue of the workers of a class that train a model: `train.large:wan-14b`."""
+    return f"train.{_checked(model_class, model_id)}"
+
+
+def _checked(model_class: str, model_id: str) -> str:
     if not _NAME.fullmatch(model_class):
         raise ValueError(f"A model class is a short lowercase word, not {model_class!r}.")
     if not _NAME.fullmatch(model_id):
         raise ValueError(f"A model's id is a short lowercase word, not {model_id!r}.")
-    return f"gpu.{model_class}:{model_id}"
+    return f"{model_class}:{model_id}"
 
 
 def release_queue(model_class: str, model_id: str) -> str:
@@ -57,6 +72,11 @@ def originals_queue(machine: str) -> str:
     return f"{upload_queue(machine)}.originals"
 
 
+def candidates_queue(machine: str) -> str:
+    """The queue of the candidates' files that the machine which trained them sends to the bot."""
+    return f"{upload_queue(machine)}.candidates"
+
+
 def parts_of(size_bytes: int) -> int:
     """Return the number of parts in which a file of that size is sent."""
     return -(-size_bytes // PART_BYTES)
@@ -68,6 +88,10 @@ class ReleaseName:
 
     number: int
     adapter_sha256: str
+
+    def is_valid(self) -> bool:
+        """Return True for a number from 1 on, and a hash."""
+        return self.number >= 1 and _HASH.fullmatch(self.adapter_sha256) is not None
 
 
 @dataclass(frozen=True)
@@ -93,9 +117,7 @@ class RenderJob:
             raise ValueError("A video id is a Discord interaction id.")
         if job.fit_bytes is not None and job.fit_bytes < 1:
             raise ValueError("The limit of a file is a number of bytes.")
-        if job.release is not None and (
-            job.release.number < 1 or not re.fullmatch(r"[0-9a-f]{64}", job.release.adapter_sha256)
-        ):
+        if job.release is not None and not job.release.is_valid():
             raise ValueError("A release has a number from 1 on, and the SHA-256 of its adapter.")
         return job
 
@@ -168,6 +190,91 @@ class OriginalJob:
     def from_json(cls, data: object) -> Self:
         """Read the argument of a workflow. Raises ValueError when it is not a job of this kind."""
         return read_dataclass(cls, data)
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """A candidate to train, as the bot asks a training worker for it."""
+
+    candidate_id: int
+    model_id: str
+    base_revision: str  # of the model without any release; an adapter of another one would be for other weights
+    data_root: str  # of the data set that the list was made from
+    examples_sha256: str  # of the list of examples, which waits in the database in parts
+    examples_bytes: int
+    recipe: JsonObject  # as generation/feedback/tuning/recipe.py has it
+    release: ReleaseName | None = None  # that is gone on from; None: the model by itself
+    guard_videos: int = 8  # of each model, for the guards
+
+    @property
+    def progress_id(self) -> str:
+        """The name of the training's row in `render_progress`."""
+        return f"training-{self.candidate_id}"
+
+    def to_json(self) -> JsonObject:
+        """Return plain JSON types, for the durable engine."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Read the argument of a workflow. Raises ValueError when it is not a training job."""
+        job = read_dataclass(cls, data)
+        if job.candidate_id < 1 or job.guard_videos < 0:
+            raise ValueError("A candidate has a number from 1 on, and its guards no negative number of videos.")
+        if not (_HASH.fullmatch(job.data_root) and _HASH.fullmatch(job.examples_sha256)):
+            raise ValueError("Data sets and lists of examples are named by hashes.")
+        if job.release is not None and not job.release.is_valid():
+            raise ValueError("A release has a number from 1 on, and the SHA-256 of its adapter.")
+        return job
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A finished training: the adapter's file lies on `machine`, under its hash."""
+
+    adapter_sha256: str
+    size_bytes: int
+    machine: str
+    videos: int  # that were learned from
+    drift: float  # from the base model
+    seconds: float
+    guards_passed: bool
+    guards: list[str]  # sentences; none where no videos were made for the guards
+    vetoes: list[str]  # names of the guards that were set off
+    notes: list[str]  # sentences
+
+    def to_json(self) -> JsonObject:
+        """Return plain JSON types, for the durable engine."""
+        return {"outcome": "done", **asdict(self)}
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Self:
+        """Read the result of a workflow. Raises ValueError when it is not a training's."""
+        result = read_dataclass(cls, {name: value for name, value in data.items() if name != "outcome"})
+        if not _HASH.fullmatch(result.adapter_sha256):
+            raise ValueError("An adapter is named by its hash.")
+        return result
+
+
+@dataclass(frozen=True)
+class CandidateJob:
+    """The file of a candidate that the bot wants: the machine that trained it sends it through the database."""
+
+    candidate_id: int
+    adapter_sha256: str
+    size_bytes: int
+
+    def to_json(self) -> JsonObject:
+        """Return plain JSON types, for the durable engine."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Read the argument of a workflow. Raises ValueError when it is not a job of this kind."""
+        job = read_dataclass(cls, data)
+        if not _HASH.fullmatch(job.adapter_sha256):
+            raise ValueError("An adapter is named by its hash.")
+        return job
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 A file may be written while its row stands in `adapters`. The bot offers those that jobs ask for; it expects one that a
 worker has made. Each part is a transaction, so that whoever is killed goes on with the parts that are missing; a file
-gets its name once it is whole and has its hash.
+gets its name once it is whole and has its hash. The list of examples that a training learns from goes the same way.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from generation.adapters.file import MOST_BYTES, PART_BYTES, AdapterError, adapter_path, check_adapter, check_numbers
 from migrations.database import now_ms, upsert_into
-from migrations.files import commit_draft, create_draft, draft_path
+from migrations.files import commit_draft, create_draft, draft_path, sha256_file
 from migrations.schema import adapter_parts, adapters
 
 
@@ -75,6 +75,29 @@ async def offer(database: AsyncEngine, path: Path, sha256: str) -> None:
         return
     await asyncio.to_thread(check_adapter, path, sha256)
     await send(database, path, sha256)
+
+
+async def offer_file(database: AsyncEngine, path: Path, sha256: str) -> None:
+    """Offer a file that is no adapter to all workers, unless it is offered already. Raises AdapterError, OSError."""
+    async with database.begin() as connection:
+        await expect(connection, sha256, await asyncio.to_thread(_size, path))
+    await send(database, path, sha256)
+
+
+async def fetch_file(database: AsyncEngine, path: Path, sha256: str) -> None:
+    """Bring a file that is no adapter to a path, unless it is there. Only its hash is checked.
+
+    Raises AdapterError where it is not offered whole, whatever the database raises, and OSError.
+    """
+    if await asyncio.to_thread(_has_hash, path, sha256):
+        return
+    draft = draft_path(path)
+    try:
+        await asyncio.to_thread(_begin, draft)
+        await _write_parts(database, draft, sha256)
+        await asyncio.to_thread(commit_draft, draft, path)
+    finally:
+        await asyncio.to_thread(draft.unlink, missing_ok=True)
 
 
 async def fetch(database: AsyncEngine, data_dir: Path, sha256: str, *, numbers: bool = True) -> Path:
@@ -139,6 +162,10 @@ def _check(path: Path, sha256: str, numbers: bool) -> None:
     check_adapter(path, sha256)
     if numbers:
         check_numbers(path)
+
+
+def _has_hash(path: Path, sha256: str) -> bool:
+    return path.is_file() and sha256_file(path) == sha256
 
 
 def _size(path: Path) -> int:

@@ -59,7 +59,7 @@ class Reaper:
     # How often a job of these queues may lose its process before it is given up as poison.
     # Workflows of videos and rounds (queue "bot") are never given up.
     POISON_CAP = 3
-    POISON_QUEUES = ("gpu.", "upload.")
+    POISON_QUEUES = ("gpu.", "train.", "upload.")
 
     def __init__(
         self,

@@ -6,8 +6,6 @@ import argparse
 import asyncio
 import datetime
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,18 +14,13 @@ from bot.cli.process import Commands
 from bot.database import open_and_upgrade, unreachable
 from bot.domain.amounts import amount
 from bot.domain.errors import OperatorError
-from bot.files.attachments import brought_path, rendered_here
+from bot.files.dataset import Wish, tables_for
 from bot.settings import Settings, load_settings, reveal
-from bot.store.learning import rows as training_rows
 from contracts.outbox.entries import MIN_PEPPER
-from generation.extras import missing, require
+from generation.extras import require
 from generation.feedback.dataset.files import DatasetError, Manifest, write
-from generation.feedback.dataset.rows import VideoRow
-from generation.feedback.dataset.tables import Tables, pseudonym_key, tables_of
-from generation.models.inventory import license_of
-from generation.models.registry import Model, load_models
-from generation.video.motion import motion_of_file
-from migrations.files import sha256_file
+from generation.feedback.dataset.tables import Tables
+from generation.models.registry import load_models
 
 # The reasons of `LEFT_OUT`, as they follow a number of videos, votes or texts.
 REASONS = {
@@ -44,16 +37,6 @@ REASONS = {
     "before_notice": "written before its author had read the notice",
 }
 NOUNS = {"videos": "video", "votes": "vote", "feedback": "text of feedback", "battle_votes": "vote in battles"}
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What to export: the rounds of these numbers, or all, that closed since a day, of one server."""
-
-    out: Path
-    rounds: tuple[int, ...] = ()
-    since: datetime.date | None = None
-    server: int | None = None
 
 
 def add_parser(commands: Commands) -> None:
@@ -104,18 +87,11 @@ async def export(settings: Settings, wish: Wish) -> str:
         raise OperatorError(str(error)) from error
     database = await open_and_upgrade(settings)
     try:
-        guild_id = wish.server if wish.server is not None else await training_rows.only_guild(database)
-        chosen = await training_rows.closed_rounds(
-            database, guild_id, numbers=wish.rounds, since_ms=None if wish.since is None else _ms(wish.since)
-        )
-        found = await training_rows.export_rows(database, guild_id, chosen, pepper=pepper)
+        tables = await tables_for(database, wish, pepper=pepper, data_dir=settings.data_dir, models=models)
     except (SQLAlchemyError, OSError) as error:
         raise unreachable(error) from error
     finally:
         await database.dispose()
-    videos = [_completed(video, found.files[video.key], settings.data_dir, models) for video in found.community.videos]
-    key = pseudonym_key(pepper, guild_id, [each.key for each in chosen])
-    tables = tables_of(replace(found.community, videos=videos), key)
     try:
         manifest = write(wish.out, tables)
     except DatasetError as error:
@@ -123,36 +99,6 @@ async def export(settings: Settings, wish: Wish) -> str:
     except OSError as error:
         raise OperatorError(f"The data set cannot be written to {wish.out}: {error.strerror}.") from error
     return summary(wish.out, tables, manifest)
-
-
-def _ms(day: datetime.date) -> int:
-    return round(datetime.datetime.combine(day, datetime.time(), datetime.UTC).timestamp() * 1000)
-
-
-def _completed(video: VideoRow, file: training_rows.VideoFile, data_dir: Path, models: Mapping[str, Model]) -> VideoRow:
-    """Return a video with the licence of its model, and its motion: from its card, or else from its file."""
-    card = video.card or {}
-    of_model = card.get("model")
-    source = of_model.get("source") if isinstance(of_model, dict) else None
-    model = models.get(video.model_id)
-    if isinstance(source, str) and (model is None or (model.source != source and not model.embedded)):
-        model = Model(video.model_id, source)  # the models file has another by now
-    video = replace(video, model_license=license_of(model) if model is not None else None)
-    motion = card.get("motion")
-    if isinstance(motion, int | float):
-        return replace(video, motion=float(motion), motion_source="frames")
-    measured = None if video.exclusion is not None else _measured(video, file, data_dir)
-    return video if measured is None else replace(video, motion=measured, motion_source="file")
-
-
-def _measured(video: VideoRow, file: training_rows.VideoFile, data_dir: Path) -> float | None:
-    """Return the motion of a video's file, if it lies on this machine unchanged and can be decoded here."""
-    if "av" in missing("worker"):
-        return None
-    for path in (rendered_here(file.path, data_dir), brought_path(file.video_id, data_dir)):
-        if path is not None and path.is_file() and sha256_file(path) == video.mp4_sha256:
-            return motion_of_file(path)
-    return None
 
 
 def summary(out: Path, tables: Tables, manifest: Manifest) -> str:
