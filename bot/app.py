@@ -57,6 +57,7 @@ from bot.store.vote_writer import VoteWriter
 from bot.sync.reactions import ReactionSync
 from bot.sync.view_counts import ViewCounts
 from bot.sync.wallet_events import WalletEvents
+from bot.trainings import Trainings
 from bot.video_hosts import hearing, open_host
 from bot.workflows.closing import ClosingWorkflow
 from bot.workflows.hosting import HostingWorkflow
@@ -76,6 +77,7 @@ from generation.queue.portable_json import UnsafeEngineError
 log = logging.getLogger(__name__)
 
 COUNT_S = 0.5  # between two looks at the votes that cards are to show
+TRAINING_S = 60.0  # between two looks for new votes to train on
 RECOVERY_S = 5.0  # between two looks at rounds with something left to do
 BLOCK_S = 12.0  # of the slowest chains that people use
 WORKFLOWS_AT_ONCE = 4000  # of videos, their hosting, and rounds in one bot; nearly all of them only wait
@@ -217,6 +219,7 @@ class App:
             grace_s=settings.chain_grace_s,
         )
         self.battles.register(engine)
+        self.trainings = Trainings(settings=settings, database=database, engine=engine, client=self.client)
         videos = VideoWorkflow(
             database=database,
             engine=engine,
@@ -293,7 +296,12 @@ class App:
         return [
             Help(database=database, model_id=settings.model_id, training=training),
             Model(database=database, model_id=settings.model_id),
-            Admin(database=database, model_id=settings.model_id, data_dir=settings.data_dir),
+            Admin(
+                database=database,
+                model_id=settings.model_id,
+                data_dir=settings.data_dir,
+                training=self.trainings.opening,
+            ),
             prompts,
             voting,
             rounds,
@@ -325,6 +333,7 @@ class App:
             (self.progress.tick, 1.0),
             (self.vote_counts.tick, COUNT_S),
             (self.recovery.tick, RECOVERY_S),
+            (self.trainings.automatic.tick, TRAINING_S),
         ):
             self._scheduler.add_job(
                 tick, "interval", seconds=seconds, max_instances=1, coalesce=True, misfire_grace_time=None

@@ -5,6 +5,7 @@ The text of each ValueError continues the name of the setting, and never quotes 
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
@@ -16,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import AfterValidator, SecretStr
 
 from contracts.rpc.urls import addresses, is_address
+from generation.feedback.tuning.recipe import Recipe, RecipeError
 from migrations.database import parse_url
 
 
@@ -56,6 +58,21 @@ def check_signer(value: str) -> str:
     """Allow the keystore, or a key service with the name of its key."""
     if not re.fullmatch(r"keystore|(aws-kms|gcp-kms):\S+", value):
         raise ValueError("must be keystore, aws-kms:KEY_ID or gcp-kms:RESOURCE")
+    return value
+
+
+def check_recipe(value: str) -> str:
+    """Allow a JSON object with numbers of a training's recipe."""
+    try:
+        data = json.loads(value)
+    except ValueError:
+        data = None
+    if not isinstance(data, dict):
+        raise ValueError('is no JSON object such as {"steps": 300}')  # noqa: TRY004  # of a setting's value, as the others
+    try:
+        Recipe.of(data)
+    except (RecipeError, TypeError) as error:
+        raise ValueError(f"cannot be used. {str(error).rstrip('.')}") from None
     return value
 
 

@@ -22,6 +22,7 @@ from bot.setting_rules import (
     check_database_url,
     check_node_addresses,
     check_public_node,
+    check_recipe,
     check_shown_address,
     check_signer,
     check_signing_address,
@@ -204,6 +205,17 @@ class Settings(BaseSettings):
     label_frames: bool = Field(False, description='True to write "AI-generated" into the pictures themselves.')
     keep_latents: bool = Field(
         True, description="False to keep no latents beside the videos, for tuning: `flock rerender` makes them again."
+    )
+
+    # --- learning (the bot begins trainings; `flock worker --train` carries them out)
+    train_after_votes: int = Field(
+        0, ge=0, description="The number of new votes in closed rounds that begins a training by itself; 0 is off."
+    )
+    train_recipe: Annotated[str, AfterValidator(check_recipe)] = Field(
+        "{}", description='What differs from the usual recipe of a training, as JSON: {"steps": 300}, for example.'
+    )
+    battle_after_training: bool = Field(
+        False, description="True if the battle of a candidate begins by itself once it is trained."
     )
 
     # --- what members may do

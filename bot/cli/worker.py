@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 def add_parser(commands: Commands) -> None:
     """Add the command to `flock`."""
-    parser = commands.add_parser("worker", help="a GPU worker: renders prompts, holds no keys")
+    parser = commands.add_parser("worker", help="a GPU worker: renders prompts, or trains candidates; holds no keys")
+    parser.add_argument(
+        "--train", action="store_true", help="take trainings in place of renders (needs the packages of flock[train])"
+    )
     parser.add_argument(
         "--check", action="store_true", help="render two videos, print the figures of the second, and exit"
     )
@@ -33,7 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the worker, or its check. Raises OperatorError where the model or the database cannot be used."""
     settings = load_settings("worker")
     logs.start(settings, "worker")
-    require("worker", "The worker")
+    require("train" if arguments.train else "worker", "The training worker" if arguments.train else "The worker")
+    if arguments.train and arguments.check:
+        raise OperatorError("--check renders two videos, which a training worker does not. Leave --train out.")
     config = config_of(settings)
     address = (settings.metrics_host, settings.metrics_port)
     for name in [name for name in os.environ if name.startswith("FLOCK_") or name == "CREDENTIALS_DIRECTORY"]:
@@ -50,7 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
             sys.stdout.write(json.dumps(asyncio.run(check(config)), indent=2) + "\n")
             return 0
         return run_until_stopped(
-            lambda stop, at_once: _work(config, address, stop, at_once), watch_stdin=arguments.watch_stdin
+            lambda stop, at_once: _work(config, address, stop, at_once, trains=arguments.train),
+            watch_stdin=arguments.watch_stdin,
         )
     except (ValueError, RenderError) as error:  # of the model, or of the data folder: both speak in sentences
         raise OperatorError(str(error)) from error
@@ -78,10 +84,13 @@ def config_of(settings: Settings) -> WorkerConfig:
     )
 
 
-async def _work(config: WorkerConfig, address: tuple[str, int], stop: asyncio.Event, at_once: asyncio.Event) -> None:
+async def _work(
+    config: WorkerConfig, address: tuple[str, int], stop: asyncio.Event, at_once: asyncio.Event, *, trains: bool
+) -> None:
     from bot.monitoring.health import Health, Watch, database_watch
     from bot.monitoring.metrics import Metrics, serving
     from bot.monitoring.process_metrics import ProcessMetrics
+    from generation.training.worker import TrainingConfig, run_training_worker
     from generation.worker.worker import run_worker
     from migrations.database import open_database, upgrade_database
 
@@ -96,6 +105,18 @@ async def _work(config: WorkerConfig, address: tuple[str, int], stop: asyncio.Ev
     try:
         metrics = Metrics(database, "worker", process=ProcessMetrics("worker", config.data_dir))
         async with serving(*address, metrics, health):
-            await run_worker(config, stop=stop, at_once=at_once, on_ready=ready.set)
+            if trains:
+                training = TrainingConfig(
+                    database_url=config.database_url,
+                    data_dir=config.data_dir,
+                    model_class=config.model_class,
+                    model_id=config.model_id,
+                    models_file=config.models_file,
+                    hang_s=config.hang_s,
+                    load_s=config.load_s,
+                )
+                await run_training_worker(training, stop=stop, on_ready=ready.set)
+            else:
+                await run_worker(config, stop=stop, at_once=at_once, on_ready=ready.set)
     finally:
         await database.dispose()

@@ -288,6 +288,14 @@ class AdapterMissingError(MemberError):
     """The file of candidate {number} can't be used, so nothing was released. The operator can see why in the log."""
 
 
+class LearningPausedError(MemberError):
+    """Learning is paused, so nothing was begun. `/admin model resume` ends that."""
+
+
+class TrainingUnderWayError(MemberError):
+    """Candidate {number} is being trained, so nothing was begun. The votes since then go into the next one."""
+
+
 class RestartingError(MemberError):
     """I'm restarting, so nothing was recorded. Please try again in a minute."""
 

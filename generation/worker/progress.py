@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from generation.jobs import Phase
+from generation.jobs import Phase, TrainingPhase
 from generation.prompt_words import PromptWords
 from generation.render_messages import LoadedModel, Tick
 from generation.worker.eta import Estimate, History, kind_of
@@ -56,7 +56,13 @@ class JobProgress:
         return on_tick
 
     async def write(
-        self, video_id: str, phase: Phase, step: int, steps: int, eta_s: float | None, words: PromptWords | None = None
+        self,
+        video_id: str,
+        phase: Phase | TrainingPhase,
+        step: int,
+        steps: int,
+        eta_s: float | None,
+        words: PromptWords | None = None,
     ) -> None:
         """Write one row; a database that is away costs no more than a line of the log.
 

@@ -21,8 +21,8 @@ from migrations.schema.base import RowId, metadata
 render_progress = Table(
     "render_progress",
     metadata,
-    Column("video_id", Text, primary_key=True),
-    Column("phase", Text, nullable=False),  # loading, denoising, encoding or uploading
+    Column("video_id", Text, primary_key=True),  # or `training-` and the number of the candidate that is trained
+    Column("phase", Text, nullable=False),  # Phase or TrainingPhase of generation/jobs.py
     Column("step", Integer, nullable=False),
     Column("steps", Integer, nullable=False),
     Column("eta_s", Float),

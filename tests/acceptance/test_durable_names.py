@@ -37,16 +37,22 @@ from contracts.outbox.entries import voter_id
 from generation.hosting.s3 import PLAYLIST, POSTER, STREAM, VIDEO
 from generation.jobs import (
     BOT_QUEUE,
+    CandidateJob,
     JobEnd,
     OriginalJob,
     Phase,
     ReleaseName,
     RenderJob,
     RenderResult,
+    TrainingJob,
+    TrainingPhase,
+    TrainingResult,
     UploadJob,
+    candidates_queue,
     gpu_queue,
     originals_queue,
     release_queue,
+    training_queue,
     upload_queue,
 )
 from generation.queue.portable_json import CANARY, PORTABLE, read_portable_json_only
@@ -190,7 +196,9 @@ def test_workflows_and_steps_keep_their_names() -> None:
 
 def test_ids_of_workflows_and_queues_keep_their_form() -> None:
     """What is looked for by its id is found; what waits in a queue has somebody who serves it."""
-    pinned("engine.ids", texts_like(r"(video|round|removal|review|closing|battle|battle-pair)-\{\}.*|\{\}-again-\{\}"))
+    of_trainings = r"candidate-\{\}-(file|training)-\{\}|training-\{\}"
+    of_videos = r"(video|round|removal|review|closing|battle|battle-pair)-\{\}.*|\{\}-again-\{\}"
+    pinned("engine.ids", texts_like(f"{of_videos}|{of_trainings}"))
     pinned(
         "engine.queues",
         {
@@ -199,6 +207,8 @@ def test_ids_of_workflows_and_queues_keep_their_form() -> None:
             release_queue("large", "wan-14b"),
             upload_queue("0a1b2c"),
             originals_queue("0a1b2c"),
+            training_queue("large", "wan-14b"),
+            candidates_queue("0a1b2c"),
         },
     )
     pinned("engine.leases", {name for call in calls("take_lease", "release_lease") for name in argument(call, 1)})
@@ -213,8 +223,9 @@ def test_the_engines_guard_knows_where_it_is() -> None:
 def test_what_crosses_between_bot_and_worker_keeps_its_keys() -> None:
     """A job that an earlier bot queued is one that this worker reads, and the other way round."""
     kinds = (ReleaseName, RenderJob, RenderResult, UploadJob, OriginalJob, JobEnd)
+    kinds = (*kinds, TrainingJob, TrainingResult, CandidateJob)
     pinned("jobs", {f"{kind.__name__}.{field}" for kind in kinds for field in kind.__dataclass_fields__})
-    pinned("engine.phases", get_args(Phase))
+    pinned("engine.phases", (*get_args(Phase), *get_args(TrainingPhase)))
 
 
 # --------------------------------------------------------------------------- the database

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.cards import models as model_cards
 from bot.client import Interaction
+from bot.cogs.learning.trainings import TrainingOpening
 from bot.cogs.replies import answer
 from bot.domain.errors import (
     AdapterMissingError,
@@ -58,11 +59,16 @@ class Admin(commands.GroupCog, group_name="admin", group_description="What moder
 
     of_model = app_commands.Group(name="model", description="Releases of the model, and its learning.")
 
-    def __init__(self, *, database: AsyncEngine, model_id: str, data_dir: Path) -> None:
+    def __init__(self, *, database: AsyncEngine, model_id: str, data_dir: Path, training: TrainingOpening) -> None:
         self._database = database
         self._model_id = model_id
         self._data_dir = data_dir
+        self._training = training
         super().__init__()
+
+    @of_model.command(name="train", description="Train a candidate on the votes of all closed rounds.")
+    async def train(self, interaction: Interaction) -> None:
+        await answer(interaction, self._training.begin(interaction))
 
     @of_model.command(name="rollback", description="Take the live release back: the next video is made without it.")
     @app_commands.describe(release="The number of the live release, as /model shows it.")

@@ -15,6 +15,7 @@ from migrations.states.learning import CandidateState
 OVER = (CandidateState.LOST, CandidateState.RELEASED, CandidateState.REJECTED, CandidateState.WITHDRAWN)
 # The states from which a candidate gets to each one.
 FROM: Mapping[CandidateState, tuple[CandidateState, ...]] = {
+    CandidateState.TRAINING: (CandidateState.CHECKING,),  # the machine that had its file is lost
     CandidateState.CHECKING: (CandidateState.TRAINING,),
     CandidateState.READY: (CandidateState.CHECKING,),
     CandidateState.BATTLING: (CandidateState.READY,),
