@@ -21,6 +21,7 @@ from bot.cogs.buttons import Buttons
 from bot.cogs.help import Help
 from bot.cogs.learning.model import Admin, Model
 from bot.cogs.learning.training import Training
+from bot.cogs.learning.trainings import Trainings
 from bot.cogs.ledger_notices import LedgerNotices
 from bot.cogs.prompts import Prompts
 from bot.cogs.provenance import Provenance
@@ -57,7 +58,6 @@ from bot.store.vote_writer import VoteWriter
 from bot.sync.reactions import ReactionSync
 from bot.sync.view_counts import ViewCounts
 from bot.sync.wallet_events import WalletEvents
-from bot.trainings import Trainings
 from bot.video_hosts import hearing, open_host
 from bot.workflows.closing import ClosingWorkflow
 from bot.workflows.hosting import HostingWorkflow

@@ -15,7 +15,8 @@ GRANT SELECT ON alembic_version TO flock_worker;
 GRANT SELECT (id, cancel_requested) ON videos TO flock_worker;
 -- What was rendered goes to a bot on another machine: to be written while the bot waits for it, and never read.
 GRANT SELECT (video_id, sha256, part), INSERT ON original_parts TO flock_worker;
--- The adapters of releases come through the database, and so does one that was tuned here, while the bot waits for it.
+-- The adapters of releases come through the database, and so do the list of examples that a training learns from, and
+-- the adapter that was tuned here, while the bot waits for it.
 GRANT SELECT ON adapters TO flock_worker;
 GRANT SELECT, INSERT ON adapter_parts TO flock_worker;
 -- How a job comes along, and who is alive.

@@ -23,7 +23,7 @@ from migrations.files import sha256_file
 
 @dataclass(frozen=True)
 class Wish:
-    """What to export: the rounds of these numbers, or all, that closed since a day, of one server."""
+    """A wish for an export: the rounds of these numbers, or all, that closed since a day, of one server."""
 
     out: Path
     rounds: tuple[int, ...] = ()

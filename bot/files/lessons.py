@@ -1,4 +1,4 @@
-"""What a training learns from, on the bot's disk: the data set of closed rounds, and the list of examples made of it.
+"""The lessons of trainings on the bot's disk: the data set of closed rounds, and the list of examples made of it.
 
 A worker gets the list alone: prompts, seeds and weighted counts of votes, and no member. Candidates come back here, and
 are checked before anything may render with them.
@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.domain.errors import OperatorError
 from bot.files.dataset import Wish, tables_for
 from generation.adapters.file import AdapterError, adapter_path, check_numbers
-from generation.adapters.transfer import fetch, offer, offer_file
+from generation.adapters.transfer import fetch, forget_file, offer, offer_file
 from generation.extras import MissingExtraError, require
 from generation.feedback.dataset.files import MANIFEST, DatasetError, Manifest, write
 from generation.feedback.dataset.tables import Tables
@@ -103,6 +103,11 @@ class Lessons:
             adapter = adapter_path(self._data_dir, sha256)
             if await asyncio.to_thread(adapter.is_file):
                 await offer(self._database, adapter, sha256)
+
+    async def withdraw(self, lesson: JsonObject) -> None:
+        """Offer the list no more: the training is over. Safe to repeat."""
+        async with self._database.begin() as connection:
+            await forget_file(connection, PreparedLesson.from_json(lesson).examples_sha256)
 
     async def take_in(self, adapter_sha256: str) -> str | None:
         """Bring a candidate's file to this machine and check it. Return why it cannot be used, if so."""

@@ -73,7 +73,7 @@ class _Begun(TypedDict):
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a training is told of."""
+    """The place where a training is told of: one channel."""
 
     guild_id: int
     channel_id: int
@@ -157,6 +157,7 @@ class TrainingWorkflow:
             log.exception("The training of candidate %d ended by an unforeseen error.", candidate_id)
             await step("reject", self._reject, candidate_id, UNFORESEEN)
             text = cards.rejected_text(facts, UNFORESEEN)
+        await step("withdraw the votes", self._lessons.withdraw, lesson)
         await self._tell(place, message_id, text, cards.mark_of(candidate_id), f"candidate-{candidate_id}-end")
         return {"candidate_id": candidate_id, "reason": ""}
 

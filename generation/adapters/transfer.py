@@ -133,6 +133,11 @@ async def withdraw(connection: AsyncConnection, *, keep: Collection[str], before
     return (await connection.execute(old)).rowcount
 
 
+async def forget_file(connection: AsyncConnection, sha256: str) -> None:
+    """Offer a file no more: its parts are deleted. Safe to repeat."""
+    await connection.execute(delete(adapters).where(adapters.c.sha256 == sha256))
+
+
 async def _write_parts(database: AsyncEngine, draft: Path, sha256: str) -> None:
     """Write all parts into a draft. Raises AdapterError where one is missing."""
     async with database.connect() as connection:

@@ -68,6 +68,7 @@ releases = Table(
 )
 
 # An adapter's file on its way: from the bot to workers that render with it, or from the worker that made it to the bot.
+# So goes the list of examples that a training learns from, until the training is over.
 # Parts may be written while the row exists; the parts are deleted together with the row.
 adapters = Table(
     "adapters",

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import func, insert, select, text
 
 from bot.demo.discord.people import wait_for
 from bot.domain.releases import Candidate
@@ -42,6 +42,7 @@ class StandInWorkers:
         self.lost = 0  # machines that are lost with their file
         self.guards_passed = True
         self.trainings: list[str] = []
+        self.lists: list[str] = []  # of examples, as they lie in the database
 
     async def submit(self, *arguments: Any, **options: Any) -> None:
         await self._engine.submit(*arguments, **options)
@@ -54,6 +55,9 @@ class StandInWorkers:
             return {"outcome": "done"}
         if job_id not in self.trainings:
             self.trainings.append(job_id)
+            async with self._town.database.connect() as connection:
+                parts = await connection.scalars(select(adapter_parts.c.data))
+                self.lists.append(b"".join(parts).decode())
         if self.failure is not None:
             return JobEnd("failed", self.failure).to_json()
         _, sha256 = write_adapter(self._town.data_dir, adapter_bytes(number=len(self.trainings) / 64))
@@ -156,12 +160,13 @@ async def test_votes_become_a_candidate(town: Town, workers: StandInWorkers) -> 
     assert verify(folder).root == candidate.data_root
     async with town.database.connect() as connection:
         assert await connection.scalar(select(commitments.c.root)) == candidate.data_root
-        parts = [bytes(part) for part in await connection.scalars(select(adapter_parts.c.data))]
         query = text("SELECT inputs FROM workflow_status WHERE name = 'train_candidate'")
         [inputs] = (await connection.scalars(query)).all()
-    handed_over = b"".join(parts).decode() + str(inputs)
+    handed_over = workers.lists[-1] + str(inputs)
     assert PROMPTS[0] in handed_over
     assert not any(str(member_id) in handed_over for member_id in MEMBERS)
+    async with town.database.connect() as connection:
+        assert await connection.scalar(select(func.count()).select_from(adapter_parts)) == 0
     messages = [each.text for each in await town.shown(town.channel) if "Candidate " in each.text]
     assert len(messages) == 1
 
