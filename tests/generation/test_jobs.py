@@ -8,7 +8,21 @@ from typing import Any
 
 import pytest
 
-from generation.jobs import PART_BYTES, JobEnd, OriginalJob, ReleaseName, RenderJob, RenderResult, UploadJob, parts_of
+from generation.jobs import (
+    PART_BYTES,
+    CandidateJob,
+    JobEnd,
+    OriginalJob,
+    ReleaseName,
+    RenderJob,
+    RenderResult,
+    TrainingJob,
+    TrainingResult,
+    UploadJob,
+    candidates_queue,
+    parts_of,
+    training_queue,
+)
 
 JOB = RenderJob("42", "a red \ud83d circle", 2**62 + 1, "tiny", fit_bytes=100)
 UPLOAD = UploadJob("42", "asset", "", "v.mp4", "s", presigned={"parts": [{"url": "https://s3/secret"}]}, shortest_s=2)
@@ -75,3 +89,31 @@ def test_a_result_says_only_what_there_is() -> None:
 def test_a_file_is_sent_in_whole_parts() -> None:
     """The last one may be smaller."""
     assert [parts_of(size) for size in (1, PART_BYTES, PART_BYTES + 1)] == [1, 1, 2]
+
+
+TRAINING = TrainingJob(3, "tiny", "r1", "da" * 32, "ab" * 32, 900, {"method": "nft"}, ReleaseName(2, "ad" * 32))
+
+
+def test_a_training_is_read_as_it_was_written() -> None:
+    """Job and result; what the bot never asks for is none, and no part of a path."""
+    assert TrainingJob.from_json(json.loads(json.dumps(TRAINING.to_json()))) == TRAINING
+    for odd in (
+        {"candidate_id": 0}, {"examples_sha256": "../x"}, {"data_root": "x"}, {"guard_videos": -1}, {"recipe": "nft"},
+        {"release": {"number": 0, "adapter_sha256": "ad" * 32}}, {"colour": "red"},
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"."):
+            TrainingJob.from_json({**TRAINING.to_json(), **odd})
+    result = TrainingResult("ad" * 32, 9, "m1", 4, 0.05, 9.0, True, ["A sentence."], [], [])
+    assert TrainingResult.from_json(json.loads(json.dumps(result.to_json()))) == result
+    with pytest.raises(ValueError, match="named by its hash"):
+        TrainingResult.from_json({**result.to_json(), "adapter_sha256": "../x"})
+    with pytest.raises(ValueError, match="named by its hash"):
+        CandidateJob.from_json(CandidateJob(1, "../x", 9).to_json())
+
+
+def test_trainings_have_queues_of_their_own() -> None:
+    """A worker that renders serves none of them; the names of classes and models are checked as elsewhere."""
+    assert training_queue("large", "wan-14b") == "train.large:wan-14b"
+    assert candidates_queue("0a1b2c") == "upload.0a1b2c.candidates"
+    with pytest.raises(ValueError, match="A model's id is a short lowercase word"):
+        training_queue("large", "Wan 14B")
