@@ -10,6 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
@@ -62,16 +63,21 @@ def check_signer(value: str) -> str:
 
 
 def check_recipe(value: str) -> str:
-    """Allow a JSON object with numbers of a training's recipe."""
+    """Allow a JSON object with values of a training's recipe."""
     try:
         data = json.loads(value)
     except ValueError:
         data = None
     if not isinstance(data, dict):
-        raise ValueError('is no JSON object such as {"steps": 300}')  # noqa: TRY004  # of a setting's value, as the others
+        raise ValueError('must be a JSON object such as {"steps": 300}')  # noqa: TRY004  # of a value, as all rules here
+    usual = asdict(Recipe())
+    for name, given in data.items():
+        kinds = (int, float) if isinstance(usual.get(name), float) else (type(usual.get(name)),)
+        if name in usual and type(given) not in kinds:
+            raise ValueError(f"cannot be used. {name} is of the wrong type")
     try:
         Recipe.of(data)
-    except (RecipeError, TypeError) as error:
+    except RecipeError as error:
         raise ValueError(f"cannot be used. {str(error).rstrip('.')}") from None
     return value
 

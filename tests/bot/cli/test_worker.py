@@ -16,6 +16,12 @@ def test_an_unknown_model_is_a_sentence(tmp_path: Path) -> None:
     plain(flock(tmp_path, "worker", FLOCK_MODEL_ID="nothing-like-that"), "no model", "tiny")
 
 
+def test_a_training_worker_starts_as_other_workers_do(tmp_path: Path) -> None:
+    """What keeps it from starting is a sentence; it has no videos to check."""
+    plain(flock(tmp_path, "worker", "--train", FLOCK_MODEL_ID="nothing-like-that"), "no model", "tiny")
+    plain(flock(tmp_path, "worker", "--train", "--check"), "Leave --train out")
+
+
 def test_a_worker_keeps_no_key(tmp_path: Path) -> None:
     """None of the settings that it is given is a secret, though all of them may be set beside it."""
     secrets = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
