@@ -1,5 +1,7 @@
 """The videos that were voted on, as tuning reads them: prompt, seed, thumbs, final latents. No torch here.
 
+NumPy is imported where latents are read: the bot, which writes the list alone, has none.
+
 A folder holds `examples.jsonl`, a line a video, and under `latents/` a safetensors file a video with the tensor
 `latents`: the final ones as the denoiser meets them, before any decoding.
 """
@@ -13,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from generation.feedback.tensor_files import read_tensors, write_tensors
 from generation.feedback.whole_files import write_whole
 
 LIST, LATENTS, VIDEOS = "examples.jsonl", "latents", "videos"
@@ -34,6 +35,8 @@ class Example:
     down: float
     latents_sha256: str | None = None  # of its numbers; None: they were not kept, and are rendered again
     prompt_id: str | None = None  # that near duplicates of a prompt share; None: the prompt itself
+    release: str | None = None  # SHA-256 of the adapter that it was rendered with; None: the model by itself
+    release_number: int | None = None
 
     def __post_init__(self) -> None:
         """Raise ExamplesError where the id is none, or a number makes no sense."""
@@ -62,9 +65,16 @@ def read_examples(folder: Path) -> list[Example]:
 
 
 def read_latents(folder: Path, example: Example) -> Any | None:  # an array, of any number of axes
-    """Return the kept latents of an example, or None. Raises ExamplesError where they are not those of the list."""
+    """Return the kept latents of an example, or None where they are to be rendered again by the model itself.
+
+    Raises ExamplesError where they are not those of the list, or only a release could render them again.
+    """
     if example.latents_sha256 is None:
+        if example.release is not None:
+            raise ExamplesError(f"The latents of video {example.video}, which a release rendered, were not kept.")
         return None
+    from generation.feedback.tensor_files import read_tensors
+
     path = path_of_latents(folder, example.video)
     latents = read_tensors(path)[0].get("latents") if path.is_file() else None
     if latents is None or hash_of_latents(latents) != example.latents_sha256:
@@ -81,6 +91,8 @@ def write_examples(folder: Path, examples: Iterable[Example]) -> None:
 
 def write_latents(folder: Path, video: str, latents: Any) -> str:  # a numpy array
     """Write the latents of a video; return their SHA-256."""
+    from generation.feedback.tensor_files import write_tensors
+
     (folder / LATENTS).mkdir(parents=True, exist_ok=True)
     write_tensors(path_of_latents(folder, video), {"latents": latents})
     return hash_of_latents(latents)
