@@ -53,7 +53,9 @@ class Model(commands.Cog):
             history = await releases.facts(connection, shown)
             is_paused = await releases.is_paused(connection, self._model_id)
         live = next((each for each in shown if each.state == ReleaseState.LIVE), None)
-        data = live and await asyncio.to_thread(read_filmstrip, self._data_dir, self._model_id, live.number)
+        data: bytes | None = None
+        if live is not None:
+            data = await asyncio.to_thread(read_filmstrip, self._data_dir, self._model_id, live.number)
         if live is None or data is None:
             return model_cards.model_card(self._model_id, history, is_paused=is_paused)
         name = model_cards.filmstrip_name(live)
