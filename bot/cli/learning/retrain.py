@@ -6,11 +6,10 @@ No torch in this process: the tuning is another one, as for `flock train`.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
-import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable
 from pathlib import Path
 
 from bot.cli.learning.train import train
@@ -21,12 +20,13 @@ from generation.adapters.file import AdapterError, adapter_path, check_adapter
 from generation.extras import require
 from generation.feedback.dataset.files import DatasetError, verify
 from generation.feedback.manifest import Manifest, ManifestError, read_manifest
-from generation.feedback.tuning.examples import Example, path_of_latents, write_examples
+from generation.feedback.tuning.examples import Example, write_examples
 from generation.feedback.tuning.from_votes import TooFewVotesError, lesson_of
 from generation.feedback.tuning.order import FILE, RESULT, Order
 from generation.feedback.tuning.recipe import Recipe, RecipeError
 from generation.models.registry import Model, choose, full_revision, load_models
 from generation.models.weights import WeightsError
+from generation.render_messages import ReleaseAdapter
 
 MOST_BYTES = 1 << 20  # of a manifest's file
 LESSON = "lesson"  # the folder of the examples, in that of the training
@@ -54,12 +54,6 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--adapter", type=Path, metavar="FILE", help="the released adapter, to tell by how much another one differs"
     )
-    parser.add_argument(
-        "--latents",
-        type=Path,
-        metavar="DIR",
-        help="kept latents, each as KEY.latents.safetensors (default: they are rendered again)",
-    )
     parser.set_defaults(command=run)
 
 
@@ -69,7 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     require("train", "Repeating a release")
     manifest = manifest_of(arguments.release)
     order = order_of(settings, manifest, arguments)
-    prepare(arguments.data, order, arguments.latents)
+    for note in prepare(settings, arguments.data, order):
+        sys.stdout.write(f"note: {note}\n")
     if status := train(order):
         return status
     released = arguments.adapter or adapter_path(settings.data_dir, manifest.adapter)
@@ -124,30 +119,52 @@ def order_of(settings: Settings, manifest: Manifest, arguments: argparse.Namespa
     return order
 
 
-def prepare(dataset: Path, order: Order, latents: Path | None) -> None:
-    """Write the examples that the release learned from, with those latents that were kept. Raises OperatorError."""
+def prepare(settings: Settings, dataset: Path, order: Order) -> list[str]:
+    """Write the examples that the release learned from, with their latents; return notes on what had to be left out.
+
+    Latents that lie in the data folder are taken, and the others rendered again, as a training worker does. Raises
+    OperatorError.
+    """
+    from generation.training.latents import gather
+    from generation.worker.render_process import RenderChild, RenderError
+
+    data_dir, folder = settings.data_dir.resolve(), Path(order.data)
+
+    def child() -> RenderChild:
+        sys.stdout.write("Videos whose latents are not here are rendered again.\n")
+        sys.stdout.flush()
+        return RenderChild(order.model, hang_s=settings.hang_s, load_s=settings.load_s)
+
+    async def on_video(number: int, of: int) -> None:
+        sys.stdout.write(f"rendering: {number} of {of}\n")
+        sys.stdout.flush()
+
     try:
-        lesson = lesson_of(dataset, order.model.id)
-    except TooFewVotesError as error:
+        examples = lesson_of(dataset, order.model.id).examples
+        releases = releases_of(examples, data_dir)
+        gathering = gather(examples, folder, data_dir, child=child, releases=releases, on_video=on_video)
+        complete, notes = asyncio.run(gathering)
+        write_examples(folder, complete)
+    except (TooFewVotesError, RenderError) as error:
         raise OperatorError(str(error)) from error
-    write_examples(Path(order.data), _with_latents(lesson.examples, Path(order.data), latents))
+    except OSError as error:
+        raise OperatorError(f"{error.filename or folder}: {error.strerror}.") from error
+    return notes
 
 
-def _with_latents(examples: Sequence[Example], folder: Path, latents: Path | None) -> Iterator[Example]:
-    """Yield the examples; those whose latents are not at hand are rendered again, from prompt and seed."""
+def releases_of(examples: Iterable[Example], data_dir: Path) -> dict[str, ReleaseAdapter]:
+    """Return the releases that rendered some videos, by hash, as far as their adapters are in the data folder."""
+    releases: dict[str, ReleaseAdapter] = {}
     for example in examples:
-        kept = None if latents is None else latents / path_of_latents(folder, example.video).name
-        if example.latents_sha256 is not None and kept is not None and kept.is_file():
-            path_of_latents(folder, example.video).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(kept, path_of_latents(folder, example.video))
-            yield example
-        elif example.release is None:
-            yield replace(example, latents_sha256=None)
-        else:
-            raise OperatorError(
-                f"Video {example.video} was rendered by release {example.release_number}, so the base model cannot "
-                "make its latents again. Name the folder of the kept ones with --latents."
-            )
+        if example.release is None or example.release in releases:
+            continue
+        try:
+            path = adapter_path(data_dir, example.release)
+            check_adapter(path, example.release)
+        except (AdapterError, ValueError):
+            continue
+        releases[example.release] = ReleaseAdapter(example.release_number or 0, example.release, str(path))
+    return releases
 
 
 def _check_revision(model: Model, manifest: Manifest) -> None:

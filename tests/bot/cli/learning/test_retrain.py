@@ -17,10 +17,11 @@ from bot.__main__ import build_parser
 from bot.cli.learning import retrain
 from bot.domain.errors import OperatorError
 from bot.settings import Settings
+from generation.adapters.file import adapter_path
 from generation.feedback.dataset.files import rows_of, write
 from generation.feedback.dataset.tables import tables_of
 from generation.feedback.manifest import Manifest
-from generation.feedback.tuning.examples import Example, path_of_latents, read_examples
+from generation.feedback.tuning.examples import Example, read_examples, read_latents
 from generation.feedback.tuning.order import Order
 from generation.feedback.tuning.recipe import Recipe
 from generation.models.revisions import folder_revision
@@ -108,6 +109,11 @@ def test_two_processes_make_the_same_adapter_and_another_recipe_another_one(plac
     assert "By how much they differ cannot be told" in first.stdout
     result = json.loads((place / "first" / "result.json").read_text())
     write_manifest(place, adapter=result["sha256"])
+    examples = read_examples(place / "first" / "lesson")
+    assert [each.video for each in examples] == sorted(str(row["video"]) for row in rows_of(place / "votes", "videos"))
+    for example in examples:
+        assert example.latents_sha256 is not None
+        assert read_latents(place / "first" / "lesson", example) is not None
 
     second = flock_retrain(place, "second")
     assert second.returncode == 0, second.stderr
@@ -140,25 +146,19 @@ def test_a_changed_vote_is_refused_before_training(place: Path) -> None:
     assert not (place / "out").exists()
 
 
-def test_the_examples_are_those_of_the_training_split(place: Path) -> None:
-    """By keys, weighted, without held-out prompts; latents that nobody has are rendered again."""
-    made = order(place)
-    retrain.prepare(place / "votes", made, None)
-    examples = read_examples(Path(made.data))
-    rows = {str(row["video"]) for row in rows_of(place / "votes", "videos")}
-    assert [example.video for example in examples] == sorted(rows)
-    assert {example.latents_sha256 for example in examples} == {None}
-    assert (place / "votes" / "videos" / "test.parquet").exists()
-
-
-def test_a_video_of_a_release_needs_its_latents(tmp_path: Path) -> None:
-    """The base model cannot make them again; with the kept ones it is an example as it is."""
-    example = Example("v1", "a cat", 1, 2, 1, latents_sha256="aa" * 32, release="ad" * 32, release_number=1)
-    with pytest.raises(OperatorError, match=r"release 1.*--latents"):
-        list(retrain._with_latents([example], tmp_path / "lesson", tmp_path))
-    (tmp_path / "v1.latents.safetensors").write_bytes(b"latents")
-    assert list(retrain._with_latents([example], tmp_path / "lesson", tmp_path)) == [example]
-    assert path_of_latents(tmp_path / "lesson", "v1").read_bytes() == b"latents"
+def test_videos_of_a_release_need_its_adapter(tmp_path: Path) -> None:
+    """It is taken from the data folder, if it is there and whole."""
+    _, sha256 = write_adapter(tmp_path, adapter_bytes())
+    examples = [
+        Example("v1", "a cat", 1, 2, 1),
+        Example("v2", "a cat", 2, 2, 1, release=sha256, release_number=3),
+        Example("v3", "a cat", 3, 2, 1, release="ad" * 32, release_number=4),
+    ]
+    assert {(each.number, each.adapter_sha256) for each in retrain.releases_of(examples, tmp_path).values()} == {
+        (3, sha256)
+    }
+    adapter_path(tmp_path, sha256).write_bytes(b"no adapter")
+    assert retrain.releases_of(examples, tmp_path) == {}
 
 
 def _flip(place: Path) -> None:
