@@ -37,6 +37,7 @@ from contracts.outbox.entries import voter_id
 from generation.hosting.s3 import PLAYLIST, POSTER, STREAM, VIDEO
 from generation.jobs import (
     BOT_QUEUE,
+    FilmstripJob,
     JobEnd,
     OriginalJob,
     Phase,
@@ -190,7 +191,10 @@ def test_workflows_and_steps_keep_their_names() -> None:
 
 def test_ids_of_workflows_and_queues_keep_their_form() -> None:
     """What is looked for by its id is found; what waits in a queue has somebody who serves it."""
-    pinned("engine.ids", texts_like(r"(video|round|removal|review|closing|battle|battle-pair)-\{\}.*|\{\}-again-\{\}"))
+    pinned(
+        "engine.ids",
+        texts_like(r"(video|round|removal|review|closing|battle|battle-pair|filmstrip|release)-\{\}.*|\{\}-again-\{\}"),
+    )
     pinned(
         "engine.queues",
         {
@@ -212,7 +216,7 @@ def test_the_engines_guard_knows_where_it_is() -> None:
 
 def test_what_crosses_between_bot_and_worker_keeps_its_keys() -> None:
     """A job that an earlier bot queued is one that this worker reads, and the other way round."""
-    kinds = (ReleaseName, RenderJob, RenderResult, UploadJob, OriginalJob, JobEnd)
+    kinds = (ReleaseName, RenderJob, RenderResult, UploadJob, OriginalJob, FilmstripJob, JobEnd)
     pinned("jobs", {f"{kind.__name__}.{field}" for kind in kinds for field in kind.__dataclass_fields__})
     pinned("engine.phases", get_args(Phase))
 
