@@ -74,7 +74,7 @@ def release_mark(release: Release) -> str:
 
 def filmstrip_name(release: Release) -> str:
     """Return the name of the attached filmstrip."""
-    return f"filmstrip-{release.number}.png"
+    return f"flock-filmstrip-{release.number}.png"
 
 
 def _filmstrip(name: str) -> limits.Item:
