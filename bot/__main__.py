@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 
 from bot.cli import audit, backup, costs, demo, deploy, doctor, migrate, models, rerender, run, worker, workers
-from bot.cli.learning import export, train
+from bot.cli.learning import export, retrain, train
 from bot.cli.process import exit_code_of
 
 DESCRIPTION = "FLock: a Discord community makes a text-to-video model its own."
@@ -17,7 +17,23 @@ EPILOG = """first steps:
 Settings come from the environment and from a file .env; .env.example describes them all."""
 
 # In the order in which `flock --help` lists them.
-FAMILIES = (demo, run, worker, workers, models, rerender, train, migrate, doctor, backup, deploy, audit, export, costs)
+FAMILIES = (
+    demo,
+    run,
+    worker,
+    workers,
+    models,
+    rerender,
+    train,
+    retrain,
+    migrate,
+    doctor,
+    backup,
+    deploy,
+    audit,
+    export,
+    costs,
+)
 
 
 def main(argv: list[str] | None = None) -> None:

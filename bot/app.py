@@ -43,6 +43,7 @@ from bot.monitoring.health import Health, Watch, database_watch
 from bot.monitoring.metrics import Metrics, serving
 from bot.monitoring.process_metrics import ProcessMetrics
 from bot.posts.progress import ProgressMessages
+from bot.posts.releases import ReleasePosts
 from bot.posts.reviews import ReviewPosts
 from bot.posts.rounds import RoundPosts
 from bot.posts.videos import VideoPosts
@@ -61,6 +62,7 @@ from bot.sync.wallet_events import WalletEvents
 from bot.video_hosts import hearing, open_host
 from bot.workflows.closing import ClosingWorkflow
 from bot.workflows.hosting import HostingWorkflow
+from bot.workflows.learning.release_post import ReleaseAnnouncements
 from bot.workflows.recovery import Recovery
 from bot.workflows.removal import RemovalWorkflow
 from bot.workflows.review import ReviewWorkflow
@@ -220,6 +222,14 @@ class App:
         )
         self.battles.register(engine)
         self.trainings = Trainings(settings=settings, database=database, engine=engine, client=self.client)
+        self.announcements = ReleaseAnnouncements(
+            database=database,
+            engine=engine,
+            posts=ReleasePosts(client=self.client),
+            data_dir=settings.data_dir,
+            model_class=settings.model_class,
+        )
+        self.announcements.register(engine)
         videos = VideoWorkflow(
             database=database,
             engine=engine,
@@ -295,12 +305,13 @@ class App:
         )
         return [
             Help(database=database, model_id=settings.model_id, training=training),
-            Model(database=database, model_id=settings.model_id),
+            Model(database=database, model_id=settings.model_id, data_dir=settings.data_dir),
             Admin(
                 database=database,
                 model_id=settings.model_id,
                 data_dir=settings.data_dir,
                 training=self.trainings.opening,
+                announcements=self.announcements,
             ),
             prompts,
             voting,

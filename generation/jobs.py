@@ -298,3 +298,29 @@ class Progress:
     steps: int
     eta_s: float | None
     words: JsonObject | None = None  # of the prompt, see prompt_words.py; None from older workers, and most models
+
+
+FILMSTRIP_WORKFLOW = "make_filmstrip"  # on release_queue(...): FilmstripJob in, a PNG or JobEnd out
+
+
+@dataclass(frozen=True)
+class FilmstripJob:
+    """A picture of one prompt and seed, rendered by the base model and by each of these releases, in their order."""
+
+    prompt: str
+    seed: int
+    model_id: str
+    releases: list[ReleaseName]
+
+    def to_json(self) -> JsonObject:
+        """Return plain JSON types, for the durable engine."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: object) -> Self:
+        """Read the argument of a workflow. Raises ValueError when it is no job of a filmstrip."""
+        job = read_dataclass(cls, data)
+        hashes = all(re.fullmatch(r"[0-9a-f]{64}", each.adapter_sha256) for each in job.releases)
+        if not hashes or any(each.number < 1 for each in job.releases):
+            raise ValueError("A release has a number from 1 on, and the SHA-256 of its adapter.")
+        return job

@@ -88,6 +88,24 @@ class Margin:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """The evidence of a battle, as it was needed for the release: after the removal of the voters who helped most."""
+
+    votes: int
+    milli: int  # thousandths
+    needed: int
+    removed: int  # k: so many voters
+
+    @classmethod
+    def from_verdict(cls, verdict: Mapping[str, object] | None) -> Self | None:
+        """Return the evidence in the verdict of the release gate, as JSON; None where it says none."""
+        names = ("votes", "evidence_milli", "evidence_needed", "survives_needed")
+        values = [(verdict or {}).get(name) for name in names]
+        numbers = [value for value in values if isinstance(value, int)]
+        return cls(*numbers) if len(numbers) == len(names) else None
+
+
+@dataclass(frozen=True)
 class ReleaseFacts:
     """A release with what shaped it, as members read it; None where nothing is known."""
 
@@ -95,6 +113,7 @@ class ReleaseFacts:
     data_votes: int | None = None
     data_rounds: int | None = None
     margin: Margin | None = None
+    evidence: Evidence | None = None
     battle_round: int | None = None  # the number of its battle round in the server
 
 

@@ -22,6 +22,7 @@ from generation.adapters.file import AdapterError
 from generation.adapters.transfer import fetch
 from generation.hosting import tus
 from generation.jobs import (
+    FILMSTRIP_WORKFLOW,
     ORIGINAL_WORKFLOW,
     RENDER_WORKFLOW,
     UPLOAD_WORKFLOW,
@@ -55,6 +56,7 @@ from generation.worker.drain import drain, first_of
 from generation.worker.eta import History, kind_of
 from generation.worker.file_transfers import Originals
 from generation.worker.files import finished_result, machine_name, remember_result
+from generation.worker.learning.filmstrip import Filmstrips
 from generation.worker.progress import JobProgress, watch_for_cancel
 from generation.worker.registry import announce, withdraw
 from generation.worker.render_process import RenderChild, RenderError
@@ -138,6 +140,8 @@ class Worker:
             closing=self._closing,
         )
         self._originals = Originals(database, self.data_dir, watch_for_cancel=watch, closing=self._closing)
+        strips = Filmstrips(self.child, data_dir=self.data_dir, model_id=self.model.id, adapter_of=self._release_of)
+        self.engine.workflow(FILMSTRIP_WORKFLOW)(self._as_workflow("filmstrip", strips.make))
         self.engine.workflow(RENDER_WORKFLOW)(self._as_workflow("render", self.render))
         self.engine.workflow(UPLOAD_WORKFLOW)(self._as_workflow("upload", self.upload))
         self.engine.workflow(ORIGINAL_WORKFLOW)(self._as_workflow("sending of the original", self.send_original))

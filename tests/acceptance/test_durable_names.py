@@ -38,6 +38,7 @@ from generation.hosting.s3 import PLAYLIST, POSTER, STREAM, VIDEO
 from generation.jobs import (
     BOT_QUEUE,
     CandidateJob,
+    FilmstripJob,
     JobEnd,
     OriginalJob,
     Phase,
@@ -197,7 +198,7 @@ def test_workflows_and_steps_keep_their_names() -> None:
 def test_ids_of_workflows_and_queues_keep_their_form() -> None:
     """What is looked for by its id is found; what waits in a queue has somebody who serves it."""
     of_trainings = r"candidate-\{\}-(file|training)-\{\}|training-\{\}"
-    of_videos = r"(video|round|removal|review|closing|battle|battle-pair)-\{\}.*|\{\}-again-\{\}"
+    of_videos = r"(video|round|removal|review|closing|battle|battle-pair|filmstrip|release)-\{\}.*|\{\}-again-\{\}"
     pinned("engine.ids", texts_like(f"{of_videos}|{of_trainings}"))
     pinned(
         "engine.queues",
@@ -223,7 +224,7 @@ def test_the_engines_guard_knows_where_it_is() -> None:
 def test_what_crosses_between_bot_and_worker_keeps_its_keys() -> None:
     """A job that an earlier bot queued is one that this worker reads, and the other way round."""
     kinds = (ReleaseName, RenderJob, RenderResult, UploadJob, OriginalJob, JobEnd)
-    kinds = (*kinds, TrainingJob, TrainingResult, CandidateJob)
+    kinds = (*kinds, TrainingJob, TrainingResult, CandidateJob, FilmstripJob)
     pinned("jobs", {f"{kind.__name__}.{field}" for kind in kinds for field in kind.__dataclass_fields__})
     pinned("engine.phases", (*get_args(Phase), *get_args(TrainingPhase)))
 

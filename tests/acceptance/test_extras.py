@@ -115,6 +115,8 @@ STARTS = [
         1,
         f"The export needs huggingface-hub and pyarrow, which are not installed. Run: {install('export')}",
     ),
+    Start("train votes --out candidate", 1, f"Tuning needs {TRAIN}"),
+    Start("retrain RELEASE.json --data votes", 1, f"Repeating a release needs {TRAIN}"),
     Start("migrate", 0, "The database is up to date."),
     Start("doctor", 1, "✓ settings ✓ database ✗ video host ✓ relayer's key ✗ ledger"),
     Start("doctor", 1, f"✗ video host: … needs boto3 … → Run: {install('s3')} {install('kms-aws')}", {**S3, **AWS}),

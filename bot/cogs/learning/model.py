@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.cards import models as model_cards
 from bot.client import Interaction
 from bot.cogs.learning.trainings import TrainingOpening
-from bot.cogs.replies import answer
+from bot.cogs.replies import Reply, answer
 from bot.domain.errors import (
     AdapterMissingError,
     CandidateNotWonError,
@@ -20,12 +21,14 @@ from bot.domain.errors import (
     CandidateUnknownError,
     NotLiveError,
 )
+from bot.files.filmstrips import read_filmstrip
 from bot.store.learning import candidates, releases
 from bot.store.learning.candidates import WrongStateError
 from bot.store.learning.releases import OutdatedCandidateError
+from bot.workflows.learning.release_post import ReleaseAnnouncements
 from generation.adapters.file import AdapterError, adapter_path
 from generation.adapters.transfer import offer
-from migrations.states.learning import CandidateState
+from migrations.states.learning import CandidateState, ReleaseState
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +36,10 @@ log = logging.getLogger(__name__)
 class Model(commands.Cog):
     """The command that shows which release renders, and what shaped it."""
 
-    def __init__(self, *, database: AsyncEngine, model_id: str) -> None:
+    def __init__(self, *, database: AsyncEngine, model_id: str, data_dir: Path) -> None:
         self._database = database
         self._model_id = model_id
+        self._data_dir = data_dir
 
     @app_commands.command(
         name="model", description="The model that makes the videos now, and what shaped it. Only you see it."
@@ -44,12 +48,20 @@ class Model(commands.Cog):
     async def model(self, interaction: Interaction) -> None:
         await answer(interaction, self._model())
 
-    async def _model(self) -> ui.LayoutView:
+    async def _model(self) -> ui.LayoutView | Reply:
         async with self._database.connect() as connection:
             shown = await releases.history(connection, self._model_id)
             history = await releases.facts(connection, shown)
             is_paused = await releases.is_paused(connection, self._model_id)
-        return model_cards.model_card(self._model_id, history, is_paused=is_paused)
+        live = next((each for each in shown if each.state == ReleaseState.LIVE), None)
+        data: bytes | None = None
+        if live is not None:
+            data = await asyncio.to_thread(read_filmstrip, self._data_dir, self._model_id, live.number)
+        if live is None or data is None:
+            return model_cards.model_card(self._model_id, history, is_paused=is_paused)
+        name = model_cards.filmstrip_name(live)
+        card = model_cards.model_card(self._model_id, history, is_paused=is_paused, filmstrip=name)
+        return Reply(card, name, data)
 
 
 @app_commands.default_permissions(manage_guild=True)
@@ -59,11 +71,20 @@ class Admin(commands.GroupCog, group_name="admin", group_description="What moder
 
     of_model = app_commands.Group(name="model", description="Releases of the model, and its learning.")
 
-    def __init__(self, *, database: AsyncEngine, model_id: str, data_dir: Path, training: TrainingOpening) -> None:
+    def __init__(
+        self,
+        *,
+        database: AsyncEngine,
+        model_id: str,
+        data_dir: Path,
+        training: TrainingOpening,
+        announcements: ReleaseAnnouncements,
+    ) -> None:
         self._database = database
         self._model_id = model_id
         self._data_dir = data_dir
         self._training = training
+        self._announcements = announcements
         super().__init__()
 
     @of_model.command(name="train", description="Train a candidate on the votes of all closed rounds.")
@@ -119,6 +140,7 @@ class Admin(commands.GroupCog, group_name="admin", group_description="What moder
         try:
             async with self._database.begin() as connection:
                 release = await releases.make(connection, candidate_id)
+                await self._announcements.announce_release(connection, release, interaction.guild_id or 0)
         except OutdatedCandidateError:
             raise CandidateOutdatedError(number=candidate_id) from None
         except WrongStateError as error:

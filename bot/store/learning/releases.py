@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.domain.releases import Candidate, Margin, Release, ReleaseFacts
+from bot.domain.releases import Candidate, Evidence, Margin, Release, ReleaseFacts
 from bot.store.learning import candidates as candidate_store
 from migrations.database import now_ms, upsert_into
 from migrations.schema import candidates, learning_pauses, releases, rounds
@@ -151,6 +151,7 @@ def _facts(release: Release, row: Row[tuple[object, ...]]) -> ReleaseFacts:
         data_votes=candidate.data_votes,
         data_rounds=candidate.data_rounds,
         margin=Margin.from_verdict(candidate.verdict),
+        evidence=Evidence.from_verdict(candidate.verdict),
         battle_round=row.battle_round,
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 from discord import ui
 
 from bot.cards import models as model_cards
-from bot.domain.releases import Margin, Release, ReleaseFacts
+from bot.domain.releases import Evidence, Margin, Release, ReleaseFacts
 from migrations.states.learning import ReleaseState
 
 
@@ -64,3 +64,40 @@ def test_moderators_read_what_they_did() -> None:
     assert "paused already" in text_of(model_cards.paused(changed=False))
     assert "goes on" in text_of(model_cards.resumed(changed=True))
     assert "not paused" in text_of(model_cards.resumed(changed=False))
+
+
+def test_the_post_of_a_release_says_what_votes_moved() -> None:
+    """Votes, rounds, the battle's margin and members, the evidence, what changes, and the way back."""
+    facts = ReleaseFacts(
+        a_release(2, ReleaseState.LIVE), 312, 4, Margin(41, 0.71, 0.6, 0.8), Evidence(205, 41_500, 40, 2), 9
+    )
+    before = a_release(1, ReleaseState.REPLACED)
+    view = model_cards.release_post(facts, before=before, filmstrip="filmstrip-2.png", prompt="a red ball")
+    text = text_of(view)
+    for words in (
+        "Your votes moved this: release 2 is live", "312 votes from 4 rounds", "in round 9 71% (60% to 80%)",
+        "41 voters", "41 of 40 needed, in 205 votes, without the 2 voters", "until now release 1 made them",
+        "/admin model rollback release:2", "One prompt and seed through all releases: “a red ball”",
+    ):  # fmt: skip
+        assert words in text
+    assert text.endswith(model_cards.release_mark(facts.release))
+    assert "attachment://filmstrip-2.png" in json.dumps(view.to_components())
+
+
+def test_the_post_says_nothing_of_what_is_not_known() -> None:
+    """Neither figures nor a picture; the first release replaces the base model."""
+    facts = ReleaseFacts(a_release(1, ReleaseState.LIVE))
+    view = model_cards.release_post(facts, before=None, filmstrip=None, prompt="a red ball")
+    text = text_of(view)
+    assert "It won its battle." in text
+    assert "until now the base model made them" in text
+    assert "a red ball" not in text
+    assert "attachment://" not in json.dumps(view.to_components())
+
+
+def test_the_model_card_shows_the_filmstrip_where_there_is_one() -> None:
+    """Of the live release; without one there is no picture."""
+    history = [ReleaseFacts(a_release(2, ReleaseState.LIVE))]
+    with_strip = model_cards.model_card("tiny", history, is_paused=False, filmstrip="filmstrip-2.png")
+    assert "attachment://filmstrip-2.png" in json.dumps(with_strip.to_components())
+    assert "attachment" not in json.dumps(model_cards.model_card("tiny", history, is_paused=False).to_components())

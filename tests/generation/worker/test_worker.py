@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -22,7 +23,16 @@ from bot.demo.host import EmbeddedHost, Fault, Faults, HostConfig
 from generation.adapters.file import adapter_path
 from generation.adapters.transfer import offer
 from generation.hosting.livepeer import LivepeerHost
-from generation.jobs import RENDER_WORKFLOW, ReleaseName, RenderJob, UploadJob, gpu_queue, release_queue
+from generation.jobs import (
+    FILMSTRIP_WORKFLOW,
+    RENDER_WORKFLOW,
+    FilmstripJob,
+    ReleaseName,
+    RenderJob,
+    UploadJob,
+    gpu_queue,
+    release_queue,
+)
 from generation.models.registry import ModelError
 from generation.models.weights import tensors_of
 from generation.queue.engine import Engine, QueueSpec
@@ -77,6 +87,15 @@ async def add_video(database: AsyncEngine, video_id: str, **more: Any) -> None:
                 id=video_id, guild_id=1, round_id=1, model_id="quick", chain_key="v", **{**values, **more}
             )
         )
+
+
+def adapter_for(worker: Worker) -> bytes:
+    """An adapter of one layer of the worker's model."""
+    [weights] = Path(worker.model.source, "transformer").glob("*.safetensors")
+    layer = next(name for name in sorted(tensors_of(weights)) if name.endswith("attn1.to_q.weight"))
+    out, into = tensors_of(weights)[layer].shape
+    half = f"transformer.{layer.removesuffix('.weight')}.lora"
+    return adapter_bytes({f"{half}_A.weight": (2, into), f"{half}_B.weight": (out, 2)})
 
 
 async def until(what: Callable[[], Awaitable[Any]], seconds: float = 60) -> Any:
@@ -204,11 +223,7 @@ async def test_a_job_is_rendered_with_the_release_that_it_names(
 ) -> None:
     """Its adapter comes through the database; result and card name it; the job after it has the base's frames."""
     plain = await worker.render(JOB.to_json())
-    [weights] = Path(worker.model.source, "transformer").glob("*.safetensors")
-    layer = next(name for name in sorted(tensors_of(weights)) if name.endswith("attn1.to_q.weight"))
-    out, into = tensors_of(weights)[layer].shape
-    half = f"transformer.{layer.removesuffix('.weight')}.lora"
-    data = adapter_bytes({f"{half}_A.weight": (2, into), f"{half}_B.weight": (out, 2)})
+    data = adapter_for(worker)
     path, sha256 = write_adapter(tmp_path / "bot", data)
     job = replace(JOB, video_id="43", release=ReleaseName(3, sha256))
     refused = await worker.render(job.to_json())
@@ -223,6 +238,28 @@ async def test_a_job_is_rendered_with_the_release_that_it_names(
     assert "release" not in after
     assert after["provenance"]["frames_sha256"] == plain["provenance"]["frames_sha256"]
     assert "release" not in after["provenance"]["model"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_filmstrip_comes_by_the_queue_of_releases(
+    worker: Worker, database: AsyncEngine, tmp_path: Path
+) -> None:
+    """The base model and the release render the same prompt and seed; their frames are not the same."""
+    await worker.child.warm()  # the embedded model is copied to its folder
+    path, sha256 = write_adapter(tmp_path / "bot", adapter_for(worker))
+    await offer(database, path, sha256)
+    await worker.engine.launch()
+    job = FilmstripJob("a red circle", 7, "quick", [ReleaseName(1, sha256)])
+    queue = release_queue("test", "quick")
+    async with database.begin() as connection:
+        await worker.engine.submit(
+            connection, FILMSTRIP_WORKFLOW, "filmstrip-1", job.to_json(), queue=queue, member_id=-9
+        )
+    end = await until(lambda: worker.engine.result("filmstrip-1"), seconds=300)
+    assert end["outcome"] == "done"
+    assert base64.b64decode(end["png"]).startswith(b"\x89PNG")
+    first, second = sorted((worker.data_dir / "filmstrips").glob("*.mp4"))
+    assert first.read_bytes() != second.read_bytes()
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

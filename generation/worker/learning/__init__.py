@@ -1,0 +1,1 @@
+"""The jobs of the learning loop that a worker takes."""
