@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 
 import aiohttp
 import discord
@@ -34,10 +33,10 @@ from bot.cogs.voting import Voting
 from bot.cogs.wallet import Wallets
 from bot.database import open_and_upgrade
 from bot.domain.errors import OperatorError, UnreachableError
-from bot.domain.ledger_links import PublicLedger, deployed_in
 from bot.domain.policy import Quota
 from bot.files.transfer import FileTransfer
-from bot.ledger_status import LedgerStatus
+from bot.ledger_status import LedgerStatus, public_ledger
+from bot.monitoring.gauges import gauges_of
 from bot.monitoring.health import Health, Watch, database_watch
 from bot.monitoring.metrics import Metrics, serving
 from bot.monitoring.process_metrics import ProcessMetrics
@@ -118,12 +117,7 @@ class App:
         self.host = open_host(settings)
         self.ledger = Ledger(settings.rpc_url or "", settings.ledger_address or "")
         self.relayer = Relayer(database, self.ledger, signer, relayer_settings(settings))
-        self._links = PublicLedger(
-            settings.ledger_address or "",
-            settings.public_rpc_url,
-            settings.explorer_tx_url,
-            deployed_in(settings.data_dir / "ledger.json", settings.ledger_address or ""),
-        )
+        self._links = public_ledger(settings)
         self._results = Results(database, self.ledger)
         self._ledger_status = LedgerStatus(database=database, links=self._links, relayer_trouble=self._relayer_trouble)
 
@@ -351,19 +345,7 @@ class App:
     async def gauges(self) -> dict[str, float]:
         """Return the metrics that only this process knows."""
         status = await self.relayer.status()
-        gauges = {
-            "flock_gateway_connected": float(bool(self.client.connected)),
-            "flock_relayer_in_flight": float(status.in_flight),
-            "flock_relayer_trouble": float(status.trouble is not None),
-            "flock_relayer_needs_seconds": status.needs_s,
-        }
-        if math.isfinite(self.client.latency):
-            gauges["flock_gateway_latency_seconds"] = self.client.latency
-        if status.left_s is not None:
-            gauges["flock_relayer_left_seconds"] = status.left_s
-        if status.balance is not None:
-            gauges["flock_relayer_balance_wei"] = float(status.balance)
-        return gauges
+        return gauges_of(status, connected=bool(self.client.connected), latency_s=self.client.latency)
 
     def health(self) -> Health:
         """Return the health of what this process needs for its work."""
