@@ -53,6 +53,7 @@ rounds = Table(
     Column("finalized_tx", Text),
     UniqueConstraint("guild_id", "number"),
     Index(None, "guild_id", "status"),
+    Index(None, "guild_id", "kind", "number"),
     Index(None, "status"),
     Index(None, "status", "closes_at_ms"),
     Index(None, "closes_at_ms"),
