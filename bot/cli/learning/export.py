@@ -48,7 +48,7 @@ NOUNS = {"videos": "video", "votes": "vote", "feedback": "text of feedback", "ba
 
 @dataclass(frozen=True)
 class Wish:
-    """The rounds to export: those of these numbers, or all, that closed since a day, of one server."""
+    """What to export: the rounds of these numbers, or all, that closed since a day, of one server."""
 
     out: Path
     rounds: tuple[int, ...] = ()

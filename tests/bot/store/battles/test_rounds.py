@@ -9,9 +9,8 @@ from bot.domain.battles import VerdictState, first_is_a, register
 from bot.domain.errors import BattleOpenError
 from bot.store import rounds
 from bot.store.battles import rounds as battles
-from migrations.schema import videos
 from migrations.states.battles import PairState
-from tests.bot.store.test_vote_writer import add_round, add_video
+from tests.bot.store.test_vote_writer import add_round
 from tests.builders.battle_rounds import GUILD, SALT, a_plan, a_verdict, an_open_battle
 
 
@@ -31,14 +30,14 @@ async def test_a_battle_round_is_kept_as_it_was_planned(database: AsyncEngine) -
 
 async def test_a_guild_has_one_battle_round_at_a_time(database: AsyncEngine) -> None:
     """Beside an open round of videos; after the close the next one may begin, with the next number."""
-    await add_round(database, 50)  # a number that PostgreSQL's sequence is not at
+    await add_round(database, 100)
     battle = await an_open_battle(database)
-    with pytest.raises(BattleOpenError, match="Battle round 51 isn't over"):
+    with pytest.raises(BattleOpenError, match="Battle round 101 isn't over"):
         await an_open_battle(database)
     async with database.begin() as connection:
         assert await battles.close_within(connection, battle.round.id, None)
         assert not await battles.close_within(connection, battle.round.id, None)
-    assert (await an_open_battle(database)).round.number == 52
+    assert (await an_open_battle(database)).round.number == 102
 
 
 async def test_a_battle_round_is_no_round_of_videos(database: AsyncEngine) -> None:
@@ -92,27 +91,3 @@ async def test_a_registration_is_the_rounds_own(database: AsyncEngine) -> None:
     battle = await an_open_battle(database)
     assert battle.registration_hash != ""
     assert register(plan, SALT) != battle.registration
-
-
-async def test_prompts_of_battles_are_those_of_the_latest_posted_videos(database: AsyncEngine) -> None:
-    """Each once, the newest first; none of a video that failed, or of another server."""
-    await add_round(database, 50)
-    made = [("10", 3, "published"), ("11", 2, "published"), ("12", 1, "published"), ("13", 9, "failed")]
-    for number, (video_id, at_ms, status) in enumerate(made):
-        await add_video(database, video_id, 50, status=status)
-        async with database.begin() as connection:
-            changed = videos.update().where(videos.c.id == video_id)
-            await connection.execute(changed.values(created_at_ms=at_ms, prompt=f"prompt {number % 2}"))
-    assert await battles.prompts_of_members(database, GUILD, 5) == ["prompt 0", "prompt 1"]
-    assert await battles.prompts_of_members(database, GUILD, 1) == ["prompt 0"]
-    assert await battles.prompts_of_members(database, GUILD + 1, 5) == []
-
-
-async def test_the_latest_battle_round_is_the_guilds_own(database: AsyncEngine) -> None:
-    """Whatever rounds of videos came after it; none before the first."""
-    await add_round(database, 50)
-    assert await battles.latest_or_none(database, GUILD) is None
-    battle = await an_open_battle(database)
-    await add_round(database, 90)
-    assert await battles.latest_or_none(database, GUILD) == battle
-    assert await battles.latest_or_none(database, GUILD + 1) is None
