@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 
 import aiohttp
 import discord
@@ -35,8 +36,7 @@ from bot.database import open_and_upgrade
 from bot.domain.errors import OperatorError, UnreachableError
 from bot.domain.policy import Quota
 from bot.files.transfer import FileTransfer
-from bot.ledger_status import LedgerStatus, public_ledger
-from bot.monitoring.gauges import gauges_of
+from bot.ledger_status import LedgerStatus
 from bot.monitoring.health import Health, Watch, database_watch
 from bot.monitoring.metrics import Metrics, serving
 from bot.monitoring.process_metrics import ProcessMetrics
@@ -49,7 +49,7 @@ from bot.posts.winners import WinnerVideos
 from bot.prompt_filter.rules_file import open_rules
 from bot.round_results import Results
 from bot.settings import Settings, reveal
-from bot.signer import open_signer, relayer_settings
+from bot.signer import open_signer, public_ledger, relayer_settings
 from bot.signing.page import SigningPage
 from bot.signing.requests import SigningRequests
 from bot.store.vote_writer import VoteWriter
@@ -345,7 +345,19 @@ class App:
     async def gauges(self) -> dict[str, float]:
         """Return the metrics that only this process knows."""
         status = await self.relayer.status()
-        return gauges_of(status, connected=bool(self.client.connected), latency_s=self.client.latency)
+        gauges = {
+            "flock_gateway_connected": float(bool(self.client.connected)),
+            "flock_relayer_in_flight": float(status.in_flight),
+            "flock_relayer_trouble": float(status.trouble is not None),
+            "flock_relayer_needs_seconds": status.needs_s,
+        }
+        if math.isfinite(self.client.latency):
+            gauges["flock_gateway_latency_seconds"] = self.client.latency
+        if status.left_s is not None:
+            gauges["flock_relayer_left_seconds"] = status.left_s
+        if status.balance is not None:
+            gauges["flock_relayer_balance_wei"] = float(status.balance)
+        return gauges
 
     def health(self) -> Health:
         """Return the health of what this process needs for its work."""

@@ -8,20 +8,12 @@ from collections.abc import Awaitable, Callable
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.domain.amounts import amount
-from bot.domain.ledger_links import PublicLedger, deployed_in
+from bot.domain.ledger_links import PublicLedger
 from bot.domain.rounds import Round
-from bot.settings import Settings
 from contracts.outbox.progress import round_progress
 
 _HASH = re.compile(r"0x[0-9a-fA-F]{16,}")
 Trouble = Callable[[], Awaitable[str | None]]
-
-
-def public_ledger(settings: Settings) -> PublicLedger:
-    """Return the ledger as members reach it."""
-    address = settings.ledger_address or ""
-    deployed = deployed_in(settings.data_dir / "ledger.json", address)
-    return PublicLedger(address, settings.public_rpc_url, settings.explorer_tx_url, deployed)
 
 
 class LedgerStatus:
