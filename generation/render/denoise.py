@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from generation.models.presets import Preset
 from generation.render.arguments import call_arguments
 from generation.render.latents import FinalLatents
-from generation.render.reports.progress import Steps
+from generation.render.progress import Steps
 from generation.render_messages import PeakMemory
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from generation.models.registry import Model
-from generation.render.reports.heartbeat import LEAST_BYTES, Heartbeat
+from generation.render.heartbeat import LEAST_BYTES, Heartbeat
 from generation.render_messages import LoadModel, ModelLoaded
 from generation.worker.render_process import RenderChild
 from generation.worker.render_protocol import ChildProcess, RenderError

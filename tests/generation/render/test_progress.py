@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from generation.render.reports.progress import Steps
+from generation.render.progress import Steps
 
 
 def test_each_move_of_a_bar_is_a_step() -> None:
