@@ -28,7 +28,7 @@ NEED_EXTRAS = {
     "generation.tiny.training",
     *(f"generation.hosting.{name}" for name in ("hls", "min_duration", "s3_upload")),
     *(f"generation.feedback.{name}" for name in ("denoisers", "scoring", "tensor_files", "tuning")),
-    *(f"generation.render.{name}" for name in ("child", "denoise", "reports.progress")),
+    *(f"generation.render.{name}" for name in ("child", "denoise", "progress")),
     *(f"generation.video.{name}" for name in ("c2pa_manifest", "certificates", "encode", "finalize", "watermark")),
     *(f"generation.worker.{name}" for name in ("file_transfers", "uploads", "worker")),
 }
