@@ -35,7 +35,6 @@ from bot.cogs.voting import Voting
 from bot.cogs.wallet import Wallets
 from bot.database import open_and_upgrade
 from bot.domain.errors import OperatorError, UnreachableError
-from bot.domain.ledger_links import PublicLedger, deployed_in
 from bot.domain.policy import Quota
 from bot.files.transfer import FileTransfer
 from bot.ledger_status import LedgerStatus
@@ -52,7 +51,7 @@ from bot.posts.winners import WinnerVideos
 from bot.prompt_filter.rules_file import open_rules
 from bot.round_results import Results
 from bot.settings import Settings, reveal
-from bot.signer import open_signer, relayer_settings
+from bot.signer import open_signer, public_ledger, relayer_settings
 from bot.signing.page import SigningPage
 from bot.signing.requests import SigningRequests
 from bot.store.vote_writer import VoteWriter
@@ -122,12 +121,7 @@ class App:
         self.host = open_host(settings)
         self.ledger = Ledger(settings.rpc_url or "", settings.ledger_address or "")
         self.relayer = Relayer(database, self.ledger, signer, relayer_settings(settings))
-        self._links = PublicLedger(
-            settings.ledger_address or "",
-            settings.public_rpc_url,
-            settings.explorer_tx_url,
-            deployed_in(settings.data_dir / "ledger.json", settings.ledger_address or ""),
-        )
+        self._links = public_ledger(settings)
         self._results = Results(database, self.ledger)
         self._ledger_status = LedgerStatus(database=database, links=self._links, relayer_trouble=self._relayer_trouble)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bot.domain.errors import OperatorError
+from bot.domain.ledger_links import PublicLedger, deployed_in
 from bot.settings import Settings, reveal
 from contracts.relayer.planning.draft import DraftSettings
 from contracts.relayer.relayer import RelayerSettings
@@ -41,3 +42,10 @@ def relayer_settings(settings: Settings) -> RelayerSettings:
         poll_s=min(1.0, settings.flush_s),
         lease_s=RELAYER_LEASE_S,
     )
+
+
+def public_ledger(settings: Settings) -> PublicLedger:
+    """Return the ledger as members reach it."""
+    address = settings.ledger_address or ""
+    deployed = deployed_in(settings.data_dir / "ledger.json", address)
+    return PublicLedger(address, settings.public_rpc_url, settings.explorer_tx_url, deployed)

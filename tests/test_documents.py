@@ -309,7 +309,7 @@ def test_members_commands_that_documents_name_exist() -> None:
     names = tomllib.loads(read("tests/acceptance/durable_names.toml"))
     known = set(names["commands"])
     table = re.findall(r"`/(.+?)`", "".join(re.findall(r"^\| `/.*$", read("docs/commands.md"), re.MULTILINE)))
-    typed = {re.match(r"[a-z ]+?(?= \w+:|$)", words)[0]: re.findall(r"(\w+):", words) for words in table}  # type: ignore[index]
+    typed = {re.match(r"[a-z -]+?(?= \w+:|$)", words)[0]: re.findall(r"(\w+):", words) for words in table}  # type: ignore[index]
     assert set(typed) - known == set()
     assert [
         f"{name} {option}"

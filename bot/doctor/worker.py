@@ -48,9 +48,9 @@ async def model(settings: Settings) -> Sequence[Check]:
         files = ", ".join(entry["missing"][:5])
         problem = f"{served.source} is no diffusers pipeline, or an incomplete one: {files} missing"
         return [Check(False, "model", problem, remedy)]
-    if served.adapters and "peft" in missing("train"):
+    if served.adapters and "peft" in missing("worker"):
         problem = f"{served.id} has adapters, and peft, which loads them, is not installed"
-        return [Check(False, "model", problem, f"Run: {install('train')}")]
+        return [Check(False, "model", problem, f"Run: {install('worker')}")]
     if entry["unusable"]:
         remedy = "Use other files, or change `source` in the models file; `flock models` lists all problems."
         return [Check(False, "model", f"{served.source}: {entry['unusable'][0]}", remedy)]

@@ -87,7 +87,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class BallotSize:
-    """What makes a ballot: its battles, the catch pairs among them, and how many battles are enough at the close."""
+    """The size of a ballot: its battles, the catch pairs among them, and how many battles are enough at the close."""
 
     battles: int = 5
     catches: int = 1
@@ -322,7 +322,7 @@ class Battle:
 
 @dataclass(frozen=True)
 class PairCount:
-    """How many pairs of a battle round are in which state. Catch pairs count like others: nobody can tell them."""
+    """The number of pairs of a battle round in each state. Catch pairs count like others: nobody can tell them."""
 
     waiting: int = 0
     ready: int = 0

@@ -53,6 +53,9 @@ rounds = Table(
     Column("finalized_tx", Text),
     UniqueConstraint("guild_id", "number"),
     Index(None, "guild_id", "status"),
+    # For the open round and the latest one of a kind. Without the former, SQLite would use the latter for both.
+    Index(None, "guild_id", "kind", "status"),
+    Index(None, "guild_id", "kind", "number"),
     Index(None, "status"),
     Index(None, "status", "closes_at_ms"),
     Index(None, "closes_at_ms"),

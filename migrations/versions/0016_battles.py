@@ -14,6 +14,8 @@ RowId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 def upgrade() -> None:
     with op.batch_alter_table("rounds", schema=None) as batch_op:
         batch_op.add_column(sa.Column("kind", sa.Text(), server_default="videos", nullable=False))
+    for column in ("status", "number"):
+        op.create_index(op.f(f"ix_rounds_guild_id_kind_{column}"), "rounds", ["guild_id", "kind", column])
     _create_rounds()
     op.create_table(
         "battle_pairs",
@@ -99,5 +101,7 @@ def _create_ballots() -> None:
 def downgrade() -> None:
     for table in ("battle_voters", "battle_ballots", "battle_videos", "battle_pairs", "battle_rounds"):
         op.drop_table(table)
+    for column in ("status", "number"):
+        op.drop_index(op.f(f"ix_rounds_guild_id_kind_{column}"), "rounds")
     with op.batch_alter_table("rounds", schema=None) as batch_op:
         batch_op.drop_column("kind")

@@ -21,11 +21,13 @@ from tests.acceptance.environments import ROOT, brought, images, make, modules_o
 from tests.builders.command_line import complete, free_port
 
 PACKAGES = ("bot", "generation", "contracts", "migrations")
-# What needs an extra to be imported at all: the demo's embedded services, what renders and uploads, and the dev chain.
+# What needs an extra to be imported at all: the demo's embedded services, what renders, tunes and uploads, and the dev
+# chain.
 NEED_EXTRAS = {
     "bot.demo",
     "generation.tiny.training",
     *(f"generation.hosting.{name}" for name in ("hls", "min_duration", "s3_upload")),
+    *(f"generation.feedback.{name}" for name in ("denoisers", "scoring", "tensor_files", "tuning")),
     *(f"generation.render.{name}" for name in ("child", "denoise", "progress")),
     *(f"generation.video.{name}" for name in ("c2pa_manifest", "certificates", "encode", "finalize", "watermark")),
     *(f"generation.worker.{name}" for name in ("file_transfers", "uploads", "worker")),
@@ -97,14 +99,14 @@ AWS = {
 KEY_VERSION = "projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"
 GOOGLE = {"FLOCK_SIGNER": f"gcp-kms:{KEY_VERSION}", "NO_GCE_CHECK": "true"}
 
-TRAIN = install("train")
+TRAIN, WORKER = install("train"), install("worker")
 
 # Every command at least once, each in a folder with a database and a backup of it, and with `complete` settings.
 STARTS = [
-    Start("demo --once", 1, f"The demo needs accelerate, av, c2pa-python and 11 more packages, {install('demo')}"),
+    Start("demo --once", 1, f"The demo needs accelerate, av, c2pa-python and 12 more packages, {install('demo')}"),
     Start("run", 1, "Discord cannot be reached"),
     Start("run", 1, f"FLOCK_VIDEO_HOST=s3 needs boto3, which is not installed. Run: {install('s3')}", S3),
-    Start("worker", 1, f"The worker needs accelerate, av, c2pa-python and 9 more packages, {install('worker')}"),
+    Start("worker", 1, f"The worker needs accelerate, av, c2pa-python and 10 more packages, {install('worker')}"),
     Start("worker --check", 1, f"The worker needs {install('worker')}"),
     Start("workers", 0, "No worker is running"),
     Start("models", 0, "tiny (FLOCK_MODEL_ID)"),
@@ -308,7 +310,9 @@ def test_with_its_extra_a_command_asks_for_nothing_more(
 
 
 def test_a_worker_without_what_adapters_need_is_told_so(environment: Environment, tmp_path: Path) -> None:
-    """Before it loads anything; a model without adapters needs nothing more than a worker has."""
+    """Before it loads anything, where peft alone was taken away; a model without adapters does not need it."""
+    packages = [each for each in project()["optional-dependencies"]["worker"] if not each.startswith("peft")]
+    python = environment("flock", *packages)
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "model_index.json").write_text('{"_class_name": "WanPipeline"}')
     plain = f'[models.mine]\nsource = "{tmp_path}/m"\nrevision = "{"0" * 40}"\n'
@@ -317,13 +321,16 @@ def test_a_worker_without_what_adapters_need_is_told_so(environment: Environment
     doctor, look = ("-m", "bot", "doctor", "--worker"), ("-c", LOOK_AT_MODEL)
     for text, arguments, wanted in (
         (plain, look, "✓ model: mine"),
-        (plain + adapter, look, f"✗ model: mine has adapters → {TRAIN}"),
-        (plain + adapter, doctor, f"✗ model: mine has adapters → {TRAIN}"),
+        (plain + adapter, look, f"✗ model: mine has adapters → {WORKER}"),
+        (plain + adapter, doctor, f"✗ model: mine has adapters → {WORKER}"),
     ):
         (tmp_path / "models.toml").write_text(text)
-        said = start(environment("flock[worker]"), tmp_path, *arguments, **settings)
+        said = start(python, tmp_path, *arguments, **settings)
         assert says_in_order(said.stdout, wanted), said.stdout + said.stderr
-        assert (TRAIN in said.stdout) is (text != plain)
+        assert (WORKER in said.stdout) is (text != plain)
+    (tmp_path / "models.toml").write_text(plain + adapter)
+    said = start(environment("flock[worker]"), tmp_path, *look, **settings)
+    assert WORKER not in said.stdout
 
 
 # --------------------------------------------------------------------------- python -m, and the images
@@ -332,7 +339,8 @@ def test_a_worker_without_what_adapters_need_is_told_so(environment: Environment
 @pytest.mark.parametrize("module", [name for name in modules_that_run() if name != "bot"])
 def test_what_python_starts_says_what_it_needs(base: Path, tmp_path: Path, module: str) -> None:
     """Each `python -m` of the house. The render child alone speaks to its worker only, which looks before it starts."""
-    arguments = {"generation.tiny": ["measure"]}.get(module, ["--state", str(tmp_path)])
+    own = {"generation.tiny": ["measure"], "generation.feedback": ["order.json"]}
+    arguments = own.get(module, ["--state", str(tmp_path)])
     said = start(base, tmp_path, "-m", module, *arguments, FLOCK_DEMO_BOT_TOKEN="b", FLOCK_DEMO_CONTROL_TOKEN="c")
     if module == "generation.render.child":
         assert "No module named" in said.stderr
@@ -350,6 +358,7 @@ def test_every_module_that_runs_is_known() -> None:
         "bot.demo.discord",
         "bot.demo.chain",
         "contracts.compile",
+        "generation.feedback",
         "generation.render.child",
         "generation.tiny",
     }

@@ -19,6 +19,7 @@ from sqlalchemy import create_engine, make_url, text
 from migrations.database import open_database, upgrade_database
 from tests.benchmarks.figures import Figure
 from tests.growth.history import Past, fill
+from tests.growth.learning import fill_learning
 from tests.growth.operations import Operations
 
 FLOOR_MS = 2.0  # what is quicker counts as this: of less, a ratio is noise
@@ -109,6 +110,7 @@ async def _measure(
         begun = time.monotonic()
         await upgrade_database(url)
         await asyncio.to_thread(fill, url, pasts[name])
+        await asyncio.to_thread(fill_learning, url, pasts[name])
         sys.stderr.write(f"growth: {kind} with the {name} past, filled in {time.monotonic() - begun:.0f} s\n")
         operations[name] = Operations(open_database(url), pasts[name])
         await operations[name].warm()

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
 
 from eth_account import Account
 from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.domain.policy import Quota
 from bot.domain.votes import Choice, Reaction, Vote
@@ -40,22 +40,11 @@ from contracts.signers.keystore import KeySigner
 from migrations.database import now_ms
 from migrations.schema import chain_transactions, outbox, seats
 from tests.growth.history import A_ROUND, GUILD, MODEL, PEPPER, SENDER, Past, address_of, member_of, message_of
+from tests.growth.learning import LearningOperations
+from tests.growth.transactions import tried
 
 ROOMY = Quota(prompts_a_round=1_000_000, waiting=1_000_000)
 _numbers = itertools.count(1)
-
-
-class RollBackError(Exception):
-    """Ends a transaction that is only tried."""
-
-
-@contextlib.asynccontextmanager
-async def tried(database: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A transaction of which nothing stays."""
-    with contextlib.suppress(RollBackError):
-        async with database.begin() as connection:
-            yield connection
-            raise RollBackError
 
 
 class AsItWas(Finality):
@@ -98,7 +87,8 @@ class Operations:
 
     def all(self) -> dict[str, Callable[[], Awaitable[object]]]:
         """Each by its name, those that change votes last."""
-        return {**self.of_members(), **self.of_moderators(), **self.of_the_relayer(), **self.of_voters()}
+        learning = LearningOperations(self.database, self.past).all()
+        return {**self.of_members(), **self.of_moderators(), **learning, **self.of_the_relayer(), **self.of_voters()}
 
     # ------------------------------------------------------------------ members
 

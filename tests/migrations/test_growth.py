@@ -15,6 +15,7 @@ from migrations.database import one_of, open_database, upgrade_database
 from migrations.schema import outbox, videos, votes
 from tests.conftest import empty_postgresql
 from tests.growth.history import Past, fill, member_of
+from tests.growth.learning import fill_learning
 from tests.growth.operations import Operations
 from tests.growth.plans import Statement, Watch, scanned, watched
 
@@ -27,8 +28,10 @@ MOST = {"sqlite": 1.2, "postgresql": 2.2}
 SLACK = {"sqlite": 300, "postgresql": 60}  # steps, pages
 
 GROWING = {
-    "chain_attempts", "chain_transactions", "feedback", "outbox", "reactions", "render_timings", "reports", "reviews",
-    "rounds", "seats", "signing_requests", "unsigned_choices", "videos", "voters", "votes", "wallets",
+    "battle_ballots", "battle_pairs", "battle_rounds", "battle_videos", "battle_voters", "candidates",
+    "chain_attempts", "chain_transactions", "feedback", "outbox", "reactions", "releases", "render_timings", "reports",
+    "reviews", "rounds", "seats", "signing_requests", "training_choices", "unsigned_choices", "videos", "voters",
+    "votes", "wallets",
 }  # fmt: skip
 FIRST_INDEXES = ["ix_outbox_round_id_state", "ix_outbox_state_kind", "ix_outbox_video_id_voter_id"]
 ALLOWED = {  # scans by the beginnings of their statements, each with its reason
@@ -84,6 +87,7 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             url = empty_postgresql(request.getfixturevalue("postgres_server"))
         asyncio.run(upgrade_database(url))
         fill(url, past)
+        fill_learning(url, past)
         urls.append(url)
     return request.param, urls
 

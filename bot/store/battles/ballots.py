@@ -286,7 +286,13 @@ def _of_member(round_id: int, member_id: int) -> Any:  # SQLAlchemy's query
 
 
 async def _ready(connection: AsyncConnection, round_id: int) -> Sequence[ShownPair]:
-    shown = select(battle_ballots.c.pair_id, func.count().label("shown")).group_by(battle_ballots.c.pair_id).subquery()
+    shown = (
+        select(battle_ballots.c.pair_id, func.count().label("shown"))
+        .join(battle_pairs, battle_pairs.c.id == battle_ballots.c.pair_id)
+        .where(battle_pairs.c.round_id == round_id)
+        .group_by(battle_ballots.c.pair_id)
+        .subquery()
+    )
     query = (
         select(battle_pairs, func.coalesce(shown.c.shown, 0).label("shown"))
         .outerjoin(shown, shown.c.pair_id == battle_pairs.c.id)

@@ -30,6 +30,7 @@ from migrations.states.battles import PairState, RoundKind
 from migrations.states.community import RoundStatus, VideoStatus
 
 TASK = "A new model against the live one"  # of a battle round's row
+VIDEOS_A_PROMPT = 10  # looked at for each prompt that is asked for: most prompts are rendered a few times
 
 
 async def add(
@@ -157,7 +158,8 @@ async def lock(connection: AsyncConnection, round_id: int) -> Battle:
 
 async def latest_or_none(database: AsyncEngine, guild_id: int) -> Battle | None:
     """Return a guild's latest battle round; None before its first one."""
-    query = _query().where(rounds.c.guild_id == guild_id).order_by(rounds.c.id.desc()).limit(1)
+    here = (rounds.c.guild_id == guild_id, rounds.c.kind == RoundKind.BATTLE)
+    query = _query().where(*here).order_by(rounds.c.number.desc()).limit(1)
     async with database.connect() as connection:
         row = (await connection.execute(query)).first()
     return None if row is None else _battle(row)
@@ -281,13 +283,16 @@ async def count_pairs(database: AsyncEngine, round_id: int) -> PairCount:
 
 
 async def prompts_of_members(database: AsyncEngine, guild_id: int, most: int) -> Sequence[str]:
-    """Return the distinct prompts of a guild's latest posted videos, newest first."""
-    query = (
-        select(videos.c.prompt)
+    """Return the distinct prompts of a guild's latest posted videos, newest first; no others are looked at."""
+    latest = (
+        select(videos.c.prompt, videos.c.created_at_ms)
         .where(videos.c.guild_id == guild_id, videos.c.status == VideoStatus.PUBLISHED)
-        .group_by(videos.c.prompt)
-        .order_by(func.max(videos.c.created_at_ms).desc())
-        .limit(most)
+        .order_by(videos.c.created_at_ms.desc())
+        .limit(VIDEOS_A_PROMPT * most)
+        .subquery()
+    )
+    query = (
+        select(latest.c.prompt).group_by(latest.c.prompt).order_by(func.max(latest.c.created_at_ms).desc()).limit(most)
     )
     async with database.connect() as connection:
         return [str(prompt) for prompt in await connection.scalars(query)]

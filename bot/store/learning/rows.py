@@ -47,7 +47,7 @@ class ExportedRound:
 
 @dataclass(frozen=True)
 class VideoFile:
-    """Where a video's file may lie on this machine: by the video's id, or at the path that its worker gave."""
+    """The places where a video's file may lie on this machine: by its id, or at the path that its worker gave."""
 
     video_id: str
     path: str | None

@@ -89,7 +89,7 @@ def _check_arrays(name: str, arrays: Mapping[str, np.ndarray], shapes: Shapes) -
         wanted = (rank, inner) if match["half"] == "A" else (outer, rank)
         if array.shape != wanted or not 1 <= rank <= MOST_RANK:
             raise CandidateError(f"{name}: {key} has the shape {array.shape}, which does not fit the model's layer.")
-        if array.dtype.kind != "f":
+        if not np.issubdtype(array.dtype, np.floating):
             raise CandidateError(f"{name}: {key} holds no floating-point numbers.")
         if not np.isfinite(array).all() or np.abs(array).max(initial=0.0) > LARGEST:
             raise CandidateError(f"{name}: {key} holds numbers that are not finite, or far too large.")

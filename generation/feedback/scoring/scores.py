@@ -72,6 +72,6 @@ def pairs_of(scores: Floats, groups: Groups) -> Pairs:
 def best_of(scores: Floats, share: float) -> NDArray[np.int64]:
     """Return the places of the best share of the videos, at least one; those below the mean are never among them."""
     count = max(1, round(share * len(scores)))
-    order = np.argsort(-scores, kind="stable")[:count]
+    order = np.argsort(-scores, stable=True)[:count]
     good = order[scores[order] > 0]
     return np.sort(good if len(good) else order[:1])
