@@ -293,7 +293,12 @@ class App:
         return [
             Help(database=database, model_id=settings.model_id, training=training),
             Model(database=database, model_id=settings.model_id),
-            Admin(database=database, model_id=settings.model_id, data_dir=settings.data_dir),
+            Admin(
+                database=database,
+                model_id=settings.model_id,
+                data_dir=settings.data_dir,
+                battles=self.battles.opening,
+            ),
             prompts,
             voting,
             rounds,
@@ -304,7 +309,6 @@ class App:
             Removal(database=database, queue=self._queue, removals=self._removals),
             reviews,
             wallets,
-            self.battles.commands,
             self.battles.members,
             training,
             Buttons({"v1": voting, "w1": wallets, "r1": reviews, "s1": standings, "b1": self.battles.voting}),

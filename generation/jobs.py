@@ -66,7 +66,7 @@ def parts_of(size_bytes: int) -> int:
 class ReleaseName:
     """A release by its number, and by its adapter's SHA-256, which alone says what it is."""
 
-    number: int
+    number: int | None  # None: the adapter of a candidate in a battle round, which is no release yet
     adapter_sha256: str
 
 
@@ -94,9 +94,10 @@ class RenderJob:
         if job.fit_bytes is not None and job.fit_bytes < 1:
             raise ValueError("The limit of a file is a number of bytes.")
         if job.release is not None and (
-            job.release.number < 1 or not re.fullmatch(r"[0-9a-f]{64}", job.release.adapter_sha256)
+            (job.release.number is not None and job.release.number < 1)
+            or not re.fullmatch(r"[0-9a-f]{64}", job.release.adapter_sha256)
         ):
-            raise ValueError("A release has a number from 1 on, and the SHA-256 of its adapter.")
+            raise ValueError("A release has a number from 1 on, a candidate none, and both the SHA-256 of its adapter.")
         return job
 
 
