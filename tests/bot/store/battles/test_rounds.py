@@ -32,14 +32,14 @@ async def test_a_battle_round_is_kept_as_it_was_planned(database: AsyncEngine) -
 
 async def test_a_guild_has_one_battle_round_at_a_time(database: AsyncEngine) -> None:
     """Beside an open round of videos; after the close the next one may begin, with the next number."""
-    await add_round(database, 1)
+    await add_round(database, 100)
     battle = await an_open_battle(database)
-    with pytest.raises(BattleOpenError, match="Battle round 2 isn't over"):
+    with pytest.raises(BattleOpenError, match="Battle round 101 isn't over"):
         await an_open_battle(database)
     async with database.begin() as connection:
         assert await battles.close_within(connection, battle.round.id, None)
         assert not await battles.close_within(connection, battle.round.id, None)
-    assert (await an_open_battle(database)).round.number == 3
+    assert (await an_open_battle(database)).round.number == 102
 
 
 async def test_a_battle_round_is_no_round_of_videos(database: AsyncEngine) -> None:
