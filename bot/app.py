@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
+from functools import partial
 
 import aiohttp
 import discord
@@ -19,7 +19,7 @@ from bot.battle_rounds import BattleRounds
 from bot.client import Client, point_at, run_client
 from bot.cogs.buttons import Buttons
 from bot.cogs.help import Help
-from bot.cogs.learning.model import Admin, Model
+from bot.cogs.learning.model import Model
 from bot.cogs.learning.training import Training
 from bot.cogs.ledger_notices import LedgerNotices
 from bot.cogs.prompts import Prompts
@@ -38,6 +38,7 @@ from bot.domain.ledger_links import PublicLedger, deployed_in
 from bot.domain.policy import Quota
 from bot.files.transfer import FileTransfer
 from bot.ledger_status import LedgerStatus
+from bot.monitoring.bot_gauges import gauges_of
 from bot.monitoring.health import Health, Watch, database_watch
 from bot.monitoring.metrics import Metrics, serving
 from bot.monitoring.process_metrics import ProcessMetrics
@@ -53,6 +54,7 @@ from bot.settings import Settings, reveal
 from bot.signer import open_signer, relayer_settings
 from bot.signing.page import SigningPage
 from bot.signing.requests import SigningRequests
+from bot.store.learning.adapters import withdraw_unused
 from bot.store.vote_writer import VoteWriter
 from bot.sync.reactions import ReactionSync
 from bot.sync.view_counts import ViewCounts
@@ -76,6 +78,7 @@ from generation.queue.portable_json import UnsafeEngineError
 log = logging.getLogger(__name__)
 
 COUNT_S = 0.5  # between two looks at the votes that cards are to show
+WITHDRAW_S = 3600.0  # between two looks at adapters that nobody asks for
 RECOVERY_S = 5.0  # between two looks at rounds with something left to do
 BLOCK_S = 12.0  # of the slowest chains that people use
 WORKFLOWS_AT_ONCE = 4000  # of videos, their hosting, and rounds in one bot; nearly all of them only wait
@@ -293,12 +296,7 @@ class App:
         return [
             Help(database=database, model_id=settings.model_id, training=training),
             Model(database=database, model_id=settings.model_id),
-            Admin(
-                database=database,
-                model_id=settings.model_id,
-                data_dir=settings.data_dir,
-                battles=self.battles.opening,
-            ),
+            self.battles.admin,
             prompts,
             voting,
             rounds,
@@ -329,6 +327,7 @@ class App:
             (self.progress.tick, 1.0),
             (self.vote_counts.tick, COUNT_S),
             (self.recovery.tick, RECOVERY_S),
+            (partial(withdraw_unused, self._database), WITHDRAW_S),
         ):
             self._scheduler.add_job(
                 tick, "interval", seconds=seconds, max_instances=1, coalesce=True, misfire_grace_time=None
@@ -354,29 +353,16 @@ class App:
 
     async def gauges(self) -> dict[str, float]:
         """Return the metrics that only this process knows."""
-        status = await self.relayer.status()
-        gauges = {
-            "flock_gateway_connected": float(bool(self.client.connected)),
-            "flock_relayer_in_flight": float(status.in_flight),
-            "flock_relayer_trouble": float(status.trouble is not None),
-            "flock_relayer_needs_seconds": status.needs_s,
-        }
-        if math.isfinite(self.client.latency):
-            gauges["flock_gateway_latency_seconds"] = self.client.latency
-        if status.left_s is not None:
-            gauges["flock_relayer_left_seconds"] = status.left_s
-        if status.balance is not None:
-            gauges["flock_relayer_balance_wei"] = float(status.balance)
-        return gauges
+        latency_s = self.client.latency
+        return gauges_of(await self.relayer.status(), connected=bool(self.client.connected), latency_s=latency_s)
 
     def health(self) -> Health:
         """Return the health of what this process needs for its work."""
-
-        async def gateway() -> str | None:
-            return None if self.client.connected else "the gateway is not connected"
-
         patience = self._settings.unhealthy_s
-        watches = {"Discord": Watch(gateway, patience), "chain": Watch(self._relayer_trouble, patience)}
+        watches = {
+            "Discord": Watch(self.client.gateway_trouble, patience),
+            "chain": Watch(self._relayer_trouble, patience),
+        }
         return Health({"database": database_watch(self._database), **watches})
 
     async def _relayer_trouble(self) -> str | None:

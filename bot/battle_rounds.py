@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.client import Client
 from bot.cogs.battles.commands import BattleMembers, BattleOpening
 from bot.cogs.battles.voting import BattleVoting
+from bot.cogs.learning.model import Admin
 from bot.domain.battles import BallotSize
 from bot.files.transfer import FileTransfer
 from bot.posts.battles import BattlePosts
@@ -74,6 +75,7 @@ class BattleRounds:
             eligibility=ELIGIBILITY,
         )
         self.members = BattleMembers(voting=self.voting)
+        self.admin = Admin(database=database, model_id=model_id, data_dir=data_dir, battles=self.opening)
 
     def register(self, engine: Engine) -> None:
         """Register the workflows with the engine, before the engine is launched."""

@@ -27,6 +27,7 @@ from bot.cards import layout
 from bot.client import point_at, run_client
 from bot.cogs import rounds as rounds_cog
 from bot.demo.discord import limits, world
+from bot.demo.discord.interactions import ANSWER_S
 from bot.demo.discord.people import Answer, Community, Message, Person, wait_for
 from bot.demo.discord.server import DiscordConfig, EmbeddedDiscord
 from bot.demo.discord.world import MODERATOR
@@ -131,9 +132,9 @@ class Town:
 
 
 @asynccontextmanager
-async def open_town(folder: Path, **settings: Any) -> AsyncIterator[Town]:
+async def open_town(folder: Path, *, answer_s: float = ANSWER_S, **settings: Any) -> AsyncIterator[Town]:
     """One for many tests: what they break they put in order. `settings` are the bot's, such as those of a chain."""
-    server = EmbeddedDiscord(DiscordConfig(folder / "discord", TOKEN, CONTROL_TOKEN))
+    server = EmbeddedDiscord(DiscordConfig(folder / "discord", TOKEN, CONTROL_TOKEN, answer_s=answer_s))
     with pytest.MonkeyPatch.context() as patch:
         for module, name, value in (
             (retry, "FIRST_S", 0.02),

@@ -10,8 +10,10 @@ import pytest
 from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.demo.discord import people
 from bot.demo.discord.people import wait_for
 from bot.domain.battles import Battle, VerdictState
+from bot.domain.errors import BattleLedgerError
 from bot.domain.releases import Candidate
 from bot.store.battles import rounds as battles
 from bot.store.learning import candidates, releases
@@ -40,13 +42,19 @@ from tests.builders.live_bot import Town, open_town
 from tests.builders.releases import a_release
 
 DATASET = "da" * 32
+PATIENT_S = 300.0  # of who presses and types: no test here is about time
 VOTERS = 11  # as many as release where all agree, and two more
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(people, "ANSWER_S", PATIENT_S)
 
 
 @pytest.fixture
 async def town(tmp_path: Path) -> AsyncIterator[Town]:
     """A live bot without a chain."""
-    async with open_town(tmp_path) as town:
+    async with open_town(tmp_path, answer_s=PATIENT_S) as town:
         yield town
 
 
@@ -108,7 +116,7 @@ async def test_a_candidate_wins_and_its_release_can_be_audited(tmp_path: Path) -
             "rpc_url": chain.url, "ledger_address": ledger.address, "keystore": Path(chain.ready["key_file"]),
             "flush_s": 0.5,
         }  # fmt: skip
-        async with open_town(tmp_path / "town", **settings) as town:
+        async with open_town(tmp_path / "town", answer_s=PATIENT_S, **settings) as town:
             await _tell(town, chain.url, ledger.address)
     finally:
         chain.stop()
@@ -122,8 +130,8 @@ async def _tell(town: Town, url: str, address: str) -> None:
     candidate_id, sha256 = await a_ready_candidate(town)
     async with database.begin() as connection:
         await enqueue_dataset(connection, root=DATASET, description=b"a data set")
-    early = await mira.command("admin model battle", candidate=candidate_id, duration="1h", pairs=4)
-    assert "The ledger has not taken the data set" in early.text
+    with pytest.raises(BattleLedgerError, match="The ledger has not taken the data set"):
+        await begin_battle(town)  # it rolls back whole
     await _until_final(database, CommitmentKind.DATASET, DATASET)
 
     begun = await mira.command("admin model battle", candidate=candidate_id, duration="1h", pairs=4)
@@ -252,7 +260,7 @@ async def test_a_video_of_another_model_is_not_shown(town: Town) -> None:
 async def test_a_bot_killed_between_close_and_verdict_goes_on(tmp_path: Path) -> None:
     """The round is judged after the next start, once, and its candidate settled."""
     reached, never = asyncio.Event(), asyncio.Event()
-    async with open_town(tmp_path) as town:
+    async with open_town(tmp_path, answer_s=PATIENT_S) as town:
         stand_in_for_workers(town)
         rule = a_rule(catch_answers=0)
         begun = await begin_battle(town, rule=rule, battles_=2, catches=0)
