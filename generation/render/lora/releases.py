@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generation.models.registry import Model
-from generation.render.adapters import add_adapter
+from generation.render.lora.adapters import add_adapter
 from generation.render.memory import NoPipelineError
 from generation.render_messages import ReleaseAdapter
 
