@@ -126,6 +126,8 @@ class BattleOpening:
     async def _plan(self, guild_id: int, candidate: Candidate, seconds: int, pairs: int) -> BattlePlan:
         async with self._database.connect() as connection:
             live = await releases.live_or_none(connection, self._model_id)
+        if candidate.parent != (None if live is None else live.number):
+            raise CandidateBehindError(number=candidate.id)
         prompts = await battles.prompts_of_members(self._database, guild_id, MOST_PROMPTS)
         opens = now_ms()
         catches = max(self._size.catches, pairs // CATCH_ONE_IN)
@@ -141,9 +143,7 @@ class BattleOpening:
                 opens_ms=opens,
                 closes_ms=opens + seconds * 1000,
             )
-        except ValueError as error:
-            if live is not None and live.adapter_sha256 == candidate.adapter_sha256:
-                raise CandidateBehindError(number=candidate.id) from error
+        except ValueError:
             raise BattlePromptsMissingError from None
 
     async def _offer(self, candidate_id: int, plan: BattlePlan) -> None:
