@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
+from functools import partial
 
 import aiohttp
 import discord
@@ -38,6 +38,7 @@ from bot.domain.errors import OperatorError, UnreachableError
 from bot.domain.policy import Quota
 from bot.files.transfer import FileTransfer
 from bot.ledger_status import LedgerStatus
+from bot.monitoring.bot_gauges import gauges_of
 from bot.monitoring.health import Health, Watch, database_watch
 from bot.monitoring.metrics import Metrics, serving
 from bot.monitoring.process_metrics import ProcessMetrics
@@ -54,6 +55,7 @@ from bot.settings import Settings, reveal
 from bot.signer import open_signer, public_ledger, relayer_settings
 from bot.signing.page import SigningPage
 from bot.signing.requests import SigningRequests
+from bot.store.learning.adapters import withdraw_unused
 from bot.store.vote_writer import VoteWriter
 from bot.sync.reactions import ReactionSync
 from bot.sync.view_counts import ViewCounts
@@ -79,6 +81,7 @@ log = logging.getLogger(__name__)
 
 COUNT_S = 0.5  # between two looks at the votes that cards are to show
 TRAINING_S = 60.0  # between two looks for new votes to train on
+WITHDRAW_S = 3600.0  # between two looks at adapters that nobody asks for
 RECOVERY_S = 5.0  # between two looks at rounds with something left to do
 BLOCK_S = 12.0  # of the slowest chains that people use
 WORKFLOWS_AT_ONCE = 4000  # of videos, their hosting, and rounds in one bot; nearly all of them only wait
@@ -306,6 +309,7 @@ class App:
                 data_dir=settings.data_dir,
                 training=self.trainings.opening,
                 announcements=self.announcements,
+                battles=self.battles.opening,
             ),
             prompts,
             voting,
@@ -317,7 +321,6 @@ class App:
             Removal(database=database, queue=self._queue, removals=self._removals),
             reviews,
             wallets,
-            self.battles.commands,
             self.battles.members,
             training,
             Buttons({"v1": voting, "w1": wallets, "r1": reviews, "s1": standings, "b1": self.battles.voting}),
@@ -339,6 +342,7 @@ class App:
             (self.vote_counts.tick, COUNT_S),
             (self.recovery.tick, RECOVERY_S),
             (self.trainings.automatic.tick, TRAINING_S),
+            (partial(withdraw_unused, self._database), WITHDRAW_S),
         ):
             self._scheduler.add_job(
                 tick, "interval", seconds=seconds, max_instances=1, coalesce=True, misfire_grace_time=None
@@ -364,29 +368,16 @@ class App:
 
     async def gauges(self) -> dict[str, float]:
         """Return the metrics that only this process knows."""
-        status = await self.relayer.status()
-        gauges = {
-            "flock_gateway_connected": float(bool(self.client.connected)),
-            "flock_relayer_in_flight": float(status.in_flight),
-            "flock_relayer_trouble": float(status.trouble is not None),
-            "flock_relayer_needs_seconds": status.needs_s,
-        }
-        if math.isfinite(self.client.latency):
-            gauges["flock_gateway_latency_seconds"] = self.client.latency
-        if status.left_s is not None:
-            gauges["flock_relayer_left_seconds"] = status.left_s
-        if status.balance is not None:
-            gauges["flock_relayer_balance_wei"] = float(status.balance)
-        return gauges
+        latency_s = self.client.latency
+        return gauges_of(await self.relayer.status(), connected=bool(self.client.connected), latency_s=latency_s)
 
     def health(self) -> Health:
         """Return the health of what this process needs for its work."""
-
-        async def gateway() -> str | None:
-            return None if self.client.connected else "the gateway is not connected"
-
         patience = self._settings.unhealthy_s
-        watches = {"Discord": Watch(gateway, patience), "chain": Watch(self._relayer_trouble, patience)}
+        watches = {
+            "Discord": Watch(self.client.gateway_trouble, patience),
+            "chain": Watch(self._relayer_trouble, patience),
+        }
         return Health({"database": database_watch(self._database), **watches})
 
     async def _relayer_trouble(self) -> str | None:

@@ -97,6 +97,10 @@ class Client(commands.AutoShardedBot):
     async def on_shard_disconnect(self, shard_id: int) -> None:
         self.connected.discard(shard_id)
 
+    async def gateway_trouble(self) -> str | None:
+        """Return what is wrong with the gateway; None while a connection stands."""
+        return None if self.connected else "the gateway is not connected"
+
     async def setup_hook(self) -> None:
         for cog in self._cogs_to_add:
             await self.add_cog(cog)

@@ -50,6 +50,10 @@ def hex_digits(value: object, field_name: str) -> str:
     return plain
 
 
+# In a battle's reveal, the side of a catch pair that shows another prompt; the other side is the model in use.
+DECOY = document_hash(b"flock catch pair: a video of another prompt")
+
+
 def base_model_hash(base_model: str) -> str:
     """Return the hash that names a base model without an adapter, id@revision, as the model of a video or a battle."""
     return document_hash(base_model.encode())

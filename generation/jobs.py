@@ -86,12 +86,12 @@ def parts_of(size_bytes: int) -> int:
 class ReleaseName:
     """A release by its number, and by its adapter's SHA-256, which alone says what it is."""
 
-    number: int
+    number: int | None  # None: the adapter of a candidate in a battle round, which is no release yet
     adapter_sha256: str
 
     def is_valid(self) -> bool:
-        """Return True for a number from 1 on, and a hash."""
-        return self.number >= 1 and _HASH.fullmatch(self.adapter_sha256) is not None
+        """Return True for a number from 1 on, or none, and a hash."""
+        return (self.number is None or self.number >= 1) and _HASH.fullmatch(self.adapter_sha256) is not None
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class RenderJob:
         if job.fit_bytes is not None and job.fit_bytes < 1:
             raise ValueError("The limit of a file is a number of bytes.")
         if job.release is not None and not job.release.is_valid():
-            raise ValueError("A release has a number from 1 on, and the SHA-256 of its adapter.")
+            raise ValueError("A release has a number from 1 on, a candidate none, and both the SHA-256 of its adapter.")
         return job
 
 

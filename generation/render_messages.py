@@ -57,7 +57,7 @@ class Signing:
 class ReleaseAdapter:
     """The release to render with: its number, and its adapter's file, which the worker has checked."""
 
-    number: int
+    number: int | None  # None: a candidate, which is no release yet
     adapter_sha256: str
     path: str
 

@@ -9,7 +9,7 @@ from discord import ui
 
 from bot.cards import limits
 from bot.cards.layout import note, view_of
-from bot.cards.limits import text_item
+from bot.cards.limits import MOST_REASON, shorten, text_item
 from bot.domain.amounts import amount
 from bot.domain.releases import Margin, Release, ReleaseFacts
 from migrations.states.learning import ReleaseState
@@ -104,9 +104,15 @@ def _milli(milli: int) -> str:
     return f"{milli / 1000:.1f}" if milli < 10_000 else f"{milli // 1000:,}"
 
 
-def released(release: Release) -> ui.LayoutView:
-    """Return the answer to a moderator who released a candidate."""
-    return note(f"🧬 Release {release.number} is live: the next videos are made with it. {_undo(release)}")
+def released(release: Release, obstacle: str | None = None) -> ui.LayoutView:
+    """Return the answer to a moderator who released a candidate; `obstacle` is why the ledger will not have it."""
+    ledger = (
+        "Its manifest is on its way to the ledger." if obstacle is None else f"⚠️ It is not on the ledger. {obstacle}"
+    )
+    return note(
+        f"🧬 Release {release.number} is live: the next videos are made with it. {_undo(release)}\n-# "
+        f"{shorten(ledger, MOST_REASON)}"
+    )
 
 
 def rolled_back(release: Release, before: Release | None) -> ui.LayoutView:

@@ -155,7 +155,8 @@ def _text(report: AuditReport) -> str:
         end = f"release {each.release}" if each.release else "no release" if each.final else "under way"
         lines.append(
             f"  attempt {each.attempt} (round {each.round}): {each.for_candidate} for the candidate, "
-            f"{each.for_live} for the model in use, {each.ties} ties, of {each.voters} voters; {end}"
+            f"{each.for_live} for the model in use, {each.ties} ties, of {each.voters} voters"
+            f"{f' ({each.held_out} of them failed a catch pair)' if each.held_out else ''}; {end}"
         )
     lines += [f"  {note}" for note in report.notes]
     return "\n".join(lines) + "\n"

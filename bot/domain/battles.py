@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any, Self
 
 from bot.domain.rounds import Round
+from generation.feedback.evidence.ballots import Outcome
+from generation.feedback.registration import Eligibility, Rule
 from migrations.states.battles import BattleChoice, PairState
 
 SALT_BYTES = 32
@@ -25,17 +26,6 @@ class VerdictState(StrEnum):
     RELEASED = "released"  # the evidence suffices, and nothing forbids the release
     REFUSED = "refused"  # the live model is better, or something forbids the release
     UNDECIDED = "undecided"  # neither; never "no better"
-
-
-class Outcome(StrEnum):
-    """A final vote, with its sides known; the gate's words."""
-
-    CANDIDATE = "candidate"
-    LIVE = "live"
-    TIE = "tie"
-    BOTH_BAD = "both_bad"
-    CATCH_PASSED = "catch_passed"
-    CATCH_FAILED = "catch_failed"
 
 
 @dataclass(frozen=True)
@@ -98,22 +88,15 @@ class BallotSize:
     def pairs(self) -> int:
         return self.battles + self.catches
 
-
-@dataclass(frozen=True)
-class Eligibility:
-    """The members whose votes count, as of the registration: whoever joins or votes for its sake comes too late."""
-
-    member_days: int = 0
-    votes_before: int = 0
-
-    def admits(self, days: float, votes: int) -> bool:
-        """Return True for a member of so many days, with so many votes, both before the registration."""
-        return days >= self.member_days and votes >= self.votes_before
+    @classmethod
+    def of_rule(cls, rule: Rule) -> Self:
+        """Return the ballot that a registered rule asks for."""
+        return cls(rule.ballot_battles, rule.catch_answers, rule.ballot_at_close, rule.catch_one_in)
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One of the two models: the hash of its adapter, and the name under which workers render with it."""
+    """One of the two models: the base model that workers have, and the hash of the adapter that is put into it."""
 
     model_id: str
     adapter: str | None = None  # None: the base model itself
@@ -138,6 +121,7 @@ class PairPlan:
 class BattlePlan:
     """A battle round before its registration."""
 
+    candidate_id: int  # in the table of candidates
     candidate: Contender
     live: Contender
     pairs: tuple[PairPlan, ...]
@@ -154,46 +138,26 @@ class BattlePlan:
 
 
 def plan_pairs(prompts: Sequence[str], battles: int, catches: int, seed: str) -> tuple[PairPlan, ...]:
-    """Return so many pairs of the prompts, catch pairs last. A prompt comes again, with another seed, where few are.
+    """Return so many pairs of the prompts. A prompt comes again, with another seed, where there are few prompts.
 
-    A catch pair shows the prompt on one side and another prompt on the other. Raises ValueError for fewer than two
-    prompts, or no battle.
+    A catch pair shows the prompt on one side and another prompt on the other. `seed` decides where the catch pairs lie:
+    whoever sees a pair's number, but not the seed, cannot tell one. Raises ValueError for fewer than two prompts, or no
+    battle.
     """
     distinct = list(dict.fromkeys(prompts))
     if len(distinct) < 2 or battles < 1:
         raise ValueError("A battle round needs two prompts and a pair.")
+    places = sorted(range(battles + catches), key=lambda index: _digest(f"{seed}:place:{index}"))[:catches]
     pairs = []
     for index in range(battles + catches):
-        decoy = distinct[(index + 1) % len(distinct)] if index >= battles else None
-        pairs.append(PairPlan(index + 1, distinct[index % len(distinct)], _seed(seed, index), decoy))
+        decoy = distinct[(index + 1) % len(distinct)] if index in places else None
+        seed_of_pair = int.from_bytes(_digest(f"{seed}:{index}")[:4]) >> 1
+        pairs.append(PairPlan(index + 1, distinct[index % len(distinct)], seed_of_pair, decoy))
     return tuple(pairs)
 
 
-def _seed(seed: str, index: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}:{index}".encode()).digest()[:4]) >> 1
-
-
-def register(plan: BattlePlan, salt: bytes) -> bytes:
-    """Return a registration in canonical JSON: everything that is fixed before the first vote, with a hashed salt."""
-    value = {**asdict(plan), "format": "flock-battle-plan/1", "salt_commitment": commitment_of(salt)}
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode() + b"\n"
-
-
-def commitment_of(salt: bytes) -> str:
-    """Return what the registration says about the salt. Raises ValueError for one that could be guessed."""
-    if len(salt) < 16:
-        raise ValueError("A salt of fewer than 16 bytes could be guessed.")
-    return hashlib.sha256(b"flock battle salt\0" + salt).hexdigest()
-
-
-def first_is_a(salt: bytes, pair: str) -> bool:
-    """Return True where a pair's first side (the candidate's) is shown as A: a coin that the salt has thrown."""
-    return _draw(salt, "side", pair)[0] & 1 == 1
-
-
-def pair_salt(salt: bytes, pair: str) -> bytes:
-    """Return the salt of one pair, which may be shown without showing the sides of any other."""
-    return _draw(salt, "pair", pair)
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
 
 
 def video_id(round_key: str, pair: str, is_first: bool) -> str:

@@ -47,6 +47,9 @@ MemberError                     always ephemeral: says what happened and what to
 ├── CandidateNotWonError
 ├── CandidateOutdatedError
 ├── AdapterMissingError
+├── CandidateBehindError
+├── CandidateNotReadyError
+├── BattleLedgerError
 ├── RestartingError
 ├── NoBattleError
 ├── BattleOpenError
@@ -56,7 +59,6 @@ MemberError                     always ephemeral: says what happened and what to
 ├── BattleAllSeenError
 ├── BattleChoiceMissingError
 ├── BattlePromptsMissingError
-├── BattleModelError
 └── UnreadableButtonError
 OperatorError                   says what is wrong with the set-up, and its remedy
 ├── SettingsError
@@ -285,7 +287,23 @@ class CandidateOutdatedError(MemberError):
 
 
 class AdapterMissingError(MemberError):
-    """The file of candidate {number} can't be used, so nothing was released. The operator can see why in the log."""
+    """The file of candidate {number} can't be used, so nothing was changed. The operator can see why in the log."""
+
+
+class CandidateBehindError(MemberError):
+    """Candidate {number} continues a release that isn't live any more, so it could not be released. Train a new one
+    from the live release, and let that one battle.
+    """
+
+
+class CandidateNotReadyError(MemberError):
+    """Candidate {number} is {state}, so no battle round was opened. Only a candidate that is ready can battle."""
+
+
+class BattleLedgerError(MemberError):
+    """The ledger has not taken {what} yet, which has to stand there before the next battle round is registered. Try
+    again in a few minutes.
+    """
 
 
 class LearningPausedError(MemberError):
@@ -330,12 +348,6 @@ class BattleAllSeenError(MemberError):
 
 class BattlePromptsMissingError(MemberError):
     """A battle round needs the prompts of two posted videos at least. Let a round make some, then try again."""
-
-
-class BattleModelError(MemberError):
-    """`{model}` can't be compared with the live model `{live}`. Name a candidate that workers render, and another
-    model than the live one.
-    """
 
 
 class UnreadableButtonError(MemberError):

@@ -20,6 +20,7 @@ from bot.posts.obstacles import Obstacle
 from bot.retry import passes
 from bot.store.battles import rounds as battles
 from bot.store.battles.ballots import Ballots
+from bot.store.learning import candidates
 from bot.workflows import battle_pair
 from bot.workflows.battle_parts import BattleLedger, HandOn, Judge, Registrar, count_alone
 from bot.workflows.steps import step
@@ -92,19 +93,24 @@ class BattleWorkflow:
     ) -> Battle:
         """Fix a battle round for good: its rows, its registration on the way to the ledger, and its workflow.
 
-        All in the caller's transaction. Raises BattleOpenError.
+        All in the caller's transaction. Raises BattleOpenError, what the registrar raises, and WrongStateError where
+        the candidate is not ready.
         """
         salt = secrets.token_bytes(SALT_BYTES)
+        registration = await self._register_plan(connection, plan, salt)
         battle = await battles.add(
             connection,
             plan,
-            registration=self._register_plan(plan, salt),
+            registration=registration,
             salt=salt,
             guild_id=guild_id,
             channel_id=channel_id,
             opened_by=opened_by,
         )
         await self._ledger.register(connection, battle)
+        await candidates.begin_battle(
+            connection, plan.candidate_id, registration=battle.registration_hash, battle_round_id=battle.round.id
+        )
         argument: JsonObject = {"round_id": battle.round.id}
         await self._engine.submit(connection, WORKFLOW, workflow_id(battle.round.id), argument, queue=BOT_QUEUE)
         return battle
@@ -112,7 +118,7 @@ class BattleWorkflow:
     async def vote_is_final(self, connection: AsyncConnection, pair_id: int, guild_id: int, member_id: int) -> None:
         """Make a member's choice final, with its entry for the ledger, in the caller's transaction."""
         vote = await self._ballots.finish_within(connection, pair_id, guild_id, member_id)
-        if vote is not None and not vote.pair.is_catch:
+        if vote is not None:
             battle = await battles.lock(connection, vote.pair.round_id)
             await self._ledger.vote(connection, battle, [vote])
 
@@ -207,11 +213,11 @@ class BattleWorkflow:
     async def _entered(self, round_id: int) -> list[BattlePair]:
         states = (PairState.READY, PairState.REMOVED)
         pairs = await battles.pairs_of(self._database, round_id)
-        return [pair for pair in pairs if pair.state in states and not pair.is_catch]
+        return [pair for pair in pairs if pair.state in states]
 
     async def _wait_for_ledger(self, round_id: int) -> str | None:
         """Wait until the registration stands on the ledger. Return why nobody can vote, if so."""
-        if not await self._entered(round_id):
+        if all(pair.is_catch for pair in await self._entered(round_id)):
             return NO_PAIRS
         while not (place := await self._ledger.place(round_id)).registered:
             if place.rejection is not None:
@@ -246,7 +252,7 @@ class BattleWorkflow:
                 return
             await battles.leave_out_waiting(connection, round_id, CLOSED_BEFORE)
             votes = await self._ballots.finish_all_within(connection, battle)
-            await self._ledger.vote(connection, battle, [vote for vote in votes if not vote.pair.is_catch])
+            await self._ledger.vote(connection, battle, votes)
             await self._ledger.close(connection, battle)
 
     async def _judge_at_close(self, round_id: int) -> None:

@@ -21,9 +21,10 @@ from bot.files.attachments import read_here
 from bot.files.blind import NotBlindError, blind_pair, keep_shown
 from bot.files.transfer import FileTransfer
 from bot.store.battles import rounds as battles
-from bot.workflows.battle_parts import JobOf
+from bot.workflows.battle_parts import JobOf, LeftOutError
 from bot.workflows.steps import step
 from bot.workflows.video_queue import MOST_RENDERS
+from generation.feedback.registration import read_registration
 from generation.jobs import RENDER_WORKFLOW, RenderResult
 from generation.log_context import about
 from generation.queue.engine import Engine, WorkCancelledError
@@ -37,6 +38,7 @@ LANES = 4  # of a round's renders at once, at most: the rest of the workers is f
 PADDING = 1024  # bytes that a blind video may have more than the rendered one
 UNFORESEEN = "Something went wrong on our side. The operator can see it in the log."
 NOT_WANTED = "The round closed before its videos were made."
+WRONG_MODEL = "A worker rendered with another model than the one that the round was registered for."
 
 
 def workflow_id(pair_id: int) -> str:
@@ -49,16 +51,13 @@ def render_id(video_id: str, attempt: int) -> str:
     return f"battle-{video_id}-render-{attempt}"
 
 
-class LeftOutError(Exception):
-    """A pair that cannot be shown; str() is the reason, a sentence."""
-
-
 class _Side(TypedDict):
     """A video to render: its job, and its queue."""
 
     job: JsonObject
     queue: str
     lane: int
+    revision: str  # of the base model, as it is registered
 
 
 class BattlePairWorkflow:
@@ -110,6 +109,9 @@ class BattlePairWorkflow:
             if side is None:
                 raise LeftOutError(NOT_WANTED)
             result = await self._render(pair_id, side, attempt)
+            if (result.release, result.model_revision) != (side["job"].get("release"), side["revision"]):
+                log.error("The worker %s rendered pair %d with another model.", result.machine, pair_id)
+                raise LeftOutError(WRONG_MODEL)
             if describe_flags(result.findings) is not None:
                 raise LeftOutError("A video was flagged, and nobody reviews those of a battle round.")
             video_id = str(side["job"]["video_id"])
@@ -148,7 +150,9 @@ class BattlePairWorkflow:
         guild = self._client.get_guild(battle.round.guild_id)
         fit = None if guild is None else int(guild.filesize_limit) - PADDING
         queued = await self._job_of(contender, video.id, PairPlan(pair.number, prompt, pair.seed), fit)
-        return {"job": queued.job.to_json(), "queue": queued.queue, "lane": -1 - pair.number % LANES}
+        revision = read_registration(battle.registration).base_revision
+        lane = -1 - pair.number % LANES
+        return {"job": queued.job.to_json(), "queue": queued.queue, "lane": lane, "revision": revision}
 
     async def _load(self, pair_id: int) -> tuple[Battle, BattlePair]:
         pair = await battles.pair_or_none(self._database, pair_id)

@@ -1,16 +1,15 @@
 """The parts of a battle round that others provide: the gate, the ledger's entries, and who releases the winner.
 
-Each is a narrow protocol, so that the workflow can be tried without them, with what this version has of its own.
+Each is a narrow protocol, so that the workflow can be tried without them; bot/workflows/battles/ has them.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.battles import (
     Battle,
@@ -19,25 +18,28 @@ from bot.domain.battles import (
     BattleVideo,
     Contender,
     CountedVote,
-    Outcome,
     PairPlan,
     Verdict,
     VerdictState,
 )
 from bot.store.battles.ballots import FinalVote
-from contracts.outbox import entries
-from contracts.outbox.progress import round_progress
-from generation.jobs import RenderJob, gpu_queue
-
-log = logging.getLogger(__name__)
+from generation.feedback.evidence.ballots import Outcome
+from generation.jobs import RenderJob
 
 _POINTS = {Outcome.CANDIDATE: 1.0, Outcome.TIE: 0.5, Outcome.BOTH_BAD: 0.5, Outcome.LIVE: 0.0}
 
 
-class Registrar(Protocol):
-    """Writes the registration of a plan: everything that is fixed before the first vote, with the salt's hash."""
+class LeftOutError(Exception):
+    """A pair that cannot be shown; str() is the reason, a sentence."""
 
-    def __call__(self, plan: BattlePlan, salt: bytes) -> bytes: ...
+
+class Registrar(Protocol):
+    """Writes the registration of a plan: everything that is fixed before the first vote, with the salt's hash.
+
+    It counts the attempts before it in the transaction that begins the round.
+    """
+
+    async def __call__(self, connection: AsyncConnection, plan: BattlePlan, salt: bytes) -> bytes: ...
 
 
 class Judge(Protocol):
@@ -91,57 +93,16 @@ class BattleLedger(Protocol):
     async def enter(
         self, connection: AsyncConnection, battle: Battle, pair: BattlePair, a: BattleVideo, b: BattleVideo
     ) -> None:
-        """Enter a pair (no catch pair) with the hashes of its two videos, in the order in which they are shown."""
+        """Enter a pair with the hashes of its two videos, in the order in which they are shown."""
 
     async def vote(self, connection: AsyncConnection, battle: Battle, votes: Sequence[FinalVote]) -> None:
-        """Enter final votes on pairs (no catch pairs), in their order."""
+        """Enter final votes, in their order."""
 
     async def close(self, connection: AsyncConnection, battle: Battle) -> None:
         """Ask for the end of the round, after all votes that were entered."""
 
     async def reveal(self, connection: AsyncConnection, battle: Battle, pair: BattlePair) -> None:
         """Enter which model was which side of a pair that was entered."""
-
-
-class RoundsOnLedger:
-    """Enters the registration and the end of a battle round, which need no entries but those of every round.
-
-    Its pairs, votes and reveals stay in the database.
-    """
-
-    def __init__(self, database: AsyncEngine, grace_s: int) -> None:
-        """`grace_s`: how many seconds later than on Discord a round closes on the ledger."""
-        self._database = database
-        self._grace_s = grace_s
-
-    async def register(self, connection: AsyncConnection, battle: Battle) -> None:
-        await entries.record_round(
-            connection,
-            round_id=battle.round.id,
-            key=battle.round.chain_key,
-            opens_ms=battle.round.opens_at_ms,
-            closes_ms=battle.round.closes_at_ms,
-            meta_hash=battle.registration_hash,
-            grace_s=self._grace_s,
-        )
-
-    async def place(self, round_id: int) -> LedgerPlace:
-        progress = await round_progress(self._database, round_id)
-        return LedgerPlace(progress.chain_id is not None, progress.rejection)
-
-    async def enter(
-        self, connection: AsyncConnection, battle: Battle, pair: BattlePair, a: BattleVideo, b: BattleVideo
-    ) -> None:
-        log.debug("Pair %d of battle round %d stays in the database.", pair.number, battle.round.id)
-
-    async def vote(self, connection: AsyncConnection, battle: Battle, votes: Sequence[FinalVote]) -> None:
-        log.debug("%d votes of battle round %d stay in the database.", len(votes), battle.round.id)
-
-    async def close(self, connection: AsyncConnection, battle: Battle) -> None:
-        await entries.record_close(connection, round_id=battle.round.id)
-
-    async def reveal(self, connection: AsyncConnection, battle: Battle, pair: BattlePair) -> None:
-        log.debug("The sides of pair %d of battle round %d stay in the database.", pair.number, battle.round.id)
 
 
 async def count_alone(battle: Battle, votes: Sequence[CountedVote], *, closed: bool) -> Verdict:
@@ -166,21 +127,3 @@ async def count_alone(battle: Battle, votes: Sequence[CountedVote], *, closed: b
         needs_about=None,
         min_voters=0,
     )
-
-
-async def keep_for_moderators(_connection: AsyncConnection, battle: Battle, verdict: Verdict) -> None:
-    """Take a verdict where nothing is released by the bot: its post is what moderators act on."""
-    log.info("Battle round %d ended as %s.", battle.round.id, verdict.state)
-
-
-class JobsOfModels:
-    """Asks the workers that render with a contender's model, by its name."""
-
-    def __init__(self, model_class: str) -> None:
-        self._model_class = model_class
-
-    async def __call__(self, contender: Contender, video_id: str, pair: PairPlan, fit_bytes: int | None) -> QueuedJob:
-        job = RenderJob(
-            video_id=video_id, prompt=pair.prompt, seed=pair.seed, model_id=contender.model_id, fit_bytes=fit_bytes
-        )
-        return QueuedJob(job, gpu_queue(self._model_class, contender.model_id))

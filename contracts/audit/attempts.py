@@ -10,10 +10,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from contracts.audit.registrations import Registration, RegistrationError, prompts_of
+from contracts.audit.registrations import Registration, RegistrationError, is_registration, prompts_of
 from contracts.audit.replay import Replay
 from contracts.audit.replayed import ReplayedBattle, ReplayedCommitment, ReplayedRound
 from contracts.audit.report import AttemptAudit
+from contracts.manifests import DECOY
 
 DATASET, RELEASE = 1, 2  # the kinds of commitments
 
@@ -44,6 +45,7 @@ class Attempt:
             ties=ties,
             final=self.round.winner is not None,
             release=release,
+            held_out=len(self.held_out),
         )
 
     @property
@@ -52,12 +54,23 @@ class Attempt:
         candidate = live = ties = 0
         for battle in self.battles.values():
             models = None if battle.models is None else [model.hex() for model in battle.models]
-            if models is None or models[0] == models[1]:
+            if models is None or models[0] == models[1] or DECOY in models:
                 continue
             a, b, even = battle.tally
             is_a = models[0] == self.registration.candidate
             candidate, live, ties = candidate + (a if is_a else b), live + (b if is_a else a), ties + even
         return candidate, live, ties
+
+    @property
+    def held_out(self) -> frozenset[int]:
+        """The voters who answered a revealed catch pair wrong: anything but the side that shows the prompt."""
+        wrong: set[int] = set()
+        for battle in self.battles.values():
+            models = None if battle.models is None else [model.hex() for model in battle.models]
+            if models is not None and DECOY in models:
+                right = 2 if models[0] == DECOY else 1
+                wrong |= {voter for voter, choice in battle.ballots.items() if choice != right}
+        return frozenset(wrong)
 
 
 def read_attempts(replay: Replay, documents: Mapping[str, bytes], problems: list[str]) -> dict[str, Attempt]:
@@ -69,6 +82,8 @@ def read_attempts(replay: Replay, documents: Mapping[str, bytes], problems: list
     for number, about in replay.rounds.items():
         content = documents.get(about.meta.hex())
         if number not in battles:
+            if content is not None and is_registration(content):  # abandoned, which is a failed attempt too
+                attempts[about.meta.hex()] = Attempt(number, about, {}, Registration.from_bytes(content))
             continue
         if content is None:
             problems.append(
@@ -124,13 +139,15 @@ def _check_models(attempt: Attempt) -> Iterator[str]:
     if hidden:
         yield f"Round {attempt.number} is final, and {len(hidden)} of its battles are not revealed ({hidden[0]} first)."
     for number, battle in attempt.battles.items():
-        strangers = {model.hex() for model in battle.models or ()} - attempt.registration.models
+        strangers = {model.hex() for model in battle.models or ()} - attempt.registration.models - {DECOY}
         if strangers:
             yield f"Battle {number} was fought by {min(strangers)[:8]}…; its round was not registered for that model."
 
 
 def _check_prompts(documents: Mapping[str, bytes], attempt: Attempt) -> Iterator[str]:
     """Yield sentences where the battles are not about the registered prompts, each as often as it was registered."""
+    if not attempt.battles:
+        return
     prompts = prompts_of(documents, attempt.registration.prompts_root)
     if prompts is None:
         yield f"Nobody shows the prompts that round {attempt.number} was registered with."
@@ -138,10 +155,17 @@ def _check_prompts(documents: Mapping[str, bytes], attempt: Attempt) -> Iterator
     fought = Counter(battle.prompt_hash for battle in attempt.battles.values())
     registered = Counter(prompt.hash for prompt in prompts)
     needed = Counter(prompt.hash for prompt in prompts if not prompt.catch)
+    catches = Counter(battle.prompt_hash for battle in attempt.battles.values() if _is_catch(battle))
+    if strange := catches - (registered - needed):
+        yield f"Round {attempt.number} reveals {strange.total()} battles as catch pairs that were not registered."
     if extra := fought - registered:
         yield f"Round {attempt.number} holds {extra.total()} battles about prompts that it was not registered with."
-    if lacking := needed - fought:
+    if lacking := needed - (fought - catches):
         yield f"Round {attempt.number} lacks {lacking.total()} battles about prompts that it was registered with."
+
+
+def _is_catch(battle: ReplayedBattle) -> bool:
+    return DECOY in [model.hex() for model in battle.models or ()]
 
 
 def _check_line(line: list[Attempt], releases: Mapping[str, ReplayedCommitment]) -> Iterator[str]:

@@ -62,9 +62,18 @@ class Registration:
         )
 
 
+def is_registration(content: bytes) -> bool:
+    """Return True for a text that is a registration."""
+    try:
+        Registration.from_bytes(content)
+    except RegistrationError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class RegisteredPrompt:
-    """A pair of videos that was to be made. `catch` pairs have a right answer, and need no battle on the ledger."""
+    """A pair of videos that was to be made. A `catch` pair has a right answer: not the side that is DECOY."""
 
     prompt: str
     catch: bool

@@ -73,8 +73,8 @@ class CommitmentAudit:
 class AttemptAudit:
     """A battle round by the log and its registration: an attempt at a release, which may have failed.
 
-    The ballots are those of battles that were revealed. `release` is the commitment that it ended in; None for an
-    attempt that failed, or is not over.
+    The ballots are those of battles that were revealed, catch pairs not among them. `release` is the commitment that it
+    ended in; None for an attempt that failed, or is not over. `held_out` voters answered a catch pair wrong.
     """
 
     round: int
@@ -89,6 +89,7 @@ class AttemptAudit:
     ties: int
     final: bool
     release: int | None
+    held_out: int = 0
 
 
 @dataclass

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from contracts.manifests import ReleaseManifest, hex_digits
+from contracts.manifests import DECOY, ReleaseManifest, hex_digits
 from contracts.outbox.battles import EntryStatus, entry_status, status_of
 from contracts.outbox.documents import keep_document
 from migrations.database import now_ms
@@ -114,7 +114,8 @@ async def _require_battles(connection: AsyncConnection, manifest: ReleaseManifes
     for row in rows:
         if row.payload is None:
             raise ValueError(f"Battle {row.id} of the release's round has no reveal.")
-        if manifest.adapter not in (row.payload["model_a"], row.payload["model_b"]):
+        models = (row.payload["model_a"], row.payload["model_b"])
+        if manifest.adapter not in models and DECOY not in models:
             raise ValueError(f"Battle {row.id} of the release's round was not about its adapter.")
     return int(about.id)
 

@@ -108,7 +108,7 @@ class Eligibility:
     member_days: int
     votes_before: int
 
-    def admits(self, days: int, votes: int) -> bool:
+    def admits(self, days: float, votes: int) -> bool:
         """Return True for a member of so many days, with so many votes, both before the registration."""
         return days >= self.member_days and votes >= self.votes_before
 

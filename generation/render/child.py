@@ -27,10 +27,10 @@ from generation.render.denoise import NoPictureError, denoise, peak_memory
 from generation.render.heartbeat import Heartbeat
 from generation.render.latents import FinalLatents
 from generation.render.loading import WarmPipeline, load
+from generation.render.lora.releases import ReleaseMisfitError, ReleaseSwitch
 from generation.render.memory import NoPipelineError
 from generation.render.progress import Steps
 from generation.render.prompt_cache import PromptCache
-from generation.render.releases import ReleaseMisfitError, ReleaseSwitch
 from generation.render.safety import Classifier, load_classifier
 from generation.render_messages import (
     Alive,

@@ -17,9 +17,9 @@ from generation.models.known_words import PromptReader, reader_of
 from generation.models.presets import Preset, Strides
 from generation.models.registry import Model, full_revision
 from generation.render.acceleration import DENOISERS, accelerate
-from generation.render.adapters import add_adapters
 from generation.render.arguments import check_arguments, without_effect
 from generation.render.components import load_components, pipeline_class_of
+from generation.render.lora.adapters import add_adapters
 from generation.render.memory import Configs, NoPipelineError, place, quantisation
 from generation.render.placement import fill_open_settings
 from generation.render_messages import PipelineOptions

@@ -55,7 +55,8 @@ def finalize(
     named = f"{model.id} at {revision}"
     if request.release is not None:
         facts["adapter_sha256"] = request.release.adapter_sha256
-        named += f", release {request.release.number}"
+        number = request.release.number
+        named += ", a candidate" if number is None else f", release {number}"
 
     def sign(draft: Path) -> None:
         if certificate is not None:

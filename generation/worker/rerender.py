@@ -117,7 +117,8 @@ def _release_on(card: Card, data_dir: Path) -> ReleaseAdapter | None:
     if release is None:
         return None
     try:
-        sha256, number = release["adapter_sha256"], int(release["number"])
+        sha256, number = release["adapter_sha256"], release["number"]
+        number = None if number is None else int(number)  # None: of a candidate
         path = adapter_path(data_dir, sha256)
     except (ValueError, KeyError, TypeError):
         raise CardError("This provenance card names a release that cannot be read.") from None
@@ -125,7 +126,8 @@ def _release_on(card: Card, data_dir: Path) -> ReleaseAdapter | None:
         check_adapter(path, sha256)
         check_numbers(path)
     except AdapterError as error:
-        raise CardError(f"The card's video was made with release {number}. {error} Its place is {path}.") from error
+        name = "a candidate" if number is None else f"release {number}"
+        raise CardError(f"The card's video was made with {name}. {error} Its place is {path}.") from error
     return ReleaseAdapter(number, sha256, str(path))
 
 

@@ -6,34 +6,41 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.domain.battles import (
-    BallotSize,
-    Battle,
-    BattlePlan,
-    Contender,
-    Eligibility,
-    Verdict,
-    VerdictState,
-    plan_pairs,
-    register,
-)
+from bot.domain.battles import BallotSize, Battle, BattlePlan, Contender, Verdict, VerdictState, plan_pairs
 from bot.store.battles import rounds as battles
+from bot.workflows.battles.registration import AttemptFacts, registration_of
+from generation.feedback.registration import Eligibility, Rule, rule_for
 from migrations.database import now_ms
 from migrations.schema import battle_pairs
 from migrations.states.battles import PairState
 
 GUILD, SALT = 77, bytes(range(32))
-CANDIDATE, LIVE = Contender("candidate", "c" * 64), Contender("tiny")
+CANDIDATE, LIVE = Contender("tiny", "c" * 64), Contender("tiny")
 PROMPTS = ["a red fox", "a blue bird", "a tree"]
-SIZE = BallotSize(battles=2, catches=1, at_close=1, catch_one_in=3)
+FACTS = AttemptFacts(community="c0" * 32, attempt=1, last_failed=0, base_revision="r", data_root="da" * 32)
+
+
+def a_rule(**changes: Any) -> Rule:
+    """The rule of a community that is satisfied with small ballots of few pairs."""
+    small = {"ballot_battles": 2, "ballot_at_close": 1, "catch_answers": 1, "catch_one_in": 3, "min_pairs": 1}
+    return rule_for(1, 0, Rule(alpha_ppb=0, wealth=0, min_voters=0, **{**small, **changes}))
+
+
+RULE = a_rule()
+SIZE = BallotSize.of_rule(RULE)
+
+
+def register(plan: BattlePlan, salt: bytes) -> bytes:
+    """The registration of a plan as a first attempt."""
+    return registration_of(plan, salt, FACTS, RULE).canonical_bytes()
 
 
 def a_plan(*, battles_: int = 4, catches: int = 2, seconds: float = 3600, **changes: Any) -> BattlePlan:
     """A small plan; what is given by name is as given."""
     now = now_ms()
     values = {
-        "candidate": CANDIDATE, "live": LIVE, "pairs": plan_pairs(PROMPTS, battles_, catches, "s"),
-        "size": SIZE, "eligibility": Eligibility(), "opens_ms": now, "closes_ms": now + int(seconds * 1000),
+        "candidate_id": 1, "candidate": CANDIDATE, "live": LIVE, "pairs": plan_pairs(PROMPTS, battles_, catches, "s"),
+        "size": SIZE, "eligibility": Eligibility(0, 0), "opens_ms": now, "closes_ms": now + int(seconds * 1000),
     }  # fmt: skip
     return BattlePlan(**{**values, **changes})
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from bot.cards import layout
 from bot.client import point_at, run_client
 from bot.cogs import rounds as rounds_cog
 from bot.demo.discord import limits, world
+from bot.demo.discord.interactions import ANSWER_S
 from bot.demo.discord.people import Answer, Community, Message, Person, wait_for
 from bot.demo.discord.server import DiscordConfig, EmbeddedDiscord
 from bot.demo.discord.world import MODERATOR
@@ -62,6 +63,13 @@ class Town:
     other_guild: int = 0
     other_channel: int = 0
     data_dir: Path = Path()
+    start: Callable[[], Awaitable[tuple[App, AsyncEngine]]] | None = None
+
+    async def restart(self) -> None:
+        """Stop the bot whatever it is doing, and start it again on what it has written down."""
+        assert self.start is not None
+        self.app, self.database = await self.start()
+        await _settle(self)
 
     @property
     def mira(self) -> Person:
@@ -124,9 +132,9 @@ class Town:
 
 
 @asynccontextmanager
-async def open_town(folder: Path) -> AsyncIterator[Town]:
-    """One for many tests: what they break they put in order."""
-    server = EmbeddedDiscord(DiscordConfig(folder / "discord", TOKEN, CONTROL_TOKEN))
+async def open_town(folder: Path, *, answer_s: float = ANSWER_S, **settings: Any) -> AsyncIterator[Town]:
+    """One for many tests: what they break they put in order. `settings` are the bot's, such as those of a chain."""
+    server = EmbeddedDiscord(DiscordConfig(folder / "discord", TOKEN, CONTROL_TOKEN, answer_s=answer_s))
     with pytest.MonkeyPatch.context() as patch:
         for module, name, value in (
             (retry, "FIRST_S", 0.02),
@@ -163,8 +171,14 @@ async def open_town(folder: Path) -> AsyncIterator[Town]:
         )
         await server.start()
         try:
-            async with _bot(folder, server) as (app, database), _people(server) as community:
-                town = Town(app, server, community, database, data_dir=folder / "data")
+            async with AsyncExitStack() as bot, _people(server) as community:
+
+                async def start() -> tuple[App, AsyncEngine]:
+                    await bot.aclose()
+                    return await bot.enter_async_context(_bot(folder, server, settings))
+
+                app, database = await start()
+                town = Town(app, server, community, database, data_dir=folder / "data", start=start)
                 await _settle(town)
                 yield town
         finally:
@@ -176,7 +190,9 @@ def _people(server: EmbeddedDiscord) -> Community:
 
 
 @asynccontextmanager
-async def _bot(folder: Path, server: EmbeddedDiscord) -> AsyncIterator[tuple[App, AsyncEngine]]:
+async def _bot(
+    folder: Path, server: EmbeddedDiscord, changes: Mapping[str, Any]
+) -> AsyncIterator[tuple[App, AsyncEngine]]:
     assert server.world is not None
     backend = server.world.backend
     other = backend.create_guild("Elsewhere")
@@ -189,24 +205,24 @@ async def _bot(folder: Path, server: EmbeddedDiscord) -> AsyncIterator[tuple[App
     key = folder / "dev.key"
     key.write_text("11" * 32)
     key.chmod(0o600)
-    settings = Settings(
-        _env_file=None,
-        database_url=url,
-        data_dir=folder / "data",
-        discord_token=SecretStr(TOKEN),
-        discord_api_base=f"http://127.0.0.1:{server.port}/api/v10",
-        discord_gateway=f"ws://127.0.0.1:{server.port}/gateway",
-        livepeer_api_key=SecretStr("none"),
-        livepeer_api_base="http://127.0.0.1:9/api",
-        rpc_url="http://127.0.0.1:9",
-        ledger_address="0x" + "11" * 20,
-        keystore=key,
-        voter_pepper=SecretStr("a pepper of the tests, 32 bytes long"),
-        prompts_waiting=10,
-    )
+    usual: dict[str, Any] = {
+        "database_url": url,
+        "data_dir": folder / "data",
+        "discord_token": SecretStr(TOKEN),
+        "discord_api_base": f"http://127.0.0.1:{server.port}/api/v10",
+        "discord_gateway": f"ws://127.0.0.1:{server.port}/gateway",
+        "livepeer_api_key": SecretStr("none"),
+        "livepeer_api_base": "http://127.0.0.1:9/api",
+        "rpc_url": "http://127.0.0.1:9",
+        "ledger_address": "0x" + "11" * 20,
+        "keystore": key,
+        "voter_pepper": SecretStr("a pepper of the tests, 32 bytes long"),
+        "prompts_waiting": 10,
+    }
+    settings = Settings(_env_file=None, **{**usual, **changes})
     database = open_database(url)
     point_at(settings)
-    app = App(settings, database, open_key_file(key))
+    app = App(settings, database, open_key_file(settings.keystore or key))
     stop = asyncio.Event()
     running = asyncio.create_task(run_client(app.client, TOKEN, stop))
     try:

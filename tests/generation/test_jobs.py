@@ -62,6 +62,8 @@ def test_a_release_is_in_a_job_only_where_there_is_one() -> None:
     assert "release" not in JOB.to_json()
     job = replace(JOB, release=ReleaseName(3, "ad" * 32))
     assert RenderJob.from_json(json.loads(json.dumps(job.to_json()))) == job
+    candidate = replace(JOB, release=ReleaseName(None, "ad" * 32))  # in a battle round: it is no release yet
+    assert RenderJob.from_json(json.loads(json.dumps(candidate.to_json()))) == candidate
     for odd in ({"number": 0, "adapter_sha256": "ad" * 32}, {"number": 1, "adapter_sha256": "../x"}, {"number": 1}):
         with pytest.raises(ValueError, match=r"."):
             RenderJob.from_json({**JOB.to_json(), "release": odd})

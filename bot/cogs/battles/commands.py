@@ -1,8 +1,10 @@
-"""`/battle` for members, and `/admin model battle` for moderators."""
+"""`/battle` for members, and what `/admin model battle` does for moderators."""
 
 from __future__ import annotations
 
 import logging
+import secrets
+from pathlib import Path
 
 from discord import app_commands, ui
 from discord.ext import commands
@@ -11,21 +13,32 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.cards import layout
 from bot.client import Client, Interaction
 from bot.cogs.battles.voting import BattleVoting
-from bot.cogs.replies import answer
-from bot.domain.battles import BallotSize, BattlePlan, Contender, Eligibility, plan_pairs
-from bot.domain.errors import BattleModelError, BattlePromptsMissingError
+from bot.domain.battles import BallotSize, BattlePlan, Contender, plan_pairs
+from bot.domain.errors import (
+    AdapterMissingError,
+    BattlePromptsMissingError,
+    CandidateBehindError,
+    CandidateNotReadyError,
+    CandidateUnknownError,
+)
 from bot.domain.policy import read_duration
+from bot.domain.releases import Candidate
 from bot.posts.obstacles import why_not_here
 from bot.store import rounds
 from bot.store.battles import rounds as battles
+from bot.store.learning import candidates, releases
+from bot.store.learning.candidates import WrongStateError
 from bot.workflows.battle import BattleWorkflow
-from contracts.outbox.entries import text_hash
-from generation.jobs import gpu_queue
+from generation.adapters.file import AdapterError, adapter_path
+from generation.adapters.transfer import offer
+from generation.feedback.registration import Eligibility, RegistrationError
 from migrations.database import now_ms
+from migrations.states.learning import CandidateState
 
 log = logging.getLogger(__name__)
 
-PAIRS, FEWEST_PAIRS, MOST_PAIRS = 100, 1, 300
+PAIRS, FEWEST_PAIRS, MOST_PAIRS = 100, 1, 300  # a community's rule may ask for more than the fewest
+SEED_BYTES = 16
 CATCH_ONE_IN = 6  # of all pairs, at least one
 MOST_PROMPTS = 300
 
@@ -51,32 +64,40 @@ class BattleOpening:
         database: AsyncEngine,
         client: Client,
         workflow: BattleWorkflow,
-        live: Contender,
+        model_id: str,
+        data_dir: Path,
         size: BallotSize,
         eligibility: Eligibility,
     ) -> None:
-        """`live` is what the candidate has to win against."""
+        """The candidate has to win against the live release of the model, or against the model by itself."""
         self._database = database
         self._client = client
         self._workflow = workflow
-        self._live = live
+        self._model_id = model_id
+        self._data_dir = data_dir
         self._size = size
         self._eligibility = eligibility
 
-    async def begin(self, interaction: Interaction, candidate: str, duration: str, pairs: int) -> ui.LayoutView:
-        """Begin a battle round, and return the answer for the moderator. Raises MemberError."""
+    async def begin(self, interaction: Interaction, candidate_id: int, duration: str, pairs: int) -> ui.LayoutView:
+        """Begin the battle round of a candidate, and return the answer for the moderator. Raises MemberError."""
         guild_id = interaction.guild_id or 0
         seconds = read_duration(duration)
         channel_id = await rounds.rounds_channel(self._database, guild_id)
-        contender = self._contender(candidate)
+        candidate = await self._candidate(candidate_id)
         obstacle = await why_not_here(self._client, channel_id)
         if obstacle is not None:
             return layout.note(f"⚠️ No battle round was opened. {obstacle}")
-        plan = await self._plan(guild_id, contender, seconds, pairs)
-        async with self._database.begin() as connection:
-            battle = await self._workflow.begin(
-                connection, plan, guild_id=guild_id, channel_id=channel_id, opened_by=interaction.user.id
-            )
+        plan = await self._plan(guild_id, candidate, seconds, pairs)
+        await self._offer(candidate_id, plan)
+        try:
+            async with self._database.begin() as connection:
+                battle = await self._workflow.begin(
+                    connection, plan, guild_id=guild_id, channel_id=channel_id, opened_by=interaction.user.id
+                )
+        except WrongStateError as error:
+            raise CandidateNotReadyError(number=candidate_id, state=error.state) from None
+        except RegistrationError as error:
+            return layout.note(f"⚠️ No battle round was opened. {error}")
         log.info(
             "Member %d opened a battle round in server %d.",
             interaction.user.id,
@@ -89,57 +110,47 @@ class BattleOpening:
             f"<t:{battle.round.closes_at_ms // 1000}:R>.\n-# Registration `{battle.registration_hash}`"
         )
 
-    def _contender(self, name: str) -> Contender:
-        """Return the candidate of a name. Raises BattleModelError for a name that workers cannot have."""
+    async def _candidate(self, candidate_id: int) -> Candidate:
+        """Return a candidate of the model. Raises CandidateUnknownError or CandidateNotReadyError."""
         try:
-            gpu_queue("any", name)
-        except ValueError:
-            raise BattleModelError(model=layout.quote(name, 60), live=self._live.model_id) from None
-        if name == self._live.model_id:
-            raise BattleModelError(model=name, live=self._live.model_id)
-        return Contender(name, text_hash(name))
+            async with self._database.connect() as connection:
+                candidate = await candidates.get(connection, candidate_id)
+        except LookupError:
+            raise CandidateUnknownError(number=candidate_id) from None
+        if candidate.model_id != self._model_id:
+            raise CandidateUnknownError(number=candidate_id)
+        if candidate.state != CandidateState.READY or candidate.adapter_sha256 is None:
+            raise CandidateNotReadyError(number=candidate_id, state=candidate.state)
+        return candidate
 
-    async def _plan(self, guild_id: int, candidate: Contender, seconds: int, pairs: int) -> BattlePlan:
+    async def _plan(self, guild_id: int, candidate: Candidate, seconds: int, pairs: int) -> BattlePlan:
+        async with self._database.connect() as connection:
+            live = await releases.live_or_none(connection, self._model_id)
+        if candidate.parent != (None if live is None else live.number):
+            raise CandidateBehindError(number=candidate.id)
         prompts = await battles.prompts_of_members(self._database, guild_id, MOST_PROMPTS)
         opens = now_ms()
         catches = max(self._size.catches, pairs // CATCH_ONE_IN)
         try:
-            planned = plan_pairs(prompts, pairs, catches, f"{guild_id}:{opens}")
+            planned = plan_pairs(prompts, pairs, catches, secrets.token_hex(SEED_BYTES))
+            return BattlePlan(
+                candidate_id=candidate.id,
+                candidate=Contender(self._model_id, candidate.adapter_sha256),
+                live=Contender(self._model_id, None if live is None else live.adapter_sha256),
+                pairs=planned,
+                size=self._size,
+                eligibility=self._eligibility,
+                opens_ms=opens,
+                closes_ms=opens + seconds * 1000,
+            )
         except ValueError:
             raise BattlePromptsMissingError from None
-        return BattlePlan(
-            candidate=candidate,
-            live=self._live,
-            pairs=planned,
-            size=self._size,
-            eligibility=self._eligibility,
-            opens_ms=opens,
-            closes_ms=opens + seconds * 1000,
-        )
 
-
-@app_commands.default_permissions(manage_guild=True)
-@app_commands.guild_only()
-class BattleCommands(commands.GroupCog, group_name="admin", group_description="Decide about the model."):
-    """Commands of moderators about battle rounds."""
-
-    model = app_commands.Group(name="model", description="The model that renders, and its candidates.")
-
-    def __init__(self, *, opening: BattleOpening) -> None:
-        self._opening = opening
-        super().__init__()
-
-    @model.command(name="battle", description="Let members compare a candidate with the live model, blind.")
-    @app_commands.describe(
-        candidate="The candidate, by the name under which workers render with it.",
-        duration="How long members can vote at most: 12h or 3d, for example.",
-        pairs="How many pairs of videos are made; 100 if you don't say.",
-    )
-    async def battle(
-        self,
-        interaction: Interaction,
-        candidate: str,
-        duration: str,
-        pairs: app_commands.Range[int, FEWEST_PAIRS, MOST_PAIRS] = PAIRS,
-    ) -> None:
-        await answer(interaction, self._opening.begin(interaction, candidate.strip(), duration, pairs))
+    async def _offer(self, candidate_id: int, plan: BattlePlan) -> None:
+        """Offer both adapters to the workers, before anything is registered. Raises AdapterMissingError."""
+        for sha256 in filter(None, (plan.candidate.adapter, plan.live.adapter)):
+            try:
+                await offer(self._database, adapter_path(self._data_dir, sha256), sha256)
+            except AdapterError as error:
+                log.error("Candidate %d cannot battle: %s", candidate_id, error)
+                raise AdapterMissingError(number=candidate_id) from error

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.cards import models as model_cards
 from bot.client import Interaction
+from bot.cogs.battles.commands import FEWEST_PAIRS, MOST_PAIRS, PAIRS, BattleOpening
 from bot.cogs.learning.trainings import TrainingOpening
 from bot.cogs.replies import Reply, answer
 from bot.domain.errors import (
@@ -25,6 +26,7 @@ from bot.files.filmstrips import read_filmstrip
 from bot.store.learning import candidates, releases
 from bot.store.learning.candidates import WrongStateError
 from bot.store.learning.releases import OutdatedCandidateError
+from bot.workflows.battles.results import make_release
 from bot.workflows.learning.release_post import ReleaseAnnouncements
 from generation.adapters.file import AdapterError, adapter_path
 from generation.adapters.transfer import offer
@@ -79,12 +81,14 @@ class Admin(commands.GroupCog, group_name="admin", group_description="What moder
         data_dir: Path,
         training: TrainingOpening,
         announcements: ReleaseAnnouncements,
+        battles: BattleOpening,
     ) -> None:
         self._database = database
         self._model_id = model_id
         self._data_dir = data_dir
         self._training = training
         self._announcements = announcements
+        self._battles = battles
         super().__init__()
 
     @of_model.command(name="train", description="Train a candidate on the votes of all closed rounds.")
@@ -113,11 +117,33 @@ class Admin(commands.GroupCog, group_name="admin", group_description="What moder
 
     @release.autocomplete("candidate")
     async def suggest(self, interaction: Interaction, text: str) -> list[app_commands.Choice[int]]:
+        return await self._suggest(text, CandidateState.WON)
+
+    @of_model.command(name="battle", description="Let members compare a candidate with the live model, blind.")
+    @app_commands.describe(
+        candidate="The number of the candidate.",
+        duration="How long members can vote at most: 12h or 3d, for example.",
+        pairs="How many pairs of videos are made; 100 if you don't say.",
+    )
+    async def battle(
+        self,
+        interaction: Interaction,
+        candidate: int,
+        duration: str,
+        pairs: app_commands.Range[int, FEWEST_PAIRS, MOST_PAIRS] = PAIRS,
+    ) -> None:
+        await answer(interaction, self._battles.begin(interaction, candidate, duration, pairs))
+
+    @battle.autocomplete("candidate")
+    async def suggest_ready(self, interaction: Interaction, text: str) -> list[app_commands.Choice[int]]:
+        return await self._suggest(text, CandidateState.READY)
+
+    async def _suggest(self, text: str, state: CandidateState) -> list[app_commands.Choice[int]]:
         async with self._database.connect() as connection:
-            won = await candidates.in_states(connection, self._model_id, CandidateState.WON)
+            there = await candidates.in_states(connection, self._model_id, state)
         return [
             app_commands.Choice(name=f"Candidate {each.id}", value=each.id)
-            for each in won
+            for each in there
             if str(each.id).startswith(text.strip())
         ]
 
@@ -139,14 +165,14 @@ class Admin(commands.GroupCog, group_name="admin", group_description="What moder
             raise AdapterMissingError(number=candidate_id) from error
         try:
             async with self._database.begin() as connection:
-                release = await releases.make(connection, candidate_id)
-                await self._announcements.announce_release(connection, release, interaction.guild_id or 0)
+                made = await make_release(connection, candidate_id)
+                await self._announcements.announce_release(connection, made.release, interaction.guild_id or 0)
         except OutdatedCandidateError:
             raise CandidateOutdatedError(number=candidate_id) from None
         except WrongStateError as error:
             raise CandidateNotWonError(number=candidate_id, state=error.state) from None
-        self._log(interaction, f"released candidate {candidate_id} as release {release.number}")
-        return model_cards.released(release)
+        self._log(interaction, f"released candidate {candidate_id} as release {made.release.number}")
+        return model_cards.released(made.release, made.obstacle)
 
     @of_model.command(name="pause", description="Pause learning: nothing is trained, battled or released by itself.")
     async def pause(self, interaction: Interaction) -> None:

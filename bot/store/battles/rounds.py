@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Select, case, func, insert, select, update
@@ -15,15 +15,14 @@ from bot.domain.battles import (
     BattlePlan,
     BattleVideo,
     Contender,
-    Eligibility,
     PairCount,
     Verdict,
-    first_is_a,
     video_id,
 )
 from bot.domain.errors import BattleOpenError
 from bot.domain.rounds import NOT_CLOSED, Round
 from bot.domain.videos import chain_key
+from generation.feedback.registration import Eligibility, candidate_is_a
 from migrations.database import now_ms
 from migrations.schema import battle_pairs, battle_rounds, battle_videos, rounds, videos
 from migrations.states.battles import PairState, RoundKind
@@ -75,7 +74,7 @@ async def add(
                 prompt=pair.prompt,
                 seed=pair.seed,
                 decoy=pair.decoy,
-                first_is_a=first_is_a(salt, pair.name),
+                first_is_a=candidate_is_a(salt, pair.name),
                 state=PairState.WAITING,
             )
             .returning(battle_pairs.c.id)
@@ -223,9 +222,32 @@ async def mark_handed_on(connection: AsyncConnection, round_id: int) -> bool:
 
 async def pairs_of(database: AsyncEngine, round_id: int) -> Sequence[BattlePair]:
     """Return the pairs of a round, by their numbers."""
-    query = select(battle_pairs).where(battle_pairs.c.round_id == round_id).order_by(battle_pairs.c.number)
     async with database.connect() as connection:
-        return [BattlePair.from_row(row) for row in await connection.execute(query)]
+        return await pairs_within(connection, round_id)
+
+
+async def pairs_within(connection: AsyncConnection, round_id: int) -> Sequence[BattlePair]:
+    """Return the pairs of a round, by their numbers, as the caller's transaction sees them."""
+    query = select(battle_pairs).where(battle_pairs.c.round_id == round_id).order_by(battle_pairs.c.number)
+    return [BattlePair.from_row(row) for row in await connection.execute(query)]
+
+
+async def cards_of(database: AsyncEngine, round_id: int) -> Mapping[int, tuple[object, object]]:
+    """Return the provenance cards of both sides, the candidate's first, by the numbers of pairs; no catch pairs.
+
+    A side that was not rendered has None for its card.
+    """
+    query = (
+        select(battle_pairs.c.number, battle_videos.c.provenance)
+        .join(battle_videos, battle_videos.c.pair_id == battle_pairs.c.id)
+        .where(battle_pairs.c.round_id == round_id, battle_pairs.c.decoy.is_(None))
+        .order_by(battle_pairs.c.number, battle_videos.c.is_first.desc())
+    )
+    async with database.connect() as connection:
+        rows = (await connection.execute(query)).all()
+    return {
+        first.number: (first.provenance, second.provenance) for first, second in zip(rows[::2], rows[1::2], strict=True)
+    }
 
 
 async def pair_or_none(database: AsyncEngine, pair_id: int) -> BattlePair | None:

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.cards import battles as cards
-from bot.domain.battles import Battle, BattlePlan, PairCount, PairView, VerdictState, register
+from bot.domain.battles import Battle, BattlePlan, PairCount, PairView, VerdictState
 from bot.domain.rounds import Round
 from migrations.states.battles import BattleChoice
 from migrations.states.community import RoundStatus
 from tests.bot.cards.test_limits import checked, walked
-from tests.builders.battle_rounds import SALT, a_plan, a_verdict
+from tests.builders.battle_rounds import SALT, a_plan, a_verdict, register
 
 VIEW = PairView(
     pair_id=4, round_id=2, round_number=8, closes_at_ms=1_000_000, prompt="a fox", choice=None, is_final=False,

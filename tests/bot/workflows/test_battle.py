@@ -14,7 +14,7 @@ from bot.store.battles import rounds as battles
 from bot.store.battles.ballots import FinalVote
 from bot.workflows import battle as battle_workflow
 from bot.workflows.battle import NOT_JUDGED
-from bot.workflows.battle_parts import RoundsOnLedger
+from bot.workflows.battles.ledger import OutboxBattles
 from migrations.database import now_ms
 from migrations.schema import outbox
 from migrations.states.battles import BattleChoice, PairState
@@ -32,7 +32,7 @@ from tests.builders.live_bot import Town
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-class RecordingLedger(RoundsOnLedger):
+class RecordingLedger(OutboxBattles):
     """Writes down what is entered beside the round itself."""
 
     def __init__(self, town: Town) -> None:
@@ -147,13 +147,12 @@ async def test_every_step_may_run_twice(town: Town) -> None:
         workflow._ledger, workflow._hand_on = before
     assert await battles.get(town.database, battle.round.id) == await battles.get(town.database, over.round.id)
     assert taken == [VerdictState.UNDECIDED]
-    assert sorted(set(ledger.pairs)) == sorted(set(ledger.pairs[:2]))  # entered again as before, which changes nothing
-    assert {number for number, _ in ledger.pairs} == {1, 2}
+    assert sorted(set(ledger.pairs)) == sorted(set(ledger.pairs[:3]))  # entered again as before, which changes nothing
+    assert {number for number, _ in ledger.pairs} == {1, 2, 3}  # the catch pair too: nobody can tell it
     assert all(sha256 is not None for _, sha256 in ledger.pairs)
-    assert sorted(ledger.reveals) == [1, 2]
-    counted = [vote.outcome for vote in await workflow._ballots.counted(over)]
-    assert len(counted) == 2
-    assert len(ledger.votes) == sum(outcome not in ("catch_passed", "catch_failed") for outcome in counted)
+    assert sorted(ledger.reveals) == [1, 2, 3]
+    assert len(await workflow._ballots.counted(over)) == 2
+    assert ledger.votes == [BattleChoice.A, BattleChoice.A]
     assert await entries_of(town, battle.round.id, "close") == 1
     assert await posts(town, f"Verdict of battle round {battle.round.number}:") == 1
     assert await posts(town, f"Battle round {battle.round.number}:") == 1

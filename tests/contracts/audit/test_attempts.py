@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from contracts.audit.releases import check_releases
-from contracts.manifests import base_model_hash, document_hash
-from tests.builders.battles import prompts_root, prompts_text
+from contracts.manifests import DECOY, base_model_hash, document_hash
+from tests.builders.battles import PROMPTS, prompts_root, prompts_text
 from tests.builders.ledger_log import Log, first_registration
 
 BASE = base_model_hash("tiny@1")
@@ -167,3 +167,34 @@ def test_a_round_that_was_opened_with_something_else_is_found(change: dict[str, 
     log = committed()
     log.attempt(first_registration(**change), live=BASE)
     assert any("opened with no registration" in problem and words in problem for problem in problems_of(log))
+
+
+def test_a_round_that_was_abandoned_is_an_attempt() -> None:
+    """Its registration stands on the ledger, with no battle: the number after it is not a gap, and it has failed."""
+    log = committed()
+    fight(log, 1, 0)
+    log.open(attempt(2, 1))
+    fight(log, 3, 2)
+    assert problems_of(log) == []
+    log = committed()
+    log.open(attempt(1, 0))
+    fight(log, 2, 0)
+    assert any("names attempt 0 as the last that failed; by the ledger it is 1" in p for p in problems_of(log))
+
+
+def test_who_failed_a_catch_pair_can_be_seen() -> None:
+    """By its reveal: A shows another prompt here, and three voters chose it or neither. No candidate won by that."""
+    log = committed()
+    log.keep(prompts_text((), PROMPTS))
+    log.attempt(first_registration(prompts_root=prompts_root((), PROMPTS)), candidate=DECOY, live=BASE)
+    report = log.report()
+    check_releases(log.replay(), log.documents, report)
+    assert report.problems == []
+    assert [(each.held_out, each.for_candidate, each.for_live) for each in report.attempts] == [(3, 0, 0)]
+
+
+def test_a_battle_cannot_be_called_a_catch_pair_afterwards() -> None:
+    """Whose votes are unwelcome could be held out by that."""
+    log = committed()
+    log.attempt(TEXT, candidate=DECOY, live=BASE)
+    assert any("reveals 2 battles as catch pairs that were not registered" in each for each in problems_of(log))

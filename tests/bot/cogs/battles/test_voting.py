@@ -9,11 +9,13 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from bot.demo.discord.people import Message, Person, wait_for
+from bot.demo.discord.people import CannotDoError, Message, Person, wait_for
 from bot.demo.discord.world import MODERATOR
 from bot.domain.battles import Battle, VerdictState
-from tests.builders.battle_rounds import a_verdict
+from migrations.states.learning import CandidateState
+from tests.builders.battle_rounds import a_rule, a_verdict
 from tests.builders.battle_town import (
+    a_ready_candidate,
     begin_battle,
     end_battle,
     stand_in_for_workers,
@@ -21,6 +23,7 @@ from tests.builders.battle_town import (
     until_open,
 )
 from tests.builders.live_bot import Town
+from tests.builders.releases import a_candidate
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -189,7 +192,8 @@ async def test_votes_that_decide_end_the_round(town: Town, battle: Battle) -> No
 async def test_the_deadline_counts_choices_that_were_not_finished(town: Town) -> None:
     """Who chose and never pressed Next has voted; the verdict says how many votes there were."""
     stand_in_for_workers(town)
-    battle = await until_open(town, (await begin_battle(town, battles_=2, catches=0)).round.id)
+    rule = a_rule(catch_answers=0)
+    battle = await until_open(town, (await begin_battle(town, rule=rule, battles_=2, catches=0)).round.id)
     ana, shown = await start(town, battle, "ana")
     await ana.press(shown, "A")
     over = await end_battle(town, battle.round.id)
@@ -204,10 +208,16 @@ async def test_commands_begin_a_battle_and_show_pairs(town: Town) -> None:
     stand_in_for_workers(town)
     ana = town.community.person("ana")
     assert "There is no open battle round" in (await ana.command("battle")).text
-    few = await town.mira.command("admin model battle", candidate="other", duration="1h", pairs=3)
+    candidate, _ = await a_ready_candidate(town)
+    few = await town.mira.command("admin model battle", candidate=candidate, duration="1h", pairs=3)
     assert "needs the prompts of two posted videos" in few.text
-    same = await town.mira.command("admin model battle", candidate="tiny", duration="1h", pairs=3)
-    assert "can't be compared with the live model" in same.text
+    unknown = await town.mira.command("admin model battle", candidate=candidate + 99, duration="1h", pairs=3)
+    assert f"There is no candidate {candidate + 99}" in unknown.text
+    lost = await a_candidate(town.database, CandidateState.LOST)
+    over = await town.mira.command("admin model battle", candidate=lost, duration="1h", pairs=3)
+    assert f"Candidate {lost} is lost, so no battle round was opened" in over.text
+    with pytest.raises(CannotDoError):
+        await ana.command("admin model battle", candidate=candidate, duration="1h", pairs=3)
     begun = await begin_battle(town)
     await until_battle(town, begun.round.id, "the announcement", lambda now: now.round.announcement_id is not None)
     shown = await announcement(town, await battle_now(town, begun))

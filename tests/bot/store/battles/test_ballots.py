@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.domain.battles import Battle, Eligibility, Outcome
+from bot.domain.battles import Battle
 from bot.domain.errors import (
     BattleChoiceMissingError,
     BattleClosedError,
@@ -16,6 +16,8 @@ from bot.domain.errors import (
 )
 from bot.store.battles import rounds as battles
 from bot.store.battles.ballots import Ballots, FinalVote
+from generation.feedback.evidence.ballots import Outcome
+from generation.feedback.registration import Eligibility
 from migrations.schema import battle_ballots
 from migrations.states.battles import BattleChoice, PairState
 from tests.bot.store.test_vote_writer import PEPPER
@@ -176,7 +178,7 @@ async def test_the_close_makes_every_choice_final(database: AsyncEngine, ballots
 
 async def test_who_came_for_the_vote_does_not_count(database: AsyncEngine, ballots: Ballots) -> None:
     """Their pairs and sides are shown as to others, and the card says that their votes do not count."""
-    battle = await an_open_battle(database, eligibility=Eligibility(member_days=7))
+    battle = await an_open_battle(database, eligibility=Eligibility(7, 0))
     pair_id = await ballots.deal(battle.round.id, ANA, 1.0)
     assert pair_id is not None
     await ballots.cast(pair_id, GUILD, ANA, BattleChoice.A)

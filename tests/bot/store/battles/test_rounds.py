@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.domain.battles import VerdictState, first_is_a, register
+from bot.domain.battles import VerdictState
 from bot.domain.errors import BattleOpenError
 from bot.store import rounds
 from bot.store.battles import rounds as battles
+from generation.feedback.registration import candidate_is_a
 from migrations.states.battles import PairState
 from tests.bot.store.test_vote_writer import add_round
-from tests.builders.battle_rounds import GUILD, SALT, a_plan, a_verdict, an_open_battle
+from tests.builders.battle_rounds import GUILD, SALT, a_plan, a_verdict, an_open_battle, register
 
 
 async def test_a_battle_round_is_kept_as_it_was_planned(database: AsyncEngine) -> None:
@@ -21,8 +22,9 @@ async def test_a_battle_round_is_kept_as_it_was_planned(database: AsyncEngine) -
     assert await battles.get_or_none(database, battle.round.id + 1) is None
     assert (battle.salt, battle.live.adapter, battle.candidate.adapter) == (SALT, None, "c" * 64)
     pairs = await battles.pairs_of(database, battle.round.id)
-    assert [pair.is_catch for pair in pairs] == [False] * 4 + [True] * 2
-    assert [pair.first_is_a for pair in pairs] == [first_is_a(SALT, str(pair.number)) for pair in pairs]
+    assert [pair.decoy for pair in pairs] == [pair.decoy for pair in a_plan().pairs]
+    assert sum(pair.is_catch for pair in pairs) == 2
+    assert [pair.first_is_a for pair in pairs] == [candidate_is_a(SALT, str(pair.number)) for pair in pairs]
     first, second = await battles.videos_of(database, pairs[0].id)
     assert (first.is_first, second.is_first) == (True, False)
     assert first.id != second.id

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generation.models.registry import Model
-from generation.render.adapters import add_adapter
+from generation.render.lora.adapters import add_adapter
 from generation.render.memory import NoPipelineError
 from generation.render_messages import ReleaseAdapter
 
@@ -53,7 +53,8 @@ class ReleaseSwitch:
             self._pipeline.set_adapters([*self._own, name], [*self._own.values(), 1.0])
         except NoPipelineError as error:
             self._take_out()
-            raise ReleaseMisfitError(f"Release {release.number} cannot be used with this model. {error}") from error
+            name = "The candidate" if release.number is None else f"Release {release.number}"
+            raise ReleaseMisfitError(f"{name} cannot be used with this model. {error}") from error
         for parameter, tensor in _parameters(self._pipeline):
             if name in parameter.split("."):
                 tensor.requires_grad_(False)  # what is loaded can be trained, unless it is frozen

@@ -12,7 +12,7 @@ import pytest
 from generation.adapters.file import check_adapter, check_numbers
 from generation.models.registry import Model
 from generation.render.child import Renderer
-from generation.render.releases import ReleaseMisfitError
+from generation.render.lora.releases import ReleaseMisfitError
 from generation.render_messages import ReleaseAdapter, RenderRequest
 from tests.builders.adapters import adapter_bytes, write_adapter
 from tests.generation.families.built import build
