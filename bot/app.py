@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
 
 import aiohttp
 import discord
@@ -15,13 +14,10 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from discord.ext import commands
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from bot.battle_rounds import BattleRounds
 from bot.client import Client, point_at, run_client
 from bot.cogs.buttons import Buttons
 from bot.cogs.help import Help
-from bot.cogs.learning.model import Admin, Model
 from bot.cogs.learning.training import Training
-from bot.cogs.learning.trainings import Trainings
 from bot.cogs.ledger_notices import LedgerNotices
 from bot.cogs.prompts import Prompts
 from bot.cogs.provenance import Provenance
@@ -37,13 +33,13 @@ from bot.database import open_and_upgrade
 from bot.domain.errors import OperatorError, UnreachableError
 from bot.domain.policy import Quota
 from bot.files.transfer import FileTransfer
+from bot.learning_loop import LearningLoop
 from bot.ledger_status import LedgerStatus
 from bot.monitoring.bot_gauges import gauges_of
 from bot.monitoring.health import Health, Watch, database_watch
 from bot.monitoring.metrics import Metrics, serving
 from bot.monitoring.process_metrics import ProcessMetrics
 from bot.posts.progress import ProgressMessages
-from bot.posts.releases import ReleasePosts
 from bot.posts.reviews import ReviewPosts
 from bot.posts.rounds import RoundPosts
 from bot.posts.videos import VideoPosts
@@ -55,7 +51,6 @@ from bot.settings import Settings, reveal
 from bot.signer import open_signer, public_ledger, relayer_settings
 from bot.signing.page import SigningPage
 from bot.signing.requests import SigningRequests
-from bot.store.learning.adapters import withdraw_unused
 from bot.store.vote_writer import VoteWriter
 from bot.sync.reactions import ReactionSync
 from bot.sync.view_counts import ViewCounts
@@ -63,7 +58,6 @@ from bot.sync.wallet_events import WalletEvents
 from bot.video_hosts import hearing, open_host
 from bot.workflows.closing import ClosingWorkflow
 from bot.workflows.hosting import HostingWorkflow
-from bot.workflows.learning.release_post import ReleaseAnnouncements
 from bot.workflows.recovery import Recovery
 from bot.workflows.removal import RemovalWorkflow
 from bot.workflows.review import ReviewWorkflow
@@ -80,8 +74,6 @@ from generation.queue.portable_json import UnsafeEngineError
 log = logging.getLogger(__name__)
 
 COUNT_S = 0.5  # between two looks at the votes that cards are to show
-TRAINING_S = 60.0  # between two looks for new votes to train on
-WITHDRAW_S = 3600.0  # between two looks at adapters that nobody asks for
 RECOVERY_S = 5.0  # between two looks at rounds with something left to do
 BLOCK_S = 12.0  # of the slowest chains that people use
 WORKFLOWS_AT_ONCE = 4000  # of videos, their hosting, and rounds in one bot; nearly all of them only wait
@@ -206,27 +198,14 @@ class App:
             wallet_events=self.wallet_events,
         )
         transfer = FileTransfer(database=database, engine=engine, client=self.client, data_dir=settings.data_dir)
-        self.battles = BattleRounds(
+        self.learning = LearningLoop(
+            settings=settings,
             database=database,
             engine=engine,
             client=self.client,
             transfer=transfer,
             pepper=self._pepper,
-            data_dir=settings.data_dir,
-            model_class=settings.model_class,
-            model_id=settings.model_id,
-            grace_s=settings.chain_grace_s,
         )
-        self.battles.register(engine)
-        self.trainings = Trainings(settings=settings, database=database, engine=engine, client=self.client)
-        self.announcements = ReleaseAnnouncements(
-            database=database,
-            engine=engine,
-            posts=ReleasePosts(client=self.client),
-            data_dir=settings.data_dir,
-            model_class=settings.model_class,
-        )
-        self.announcements.register(engine)
         videos = VideoWorkflow(
             database=database,
             engine=engine,
@@ -302,15 +281,7 @@ class App:
         )
         return [
             Help(database=database, model_id=settings.model_id, training=training),
-            Model(database=database, model_id=settings.model_id, data_dir=settings.data_dir),
-            Admin(
-                database=database,
-                model_id=settings.model_id,
-                data_dir=settings.data_dir,
-                training=self.trainings.opening,
-                announcements=self.announcements,
-                battles=self.battles.opening,
-            ),
+            *self.learning.cogs,
             prompts,
             voting,
             rounds,
@@ -321,9 +292,8 @@ class App:
             Removal(database=database, queue=self._queue, removals=self._removals),
             reviews,
             wallets,
-            self.battles.members,
             training,
-            Buttons({"v1": voting, "w1": wallets, "r1": reviews, "s1": standings, "b1": self.battles.voting}),
+            Buttons({"v1": voting, "w1": wallets, "r1": reviews, "s1": standings, "b1": self.learning.battles.voting}),
         ]
 
     async def open(self) -> None:
@@ -341,8 +311,7 @@ class App:
             (self.progress.tick, 1.0),
             (self.vote_counts.tick, COUNT_S),
             (self.recovery.tick, RECOVERY_S),
-            (self.trainings.automatic.tick, TRAINING_S),
-            (partial(withdraw_unused, self._database), WITHDRAW_S),
+            *self.learning.ticks,
         ):
             self._scheduler.add_job(
                 tick, "interval", seconds=seconds, max_instances=1, coalesce=True, misfire_grace_time=None

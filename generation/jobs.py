@@ -320,7 +320,6 @@ class FilmstripJob:
     def from_json(cls, data: object) -> Self:
         """Read the argument of a workflow. Raises ValueError when it is no job of a filmstrip."""
         job = read_dataclass(cls, data)
-        hashes = all(re.fullmatch(r"[0-9a-f]{64}", each.adapter_sha256) for each in job.releases)
-        if not hashes or any(each.number < 1 for each in job.releases):
+        if not all(each.number and each.is_valid() for each in job.releases):
             raise ValueError("A release has a number from 1 on, and the SHA-256 of its adapter.")
         return job

@@ -53,12 +53,12 @@ def stand_in_for_workers(
             machine="here", release=release, provenance={"motion": motions[0 if release else 1]},
         )  # fmt: skip
 
-    town.app.battles.pairs._render = render  # type: ignore[method-assign]  # there is no worker in this process
+    town.app.learning.battles.pairs._render = render  # type: ignore[method-assign]  # there is no worker in this process
 
 
 def use_rule(town: Town, rule: Rule = RULE) -> None:
     """Let battle rounds be registered with this rule, and every member's votes count."""
-    battles_ = town.app.battles
+    battles_ = town.app.learning.battles
     battles_.workflow._register_plan = GateRegistrar("tiny", town.app._pepper, rule)
     battles_.opening._size = BallotSize.of_rule(rule)
     battles_.opening._eligibility = a_plan().eligibility
@@ -85,7 +85,7 @@ async def begin_battle(town: Town, *, rule: Rule = RULE, **changes: Any) -> Batt
         await connection.execute(  # those of earlier tests, as the relayer would have noted by now
             update(round_rows).where(*before, round_rows.c.chain_id.is_(None)).values(chain_id=2000 + round_rows.c.id)
         )
-        return await town.app.battles.workflow.begin(
+        return await town.app.learning.battles.workflow.begin(
             connection, a_plan(**{**about, **changes}), guild_id=town.guild, channel_id=town.channel, opened_by=1
         )
 
@@ -114,5 +114,5 @@ async def until_open(town: Town, round_id: int) -> Battle:
 async def end_battle(town: Town, round_id: int) -> Battle:
     """The battle round at its deadline, with its verdict posted."""
     await rounds.change(town.database, round_id, closes_at_ms=now_ms())
-    await town.app.battles.workflow.wake(round_id)
+    await town.app.learning.battles.workflow.wake(round_id)
     return await until_battle(town, round_id, "the verdict", lambda battle: battle.round.result_message_id is not None)

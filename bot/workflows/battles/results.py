@@ -1,4 +1,4 @@
-"""What becomes of a candidate after its battle, and the release of one that won, with its entry for the ledger."""
+"""The result of a battle for its candidate, and the release of one that won, with its entry for the ledger."""
 
 from __future__ import annotations
 

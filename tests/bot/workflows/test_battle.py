@@ -123,7 +123,7 @@ async def test_a_registration_that_the_ledger_turns_down_ends_the_round(town: To
 async def test_every_step_may_run_twice(town: Town) -> None:
     """Nothing is posted, counted, entered or handed on twice, and the first verdict stands."""
     stand_in_for_workers(town)
-    workflow, taken = town.app.battles.workflow, list[VerdictState]()
+    workflow, taken = town.app.learning.battles.workflow, list[VerdictState]()
 
     async def hand_on(_connection: AsyncConnection, _battle: Battle, verdict: Verdict) -> None:
         taken.append(verdict.state)
@@ -165,7 +165,7 @@ async def test_votes_that_cannot_be_judged_release_nothing(town: Town) -> None:
     async def judge(_battle: Battle, _votes: object, *, closed: bool) -> Verdict:
         raise ArithmeticError("no")
 
-    workflow = town.app.battles.workflow
+    workflow = town.app.learning.battles.workflow
     before, workflow._judge = workflow._judge, judge
     try:
         battle = await until_open(town, (await begin_battle(town, battles_=1, catches=0)).round.id)

@@ -159,7 +159,7 @@ async def test_votes_that_decide_end_the_round(town: Town, battle: Battle) -> No
         judged.append(len(votes))  # type: ignore[arg-type]  # a sequence
         return replace(a_verdict(VerdictState.RELEASED), reasons=("12 voters prefer the candidate.",))
 
-    workflow = town.app.battles.workflow
+    workflow = town.app.learning.battles.workflow
     before, workflow._judge = workflow._judge, judge  # type: ignore[assignment]  # a judge who is quickly convinced
     try:
         ana, shown = await start(town, battle, "ana")

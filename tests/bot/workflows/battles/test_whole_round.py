@@ -60,7 +60,7 @@ async def town(tmp_path: Path) -> AsyncIterator[Town]:
 
 async def vote(town: Town, battle: Battle, member: int, *, for_candidate: bool, careless: bool = False) -> None:
     """A full ballot of a member. Who is careless answers the catch pair wrong."""
-    workflow = town.app.battles.workflow
+    workflow = town.app.learning.battles.workflow
     for _ in range(battle.size.pairs):
         pair_id = await workflow._ballots.deal(battle.round.id, member, 100.0)
         assert pair_id is not None
@@ -75,7 +75,7 @@ async def vote(town: Town, battle: Battle, member: int, *, for_candidate: bool, 
 
 async def until_verdict(town: Town, battle: Battle) -> Battle:
     """The round, once its verdict is posted, before its deadline."""
-    await town.app.battles.workflow.wake(battle.round.id)
+    await town.app.learning.battles.workflow.wake(battle.round.id)
     return await until_battle(town, battle.round.id, "the verdict", lambda now: now.round.result_message_id is not None)
 
 
@@ -271,10 +271,10 @@ async def test_a_bot_killed_between_close_and_verdict_goes_on(tmp_path: Path) ->
             reached.set()
             return await never.wait()
 
-        town.app.battles.workflow._judge = judge  # type: ignore[assignment]  # a judge who is never done
+        town.app.learning.battles.workflow._judge = judge  # type: ignore[assignment]  # a judge who is never done
         async with town.database.begin() as connection:
             await connection.execute(update(rounds).where(rounds.c.id == battle.round.id).values(closes_at_ms=1))
-        await town.app.battles.workflow.wake(battle.round.id)
+        await town.app.learning.battles.workflow.wake(battle.round.id)
         await asyncio.wait_for(reached.wait(), 300)
         assert (await battles.get(town.database, battle.round.id)).verdict is None
         await town.restart()

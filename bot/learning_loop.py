@@ -1,18 +1,26 @@
-"""The parts of battle rounds, built by hand for the composition root: store, posts, workflows and commands."""
+"""The parts of the learning loop, built by hand for the composition root: trainings, battle rounds, releases."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
+from discord.ext import commands
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.client import Client
 from bot.cogs.battles.commands import BattleMembers, BattleOpening
 from bot.cogs.battles.voting import BattleVoting
+from bot.cogs.learning.model import Admin, Model
+from bot.cogs.learning.trainings import Trainings
 from bot.domain.battles import BallotSize
 from bot.files.transfer import FileTransfer
 from bot.posts.battles import BattlePosts
+from bot.posts.releases import ReleasePosts
+from bot.settings import Settings
 from bot.store.battles.ballots import Ballots
+from bot.store.learning.adapters import withdraw_unused
 from bot.workflows.battle import BattleWorkflow
 from bot.workflows.battle_pair import BattlePairWorkflow
 from bot.workflows.battles.jobs import JobsOfReleases
@@ -20,9 +28,12 @@ from bot.workflows.battles.judging import GateJudge
 from bot.workflows.battles.ledger import OutboxBattles
 from bot.workflows.battles.registration import GateRegistrar
 from bot.workflows.battles.results import settle_candidate
+from bot.workflows.learning.release_post import ReleaseAnnouncements
 from generation.feedback.registration import Eligibility, Rule, rule_for
 from generation.queue.engine import Engine
 
+TRAINING_S = 60.0  # between two looks for new votes to train on
+WITHDRAW_S = 3600.0  # between two looks at adapters that nobody asks for
 # Of every community, as long as it has no rule of its own: a week in the server, and three votes there.
 ELIGIBILITY = Eligibility(member_days=7, votes_before=3)
 RULE: Rule = rule_for(1, 0)  # each attempt gets its own share of the error budget
@@ -79,3 +90,55 @@ class BattleRounds:
         """Register the workflows with the engine, before the engine is launched."""
         self.workflow.register(engine)
         self.pairs.register(engine)
+
+
+class LearningLoop:
+    """All that a bot has for learning from votes."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        database: AsyncEngine,
+        engine: Engine,
+        client: Client,
+        transfer: FileTransfer,
+        pepper: bytes,
+    ) -> None:
+        self.battles = BattleRounds(
+            database=database,
+            engine=engine,
+            client=client,
+            transfer=transfer,
+            pepper=pepper,
+            data_dir=settings.data_dir,
+            model_class=settings.model_class,
+            model_id=settings.model_id,
+            grace_s=settings.chain_grace_s,
+        )
+        self.battles.register(engine)
+        self.trainings = Trainings(settings=settings, database=database, engine=engine, client=client)
+        announcements = ReleaseAnnouncements(
+            database=database,
+            engine=engine,
+            posts=ReleasePosts(client=client),
+            data_dir=settings.data_dir,
+            model_class=settings.model_class,
+        )
+        announcements.register(engine)
+        self.cogs: list[commands.Cog] = [
+            Model(database=database, model_id=settings.model_id, data_dir=settings.data_dir),
+            Admin(
+                database=database,
+                model_id=settings.model_id,
+                data_dir=settings.data_dir,
+                training=self.trainings.opening,
+                announcements=announcements,
+                battles=self.battles.opening,
+            ),
+            self.battles.members,
+        ]
+        self.ticks: list[tuple[Callable[[], Awaitable[None]], float]] = [
+            (self.trainings.automatic.tick, TRAINING_S),
+            (partial(withdraw_unused, database), WITHDRAW_S),
+        ]
