@@ -73,7 +73,7 @@ class StandInWorkers:
 def workers(town: Town, monkeypatch: pytest.MonkeyPatch) -> StandInWorkers:
     monkeypatch.setattr(training_workflow, "POLL_S", 0.05)
     stand_in = StandInWorkers(town)
-    monkeypatch.setattr(town.app.trainings.workflow, "_engine", stand_in)
+    monkeypatch.setattr(town.app.learning.trainings.workflow, "_engine", stand_in)
     return stand_in
 
 
@@ -170,7 +170,7 @@ async def test_votes_become_a_candidate(town: Town, workers: StandInWorkers) -> 
     messages = [each.text for each in await town.shown(town.channel) if "Candidate " in each.text]
     assert len(messages) == 1
 
-    workflow = town.app.trainings.workflow  # every step may run twice
+    workflow = town.app.learning.trainings.workflow  # every step may run twice
     await workflow._reject(candidate.id, "too late")
     await workflow._ready(candidate.id, town.guild)
     assert await newest(town) == candidate
@@ -193,7 +193,7 @@ async def test_nothing_is_trained_while_learning_is_paused(town: Town, workers: 
     try:
         assert "Learning is paused" in (await town.mira.command("admin model train")).text
         automatic = AutomaticTraining(
-            database=town.database, workflow=town.app.trainings.workflow, model_id="tiny", after_votes=1
+            database=town.database, workflow=town.app.learning.trainings.workflow, model_id="tiny", after_votes=1
         )
         await set_aside(town)
         await automatic.tick()
@@ -207,7 +207,7 @@ async def test_enough_new_votes_begin_a_training_once(town: Town, workers: Stand
     await set_aside(town)
     round_id = await a_voted_round(town)
     before = await newest(town)
-    values: dict[str, Any] = {"database": town.database, "workflow": town.app.trainings.workflow, "model_id": "tiny"}
+    values: dict[str, Any] = {"database": town.database, "workflow": town.app.learning.trainings.workflow, "model_id": "tiny"}
     await AutomaticTraining(**values, after_votes=10_000).tick()
     await AutomaticTraining(**values, after_votes=0).tick()
     assert not [name for name in await town.workflows() if name.startswith("training-after-round")]
@@ -284,7 +284,7 @@ async def test_a_battle_begins_by_itself_where_that_is_wanted(
         begun.append(candidate.id)
         return f"Its battle has begun in {guild_id}."
 
-    monkeypatch.setattr(town.app.trainings.workflow, "_begin_battle", begin)
+    monkeypatch.setattr(town.app.learning.trainings.workflow, "_begin_battle", begin)
     await town.mira.command("admin model train")
     candidate = await until_state(town, CandidateState.READY, before)
     await until_told(town, f"Its battle has begun in {town.guild}.")
