@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from generation.models.config import is_folder
 from generation.strict_json import JsonObject, JsonValue
 
-_REPOSITORY = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9_.-]+")
 KEPT: tuple[str, ...] = ("format", "ai_generated", "seed", "settings", "software", "frames_sha256", "latents")
-KEPT += ("motion", "release", "label_in_picture")
+KEPT += ("motion", "label_in_picture")
 
 
 def canonical(value: JsonValue) -> str:
@@ -23,10 +23,11 @@ def facts_of_card(card: JsonObject | None, prompt: str) -> dict[str, object]:
     """Return the columns that come from a card; each is None where there is no card, or the card does not say."""
     card = card or {}
     model, latents = _object(card.get("model")), _object(card.get("latents"))
+    release = _object(model.get("release"))
     whole = card.get("format") is not None and model.get("id") is not None
     return {
         "model_source": repository(model.get("source")),
-        "release": _text(card.get("release")),
+        "release": str(release["number"]) if isinstance(release.get("number"), int) else None,
         "settings": canonical(_object(card.get("settings"))) if "settings" in card else None,
         "card": canonical(public_card(card, prompt)) if whole else None,
         "frames_sha256": _text(card.get("frames_sha256")),

@@ -17,7 +17,8 @@ def test_the_card_of_a_row_can_be_rendered_again() -> None:
     assert facts["settings"] == '{"guidance":3.0,"steps":16,"width":64}'
     assert (facts["frames_sha256"], facts["latents_sha256"]) == ("f" * 64, "e" * 64)
     assert facts["release"] is None
-    assert facts_of_card({**CARD, "release": "2"}, "p")["release"] == "2"
+    released = {**CARD["model"], "release": {"number": 2, "adapter_sha256": "a" * 64}}
+    assert facts_of_card({**CARD, "model": released}, "p")["release"] == "2"
 
 
 def test_nothing_of_the_operators_machine_is_in_it() -> None:
