@@ -24,7 +24,7 @@ export const state = {
 // ---------------------------------------------------------------- looking things up
 
 export const members = () => state.world.members;
-export const me = () => members().find((m) => m.name === state.member);
+const me = () => members().find((m) => m.name === state.member);
 export const channel = (id) => state.world.channels.find((c) => c.id === id);
 export const isThread = (c) => THREADS.includes(c?.type);
 
@@ -37,7 +37,7 @@ export const people = () => members().filter((m) => !m.bot && !m.owner);
 
 export const where = () => {
   const c = channel(state.channelId);
-  const locked = Boolean(c?.thread_metadata?.locked) && !me()?.moderator;
+  const locked = Boolean(c?.thread_metadata?.locked) && !ctx.moderator;
   return { name: c ? `${isThread(c) ? "" : "#"}${c.name}` : "…", locked };
 };
 
