@@ -104,7 +104,6 @@ FAMILIES: dict[str, Family] = {
     ),
     "AnimateDiffPipeline": Family((_UNET,), prediction="epsilon"),
     "AnimateDiffSDXLPipeline": Family((_UNET,), prediction="epsilon"),
-    "TextToVideoSDPipeline": Family((_UNET,), prediction="epsilon"),
 }
 
 

@@ -52,7 +52,9 @@ class Predictor:
         net = self._nets[component]
         here = next(net.parameters()).device
         output = net(**{self._argument: latents.to(here, self._dtype)}, **_moved(inputs, here))
-        predicted: Tensor = output[0] if isinstance(output, tuple) else output.sample
+        if isinstance(output, tuple):
+            output = output[0]
+        predicted: Tensor = output if isinstance(output, Tensor) else output.sample
         if predicted.shape != latents.shape:
             raise ValueError(f"The denoiser's prediction has the shape {tuple(predicted.shape)}.")
         return predicted

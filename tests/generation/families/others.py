@@ -333,6 +333,7 @@ def mochi() -> Any:
 
 
 def kandinsky() -> Any:
+    import torch
     from diffusers import FlowMatchEulerDiscreteScheduler, Kandinsky5T2VPipeline, Kandinsky5Transformer3DModel
 
     transformer = Kandinsky5Transformer3DModel(
@@ -350,6 +351,9 @@ def kandinsky() -> Any:
         visual_cond=False,
         attention_type="regular",
     )
+    for name, part in transformer.named_modules():
+        if name.endswith("modulation.out_layer"):  # zero before training: no block would do anything
+            torch.nn.init.normal_(part.weight, std=0.5)
     return Kandinsky5T2VPipeline(
         transformer=transformer,
         vae=_hunyuan_vae(16, (8, 8, 8, 8), 4),

@@ -46,7 +46,7 @@ def test_every_family_that_takes_adapters_can_be_tuned() -> None:
     import diffusers
 
     takes = {name for name in known_families() if hasattr(getattr(diffusers, name), "load_lora_weights")}
-    assert set(FAMILIES) == takes
+    assert set(FAMILIES) == takes - {"TextToVideoSDPipeline"}  # its U-Net lacks what the method needs
 
 
 def test_plain_names_of_a_text_refiner_are_left_alone() -> None:

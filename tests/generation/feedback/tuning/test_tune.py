@@ -29,7 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 SMALL = Recipe(steps=2, batch=4, warm_up=1, rank=2, tracked=0.5)
 # The names of families, as their presets say them, of the pipelines that can be tuned.
 TUNED = [name for name in families.FAMILIES if name not in (
-    "HunyuanVideo 1.5", "Allegro", "Motif-Video", "Latte", "EasyAnimate"
+    "HunyuanVideo 1.5", "Allegro", "Motif-Video", "Latte", "EasyAnimate", "ModelScope"
 )]  # fmt: skip
 NO_MOTION_ADAPTER = ("AnimateDiff", "AnimateDiff SDXL")  # their folders hold the denoiser in another form
 
