@@ -207,7 +207,11 @@ async def test_enough_new_votes_begin_a_training_once(town: Town, workers: Stand
     await set_aside(town)
     round_id = await a_voted_round(town)
     before = await newest(town)
-    values: dict[str, Any] = {"database": town.database, "workflow": town.app.learning.trainings.workflow, "model_id": "tiny"}
+    values: dict[str, Any] = {
+        "database": town.database,
+        "workflow": town.app.learning.trainings.workflow,
+        "model_id": "tiny",
+    }
     await AutomaticTraining(**values, after_votes=10_000).tick()
     await AutomaticTraining(**values, after_votes=0).tick()
     assert not [name for name in await town.workflows() if name.startswith("training-after-round")]
