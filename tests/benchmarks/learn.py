@@ -63,13 +63,14 @@ class Community:
     """The voters of one taste, and the model that learns from them."""
 
     def __init__(self, run: Run, folder: Path) -> None:
-        from generation.models.registry import tiny_model
+        from generation.models.registry import folder_revision, tiny_model
+        from generation.tiny.make import WEIGHTS
         from tests.benchmarks.tastes import TASTES
 
         self.run, self.folder = run, folder
         self.taste = TASTES[run.taste]
         self.model = tiny_model(folder)
-        self.cache = Path("build/learn-base")
+        self.revision, self.cache = folder_revision(WEIGHTS)[:16], Path("build/learn-base")
 
     def live(self) -> dict[str, Any]:
         from generation.feedback.tuning.recipe import Recipe
@@ -104,10 +105,8 @@ class Community:
         """One voting round: videos of the model so far, their latents, and thumbs."""
         import numpy as np
 
-        from generation.feedback.denoisers.recording import render_latents
         from generation.feedback.tuning.examples import Example, write_latents
-        from generation.render.denoise import frames_of
-        from tests.benchmarks.tastes import facts_of, prompts_for, vote
+        from tests.benchmarks.tastes import prompts_for, vote
 
         warm, data = self.adapted(live), self.folder / f"data-{number}"
         videos = max(2 * EACH, self.run.votes // VOTES_EACH // EACH * EACH)
@@ -116,14 +115,35 @@ class Community:
         for place in range(videos):
             prompt = prompts[place // EACH]
             seed = int(hashlib.sha256(f"{self.run.seed} {number} {place}".encode()).hexdigest()[:7], 16)
-            latents, output = render_latents(warm.pipeline, warm.preset, prompt, seed, frames=True)
-            sha256 = write_latents(data, f"v{place}", latents.float().cpu().numpy())
-            rows.append((prompt, seed, sha256, self.taste.utility(facts_of(frames_of(output)))))
+            latents, facts = self.video(warm, prompt, seed, is_base=live is None)
+            rows.append((prompt, seed, write_latents(data, f"v{place}", latents), self.taste.utility(facts)))
         up, down = vote(np.array([row[3] for row in rows]), self.run.votes, self.run.seed + 100 * number)
         return [
             Example(f"v{place}", prompt, seed, float(up[place]), float(down[place]), sha256)
             for place, (prompt, seed, sha256, _) in enumerate(rows)
         ], data
+
+    def video(self, warm: Any, prompt: str, seed: int, *, is_base: bool) -> tuple[Any, Any]:
+        """The latents of a video and what arithmetic reads in it; the base's are kept, since many runs vote on them."""
+        import numpy as np
+
+        from generation.feedback.denoisers.recording import render_latents
+        from generation.render.denoise import frames_of
+        from tests.benchmarks.tastes import Facts, facts_of
+
+        name = hashlib.sha256(f"{self.revision} {seed} {prompt}".encode()).hexdigest()
+        kept = self.cache / f"{name}.npz"
+        if is_base and kept.is_file():
+            with np.load(kept) as stored:
+                return stored["latents"], Facts(**json.loads(str(stored["facts"])))
+        tensor, output = render_latents(warm.pipeline, warm.preset, prompt, seed, frames=True)
+        latents, facts = tensor.float().cpu().numpy(), facts_of(frames_of(output))
+        if is_base:
+            self.cache.mkdir(parents=True, exist_ok=True)
+            draft = self.cache / f".{name}.{os.getpid()}.npz"
+            np.savez(draft, latents=latents, facts=json.dumps(asdict(facts)))
+            draft.replace(kept)
+        return latents, facts
 
     def judge(self, adapter: Path) -> dict[str, Any]:
         """Win rate on held-out prompts, adherence on prompts that leave nothing open, motion on both."""
@@ -147,12 +167,10 @@ class Community:
 
     def look(self, adapter: Path | None) -> tuple[list[Any], list[Any]]:
         """The readings of the held-out prompts and of the cases; the base's are kept for other runs."""
-        from generation.models.registry import folder_revision
-        from generation.tiny.make import WEIGHTS
         from generation.tiny.training.measure import cases
         from tests.benchmarks.tastes import Facts, prompts_for
 
-        name = f"{self.run.taste}-{self.run.judged}-{self.run.kept}-{folder_revision(WEIGHTS)[:16]}.json"
+        name = f"{self.run.taste}-{self.run.judged}-{self.run.kept}-{self.revision}.json"
         if adapter is None and (self.cache / name).is_file():
             first, second = json.loads((self.cache / name).read_text())
             return [Facts(**each) for each in first], [Facts(**each) for each in second]
