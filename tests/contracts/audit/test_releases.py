@@ -115,7 +115,7 @@ def test_a_registration_that_came_after_the_votes_is_found() -> None:
     log.release(early, TEXT)
     problems = audited(log).problems
     assert any("Round 1 holds battles, and was opened with no registration" in problem for problem in problems)
-    assert any("Release 2 has no registration" in problem for problem in problems)
+    assert any("names round 1; its registration opened round 2" in problem for problem in problems)
 
 
 def test_a_release_before_its_round_was_final_is_found() -> None:
