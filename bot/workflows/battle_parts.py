@@ -104,6 +104,9 @@ class BattleLedger(Protocol):
     async def reveal(self, connection: AsyncConnection, battle: Battle, pair: BattlePair) -> None:
         """Enter which model was which side of a pair that was entered."""
 
+    async def show_salt(self, connection: AsyncConnection, battle: Battle) -> None:
+        """Keep the salt of a round that is over among the texts that everybody may read."""
+
 
 async def count_alone(battle: Battle, votes: Sequence[CountedVote], *, closed: bool) -> Verdict:
     """Count votes without a gate: nobody is released or refused by it, since no evidence is asked for."""

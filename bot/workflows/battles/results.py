@@ -15,6 +15,8 @@ from bot.store.learning import candidates, releases
 from bot.store.learning.candidates import WrongStateError
 from contracts.manifests import ReleaseManifest, canonical_json
 from contracts.outbox.commitments import enqueue_release
+from contracts.outbox.documents import keep_document
+from contracts.outbox.vote_order import order_of_votes
 from generation.feedback.manifest import SEED, Manifest, ManifestError
 from generation.strict_json import JsonObject
 from migrations.schema import candidates as candidate_rows
@@ -79,6 +81,8 @@ async def _enter(connection: AsyncConnection, candidate: Candidate, release: Rel
     """Enter a release for the ledger; return the hash of its manifest, which is kept beside its description."""
     manifest = await manifest_of(connection, candidate, release)
     entered = ReleaseManifest.from_bytes(manifest.canonical_bytes())  # the ledger's side has a reader of its own
+    assert release.battle_round_id is not None  # noqa: S101  # or it had no manifest
+    order = await keep_document(connection, await order_of_votes(connection, release.battle_round_id))
     description = {
         "format": "flock release description 1",
         "model": release.model_id,
@@ -87,6 +91,7 @@ async def _enter(connection: AsyncConnection, candidate: Candidate, release: Rel
         "votes": candidate.data_votes,
         "rounds": candidate.data_rounds,
         "verdict": candidate.verdict,
+        "order": order,  # of the votes, which the ledger keeps by batches alone
     }
     await enqueue_release(connection, manifest=entered, description=canonical_json(description))
     return manifest.hash()

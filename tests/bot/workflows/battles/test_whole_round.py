@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.cli.learning.registered_rule import judge_by_registration
 from bot.demo.discord import people
 from bot.demo.discord.people import wait_for
 from bot.domain.battles import Battle, VerdictState
@@ -164,9 +165,11 @@ async def _tell(town: Town, url: str, address: str) -> None:
     manifest = ReleaseManifest.from_bytes(documents[live.manifest_sha256])
     assert (manifest.adapter, manifest.dataset, manifest.recipe["seed"]) == (sha256, DATASET, 1)
     await _until_final(database, CommitmentKind.RELEASE, live.manifest_sha256)
-    report = await audit(url, address, documents=documents)
+    report = await audit(url, address, documents=documents, gate=judge_by_registration)
     assert report.ok, report.problems
+    assert not [note for note in report.notes if "Nobody shows" in note or "nobody shows" in note]  # salt, order
     [attempt] = report.attempts
+    assert (attempt.counted_voters, attempt.evidence_milli) == (over.verdict.voters, over.verdict.evidence_milli)
     assert (attempt.release, attempt.held_out, attempt.for_live) == (2, 1, 2)
     assert attempt.for_candidate == 2 * VOTERS
     hidden = {name: text for name, text in documents.items() if name != battle.registration_hash}
