@@ -7,6 +7,7 @@ are checked before anything may render with them.
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from generation.strict_json import JsonObject, read_dataclass
 from migrations.files import sha256_file
 
 FOLDER, LISTS = "datasets", "lessons"  # in the data folder; each by the root of the data set
+DRAFT = "draft-"  # begins the name of a data set that is being written
 
 
 class NoLessonError(Exception):
@@ -75,7 +77,7 @@ class Lessons:
             require("export", "The bot's export of votes")
             models = load_models(self._data_dir.resolve(), self._models_file)
             folder = self._data_dir / FOLDER
-            draft = folder / f"draft-{uuid.uuid4().hex[:12]}"
+            draft = folder / f"{DRAFT}{uuid.uuid4().hex[:12]}"
             tables = await tables_for(
                 self._database,
                 Wish(draft, server=guild_id),
@@ -126,7 +128,9 @@ def _write(tables: Tables, draft: Path, data_dir: Path, model_id: str) -> Prepar
         manifest = write(draft, tables)
         lesson = lesson_of(draft, model_id)
         target = draft.with_name(manifest.root)
-        if not target.is_dir():
+        if target.is_dir():
+            os.utime(target)  # it is wanted again: nobody cleans it up meanwhile
+        else:
             draft.rename(target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

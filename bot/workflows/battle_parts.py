@@ -51,7 +51,7 @@ class Judge(Protocol):
 class HandOn(Protocol):
     """Takes the final verdict, in the transaction that marks it as taken: so it comes exactly once."""
 
-    async def __call__(self, connection: AsyncConnection, battle: Battle, verdict: Verdict) -> None: ...
+    async def __call__(self, connection: AsyncConnection, battle: Battle, verdict: Verdict) -> object: ...
 
 
 @dataclass(frozen=True)

@@ -337,8 +337,7 @@ class TrainingWorkflow:
         async with self._database.begin() as connection:
             await candidates.advance(connection, candidate_id, CandidateState.READY)
             candidate = await candidates.get(connection, candidate_id)
-            is_paused = await releases.is_paused(connection, self._model_id)
-        if self._begin_battle is None or is_paused:
+        if self._begin_battle is None:
             return None
         return await self._begin_battle(candidate, guild_id)
 

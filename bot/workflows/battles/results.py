@@ -39,13 +39,16 @@ class MadeRelease:
     obstacle: str | None = None
 
 
-async def settle_candidate(connection: AsyncConnection, battle: Battle, verdict: Verdict) -> None:
-    """Let the candidate of a battle round have won or lost, with the gate's reasons, in the caller's transaction."""
+async def settle_candidate(connection: AsyncConnection, battle: Battle, verdict: Verdict) -> int | None:
+    """Let the candidate of a battle round have won or lost, with the gate's reasons, in the caller's transaction.
+
+    Return the candidate's id if it has won now.
+    """
     query = select(candidate_rows.c.id).where(candidate_rows.c.battle_round_id == battle.round.id)
     candidate_id = await connection.scalar(query)
     if candidate_id is None:
         log.warning("Battle round %d has no candidate.", battle.round.id)
-        return
+        return None
     won = verdict.state == VerdictState.RELEASED and battle.round.trouble is None
     state = CandidateState.WON if won else CandidateState.LOST
     reason = " ".join(verdict.reasons)
@@ -55,6 +58,8 @@ async def settle_candidate(connection: AsyncConnection, battle: Battle, verdict:
         await candidates.advance(connection, int(candidate_id), state, reason, verdict=verdict.to_json())
     except WrongStateError as error:  # a moderator withdrew it meanwhile, for one
         log.warning("Battle round %d is over as %s, and changes nothing: %s", battle.round.id, verdict.state, error)
+        return None
+    return int(candidate_id) if won else None
 
 
 async def make_release(connection: AsyncConnection, candidate_id: int) -> MadeRelease:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from contracts.audit import sides
 from contracts.audit.attempts import read_attempts
 from contracts.audit.registrations import prompts_of
-from contracts.manifests import document_hash
+from contracts.manifests import SALT_PREFIX, document_hash
 from generation.feedback import registration
 from tests.builders.registered_round import SALT, RegisteredRound
 
@@ -40,7 +40,7 @@ def test_the_draws_are_the_registration_s() -> None:
     for pair in ("1", "2", "catch 7"):
         assert sides.pair_salt(SALT, pair) == registration.pair_salt(SALT, pair)
         assert sides.first_is_a(SALT, pair) == registration.candidate_is_a(SALT, pair)
-    assert document_hash(sides.SALT_PREFIX + SALT) == registration.commitment_of(SALT)
+    assert document_hash(SALT_PREFIX + SALT) == registration.commitment_of(SALT)
 
 
 def test_drawn_sides_are_no_contradiction() -> None:
