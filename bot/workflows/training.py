@@ -324,7 +324,7 @@ class TrainingWorkflow:
             return MACHINE_GONE
         if end.get("outcome") != "done":
             return str(end.get("reason"))
-        return await self._lessons.take_in(adapter_sha256)
+        return await self._lessons.take_in(adapter_sha256, self._model_id)
 
     async def _train_again(self, candidate_id: int) -> None:
         async with self._database.begin() as connection:
