@@ -18,7 +18,7 @@ from generation.feedback.registration import Eligibility, Rule
 from migrations.states.battles import BattleChoice, PairState
 
 SALT_BYTES = 32
-PAIRS_A_PROMPT = 20  # of one prompt, each with its own seed, at most: more would judge seeds, and no prompts
+PAIRS_A_PROMPT = 50  # of one prompt, each with its own seed, at most: more would judge seeds, and no prompts
 
 
 class VerdictState(StrEnum):

@@ -49,8 +49,8 @@ def test_pairs_are_of_all_prompts_with_seeds_of_their_own() -> None:
 
 
 def test_more_pairs_need_more_prompts() -> None:
-    """A prompt comes twenty times at most, and a catch pair needs a second one."""
-    assert [fewest_prompts(pairs) for pairs in (1, 40, 41, 100, 300)] == [2, 2, 3, 5, 15]
+    """A prompt comes fifty times at most, and a catch pair needs a second one."""
+    assert [fewest_prompts(pairs) for pairs in (1, 100, 101, 300)] == [2, 2, 3, 6]
 
 
 def test_a_video_is_named_by_digits_that_differ() -> None:
