@@ -17,6 +17,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, SecretStr
 
+from bot.domain.errors import DurationError
+from bot.domain.policy import read_duration
 from contracts.rpc.urls import addresses, is_address
 from generation.feedback.tuning.recipe import Recipe, RecipeError
 from migrations.database import parse_url
@@ -59,6 +61,15 @@ def check_signer(value: str) -> str:
     """Allow the keystore, or a key service with the name of its key."""
     if not re.fullmatch(r"keystore|(aws-kms|gcp-kms):\S+", value):
         raise ValueError("must be keystore, aws-kms:KEY_ID or gcp-kms:RESOURCE")
+    return value
+
+
+def check_duration(value: str) -> str:
+    """Allow a duration such as 12h or 3d."""
+    try:
+        read_duration(value)
+    except DurationError:
+        raise ValueError("must be a duration between a minute and 30 days, such as 12h or 3d") from None
     return value
 
 

@@ -20,6 +20,7 @@ from bot.setting_rules import (
     WRONG_VALUE,
     Address,
     check_database_url,
+    check_duration,
     check_node_addresses,
     check_public_node,
     check_recipe,
@@ -216,6 +217,14 @@ class Settings(BaseSettings):
     )
     battle_after_training: bool = Field(
         False, description="True if the battle of a candidate begins by itself once it is trained."
+    )
+    battle_duration: Annotated[str, AfterValidator(check_duration)] = Field(
+        "3d", description="How long members can vote in a battle that begins by itself: 12h or 3d, for example."
+    )
+    battle_pairs: int = Field(100, ge=1, le=300, description="The number of pairs in a battle that begins by itself.")
+    release_after_battle: bool = Field(
+        False,
+        description="True if a candidate that won is released by itself; False waits for /admin model release.",
     )
 
     # --- what members may do

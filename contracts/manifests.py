@@ -11,6 +11,7 @@ from eth_utils.crypto import keccak
 
 from migrations.states.ledger import CommitmentKind
 
+SALT_PREFIX = b"flock battle salt\0"  # with the salt after it: the text whose SHA-256 a registration commits to
 KIND_NUMBERS = {CommitmentKind.DATASET: 1, CommitmentKind.RELEASE: 2}  # as the contract has them
 FORMAT = "flock release 1"
 

@@ -62,6 +62,30 @@ def not_begun_text(mark: str, reason: str) -> str:
     return f"### 🧪 No training began\n{reason}\n{mark}"
 
 
+def no_battle_mark(candidate_id: int) -> str:
+    """Return the end of the message about a battle that does not begin by itself."""
+    return f"-# Candidate {candidate_id} is ready, and not judged."
+
+
+def no_battle_text(candidate_id: int, reason: str) -> str:
+    """Return the message about a candidate whose battle does not begin by itself, and why."""
+    return (
+        f"### ⚔️ No battle of candidate {candidate_id} begins by itself\n{reason}\n"
+        f"`/admin model battle` can still open one. New votes begin the next training meanwhile.\n"
+        f"{no_battle_mark(candidate_id)}"
+    )
+
+
+def no_release_mark(candidate_id: int) -> str:
+    """Return the end of the message about a release that is not made by itself."""
+    return f"-# Candidate {candidate_id} won its battle, and is not released."
+
+
+def no_release_text(candidate_id: int, reason: str) -> str:
+    """Return the message about a candidate that won and is not released by itself, and why."""
+    return f"### ⚠️ No release of candidate {candidate_id}\n{reason}\n{no_release_mark(candidate_id)}"
+
+
 def card(text: str) -> ui.LayoutView:
     """Return a message of a training."""
     return view_of(text_item(text))

@@ -16,7 +16,7 @@ from bot.settings import Settings, load_settings, reveal
 
 if TYPE_CHECKING:
     from contracts.audit.datasets import DatasetCounts
-    from contracts.audit.report import AuditReport
+    from contracts.audit.report import AttemptAudit, AuditReport
 
 PROGRESS_S = 5.0  # between two lines about the progress of a long scan
 
@@ -92,6 +92,7 @@ async def audit_ledger(
     Raises OperatorError when the chain cannot be read, for `with_database` without a database, and for a folder that
     does not hold what it should.
     """
+    from bot.cli.learning.registered_rule import judge_by_registration
     from bot.database import open_and_upgrade
     from bot.domain.ledger_links import deployed_in
     from contracts.audit.audit import audit
@@ -118,6 +119,7 @@ async def audit_ledger(
             progress=scan.reached,
             documents=documents,
             dataset=counts,
+            gate=judge_by_registration,
         )
     except (LedgerError, LookupError, ValueError) as error:
         raise OperatorError(str(error)) from error
@@ -156,10 +158,17 @@ def _text(report: AuditReport) -> str:
         lines.append(
             f"  attempt {each.attempt} (round {each.round}): {each.for_candidate} for the candidate, "
             f"{each.for_live} for the model in use, {each.ties} ties, of {each.voters} voters"
-            f"{f' ({each.held_out} of them failed a catch pair)' if each.held_out else ''}; {end}"
+            f"{f' ({each.held_out} of them failed a catch pair)' if each.held_out else ''}; {end}{_evidence(each)}"
         )
     lines += [f"  {note}" for note in report.notes]
     return "\n".join(lines) + "\n"
+
+
+def _evidence(attempt: AttemptAudit) -> str:
+    """Return the evidence by the registered rule; nothing where the rule was not applied."""
+    if attempt.evidence_milli is None or attempt.evidence_needed is None:
+        return ""
+    return f"; evidence {attempt.evidence_milli / 1000:,.1f} of {attempt.evidence_needed:,}"
 
 
 def _has_database(settings: Settings) -> bool:

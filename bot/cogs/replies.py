@@ -39,6 +39,7 @@ MOST_KEPT = 2000  # members' confirmations of videos
 MOST_OF_A_VIDEO = 2  # confirmations of one vote: the one that was pressed, and a later one
 ANSWERED = 40060  # Discord's code for an interaction that already has its answer
 
+NOT_DONE = "⚠️ That didn't work. Only the member who asked reads why."
 BUSY = (
     "The database isn't responding, so nothing was recorded. Please try again in a minute. "
     "The operator can see it in the log."
@@ -222,10 +223,9 @@ async def answer_error(interaction: Interaction, error: BaseException) -> None:
         if interaction.response.is_done():
             # (The original of a deferred update is the message of the button: it stays.)
             if interaction.response.type is discord.InteractionResponseType.deferred_channel_message:
-                # A public "thinking…" would make the first follow-up public too.
-                with contextlib.suppress(discord.HTTPException):
-                    await interaction.delete_original_response()
-            await _send_alone(interaction.followup.send, reply)
+                await _send_for_thinking(interaction, reply)
+            else:
+                await _send_alone(interaction.followup.send, reply)
         else:
             await _send_alone(interaction.response.send_message, reply)
     except discord.NotFound:
@@ -234,6 +234,29 @@ async def answer_error(interaction: Interaction, error: BaseException) -> None:
         log.warning("An error could not be told to a member: HTTP %s.", failure.status)
     except (aiohttp.ClientError, OSError) as failure:
         log.warning("An error could not be told to a member: %s.", type(failure).__name__)
+
+
+async def _send_for_thinking(interaction: Interaction, reply: ui.LayoutView | Reply) -> None:
+    """Send an answer that only the member sees, in place of "thinking…", or beside one that everybody sees.
+
+    The first follow-up takes the place of "thinking…", and is as public. After its deletion none comes through. So a
+    public one becomes a message without the answer first, and is deleted last.
+    """
+    with contextlib.suppress(discord.NotFound):  # somebody has deleted it: then the follow-up has a place of its own
+        if (await interaction.original_response()).flags.ephemeral:
+            await insist(lambda: _edit_original(interaction, reply))
+            return
+        await insist(lambda: interaction.edit_original_response(view=layout.note(NOT_DONE)))
+    await _send_alone(interaction.followup.send, reply)
+    with contextlib.suppress(discord.HTTPException):
+        await interaction.delete_original_response()
+
+
+async def _edit_original(interaction: Interaction, reply: ui.LayoutView | Reply) -> None:
+    if isinstance(reply, Reply):
+        await interaction.edit_original_response(view=reply.view, attachments=[reply.file()])
+    else:
+        await interaction.edit_original_response(view=reply)
 
 
 async def _send_alone(send: Callable[..., Awaitable[object]], reply: ui.LayoutView | Reply) -> None:

@@ -18,6 +18,7 @@ from generation.feedback.registration import Eligibility, Rule
 from migrations.states.battles import BattleChoice, PairState
 
 SALT_BYTES = 32
+PAIRS_A_PROMPT = 50  # of one prompt, each with its own seed, at most: more would judge seeds, and no prompts
 
 
 class VerdictState(StrEnum):
@@ -135,6 +136,11 @@ class BattlePlan:
             raise ValueError("A candidate has an adapter.")
         if self.candidate == self.live:
             raise ValueError("The candidate is the live model itself.")
+
+
+def fewest_prompts(pairs: int) -> int:
+    """Return how many distinct prompts so many pairs need: two at least, since a catch pair shows another one."""
+    return max(2, -(-pairs // PAIRS_A_PROMPT))
 
 
 def plan_pairs(prompts: Sequence[str], battles: int, catches: int, seed: str) -> tuple[PairPlan, ...]:

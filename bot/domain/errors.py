@@ -59,6 +59,8 @@ MemberError                     always ephemeral: says what happened and what to
 ├── BattleAllSeenError
 ├── BattleChoiceMissingError
 ├── BattlePromptsMissingError
+├── BattlePlaceError
+├── BattleRegistrationError
 └── UnreadableButtonError
 OperatorError                   says what is wrong with the set-up, and its remedy
 ├── SettingsError
@@ -347,7 +349,19 @@ class BattleAllSeenError(MemberError):
 
 
 class BattlePromptsMissingError(MemberError):
-    """A battle round needs the prompts of two posted videos at least. Let a round make some, then try again."""
+    """A battle round of {pairs} pairs needs {needed} prompts that candidate {number} was not trained on, and there are
+    {here}. {trained} posted prompts were in its training. One prompt in ten is held out of every training, and each
+    that is posted after it serves as well: let a round make videos of new prompts, or ask for fewer pairs, then try
+    again.
+    """
+
+
+class BattlePlaceError(MemberError):
+    """No battle round was opened. {obstacle}"""
+
+
+class BattleRegistrationError(MemberError):
+    """No battle round was opened. {reason}"""
 
 
 class UnreadableButtonError(MemberError):

@@ -15,6 +15,7 @@ from pathlib import Path
 from bot.domain.battles import BattleVideo
 from migrations.files import write_private
 
+FOLDER = "battles"  # in the data folder
 _WORDS = frozenset({b"udta", b"meta", b"uuid"})
 _FOLDERS = frozenset({b"moov", b"trak", b"mdia"})
 _TIMES = frozenset({b"mvhd", b"tkhd", b"mdhd"})  # full boxes that begin with two times
@@ -71,7 +72,7 @@ def shown_path(video_id: str, data_dir: Path) -> Path:
     """Return the path of a blind video. No worker chooses it."""
     if not re.fullmatch(r"[0-9]{1,20}", video_id):
         raise ValueError("A video id is a number.")
-    return data_dir / "battles" / f"{video_id}.mp4"
+    return data_dir / FOLDER / f"{video_id}.mp4"
 
 
 def keep_shown(video_id: str, data: bytes, data_dir: Path) -> str:
@@ -89,3 +90,8 @@ def read_shown(video: BattleVideo, data_dir: Path) -> bytes | None:
     except OSError:
         return None
     return data if hashlib.sha256(data).hexdigest() == video.shown_sha256 else None
+
+
+def delete_shown(video_id: str, data_dir: Path) -> None:
+    """Delete a blind video, if it is here."""
+    shown_path(video_id, data_dir).unlink(missing_ok=True)

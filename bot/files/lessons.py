@@ -7,6 +7,8 @@ are checked before anything may render with them.
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -18,18 +20,23 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.domain.errors import OperatorError
 from bot.files.dataset import Wish, tables_for
-from generation.adapters.file import AdapterError, adapter_path, check_numbers
+from generation.adapters.file import AdapterError, adapter_path
 from generation.adapters.transfer import fetch, forget_file, offer, offer_file
 from generation.extras import MissingExtraError, require
 from generation.feedback.dataset.files import MANIFEST, DatasetError, Manifest, write
 from generation.feedback.dataset.tables import Tables
+from generation.feedback.scoring.candidate import CandidateError, Shapes, check_candidate, shapes_of
 from generation.feedback.tuning.examples import LIST, write_examples
 from generation.feedback.tuning.from_votes import Lesson, TooFewVotesError, lesson_of
-from generation.models.registry import load_models
+from generation.models.registry import ModelError, load_models
+from generation.models.weights import WeightsError
 from generation.strict_json import JsonObject, read_dataclass
 from migrations.files import sha256_file
 
+log = logging.getLogger(__name__)
+
 FOLDER, LISTS = "datasets", "lessons"  # in the data folder; each by the root of the data set
+DRAFT = "draft-"  # begins the name of a data set that is being written
 
 
 class NoLessonError(Exception):
@@ -75,7 +82,7 @@ class Lessons:
             require("export", "The bot's export of votes")
             models = load_models(self._data_dir.resolve(), self._models_file)
             folder = self._data_dir / FOLDER
-            draft = folder / f"draft-{uuid.uuid4().hex[:12]}"
+            draft = folder / f"{DRAFT}{uuid.uuid4().hex[:12]}"
             tables = await tables_for(
                 self._database,
                 Wish(draft, server=guild_id),
@@ -109,15 +116,29 @@ class Lessons:
         async with self._database.begin() as connection:
             await forget_file(connection, PreparedLesson.from_json(lesson).examples_sha256)
 
-    async def take_in(self, adapter_sha256: str) -> str | None:
-        """Bring a candidate's file to this machine and check it. Return why it cannot be used, if so."""
+    async def take_in(self, adapter_sha256: str, model_id: str) -> str | None:
+        """Bring a candidate's file to this machine and check it. Return why it cannot be used, if so.
+
+        Names, shapes, sizes and numbers are checked before it renders anywhere. Where this machine has no NumPy, the
+        workers that render look at the numbers; where it lacks the model, nobody compares the shapes with its layers.
+        """
         try:
             path = await fetch(self._database, self._data_dir, adapter_sha256, numbers=False)
-            if find_spec("numpy") is not None:  # else the workers that render look at the numbers
-                await asyncio.to_thread(check_numbers, path)
-        except AdapterError as error:
+            shapes = await asyncio.to_thread(self._shapes, model_id)
+            with_numbers = find_spec("numpy") is not None
+            await asyncio.to_thread(check_candidate, path, adapter_sha256, shapes, numbers=with_numbers)
+        except (AdapterError, CandidateError) as error:
             return str(error)
         return None
+
+    def _shapes(self, model_id: str) -> Shapes | None:
+        """Return the weights of a model that an adapter may change; None where its files are not on this machine."""
+        try:
+            model = load_models(self._data_dir.resolve(), self._models_file)[model_id]
+            return shapes_of(Path(model.source)) or None
+        except (ModelError, CandidateError, WeightsError, OSError, KeyError) as error:
+            log.info("The shapes of a candidate are not compared with %s (%s).", model_id, type(error).__name__)
+            return None
 
 
 def _write(tables: Tables, draft: Path, data_dir: Path, model_id: str) -> PreparedLesson:
@@ -126,7 +147,9 @@ def _write(tables: Tables, draft: Path, data_dir: Path, model_id: str) -> Prepar
         manifest = write(draft, tables)
         lesson = lesson_of(draft, model_id)
         target = draft.with_name(manifest.root)
-        if not target.is_dir():
+        if target.is_dir():
+            os.utime(target)  # it is wanted again: nobody cleans it up meanwhile
+        else:
             draft.rename(target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.domain.errors import MemberError
+from bot.domain.releases import Candidate
 from bot.store import rounds
 from bot.store.learning import candidates, releases, trainings
 from bot.workflows.training import TrainingWorkflow
@@ -44,7 +45,7 @@ class AutomaticTraining:
         async with self._database.connect() as connection:
             if await releases.is_paused(connection, self._model_id):
                 return
-            if await candidates.in_states(connection, self._model_id, *ON_ITS_WAY, most=1):
+            if any(map(_is_on_its_way, await candidates.in_states(connection, self._model_id, *ON_ITS_WAY))):
                 return
             since_ms = await trainings.begun_at_ms(connection, self._model_id)
             found = await trainings.new_votes(connection, since_ms)
@@ -59,3 +60,8 @@ class AutomaticTraining:
                     )
             except MemberError as error:  # a moderator was quicker
                 log.info("No training begins by itself: %s", error)
+
+
+def _is_on_its_way(candidate: Candidate) -> bool:
+    """Return False for a candidate whose battle will not begin by itself: newer votes go on without it."""
+    return candidate.state != CandidateState.READY or candidate.reason is None

@@ -273,6 +273,8 @@ class BattleWorkflow:
         for pair in await self._entered(round_id):
             async with self._database.begin() as connection:
                 await self._ledger.reveal(connection, battle, pair)
+        async with self._database.begin() as connection:
+            await self._ledger.show_salt(connection, battle)
 
     async def _hand_verdict_on(self, round_id: int) -> None:
         """Hand the verdict on in the transaction that says so: what is done with it is done once."""

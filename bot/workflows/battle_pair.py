@@ -17,7 +17,7 @@ from bot.client import Client
 from bot.domain.battles import Battle, BattlePair, BattleVideo, PairPlan
 from bot.domain.reviews import describe_flags
 from bot.domain.rounds import NOT_CLOSED
-from bot.files.attachments import read_here
+from bot.files.attachments import delete_rendered, read_here
 from bot.files.blind import NotBlindError, blind_pair, keep_shown
 from bot.files.transfer import FileTransfer
 from bot.store.battles import rounds as battles
@@ -210,3 +210,5 @@ class BattlePairWorkflow:
             log.warning("Pair %d is left out: %s", pair_id, reason)
         for video in await battles.videos_of(self._database, pair_id):
             await self._transfer.drop(video)
+            if reason is not None:  # nobody will be shown what was made of it
+                await asyncio.to_thread(delete_rendered, video, self._data_dir)

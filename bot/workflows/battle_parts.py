@@ -51,7 +51,7 @@ class Judge(Protocol):
 class HandOn(Protocol):
     """Takes the final verdict, in the transaction that marks it as taken: so it comes exactly once."""
 
-    async def __call__(self, connection: AsyncConnection, battle: Battle, verdict: Verdict) -> None: ...
+    async def __call__(self, connection: AsyncConnection, battle: Battle, verdict: Verdict) -> object: ...
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,9 @@ class BattleLedger(Protocol):
 
     async def reveal(self, connection: AsyncConnection, battle: Battle, pair: BattlePair) -> None:
         """Enter which model was which side of a pair that was entered."""
+
+    async def show_salt(self, connection: AsyncConnection, battle: Battle) -> None:
+        """Keep the salt of a round that is over among the texts that everybody may read."""
 
 
 async def count_alone(battle: Battle, votes: Sequence[CountedVote], *, closed: bool) -> Verdict:

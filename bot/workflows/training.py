@@ -324,7 +324,7 @@ class TrainingWorkflow:
             return MACHINE_GONE
         if end.get("outcome") != "done":
             return str(end.get("reason"))
-        return await self._lessons.take_in(adapter_sha256)
+        return await self._lessons.take_in(adapter_sha256, self._model_id)
 
     async def _train_again(self, candidate_id: int) -> None:
         async with self._database.begin() as connection:
@@ -337,8 +337,7 @@ class TrainingWorkflow:
         async with self._database.begin() as connection:
             await candidates.advance(connection, candidate_id, CandidateState.READY)
             candidate = await candidates.get(connection, candidate_id)
-            is_paused = await releases.is_paused(connection, self._model_id)
-        if self._begin_battle is None or is_paused:
+        if self._begin_battle is None:
             return None
         return await self._begin_battle(candidate, guild_id)
 

@@ -7,13 +7,20 @@ numbers of a community's attempts must have no gap.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from contracts.audit.registrations import Registration, RegistrationError, is_registration, prompts_of
+from contracts.audit.registrations import (
+    RegisteredPrompt,
+    Registration,
+    RegistrationError,
+    is_registration,
+    prompts_of,
+)
 from contracts.audit.replay import Replay
 from contracts.audit.replayed import ReplayedBattle, ReplayedCommitment, ReplayedRound
 from contracts.audit.report import AttemptAudit
+from contracts.audit.sides import check_sides, master_salt
 from contracts.manifests import DECOY
 
 DATASET, RELEASE = 1, 2  # the kinds of commitments
@@ -107,14 +114,18 @@ def check_attempts(
     documents: Mapping[str, bytes],
     attempts: Iterable[Attempt],
     releases: Mapping[str, ReplayedCommitment],
+    notes: list[str],
 ) -> Iterator[str]:
-    """Yield a sentence for everything in which attempts contradict the log; `releases` by their registration's hash."""
+    """Yield a sentence for everything in which attempts contradict the log; `releases` by their registration's hash.
+
+    Sentences that are no contradictions are added to the notes.
+    """
     lines: defaultdict[str, list[Attempt]] = defaultdict(list)
     for attempt in attempts:
         lines[attempt.registration.community].append(attempt)
         yield from _check_order(replay, attempt)
         yield from _check_models(attempt)
-        yield from _check_prompts(documents, attempt)
+        yield from _check_prompts(documents, attempt, notes)
     for line in lines.values():
         yield from _check_line(line, releases)
 
@@ -144,8 +155,11 @@ def _check_models(attempt: Attempt) -> Iterator[str]:
             yield f"Battle {number} was fought by {min(strangers)[:8]}…; its round was not registered for that model."
 
 
-def _check_prompts(documents: Mapping[str, bytes], attempt: Attempt) -> Iterator[str]:
-    """Yield sentences where the battles are not about the registered prompts, each as often as it was registered."""
+def _check_prompts(documents: Mapping[str, bytes], attempt: Attempt, notes: list[str]) -> Iterator[str]:
+    """Yield sentences where the battles are not about the registered prompts, each as often as it was registered.
+
+    A pair may be left out, as a render can fail: that is a note while the rule's fewest pairs remain.
+    """
     if not attempt.battles:
         return
     prompts = prompts_of(documents, attempt.registration.prompts_root)
@@ -160,8 +174,29 @@ def _check_prompts(documents: Mapping[str, bytes], attempt: Attempt) -> Iterator
         yield f"Round {attempt.number} reveals {strange.total()} battles as catch pairs that were not registered."
     if extra := fought - registered:
         yield f"Round {attempt.number} holds {extra.total()} battles about prompts that it was not registered with."
-    if lacking := needed - (fought - catches):
-        yield f"Round {attempt.number} lacks {lacking.total()} battles about prompts that it was registered with."
+    if lacking := (needed - (fought - catches)).total():
+        least, remain = attempt.registration.min_pairs, needed.total() - lacking
+        lacks = f"Round {attempt.number} lacks {lacking} battles about prompts that it was registered with"
+        if least is None:
+            yield f"{lacks}."
+        elif remain < least:
+            yield f"{lacks}: {remain} pairs remain, and its rule demands {least}."
+        else:
+            notes.append(f"{lacks}; {remain} pairs remain, and its rule demands {least}.")
+    yield from _check_salt(documents, attempt, prompts, notes)
+
+
+def _check_salt(
+    documents: Mapping[str, bytes], attempt: Attempt, prompts: Sequence[RegisteredPrompt], notes: list[str]
+) -> Iterator[str]:
+    """Yield sentences where revealed sides are not those that the registered salt draws, once it is shown."""
+    if all(battle.models is None for battle in attempt.battles.values()):
+        return
+    salt = master_salt(documents, attempt.registration)
+    if salt is not None:
+        yield from check_sides(attempt.number, attempt.registration, attempt.battles, prompts, salt)
+    elif attempt.registration.salt_commitment is not None:
+        notes.append(f"Nobody shows the salt of round {attempt.number}: its sides were not drawn again.")
 
 
 def _is_catch(battle: ReplayedBattle) -> bool:

@@ -20,6 +20,7 @@ from contracts.audit.releases import check_releases
 from contracts.audit.replay import Replay
 from contracts.audit.replayed import Unproven
 from contracts.audit.report import AuditReport, BattleAudit, RoundAudit, VideoAudit, tally_words
+from contracts.audit.rules import Gate
 from contracts.ledger.client import Ledger, gather
 from contracts.ledger.typed_data import Domain
 from contracts.manifests import KIND_NUMBERS
@@ -44,6 +45,7 @@ async def audit(
     progress: Callable[[int, int], None] | None = None,
     documents: Mapping[str, bytes] | None = None,
     dataset: DatasetCounts | None = None,
+    gate: Gate | None = None,
 ) -> AuditReport:
     """Audit a ledger up to the latest block.
 
@@ -52,9 +54,10 @@ async def audit(
     the block is searched for. `progress` is called with the block up to which the log was asked for, and the last one.
     With a database, its votes, hashes and winners are compared; with the pepper as well, each member's vote. With
     `documents` (manifests and registrations by their hash; those of the database are added), releases and battle
-    rounds are followed back to them; with a `dataset`, its counts are compared with the votes. Raises
-    LedgerError when the chain does not answer or no such ledger is there, LookupError for a round that the ledger does
-    not hold, LateStartError for a `since` after the deployment.
+    rounds are followed back to them, and with the release `gate` judged once more by the registered rule; with a
+    `dataset`, its counts are compared with the votes. Raises LedgerError when the chain does not answer or no such
+    ledger is there, LookupError for a round that the ledger does not hold, LateStartError for a `since` after the
+    deployment.
     """
     async with Ledger(rpc_url, address) as ledger:
         actual_chain_id = await ledger.check(chain_id)
@@ -93,7 +96,7 @@ async def audit(
         async with database.connect() as connection:
             video_ids = await compare_database(connection, replay, numbers, report, pepper)
             documents = {**await all_documents(connection), **(documents or {})}
-    check_releases(replay, documents, report)
+    check_releases(replay, documents, report, gate)
     if dataset is not None:
         report.dataset_checked = dataset.root
         report.problems += check_dataset(replay, dataset)

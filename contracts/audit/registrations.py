@@ -32,6 +32,8 @@ class Registration:
     candidate: str
     dataset: str
     prompts_root: str
+    salt_commitment: str | None = None  # SHA-256 of what shows the salt of the sides; None where the text has none
+    min_pairs: int | None = None  # of the rule; None where the text has none
 
     @property
     def models(self) -> frozenset[str]:
@@ -57,9 +59,13 @@ class Registration:
         if not isinstance(attempt, int) or not isinstance(last_failed, int) or not 0 <= last_failed < attempt:
             raise RegistrationError("its attempt cannot follow its last failed one")
         base = f"{fields.get('base_model')}@{fields.get('base_revision')}"
+        rule, salt = fields.get("rule"), fields.get("salt_commitment")
+        min_pairs = rule.get("min_pairs") if isinstance(rule, dict) else None
         return cls(
-            hashes["community"], attempt, last_failed, base, live, hashes["candidate"], hashes["data_root"], root
-        )
+            hashes["community"], attempt, last_failed, base, live, hashes["candidate"], hashes["data_root"], root,
+            salt_commitment=salt if isinstance(salt, str) else None,
+            min_pairs=min_pairs if isinstance(min_pairs, int) else None,
+        )  # fmt: skip
 
 
 def is_registration(content: bytes) -> bool:
@@ -75,6 +81,7 @@ def is_registration(content: bytes) -> bool:
 class RegisteredPrompt:
     """A pair of videos that was to be made. A `catch` pair has a right answer: not the side that is DECOY."""
 
+    pair: str
     prompt: str
     catch: bool
 
@@ -94,7 +101,9 @@ def prompts_of(documents: Mapping[str, bytes], root: str) -> list[RegisteredProm
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             continue
         if merkle_root(_canonical(row) for row in rows).hex() == root:
-            return [RegisteredPrompt(str(row.get("prompt")), row.get("catch") is True) for row in rows]
+            return [
+                RegisteredPrompt(str(row.get("pair")), str(row.get("prompt")), row.get("catch") is True) for row in rows
+            ]
     return None
 
 

@@ -7,12 +7,14 @@ claims. Without the texts only the lines of parents can be told.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from contracts.audit.attempts import DATASET, RELEASE, Attempt, check_attempts, read_attempts
 from contracts.audit.replay import Replay
 from contracts.audit.replayed import ReplayedCommitment
-from contracts.audit.report import AuditReport, CommitmentAudit
+from contracts.audit.report import AttemptAudit, AuditReport, CommitmentAudit
+from contracts.audit.rules import Gate, check_rule, judge_attempt, notes_on
 from contracts.manifests import ManifestError, ReleaseManifest, document_hash
 from contracts.outbox.documents import MOST_BYTES
 
@@ -32,8 +34,13 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     return documents
 
 
-def check_releases(replay: Replay, documents: Mapping[str, bytes] | None, report: AuditReport) -> None:
-    """Add the commitments, and with texts the attempts, to the report, and a sentence for each contradiction."""
+def check_releases(
+    replay: Replay, documents: Mapping[str, bytes] | None, report: AuditReport, gate: Gate | None = None
+) -> None:
+    """Add the commitments, and with texts the attempts, to the report, and a sentence for each contradiction.
+
+    With the release gate, the registered rule is applied to the votes of each attempt.
+    """
     report.commitments += [_commitment_audit(replay, old) for old in replay.committed.values()]
     releases = [old for old in replay.committed.values() if old.kind == RELEASE]
     if documents is None:
@@ -60,10 +67,39 @@ def check_releases(replay: Replay, documents: Mapping[str, bytes] | None, report
     for number, manifest in manifests.items():
         report.problems += _check_release(replay, replay.committed[number], manifest, manifests, attempts)
         report.problems += _check_description(replay.committed[number], documents)
-    report.problems += check_attempts(replay, documents, attempts.values(), by_registration)
+    report.problems += check_attempts(replay, documents, attempts.values(), by_registration, report.notes)
     for registration, attempt in attempts.items():
         release = by_registration.get(registration)
-        report.attempts.append(attempt.audit(None if release is None else release.number))
+        if gate is None:
+            report.attempts.append(attempt.audit(None if release is None else release.number))
+        else:
+            report.attempts.append(_apply_rule(replay, documents, attempt, release, gate, report))
+
+
+def _apply_rule(
+    replay: Replay,
+    documents: Mapping[str, bytes],
+    attempt: Attempt,
+    release: ReplayedCommitment | None,
+    gate: Gate,
+    report: AuditReport,
+) -> AttemptAudit:
+    """Return the attempt with the verdict of its rule; a release that does not pass it is a problem."""
+    about = attempt.audit(None if release is None else release.number)
+    judged, obstacle = judge_attempt(replay, attempt, documents, gate, release)
+    if release is not None and obstacle is not None:
+        report.problems.append(f"The rule of release {release.number} cannot be applied: {obstacle}")
+    if judged is None:
+        return about
+    if release is not None:
+        report.problems += check_rule(release.number, attempt, judged)
+        report.notes += notes_on(release.number, attempt, judged)
+    return replace(
+        about,
+        counted_voters=judged.voters,
+        evidence_milli=judged.evidence_milli,
+        evidence_needed=judged.evidence_needed,
+    )
 
 
 def _commitment_audit(replay: Replay, old: ReplayedCommitment) -> CommitmentAudit:

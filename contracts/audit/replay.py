@@ -145,7 +145,7 @@ class Replay:
         if battle is None or sides_hash(args["model_a"], args["model_b"], args["salt"]) != battle.sides:
             self.problems.append(f"Battle {args['battle']} was revealed with sides that were not fixed before.")
             return
-        battle.models = (args["model_a"], args["model_b"])
+        battle.models, battle.salt = (args["model_a"], args["model_b"]), bytes(args["salt"])
 
     # ------------------------------------------------------------ voters and batches
 
@@ -195,7 +195,7 @@ class Replay:
                 self.problems.append(f"Batch {seq} writes seat {ballot.seat} of round {number}, which was claimed.")
             elif about.voters.get(ballot.seat) in self.wallets:
                 self.unclaimed += 1
-            self._cast(ballot, f"Batch {seq}", event.tx)
+            self._cast(ballot, f"Batch {seq}", event)
         self.votes += len(ballots)
 
     def _sit(self, number: int, voter: int, seat: int, where: str) -> None:
@@ -207,7 +207,7 @@ class Replay:
         about.voters[seat] = voter
         about.seated.add(voter)
 
-    def _cast(self, ballot: Ballot, where: str, tx: str) -> None:
+    def _cast(self, ballot: Ballot, where: str, event: Event) -> None:
         item = self.videos.get(ballot.video) or self.battles.get(ballot.video)
         voter = None if item is None else self.rounds[item.round].voters.get(ballot.seat)
         if item is None or voter is None:
@@ -217,8 +217,10 @@ class Replay:
             item.ballots[voter] = ballot.choice
         else:
             item.ballots.pop(voter, None)
-        if tx not in item.votes_txs[-1:]:
-            item.votes_txs.append(tx)
+        if isinstance(item, ReplayedBattle):
+            item.cast_at[voter] = position(event)
+        if event.tx not in item.votes_txs[-1:]:
+            item.votes_txs.append(event.tx)
 
     # ------------------------------------------------------------ wallets
 
@@ -266,7 +268,7 @@ class Replay:
         elif about.voters.get(seat) != voter or (seat < OWN_SEATS and seat not in self.claimed.get(number, ())):
             self.problems.append(f"{where} writes seat {seat} of round {number}, which is not the wallet's.")
         for video, choice in choices:
-            self._cast(Ballot(video, seat, choice), where, event.tx)
+            self._cast(Ballot(video, seat, choice), where, event)
         self.votes += len(choices)
         if self.domain is not None:
             message = typed_data.ballot_message(self.domain, account, number, choices, args["nonce"], args["deadline"])

@@ -41,7 +41,7 @@ class ReplayedVideo:
 
 @dataclass
 class ReplayedBattle:
-    """A battle by the log; ballots by voter index: 1 A, 2 B, 3 tie. Models are None until revealed."""
+    """A battle by the log; ballots by voter index: 1 A, 2 B, 3 tie. Models and salt are None until revealed."""
 
     round: int
     key: bytes
@@ -51,7 +51,9 @@ class ReplayedBattle:
     ballots: dict[int, int] = field(default_factory=dict)
     votes_txs: list[str] = field(default_factory=list)
     models: tuple[bytes, bytes] | None = None
+    salt: bytes | None = None  # of the reveal
     outcome: int | None = None
+    cast_at: dict[int, Position] = field(default_factory=dict)  # by voter: where the choice that stands was written
 
     @property
     def tally(self) -> BattleTally:

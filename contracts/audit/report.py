@@ -90,6 +90,9 @@ class AttemptAudit:
     final: bool
     release: int | None
     held_out: int = 0
+    counted_voters: int | None = None  # by the registered rule, as are those below; None where it was not applied
+    evidence_milli: int | None = None
+    evidence_needed: int | None = None
 
 
 @dataclass

@@ -197,7 +197,7 @@ def test_workflows_and_steps_keep_their_names() -> None:
 
 def test_ids_of_workflows_and_queues_keep_their_form() -> None:
     """What is looked for by its id is found; what waits in a queue has somebody who serves it."""
-    of_trainings = r"candidate-\{\}-(file|training)-\{\}|training-\{\}"
+    of_trainings = r"candidate-\{\}-(file|training)-\{\}|training-\{\}|(battle|release)-of-candidate-\{\}"
     of_videos = r"(video|round|removal|review|closing|battle|battle-pair|filmstrip|release)-\{\}.*|\{\}-again-\{\}"
     pinned("engine.ids", texts_like(f"{of_videos}|{of_trainings}"))
     pinned(

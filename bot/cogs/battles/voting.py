@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.cards import battles as cards
 from bot.cards import layout
 from bot.client import Interaction
-from bot.cogs.replies import answer_error, insist, sentence_of
+from bot.cogs.replies import answer_error, insist
 from bot.domain.battles import PairView
 from bot.domain.errors import BattleAllSeenError, BattlePairUnknownError, ModeratorsOnlyError, NoBattleError
 from bot.files.blind import read_shown
@@ -86,19 +86,14 @@ class BattleVoting:
 
     async def send_next(self, interaction: Interaction, round_id: int) -> None:
         """Send the member's next pair, which nobody else sees."""
-        thinking = not interaction.response.is_done()
-        if thinking:
+        if not interaction.response.is_done():
             await insist(lambda: interaction.response.defer(ephemeral=True, thinking=True))
         try:
             deal = await self._deal(interaction, round_id)
             card = cards.pair_card(deal.view, moderator=_is_moderator(interaction))
             await insist(lambda: interaction.followup.send(view=card, files=deal.files(), ephemeral=True))
         except Exception as error:
-            if not thinking:
-                await answer_error(interaction, error)
-                return
-            sentence = layout.note(sentence_of(error))  # in place of "thinking…", which only the member sees
-            await insist(lambda: interaction.edit_original_response(view=sentence))
+            await answer_error(interaction, error)
 
     async def _deal(self, interaction: Interaction, round_id: int) -> _Deal:
         """Return the member's pair. A pair whose files are gone is taken out of the round, and the next one comes."""

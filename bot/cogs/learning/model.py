@@ -15,21 +15,10 @@ from bot.client import Interaction
 from bot.cogs.battles.commands import FEWEST_PAIRS, MOST_PAIRS, PAIRS, BattleOpening
 from bot.cogs.learning.trainings import TrainingOpening
 from bot.cogs.replies import Reply, answer
-from bot.domain.errors import (
-    AdapterMissingError,
-    CandidateNotWonError,
-    CandidateOutdatedError,
-    CandidateUnknownError,
-    NotLiveError,
-)
+from bot.domain.errors import NotLiveError
 from bot.files.filmstrips import read_filmstrip
 from bot.store.learning import candidates, releases
-from bot.store.learning.candidates import WrongStateError
-from bot.store.learning.releases import OutdatedCandidateError
-from bot.workflows.battles.results import make_release
-from bot.workflows.learning.release_post import ReleaseAnnouncements
-from generation.adapters.file import AdapterError, adapter_path
-from generation.adapters.transfer import offer
+from bot.workflows.learning.releasing import Releasing
 from migrations.states.learning import CandidateState, ReleaseState
 
 log = logging.getLogger(__name__)
@@ -80,14 +69,14 @@ class Admin(commands.GroupCog, group_name="admin", group_description="What moder
         model_id: str,
         data_dir: Path,
         training: TrainingOpening,
-        announcements: ReleaseAnnouncements,
+        releasing: Releasing,
         battles: BattleOpening,
     ) -> None:
         self._database = database
         self._model_id = model_id
         self._data_dir = data_dir
         self._training = training
-        self._announcements = announcements
+        self._releasing = releasing
         self._battles = battles
         super().__init__()
 
@@ -148,29 +137,7 @@ class Admin(commands.GroupCog, group_name="admin", group_description="What moder
         ]
 
     async def _release(self, interaction: Interaction, candidate_id: int) -> ui.LayoutView:
-        try:
-            async with self._database.connect() as connection:
-                candidate = await candidates.get(connection, candidate_id)
-        except LookupError:
-            raise CandidateUnknownError(number=candidate_id) from None
-        if candidate.model_id != self._model_id:
-            raise CandidateUnknownError(number=candidate_id)
-        if candidate.state != CandidateState.WON or candidate.adapter_sha256 is None:
-            raise CandidateNotWonError(number=candidate_id, state=candidate.state)
-        try:  # before anybody can ask for it
-            path = adapter_path(self._data_dir, candidate.adapter_sha256)
-            await offer(self._database, path, candidate.adapter_sha256)
-        except AdapterError as error:
-            log.error("Candidate %d cannot be released: %s", candidate_id, error)
-            raise AdapterMissingError(number=candidate_id) from error
-        try:
-            async with self._database.begin() as connection:
-                made = await make_release(connection, candidate_id)
-                await self._announcements.announce_release(connection, made.release, interaction.guild_id or 0)
-        except OutdatedCandidateError:
-            raise CandidateOutdatedError(number=candidate_id) from None
-        except WrongStateError as error:
-            raise CandidateNotWonError(number=candidate_id, state=error.state) from None
+        made = await self._releasing.release(candidate_id, interaction.guild_id or 0)
         self._log(interaction, f"released candidate {candidate_id} as release {made.release.number}")
         return model_cards.released(made.release, made.obstacle)
 

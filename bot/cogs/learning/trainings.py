@@ -56,7 +56,7 @@ class Trainings:
         database: AsyncEngine,
         engine: Engine,
         client: Client,
-        begin_battle: BeginBattle | None = None,
+        begin_battle: BeginBattle,
     ) -> None:
         """`begin_battle` begins the battle of a candidate; it is asked only where the settings say so."""
         self.workflow = TrainingWorkflow(

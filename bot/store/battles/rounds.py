@@ -265,6 +265,20 @@ async def videos_of(database: AsyncEngine, pair_id: int) -> tuple[BattleVideo, B
     return first, second
 
 
+async def videos_of_over(database: AsyncEngine, ids: Sequence[str], before_ms: int) -> Sequence[BattleVideo]:
+    """Return those of these videos whose round closed before that time and has handed its verdict on."""
+    query = (
+        select(battle_videos)
+        .join(battle_pairs, battle_pairs.c.id == battle_videos.c.pair_id)
+        .join(battle_rounds, battle_rounds.c.round_id == battle_pairs.c.round_id)
+        .join(rounds, rounds.c.id == battle_pairs.c.round_id)
+        .where(battle_videos.c.id.in_(ids), battle_rounds.c.handed_on.is_(True))
+        .where(rounds.c.status == RoundStatus.CLOSED, rounds.c.closes_at_ms < before_ms)
+    )
+    async with database.connect() as connection:
+        return [BattleVideo.from_row(row) for row in await connection.execute(query)]
+
+
 async def change_video(database: AsyncEngine, id_: str, **values: object) -> None:
     """Set columns of a video."""
     async with database.begin() as connection:

@@ -124,6 +124,13 @@ async def advance(
     return True
 
 
+async def note_reason(connection: AsyncConnection, candidate_id: int, state: CandidateState, reason: str) -> None:
+    """Write down why a candidate in that state goes no further by itself; one in another state stays as it is."""
+    await connection.execute(
+        update(candidates).where(candidates.c.id == candidate_id, candidates.c.state == state).values(reason=reason)
+    )
+
+
 async def in_states(
     connection: AsyncConnection, model_id: str, *states: CandidateState, most: int = 25
 ) -> Sequence[Candidate]:

@@ -19,7 +19,7 @@ from bot.store.battles.attempts import is_dataset_entered
 from bot.store.battles.ballots import FinalVote
 from bot.workflows.battle_parts import LedgerPlace
 from bot.workflows.battles.registration import prompts_of
-from contracts.manifests import DECOY, base_model_hash, canonical_json, sides_hash
+from contracts.manifests import DECOY, SALT_PREFIX, base_model_hash, canonical_json, sides_hash
 from contracts.outbox import entries
 from contracts.outbox.battles import (
     TIE,
@@ -30,6 +30,7 @@ from contracts.outbox.battles import (
     enqueue_battle_round,
     enqueue_reveal,
 )
+from contracts.outbox.documents import keep_document
 from contracts.outbox.progress import round_progress
 from generation.feedback.registration import pair_salt, read_registration
 from migrations.states.battles import BattleChoice
@@ -113,6 +114,10 @@ class OutboxBattles:
         """Enter which model was which side of a pair that was entered."""
         model_a, model_b, salt = _sides(battle, pair)
         await enqueue_reveal(connection, battle_id=battle_id(pair), model_a=model_a, model_b=model_b, salt=salt.hex())
+
+    async def show_salt(self, connection: AsyncConnection, battle: Battle) -> None:
+        """Keep the salt of a round that is over as the text whose hash its registration holds."""
+        await keep_document(connection, SALT_PREFIX + battle.salt)
 
 
 def battle_id(pair: BattlePair) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.battles import BallotSize, BattlePair, BattlePlan, PairPlan
 from bot.domain.errors import BattleLedgerError, BattleOpenError, CandidateBehindError
-from bot.store.battles.attempts import attempts_of
+from bot.store.battles.attempts import Attempt, attempts_of
 from bot.store.learning import candidates, releases
 from generation.feedback.registration import Prompt, Registration, Rule, commitment_of, prompts_root, rule_for
 
@@ -83,6 +83,7 @@ class GateRegistrar:
         if candidate.parent != (live and live.number) or plan.live.adapter != (live and live.adapter_sha256):
             raise CandidateBehindError(number=candidate.id)
         before = await attempts_of(connection, self._model_id)
+        number, last_failed = _next(before)
         for attempt in before:
             if attempt.is_open:
                 raise BattleOpenError(number=attempt.round_number)
@@ -90,9 +91,19 @@ class GateRegistrar:
                 raise BattleLedgerError(what=f"battle round {attempt.round_number}")
         facts = AttemptFacts(
             community=self._community,
-            attempt=len(before) + 1,
-            last_failed=max((place for place, each in enumerate(before, 1) if not each.is_released), default=0),
+            attempt=number,
+            last_failed=last_failed,
             base_revision=candidate.base_revision,
             data_root=candidate.data_root,
         )
         return registration_of(plan, salt, facts, self._like).canonical_bytes()
+
+    async def next_rule(self, connection: AsyncConnection) -> Rule:
+        """Return the rule that the next attempt would be registered with."""
+        return rule_for(*_next(await attempts_of(connection, self._model_id)), self._like)
+
+
+def _next(before: Sequence[Attempt]) -> tuple[int, int]:
+    """Return the number of the next attempt, and the latest one before it without a release; 0 for none."""
+    failed = (place for place, each in enumerate(before, 1) if not each.is_released)
+    return len(before) + 1, max(failed, default=0)

@@ -15,6 +15,8 @@ from bot.store.learning import candidates, releases
 from bot.store.learning.candidates import WrongStateError
 from contracts.manifests import ReleaseManifest, canonical_json
 from contracts.outbox.commitments import enqueue_release
+from contracts.outbox.documents import keep_document
+from contracts.outbox.vote_order import order_of_votes
 from generation.feedback.manifest import SEED, Manifest, ManifestError
 from generation.strict_json import JsonObject
 from migrations.schema import candidates as candidate_rows
@@ -37,13 +39,16 @@ class MadeRelease:
     obstacle: str | None = None
 
 
-async def settle_candidate(connection: AsyncConnection, battle: Battle, verdict: Verdict) -> None:
-    """Let the candidate of a battle round have won or lost, with the gate's reasons, in the caller's transaction."""
+async def settle_candidate(connection: AsyncConnection, battle: Battle, verdict: Verdict) -> int | None:
+    """Let the candidate of a battle round have won or lost, with the gate's reasons, in the caller's transaction.
+
+    Return the candidate's id if it has won now.
+    """
     query = select(candidate_rows.c.id).where(candidate_rows.c.battle_round_id == battle.round.id)
     candidate_id = await connection.scalar(query)
     if candidate_id is None:
         log.warning("Battle round %d has no candidate.", battle.round.id)
-        return
+        return None
     won = verdict.state == VerdictState.RELEASED and battle.round.trouble is None
     state = CandidateState.WON if won else CandidateState.LOST
     reason = " ".join(verdict.reasons)
@@ -53,6 +58,8 @@ async def settle_candidate(connection: AsyncConnection, battle: Battle, verdict:
         await candidates.advance(connection, int(candidate_id), state, reason, verdict=verdict.to_json())
     except WrongStateError as error:  # a moderator withdrew it meanwhile, for one
         log.warning("Battle round %d is over as %s, and changes nothing: %s", battle.round.id, verdict.state, error)
+        return None
+    return int(candidate_id) if won else None
 
 
 async def make_release(connection: AsyncConnection, candidate_id: int) -> MadeRelease:
@@ -79,6 +86,8 @@ async def _enter(connection: AsyncConnection, candidate: Candidate, release: Rel
     """Enter a release for the ledger; return the hash of its manifest, which is kept beside its description."""
     manifest = await manifest_of(connection, candidate, release)
     entered = ReleaseManifest.from_bytes(manifest.canonical_bytes())  # the ledger's side has a reader of its own
+    assert release.battle_round_id is not None  # noqa: S101  # or it had no manifest
+    order = await keep_document(connection, await order_of_votes(connection, release.battle_round_id))
     description = {
         "format": "flock release description 1",
         "model": release.model_id,
@@ -87,6 +96,7 @@ async def _enter(connection: AsyncConnection, candidate: Candidate, release: Rel
         "votes": candidate.data_votes,
         "rounds": candidate.data_rounds,
         "verdict": candidate.verdict,
+        "order": order,  # of the votes, which the ledger keeps by batches alone
     }
     await enqueue_release(connection, manifest=entered, description=canonical_json(description))
     return manifest.hash()

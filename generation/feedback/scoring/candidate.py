@@ -1,26 +1,25 @@
 """The checks on a candidate adapter before anything renders with it: the process that trained it is not trusted.
 
-Numpy alone: a file is judged by its header, its numbers, and the headers of the model that it is for.
+What every adapter must be is checked in generation/adapters/file.py. Here come the layers, shapes and rank that a
+training makes, and the headers of the model that it is for. Numpy is needed only for the numbers themselves.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
+from generation.adapters.file import AdapterError, check_numbers, check_pairs, metadata_of
 from generation.feedback.denoisers.families import COMPONENTS, FAMILIES, targets_of
-from generation.feedback.tensor_files import read_tensors
-from generation.models.weights import WeightsError, files_of_part, tensors_of
+from generation.models.weights import Tensor, WeightsError, files_of_part, tensors_of
+from migrations.files import sha256_file
 
 MOST_BYTES = 2 << 30
 MOST_RANK = 256
-LARGEST = 1e3  # of a number in an adapter: what is larger is no adapter that training would make
-_KEY = re.compile(r"(?P<layer>[A-Za-z0-9_.]+)\.lora_(?P<half>[AB])\.weight")
+FLOATS = ("F32", "F16", "BF16")
+_KEY = re.compile(r"(?P<layer>(transformer|transformer_2|unet)\.[A-Za-z0-9_.]+)\.lora_(?P<half>[AB])\.weight")
 _METADATA = {"format", "lora_adapter_metadata"}
 
 Shapes = Mapping[str, tuple[int, ...]]  # of the weights of the layers that may be adapted, by COMPONENT.LAYER
@@ -52,52 +51,61 @@ def shapes_of(model_folder: Path) -> Shapes:
     return shapes
 
 
-def check_candidate(path: Path, sha256: str, shapes: Shapes) -> int:
+def check_candidate(path: Path, sha256: str, shapes: Shapes | None, *, numbers: bool = True) -> int:
     """Return the rank of an adapter that may be rendered with. Raises CandidateError where it may not.
 
-    `sha256` is the hash that its training announced, `shapes` those of the model's own weights.
+    `sha256` is the hash that its training announced, `shapes` those of the model's own weights; None where the model is
+    not on this machine: then all is checked but whether the layers fit. `numbers`: False leaves the numbers to others.
     """
     if path.suffix != ".safetensors" or path.is_symlink() or not path.is_file():
         raise CandidateError(f"{path.name} is no safetensors file.")
-    most = min(MOST_BYTES, 4096 + 4 * sum(MOST_RANK * sum(shape) + 600 for shape in shapes.values()))
+    most = MOST_BYTES
+    if shapes is not None:
+        most = min(most, 4096 + 4 * sum(MOST_RANK * sum(shape) + 600 for shape in shapes.values()))
     if path.stat().st_size > most:
         raise CandidateError(f"{path.name} has more than the {most} bytes that an adapter of this model may have.")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        raise CandidateError(f"{path.name} is another file than its training announced.")
     try:
-        arrays, metadata = read_tensors(path)
-    except (WeightsError, OSError) as error:
+        if sha256_file(path) != sha256:
+            raise CandidateError(f"{path.name} is another file than its training announced.")
+        tensors, metadata = tensors_of(path), metadata_of(path)
+        if strange := sorted(set(metadata) - _METADATA):
+            raise CandidateError(f"{path.name} has the metadata {strange[0]!r}, which no adapter needs.")
+        rank = _check_tensors(path.name, tensors, shapes)
+        _check_alpha(path.name, metadata, rank)
+        check_pairs(path, path.name)
+        if numbers:
+            check_numbers(path)
+    except (WeightsError, AdapterError, OSError) as error:
         raise CandidateError(str(error)) from error
-    if strange := sorted(set(metadata) - _METADATA):
-        raise CandidateError(f"{path.name} has the metadata {strange[0]!r}, which no adapter needs.")
-    rank = _check_arrays(path.name, arrays, shapes)
-    _check_alpha(path.name, metadata, rank)
     return rank
 
 
-def _check_arrays(name: str, arrays: Mapping[str, np.ndarray], shapes: Shapes) -> int:
-    """Return the rank of all layers. Raises CandidateError where one is missing, strange, or holds no numbers."""
+def _check_tensors(name: str, tensors: Mapping[str, Tensor], shapes: Shapes | None) -> int:
+    """Return the rank of all layers. Raises CandidateError where one is missing or strange."""
     ranks = set()
     layers: dict[str, set[str]] = {}
-    for key, array in arrays.items():
+    for key, tensor in tensors.items():
         match = _KEY.fullmatch(key)
-        if match is None or match["layer"] not in shapes:
+        if match is None or (shapes is not None and match["layer"] not in shapes):
             raise CandidateError(f"{name} changes {key[:120]!r}, which tuning leaves as it is.")
         layers.setdefault(match["layer"], set()).add(match["half"])
-        outer, inner = shapes[match["layer"]][0], shapes[match["layer"]][1]
-        rank = array.shape[0 if match["half"] == "A" else -1] if array.ndim == 2 else 0
-        wanted = (rank, inner) if match["half"] == "A" else (outer, rank)
-        if array.shape != wanted or not 1 <= rank <= MOST_RANK:
-            raise CandidateError(f"{name}: {key} has the shape {array.shape}, which does not fit the model's layer.")
-        if not np.issubdtype(array.dtype, np.floating):
+        first = match["half"] == "A"
+        rank = tensor.shape[0 if first else -1] if len(tensor.shape) == 2 else 0
+        fits = 1 <= rank <= MOST_RANK
+        if shapes is not None:
+            outer, inner = shapes[match["layer"]][0], shapes[match["layer"]][1]
+            fits = fits and tensor.shape == ((rank, inner) if first else (outer, rank))
+        if not fits:
+            raise CandidateError(f"{name}: {key} has the shape {tensor.shape}, which does not fit the model's layer.")
+        if tensor.kind not in FLOATS:
             raise CandidateError(f"{name}: {key} holds no floating-point numbers.")
-        if not np.isfinite(array).all() or np.abs(array).max(initial=0.0) > LARGEST:
-            raise CandidateError(f"{name}: {key} holds numbers that are not finite, or far too large.")
         ranks.add(rank)
-    if missing := sorted(set(shapes) - set(layers)):
-        raise CandidateError(f"{name} lacks {len(missing)} of {len(shapes)} layers, such as {missing[0]}.")
+    if missing := sorted(set(shapes or ()) - set(layers)):
+        raise CandidateError(f"{name} lacks {len(missing)} of {len(shapes or ())} layers, such as {missing[0]}.")
     if half := sorted(layer for layer, halves in layers.items() if halves != {"A", "B"}):
         raise CandidateError(f"{name} has one half of {half[0]}, and not the other.")
+    if not ranks:
+        raise CandidateError(f"{name} is empty.")
     if len(ranks) != 1:
         raise CandidateError(f"{name} has layers of the ranks {sorted(ranks)}; tuning makes them all of one.")
     return ranks.pop()

@@ -152,6 +152,14 @@ def test_commitments_and_attempts_are_listed(
     ]
 
 
+def test_the_evidence_of_an_attempt_is_told() -> None:
+    """By the registered rule, where it was applied; the twin above has none."""
+    root = "ab" * 32
+    attempt = AttemptAudit(4, root, 2, root, root, 100, 40, 60, 30, 10, True, 3, 0, 38, 61_250, 1_200)
+    text = audit_command._text(AuditReport(1, "0x", 0, 1, "0x", 0, 0, 0, 0, attempts=[attempt]))
+    assert text.splitlines()[1].endswith("; release 3; evidence 61.2 of 1,200")
+
+
 def test_a_data_set_that_is_none_is_a_sentence(chain: ChainProcess, ledger: Deployment, operator: Operator) -> None:
     """Before the chain is asked for anything."""
     pytest.importorskip("pyarrow", reason="Reading a data set needs the extra export.")

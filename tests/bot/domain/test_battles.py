@@ -14,6 +14,7 @@ from bot.domain.battles import (
     Verdict,
     VerdictState,
     choose_pair,
+    fewest_prompts,
     is_catch_turn,
     outcome_of,
     plan_pairs,
@@ -45,6 +46,11 @@ def test_pairs_are_of_all_prompts_with_seeds_of_their_own() -> None:
     for prompts, battles in ((["a", "a"], 5), (["a", "b"], 0)):
         with pytest.raises(ValueError, match="two prompts"):
             plan_pairs(prompts, battles, 1, "s")
+
+
+def test_more_pairs_need_more_prompts() -> None:
+    """A prompt comes fifty times at most, and a catch pair needs a second one."""
+    assert [fewest_prompts(pairs) for pairs in (1, 100, 101, 300)] == [2, 2, 3, 6]
 
 
 def test_a_video_is_named_by_digits_that_differ() -> None:

@@ -21,7 +21,10 @@ def test_the_root_is_that_of_the_standard() -> None:
 def test_prompts_are_found_by_their_root_alone() -> None:
     """Among whatever texts there are; other prompts have another root."""
     texts = {"1": b"no JSON", "2": b"{}", "3": prompts_text(), "4": b"[1]"}
-    assert prompts_of(texts, prompts_root()) == [RegisteredPrompt("a cat", False), RegisteredPrompt("a dog", False)]
+    assert prompts_of(texts, prompts_root()) == [
+        RegisteredPrompt("p0", "a cat", False),
+        RegisteredPrompt("p1", "a dog", False),
+    ]
     assert prompts_of(texts, prompts_root(("a cow",))) is None
 
 

@@ -52,8 +52,20 @@ def test_other_bytes_and_other_files_are_named(tmp_path: Path) -> None:
             adapter_path(tmp_path, name)
 
 
+def test_bytes_beside_the_tensors_are_named(tmp_path: Path) -> None:
+    """Nothing may travel in an adapter's file but its numbers: after them, between them, or twice."""
+    path, sha256 = write_adapter(tmp_path, adapter_bytes() + b"more")
+    with pytest.raises(AdapterError, match="holds more than its tensors"):
+        check_adapter(path, sha256)
+    twice = adapter_bytes().replace(b"[64, 128]", b"[0, 64]  ")
+    assert twice != adapter_bytes()
+    path, sha256 = write_adapter(tmp_path, twice)
+    with pytest.raises(AdapterError, match="overlap, or leave gaps"):
+        check_adapter(path, sha256)
+
+
 @pytest.mark.parametrize("kind", ["F32", "BF16"])
-@pytest.mark.parametrize("number", [float("inf"), float("nan")])
+@pytest.mark.parametrize("number", [float("inf"), float("nan"), -1e6])
 def test_numbers_that_are_not_finite_are_named(tmp_path: Path, kind: str, number: float) -> None:
     path, _ = write_adapter(tmp_path, adapter_bytes(kind=kind, number=number))
     with pytest.raises(AdapterError, match="not finite"):

@@ -210,7 +210,10 @@ async def test_commands_begin_a_battle_and_show_pairs(town: Town) -> None:
     assert "There is no open battle round" in (await ana.command("battle")).text
     candidate, _ = await a_ready_candidate(town)
     few = await town.mira.command("admin model battle", candidate=candidate, duration="1h", pairs=3)
-    assert "needs the prompts of two posted videos" in few.text
+    assert (
+        f"A battle round of 3 pairs needs 2 prompts that candidate {candidate} was not trained on, and there are 0."
+        in few.text
+    )
     unknown = await town.mira.command("admin model battle", candidate=candidate + 99, duration="1h", pairs=3)
     assert f"There is no candidate {candidate + 99}" in unknown.text
     lost = await a_candidate(town.database, CandidateState.LOST)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.cli.learning.registered_rule import judge_by_registration
 from bot.demo.discord import people
 from bot.demo.discord.people import wait_for
 from bot.domain.battles import Battle, VerdictState
@@ -22,12 +23,13 @@ from contracts.deploy import deploy
 from contracts.manifests import ReleaseManifest
 from contracts.outbox.commitments import commitment_status, enqueue_dataset
 from contracts.outbox.documents import all_documents
+from generation.feedback.dataset.prompts import split_of
 from generation.feedback.registration import read_registration
 from migrations.schema import rounds, videos
 from migrations.states.battles import BattleChoice
 from migrations.states.learning import CandidateState
 from migrations.states.ledger import CommitmentKind
-from tests.builders.battle_rounds import PROMPTS, a_rule
+from tests.builders.battle_rounds import a_rule
 from tests.builders.battle_town import (
     a_ready_candidate,
     begin_battle,
@@ -85,8 +87,11 @@ async def candidate_of(database: AsyncEngine, battle: Battle) -> Candidate:
     return next(each for each in every if each.battle_round_id == battle.round.id)
 
 
-async def post_prompts(town: Town) -> None:
-    """Posted videos of an earlier round: battle rounds take their prompts."""
+HELD_OUT = [prompt for prompt in (f"a fox number {n}" for n in range(90)) if split_of(prompt) == "test"][:3]
+
+
+async def post_prompts(town: Town, prompts: Sequence[str] = HELD_OUT) -> None:
+    """Posted videos of an earlier round: battle rounds take their prompts if no training has seen them."""
     async with town.database.begin() as connection:
         made = await connection.execute(
             insert(rounds)
@@ -97,7 +102,7 @@ async def post_prompts(town: Town) -> None:
             .returning(rounds.c.id)
         )  # fmt: skip
         round_id = int(made.scalar_one())
-        for number, prompt in enumerate(PROMPTS):
+        for number, prompt in enumerate(prompts):
             await connection.execute(
                 insert(videos).values(
                     id=str(number + 1), guild_id=town.guild, round_id=round_id, member_id=1, member_name="m",
@@ -164,9 +169,11 @@ async def _tell(town: Town, url: str, address: str) -> None:
     manifest = ReleaseManifest.from_bytes(documents[live.manifest_sha256])
     assert (manifest.adapter, manifest.dataset, manifest.recipe["seed"]) == (sha256, DATASET, 1)
     await _until_final(database, CommitmentKind.RELEASE, live.manifest_sha256)
-    report = await audit(url, address, documents=documents)
+    report = await audit(url, address, documents=documents, gate=judge_by_registration)
     assert report.ok, report.problems
+    assert not [note for note in report.notes if "Nobody shows" in note or "nobody shows" in note]  # salt, order
     [attempt] = report.attempts
+    assert (attempt.counted_voters, attempt.evidence_milli) == (over.verdict.voters, over.verdict.evidence_milli)
     assert (attempt.release, attempt.held_out, attempt.for_live) == (2, 1, 2)
     assert attempt.for_candidate == 2 * VOTERS
     hidden = {name: text for name, text in documents.items() if name != battle.registration_hash}
@@ -243,6 +250,20 @@ async def test_a_winner_over_a_release_that_is_gone_is_not_released(town: Town) 
     await post_prompts(town)
     turned_down = await town.mira.command("admin model battle", candidate=behind, duration="1h", pairs=4)
     assert "continues a release that isn't live any more" in turned_down.text
+
+
+async def test_a_battle_without_enough_held_out_prompts_is_not_opened(town: Town) -> None:
+    """The moderator reads how many are lacking, and what to do; nothing is registered."""
+    use_rule(town)
+    trained = [prompt for prompt in (f"a bird number {n}" for n in range(60)) if split_of(prompt) == "train"][:2]
+    await post_prompts(town, [*trained, HELD_OUT[0]])
+    number, _ = await a_ready_candidate(town)
+    refused = await town.mira.command("admin model battle", candidate=number, duration="1h", pairs=4)
+    assert (
+        f"A battle round of 4 pairs needs 2 prompts that candidate {number} was not trained on, and there are 1. 2 "
+        "posted prompts were in its training." in refused.text
+    )
+    assert await battles.latest_or_none(town.database, town.guild) is None
 
 
 async def test_a_video_of_another_model_is_not_shown(town: Town) -> None:

@@ -110,6 +110,31 @@ def test_a_candidate_with_a_fault_is_rejected(fault: str, model: Path, tmp_path:
         check_candidate(path, sha256, shapes_of(model))
 
 
+@pytest.mark.parametrize("fault", ["not finite", "another strength", "mixed ranks", "half a layer", "whole numbers"])
+def test_without_the_model_all_else_is_checked(fault: str, tmp_path: Path) -> None:
+    """A machine that lacks the model's files cannot tell whether layers fit; numbers may be left to others too."""
+    path = tmp_path / "a.safetensors"
+    assert check_candidate(path, write_tensors(path, adapter(3)), None) == 3
+    made, words = BAD[fault]
+    arrays, header = made()
+    sha256 = write_tensors(path, arrays, header)
+    with pytest.raises(CandidateError, match=words):
+        check_candidate(path, sha256, None)
+    if fault == "not finite":
+        assert check_candidate(path, sha256, None, numbers=False) == 2
+
+
+def test_a_component_that_is_never_tuned_is_rejected(tmp_path: Path) -> None:
+    """With the model or without it."""
+    path = tmp_path / "a.safetensors"
+    halves = {"text_encoder.x.lora_A.weight": (2, 4), "text_encoder.x.lora_B.weight": (4, 2)}
+    sha256 = write_tensors(path, {key: np.zeros(shape, np.float32) for key, shape in halves.items()})
+    with pytest.raises(CandidateError, match="which tuning leaves as it is"):
+        check_candidate(path, sha256, None)
+    with pytest.raises(CandidateError, match="is empty"):
+        check_candidate(path, write_tensors(path, {}), None)
+
+
 def test_a_file_that_is_another_one_is_rejected(model: Path, tmp_path: Path) -> None:
     """Changed after it was announced, no safetensors, a link, far too large, or not there."""
     shapes, path = shapes_of(model), tmp_path / "a.safetensors"
