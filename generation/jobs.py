@@ -277,7 +277,7 @@ class TrainingResult:
         """Read the result of a workflow. Raises ValueError when it is not a training's."""
         result = read_dataclass(cls, {name: value for name, value in data.items() if name != "outcome"})
         if not all(_HASH.fullmatch(each) for each in (result.adapter_sha256, result.taste_sha256 or "0" * 64)):
-            raise ValueError("Adapters and taste scorers are named by their hashes.")
+            raise ValueError("An adapter is named by its hash, and so is a taste scorer.")
         return result
 
 
@@ -299,7 +299,7 @@ class CandidateJob:
         """Read the argument of a workflow. Raises ValueError when it is not a job of this kind."""
         job = read_dataclass(cls, data)
         if not all(_HASH.fullmatch(each) for each in (job.adapter_sha256, job.taste_sha256 or "0" * 64)):
-            raise ValueError("Adapters and taste scorers are named by their hashes.")
+            raise ValueError("An adapter is named by its hash, and so is a taste scorer.")
         return job
 
 

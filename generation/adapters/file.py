@@ -22,10 +22,11 @@ _HALF = re.compile(r"(?P<layer>(transformer|transformer_2|unet)\.[\w.]+)\.lora_(
 _NUMBERS = 1 << 22  # that are looked at together
 # Bits of the exponent, which are all ones in what is no finite number.
 _EXPONENTS = {"F32": ("<u4", 0x7F800000), "F16": ("<u2", 0x7C00), "BF16": ("<u2", 0x7F80)}
+_EXPONENTS |= {"F64": ("<u8", 0x7FF0000000000000)}  # of taste scorers
 
 
 class AdapterError(Exception):
-    """An adapter's file is not there, or is not what it must be; str() is a sentence for the operator."""
+    """The file of an adapter or a taste is not there, or is not what it must be; str() is a sentence for operators."""
 
 
 def adapter_path(data_dir: Path, sha256: str) -> Path:
@@ -59,8 +60,8 @@ def check_adapter(path: Path, sha256: str) -> None:
             raise AdapterError(f"{name} has no whole pair for {list_tensors([layer])}: a half is missing or misfits.")
 
 
-def check_numbers(path: Path) -> None:
-    """Raise AdapterError where a number in an adapter's file is infinite or none. Call `check_adapter` first."""
+def check_numbers(path: Path, what: str = "adapter") -> None:
+    """Raise AdapterError where a number in a file is infinite or none. Call the check of its kind first."""
     import numpy as np
 
     with path.open("rb") as file:
@@ -71,7 +72,7 @@ def check_numbers(path: Path) -> None:
             while count > 0:
                 bits = np.frombuffer(file.read(min(count, _NUMBERS) * np.dtype(dtype).itemsize), dtype)
                 if not bits.size or bool(((bits & exponent) == exponent).any()):
-                    raise AdapterError(f"The adapter {path.stem[:8]}… has numbers that are not finite, in {name}.")
+                    raise AdapterError(f"The {what} {path.stem[:8]}… has numbers that are not finite, in {name}.")
                 count -= bits.size
 
 

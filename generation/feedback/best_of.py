@@ -43,7 +43,7 @@ class TasteChooser:
     def __call__(self, warm: WarmPipeline, releases: ReleaseSwitch, request: RenderRequest, render: Render) -> Chosen:
         """Return the best take of a request; the only one where no taste is asked for, or none can choose."""
         wish = request.best_of
-        score = None if wish is None else self._scorer(warm, releases, wish)
+        score = None if wish is None or wish.count < 2 else self._scorer(warm, releases, wish)
         if wish is None or score is None:
             return one_take(warm, releases, request, render)
         seeds = seeds_of(request.seed, wish.count)
