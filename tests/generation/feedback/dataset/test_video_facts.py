@@ -39,7 +39,9 @@ def test_the_seed_is_that_of_the_take_that_was_kept() -> None:
     card = {**CARD, "seed": 77, "best_of": choice}
     assert seed_of(card, 5) == 77
     assert json.loads(str(facts_of_card(card, "p")["card"]))["best_of"] == choice
-    assert [seed_of(each, 5) for each in (None, {}, {"seed": "7"}, {"seed": True}, {"seed": -1}, {"seed": 1 << 63})] == [5] * 6
+    assert [
+        seed_of(each, 5) for each in (None, {}, {"seed": "7"}, {"seed": True}, {"seed": -1}, {"seed": 1 << 63})
+    ] == [5] * 6
 
 
 def test_a_video_without_a_card_has_empty_columns() -> None:
