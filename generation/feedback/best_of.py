@@ -1,7 +1,7 @@
 """`python -m generation.feedback.best_of`: the render process of a worker, with the taste that chooses among takes.
 
 Where a request asks for it, a prompt is rendered from several seeds, the taste scorer scores the final latents of each,
-and the best one becomes the video: what it scores is no vote, and counts nowhere. Whatever keeps the scorer from its
+and the best one becomes the video. A score is no vote, and counts in no tally. Whatever keeps the scorer from its
 work is said once, and the video is rendered from its own seed alone. With torch.
 """
 
@@ -56,7 +56,15 @@ class TasteChooser:
                 failures.append(error)
                 return None
 
-        seed, take = best_of(seeds, take_of, score)
+        scores: dict[int, float] = {}
+
+        def score_of(take: Take | None) -> float:
+            value = score(take)
+            if take is not None:
+                scores[take.seed] = value
+            return value
+
+        seed, take = best_of(seeds, take_of, score_of)
         if take is None:
             raise failures[0]
         return Chosen(
@@ -66,6 +74,7 @@ class TasteChooser:
                 "index": seeds.index(seed),
                 "first_seed": request.seed,
                 "taste_sha256": wish.taste_sha256,
+                "score": round(scores[seed], 4) if np.isfinite(scores[seed]) else None,
             },
         )
 

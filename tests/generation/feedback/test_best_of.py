@@ -91,6 +91,7 @@ def test_the_best_of_four_is_kept(bench: Bench) -> None:
     assert card["best_of"]["count"] == 4
     assert card["best_of"]["index"] == seeds_of(SEED, 4).index(winner)
     assert card["best_of"]["first_seed"] == SEED
+    assert card["best_of"]["score"] == pytest.approx(best, abs=1e-3)
     worst = bench.render(best_of=bench.choice(liking=-1.0))
     assert cast(Any, worst.provenance)["seed"] == min(alone_liked, key=lambda seed: alone_liked[seed])
 
@@ -192,7 +193,7 @@ def test_a_take_without_a_picture_is_passed_over(tmp_path: Path) -> None:
 
     choose = Readymade(dict(zip(seeds, (3.0, 1.0, 2.0), strict=True)))
     chosen = choose(cast(Any, None), cast(Any, None), request, render)
-    assert (chosen.take.seed, (chosen.choice or {})["index"]) == (seeds[2], 2)
+    assert (chosen.take.seed, (chosen.choice or {})["index"], (chosen.choice or {})["score"]) == (seeds[2], 2, 2.0)
     blank.update(seeds)
     with pytest.raises(NoPictureError):
         choose(cast(Any, None), cast(Any, None), request, render)

@@ -269,13 +269,14 @@ async def test_the_best_of_several_is_the_video(
     worker._progress.write = noted  # type: ignore[method-assign]  # it looks on
     made = await worker.render(job.to_json())
     card = made["provenance"]
+    assert isinstance(card["best_of"].pop("score"), float)
     assert card["best_of"] == {
         "count": 3, "index": seeds_of(7, 3).index(card["seed"]), "first_seed": 7, "taste_sha256": sha256
     }  # fmt: skip
     assert steps == sorted(steps)
     assert {of for _, of in steps} == {60}
     assert read_latents(latents_path(Path(made["video_path"])), card["latents"]["sha256"]) is not None
-    assert await worker.render(job.to_json()) == made  # a repetition finds the file
+    assert (await worker.render(job.to_json()))["sha256"] == made["sha256"]  # a repetition finds the file
 
     plain = (await worker.render(replace(JOB, video_id="43").to_json()))["provenance"]
     assert (plain["seed"], "best_of" in plain) == (7, False)
