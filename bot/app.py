@@ -32,6 +32,7 @@ from bot.cogs.wallet import Wallets
 from bot.database import open_and_upgrade
 from bot.domain.errors import OperatorError, UnreachableError
 from bot.domain.policy import Quota
+from bot.files.tastes import Tastes
 from bot.files.transfer import FileTransfer
 from bot.learning_loop import LearningLoop
 from bot.ledger_status import LedgerStatus
@@ -217,6 +218,7 @@ class App:
             reactions=self.reactions,
             data_dir=settings.data_dir,
             model_class=settings.model_class,
+            tastes=Tastes(database=database, data_dir=settings.data_dir, best_of=settings.best_of),
             host_patience_s=settings.host_patience_s,
         )
         for workflow in (videos, hosting, self._removals, self._reviews, self.rounds, closing):

@@ -215,6 +215,13 @@ class Settings(BaseSettings):
     train_recipe: Annotated[str, AfterValidator(check_recipe)] = Field(
         "{}", description='What differs from the usual recipe of a training, as JSON: {"steps": 300}, for example.'
     )
+    best_of: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="The number of videos that a worker makes of each prompt, keeping what the votes' taste likes "
+        "best; 1 is off.",
+    )
     battle_after_training: bool = Field(
         False, description="True if the battle of a candidate begins by itself once it is trained."
     )

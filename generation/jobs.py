@@ -25,6 +25,8 @@ Phase = Literal["loading", "denoising", "encoding", "uploading"]
 # read, steps are taken, fresh videos are made, and the guards look at videos from before and after.
 TrainingPhase = Literal["rendering", "prompts", "videos", "training", "fresh", "guards"]
 
+MOST_CHOICES = 16  # videos of one prompt, of which the best one is kept
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -48,7 +50,7 @@ def _checked(model_class: str, model_id: str) -> str:
 
 
 def release_queue(model_class: str, model_id: str) -> str:
-    """The queue of renders with a release: workers of before there were releases would render without it.
+    """The queue of renders with a release or a choice by taste: earlier workers would render without it.
 
     They serve `gpu_queue` alone, so such a job waits for a worker that can.
     """
@@ -95,6 +97,18 @@ class ReleaseName:
 
 
 @dataclass(frozen=True)
+class BestOf:
+    """So many videos of one prompt to choose from, and the SHA-256 of the taste scorer that chooses."""
+
+    count: int
+    taste_sha256: str
+
+    def is_valid(self) -> bool:
+        """Return True for two videos or more, though not more than a worker makes, and a hash."""
+        return 2 <= self.count <= MOST_CHOICES and _HASH.fullmatch(self.taste_sha256) is not None
+
+
+@dataclass(frozen=True)
 class RenderJob:
     """One video to render, as the bot asks a worker for it."""
 
@@ -104,10 +118,17 @@ class RenderJob:
     model_id: str
     fit_bytes: int | None = None  # the most that the mp4 may have; None: as large as it comes, as older bots ask
     release: ReleaseName | None = None  # None: the model by itself
+    best_of: BestOf | None = None  # None: one video, from the seed itself
+
+    def queue(self, model_class: str) -> str:
+        """Return the queue of the workers of a class that can do this."""
+        of_workers = gpu_queue if self.release is None and self.best_of is None else release_queue
+        return of_workers(model_class, self.model_id)
 
     def to_json(self) -> JsonObject:
-        """Return plain JSON types, for the durable engine; without a release it is as older workers know it."""
-        return {name: value for name, value in asdict(self).items() if name != "release" or value is not None}
+        """Return plain JSON types, for the durable engine; older workers know no release and no choice."""
+        of_late = ("release", "best_of")
+        return {name: value for name, value in asdict(self).items() if name not in of_late or value is not None}
 
     @classmethod
     def from_json(cls, data: object) -> Self:
@@ -119,6 +140,8 @@ class RenderJob:
             raise ValueError("The limit of a file is a number of bytes.")
         if job.release is not None and not job.release.is_valid():
             raise ValueError("A release has a number from 1 on, a candidate none, and both the SHA-256 of its adapter.")
+        if job.best_of is not None and not job.best_of.is_valid():
+            raise ValueError(f"A choice is among 2 to {MOST_CHOICES} videos, by a taste scorer named by its SHA-256.")
         return job
 
 
@@ -242,6 +265,8 @@ class TrainingResult:
     guards: list[str]  # sentences; none where no videos were made for the guards
     vetoes: list[str]  # names of the guards that were set off
     notes: list[str]  # sentences
+    taste_sha256: str | None = None  # of the taste scorer that the training left on the machine; None: it left none
+    taste_bytes: int = 0
 
     def to_json(self) -> JsonObject:
         """Return plain JSON types, for the durable engine."""
@@ -251,18 +276,19 @@ class TrainingResult:
     def from_json(cls, data: JsonObject) -> Self:
         """Read the result of a workflow. Raises ValueError when it is not a training's."""
         result = read_dataclass(cls, {name: value for name, value in data.items() if name != "outcome"})
-        if not _HASH.fullmatch(result.adapter_sha256):
-            raise ValueError("An adapter is named by its hash.")
+        if not all(_HASH.fullmatch(each) for each in (result.adapter_sha256, result.taste_sha256 or "0" * 64)):
+            raise ValueError("An adapter is named by its hash, and so is a taste scorer.")
         return result
 
 
 @dataclass(frozen=True)
 class CandidateJob:
-    """The file of a candidate that the bot wants: the machine that trained it sends it through the database."""
+    """The files of a candidate that the bot wants: the machine that trained it sends them through the database."""
 
     candidate_id: int
     adapter_sha256: str
     size_bytes: int
+    taste_sha256: str | None = None  # None: no taste scorer is wanted
 
     def to_json(self) -> JsonObject:
         """Return plain JSON types, for the durable engine."""
@@ -272,8 +298,8 @@ class CandidateJob:
     def from_json(cls, data: object) -> Self:
         """Read the argument of a workflow. Raises ValueError when it is not a job of this kind."""
         job = read_dataclass(cls, data)
-        if not _HASH.fullmatch(job.adapter_sha256):
-            raise ValueError("An adapter is named by its hash.")
+        if not all(_HASH.fullmatch(each) for each in (job.adapter_sha256, job.taste_sha256 or "0" * 64)):
+            raise ValueError("An adapter is named by its hash, and so is a taste scorer.")
         return job
 
 

@@ -63,6 +63,15 @@ class ReleaseAdapter:
 
 
 @dataclass(frozen=True)
+class TasteChoice:
+    """The number of videos to choose from, and the file of the taste scorer, which the worker has checked."""
+
+    count: int
+    taste_sha256: str
+    path: str
+
+
+@dataclass(frozen=True)
 class RenderRequest:
     """One video to render, and where its files go."""
 
@@ -75,6 +84,7 @@ class RenderRequest:
     signing: Signing | None = None  # None: the video is not signed
     latents_path: str | None = None  # None: the final latents are not kept, and only their hash is on the card
     release: ReleaseAdapter | None = None  # None: the model by itself
+    best_of: TasteChoice | None = None  # None: one video, from the seed itself
 
     def __repr__(self) -> str:
         return f"RenderRequest(video_path={self.video_path!r})"  # a prompt is its member's own

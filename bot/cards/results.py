@@ -12,11 +12,12 @@ from bot.cards.layout import note, quote, row, view_of
 from bot.cards.limits import Item, text_item
 from bot.cards.videos import AI_LABEL, MOST_LINK, message_link, title
 from bot.domain.rounds import Round
-from bot.domain.standings import Entry, Outcome, rank, winner
+from bot.domain.standings import Entry, Outcome, rank, unvoted, winner
 from bot.domain.videos import Video
 from migrations.states.community import RoundStatus, VideoStatus
 
 MOST_RANKED = 10  # videos in the standings
+MOST_WAITING = 3  # videos without a vote that are named below them
 MOST_LEDGER = 1500  # units of the sentences about the ledger
 _MORE = 60  # units for the line that says how many more there are
 _ELSEWHERE = "-# It rejected votes in other rounds too; `/receipt` with a round's number shows which."
@@ -115,12 +116,22 @@ def standings_card(round_: Round, outcome: Outcome, views: Mapping[str, int] | N
     if round_.status == RoundStatus.CLOSED:
         state = f"closed · {HEADINGS[outcome.source]}"
     head = f"### Round {round_.number}: {quote(round_.task, 200)}\n-# {state}"
-    foot = [f"⚠️ {text}" for text in _explain(round_, outcome)]
+    foot = [*_waiting(round_, outcome), *(f"⚠️ {text}" for text in _explain(round_, outcome))]
     return view_of(
         text_item(head),
         text_item(standings_text(round_, ranked(outcome), views, room=_room(head, *foot))),
         *(text_item(text) for text in foot),
     )
+
+
+def _waiting(round_: Round, outcome: Outcome) -> Sequence[str]:
+    """Return a line with the videos of an open round that nobody has voted on yet, if there are any."""
+    waiting = unvoted(ranked(outcome)) if round_.status == RoundStatus.OPEN else []
+    if not waiting:
+        return []
+    links = [f"[{quote(entry.video.prompt, 40)}]({message_link(entry.video)})" for entry in waiting[:MOST_WAITING]]
+    more = f" and {len(waiting) - len(links):,} more" if len(waiting) > len(links) else ""
+    return [f"👀 Nobody has voted on these yet: {' · '.join(links)}{more}"]
 
 
 def standings_text(

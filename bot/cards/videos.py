@@ -217,6 +217,9 @@ def provenance_card(video: Video, file_url: str, progress: Progress | None = Non
         for adapter in (adapters if isinstance(adapters, list) else [])[:MOST_ADAPTERS]
         if isinstance(adapter, dict)
     ]
+    choice = _part(card, "best_of")
+    if choice:
+        lines.append(f"Kept of {_code(choice.get('count'), 10)} videos, which the community's taste chose from")
     if video.release is not None:
         lines.append(f"Release {video.release}: adapter `{_code(video.adapter_sha256, 64)}`")
     if signer.get("kind") == "operator":

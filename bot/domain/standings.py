@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf, isfinite
 from typing import Literal
 
 from bot.domain.videos import Video
@@ -78,6 +79,25 @@ def rank(entries: Iterable[Entry]) -> Sequence[Entry]:
         entries,
         key=lambda e: (-e.tally.score, -e.tally.up, e.video.chain_id or not_recorded, e.video.finished_at_ms or 0),
     )
+
+
+def unvoted(entries: Iterable[Entry]) -> Sequence[Entry]:
+    """Return the entries without a vote, in the order in which to show them: those first that the taste likes best.
+
+    The taste orders these alone: where members have voted, it has no say. Its score is on the card of a video that it
+    chose; videos without one follow, the earliest first.
+    """
+    without = [entry for entry in entries if entry.tally.up + entry.tally.down == 0]
+    return sorted(without, key=lambda entry: (-_taste_score(entry.video), entry.video.finished_at_ms or 0))
+
+
+def _taste_score(video: Video) -> float:
+    """Return the score on a video's card; the least there is where it has none. The card came from a worker."""
+    choice = (video.provenance or {}).get("best_of")
+    score = choice.get("score") if isinstance(choice, dict) else None
+    if isinstance(score, int | float) and not isinstance(score, bool) and isfinite(score):
+        return float(score)
+    return -inf
 
 
 def winner(entries: Iterable[Entry]) -> Entry | None:

@@ -16,18 +16,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.errors import OperatorError
 from bot.files.dataset import Wish, tables_for
 from generation.adapters.file import AdapterError, adapter_path
-from generation.adapters.transfer import fetch, forget_file, offer, offer_file
+from generation.adapters.taste import check_taste, trained_taste_path
+from generation.adapters.transfer import expect, fetch, fetch_file, forget_file, offer, offer_file
 from generation.extras import MissingExtraError, require
 from generation.feedback.dataset.files import MANIFEST, DatasetError, Manifest, write
 from generation.feedback.dataset.tables import Tables
 from generation.feedback.scoring.candidate import CandidateError, Shapes, check_candidate, shapes_of
 from generation.feedback.tuning.examples import LIST, write_examples
 from generation.feedback.tuning.from_votes import Lesson, TooFewVotesError, lesson_of
+from generation.jobs import TrainingResult
 from generation.models.registry import ModelError, load_models
 from generation.models.weights import WeightsError
 from generation.strict_json import JsonObject, read_dataclass
@@ -116,12 +118,21 @@ class Lessons:
         async with self._database.begin() as connection:
             await forget_file(connection, PreparedLesson.from_json(lesson).examples_sha256)
 
-    async def take_in(self, adapter_sha256: str, model_id: str) -> str | None:
-        """Bring a candidate's file to this machine and check it. Return why it cannot be used, if so.
+    async def expect_files(self, connection: AsyncConnection, result: TrainingResult) -> None:
+        """Expect the files of a training, in the caller's transaction. Raises AdapterError for sizes that none has."""
+        await expect(connection, result.adapter_sha256, result.size_bytes)
+        if result.taste_sha256 is not None:
+            await expect(connection, result.taste_sha256, result.taste_bytes)
+
+    async def take_in(self, adapter_sha256: str, model_id: str, taste_sha256: str | None = None) -> str | None:
+        """Bring a candidate's files to this machine and check them. Return why it cannot be used, if so.
 
         Names, shapes, sizes and numbers are checked before it renders anywhere. Where this machine has no NumPy, the
         workers that render look at the numbers; where it lacks the model, nobody compares the shapes with its layers.
+        A taste scorer that does not come, or is none, costs the candidate nothing.
         """
+        if taste_sha256 is not None:
+            await self._take_taste_in(adapter_sha256, taste_sha256)
         try:
             path = await fetch(self._database, self._data_dir, adapter_sha256, numbers=False)
             shapes = await asyncio.to_thread(self._shapes, model_id)
@@ -139,6 +150,15 @@ class Lessons:
         except (ModelError, CandidateError, WeightsError, OSError, KeyError) as error:
             log.info("The shapes of a candidate are not compared with %s (%s).", model_id, type(error).__name__)
             return None
+
+    async def _take_taste_in(self, adapter_sha256: str, taste_sha256: str) -> None:
+        path = trained_taste_path(self._data_dir, adapter_sha256)
+        try:
+            await fetch_file(self._database, path, taste_sha256)
+            await asyncio.to_thread(check_taste, path, taste_sha256, numbers=find_spec("numpy") is not None)
+        except (AdapterError, OSError) as error:
+            log.warning("The taste scorer of a candidate cannot be used: %s", error)
+            await asyncio.to_thread(path.unlink, missing_ok=True)
 
 
 def _write(tables: Tables, draft: Path, data_dir: Path, model_id: str) -> PreparedLesson:

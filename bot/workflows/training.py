@@ -26,7 +26,6 @@ from bot.store.learning import candidates, releases, trainings
 from bot.workflows.steps import step
 from contracts.outbox.commitments import enqueue_dataset
 from generation.adapters.file import AdapterError
-from generation.adapters.transfer import expect
 from generation.jobs import (
     BOT_QUEUE,
     CANDIDATE_WORKFLOW,
@@ -180,7 +179,7 @@ class TrainingWorkflow:
             send_id = f"candidate-{candidate_id}-file-{attempt}"
             reason = await step("record the file", self._record, candidate_id, send_id, end)
             if reason is None:
-                reason = await step("bring the file", self._bring, send_id, result.adapter_sha256)
+                reason = await step("bring the file", self._bring, send_id, result)
             if reason == MACHINE_GONE:
                 await step("train again", self._train_again, candidate_id)
                 continue
@@ -293,7 +292,7 @@ class TrainingWorkflow:
     async def _record(self, candidate_id: int, send_id: str, end: JsonObject) -> str | None:
         """Record the file, and ask for it: one transaction. Return the reason why it cannot come, if any."""
         result = TrainingResult.from_json(end)
-        job = CandidateJob(candidate_id, result.adapter_sha256, result.size_bytes)
+        job = CandidateJob(candidate_id, result.adapter_sha256, result.size_bytes, result.taste_sha256)
         try:
             async with self._database.begin() as connection:
                 await candidates.record_file(
@@ -303,14 +302,14 @@ class TrainingWorkflow:
                     size_bytes=result.size_bytes,
                     machine=result.machine,
                 )
-                await expect(connection, result.adapter_sha256, result.size_bytes)
+                await self._lessons.expect_files(connection, result)
                 queue = candidates_queue(result.machine)
                 await self._engine.submit(connection, CANDIDATE_WORKFLOW, send_id, job.to_json(), queue=queue)
         except (AdapterError, ValueError) as error:
             return str(error)
         return None
 
-    async def _bring(self, send_id: str, adapter_sha256: str) -> str | None:
+    async def _bring(self, send_id: str, result: TrainingResult) -> str | None:
         """Wait for the file, and check it. Return the reason why it cannot be used, if any."""
         while True:
             try:
@@ -324,7 +323,7 @@ class TrainingWorkflow:
             return MACHINE_GONE
         if end.get("outcome") != "done":
             return str(end.get("reason"))
-        return await self._lessons.take_in(adapter_sha256, self._model_id)
+        return await self._lessons.take_in(result.adapter_sha256, self._model_id, result.taste_sha256)
 
     async def _train_again(self, candidate_id: int) -> None:
         async with self._database.begin() as connection:

@@ -15,6 +15,7 @@ from bot.client import Client
 from bot.domain.reviews import describe_flags
 from bot.domain.videos import OVER, Video
 from bot.files.attachments import delete_rendered, read_here
+from bot.files.tastes import Tastes
 from bot.files.transfer import FileTransfer
 from bot.posts.progress import ProgressMessages
 from bot.posts.videos import PostError, VideoPosts
@@ -27,7 +28,7 @@ from bot.workflows.steps import HostingEnd, step
 from bot.workflows.video_queue import MOST_RENDERS, WORKFLOW, render_id
 from generation.adapters.file import adapter_path
 from generation.adapters.transfer import offer
-from generation.jobs import BOT_QUEUE, RENDER_WORKFLOW, ReleaseName, RenderJob, RenderResult, gpu_queue, release_queue
+from generation.jobs import BOT_QUEUE, RENDER_WORKFLOW, ReleaseName, RenderJob, RenderResult
 from generation.log_context import about
 from generation.queue.engine import Engine, WorkCancelledError
 from generation.strict_json import JsonObject
@@ -81,6 +82,7 @@ class VideoWorkflow:
         reactions: ReactionSync,
         data_dir: Path,
         model_class: str,
+        tastes: Tastes,
         host_patience_s: float,
     ) -> None:
         """`host_patience_s` is how long a video whose file is at hand waits for its host before it is posted."""
@@ -94,6 +96,7 @@ class VideoWorkflow:
         self._reactions = reactions
         self._data_dir = data_dir
         self._model_class = model_class
+        self._tastes = tastes
         self._host_patience_s = host_patience_s
 
     def register(self, engine: Engine) -> None:
@@ -166,13 +169,12 @@ class VideoWorkflow:
     async def _render(self, video_id: str, attempt: int) -> RenderResult:
         job = await step("look", self._render_job, video_id)
         wanted = job["job"].get("release")
-        queue = gpu_queue if wanted is None else release_queue
         try:
             end = await Engine.delegate(
                 RENDER_WORKFLOW,
                 render_id(video_id, attempt),
                 job["job"],
-                queue=queue(self._model_class, str(job["job"]["model_id"])),
+                queue=RenderJob.from_json(job["job"]).queue(self._model_class),
                 member_id=job["member_id"],
                 unwanted=lambda: self._cancelled(video_id),
             )
@@ -206,6 +208,7 @@ class VideoWorkflow:
             model_id=video.model_id,
             fit_bytes=None if guild is None else int(guild.filesize_limit),
             release=None if live is None else ReleaseName(live.number, live.adapter_sha256),
+            best_of=await self._tastes.choice_for(video.model_id, live),
         )
         return {"job": job.to_json(), "member_id": video.member_id}
 

@@ -24,11 +24,12 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _HALF = re.compile(r"(?P<layer>(transformer|transformer_2|unet)\.[\w.]+)\.lora_(?P<half>[AB])\.weight")
 _NUMBERS = 1 << 22  # that are looked at together
 _DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}  # numpy has no BF16: its two bytes are widened
+_DTYPES |= {"F64": "<f8"}  # of taste scorers
 LARGEST = 1e3  # of a number in an adapter: what is larger is no adapter that training would make
 
 
 class AdapterError(Exception):
-    """An adapter's file is not there, or is not what it must be; str() is a sentence for the operator."""
+    """The file of an adapter or a taste is not there, or is not what it must be; str() is a sentence for operators."""
 
 
 def adapter_path(data_dir: Path, sha256: str) -> Path:
@@ -78,10 +79,10 @@ def check_pairs(path: Path, name: str) -> None:
         raise AdapterError(f"{name} holds more than its tensors.")
 
 
-def check_numbers(path: Path) -> None:
-    """Raise AdapterError where a number in an adapter's file is not finite, or far too large.
+def check_numbers(path: Path, what: str = "adapter", largest: float = LARGEST) -> None:
+    """Raise AdapterError where a number in a file is not finite, or larger than `largest`.
 
-    Call `check_adapter` or `check_pairs` first.
+    Call the check of the file's kind first.
     """
     import numpy as np
 
@@ -93,9 +94,9 @@ def check_numbers(path: Path) -> None:
             while count > 0:
                 raw = np.frombuffer(file.read(min(count, _NUMBERS) * dtype.itemsize), dtype)
                 values = (raw.astype(np.uint32) << 16).view(np.float32) if kind == "BF16" else raw
-                if not values.size or not bool((np.abs(values) <= LARGEST).all()):  # what is no number is not <= either
+                if not values.size or not bool((np.abs(values) <= largest).all()):  # what is no number is not <= either
                     raise AdapterError(
-                        f"The adapter {path.stem[:8]}… has numbers that are not finite, or far too large, in {name}."
+                        f"The {what} {path.stem[:8]}… has numbers that are not finite, or far too large, in {name}."
                     )
                 count -= values.size
 

@@ -99,8 +99,8 @@ class PromptReader:
         """Read each known word with the model's own tokenizer."""
         self._known = known
         self._tokenizer = tokenizer
-        phrases = (tuple(word for word, _, _ in _words_of(tokenizer(text))) for text in known.words)
-        self._phrases = frozenset(phrases) - {()}
+        phrases = {tuple(word for word, _, _ in _words_of(tokenizer(text))): text for text in known.words}
+        self._phrases = {phrase: text for phrase, text in phrases.items() if phrase}  # the known word of each
         self._longest = max(map(len, self._phrases), default=0)
         self._quiet = frozenset(word for text in known.quiet for word, _, _ in _words_of(tokenizer(text)))
 
@@ -118,6 +118,25 @@ class PromptReader:
             if start < end:
                 (known if is_known else unknown).append([start, end])
         return PromptWords(known[:MOST_PLACES], unknown[:MOST_PLACES], self._known.topics, self._known.example)
+
+    @property
+    def values(self) -> dict[str, list[str]]:
+        """The known words by the attribute that each stands for."""
+        values: dict[str, list[str]] = {}
+        for text in self._phrases.values():
+            values.setdefault(self._known.words[text], []).append(text)
+        return values
+
+    def values_in(self, prompt: str) -> list[tuple[str, str]]:
+        """Return the known words of a prompt, each once and after its attribute."""
+        words, at = _words_of(self._tokenizer(prompt)), 0
+        texts: list[str] = []
+        while at < len(words):
+            count = self._count_known(words, at)
+            if count:
+                texts.append(self._phrases[tuple(word for word, _, _ in words[at : at + count])])
+            at += max(1, count)
+        return [(self._known.words[text], text) for text in dict.fromkeys(texts)]
 
     def _parts(self, prompt: str) -> list[tuple[int, int, bool | None]]:
         """Return the prompt's parts: start, end, and True for a known one, None for a quiet word.

@@ -2,7 +2,8 @@
 
 It reads commands from stdin and writes answers to stdout, as generation/render_messages.py has them, and ends when
 stdin is closed. After it has answered `denoised`, the next video may be asked for: it is denoised while this one is
-encoded. One is encoded at a time, so that no more than two videos' frames are ever in memory.
+encoded. One is encoded at a time, so that no more than two videos' frames are ever in memory; three where a taste
+chooses among several takes of a prompt. generation/feedback/best_of.py starts it, with the taste that chooses.
 """
 
 from __future__ import annotations
@@ -18,18 +19,16 @@ import time
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import TextIO
 
 from generation.models.registry import Model
 from generation.prompt_words import PromptWords
-from generation.render.denoise import NoPictureError, denoise, peak_memory
+from generation.render.denoise import Chooser, NoPictureError, Takes, one_take, peak_memory
 from generation.render.heartbeat import Heartbeat
-from generation.render.latents import FinalLatents
 from generation.render.loading import WarmPipeline, load
 from generation.render.lora.releases import ReleaseMisfitError, ReleaseSwitch
 from generation.render.memory import NoPipelineError
-from generation.render.progress import Steps
 from generation.render.prompt_cache import PromptCache
 from generation.render.safety import Classifier, load_classifier
 from generation.render_messages import (
@@ -89,8 +88,10 @@ def words_of(warm: WarmPipeline, prompt: str) -> PromptWords | None:
 class Renderer:
     """One pipeline, loaded once; one video is denoised at a time, beside one that is encoded."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, choose: Chooser = one_take) -> None:
+        """`choose` has the takes of each request rendered, and keeps one."""
         self._out = out
+        self._choose = choose
         self._writing = threading.Lock()
         self._warm: WarmPipeline | None = None
         self._prompts: PromptCache | None = None
@@ -152,41 +153,36 @@ class Renderer:
         warm = self._warm
         assert warm is not None  # noqa: S101  # `load` came first
         assert self._prompts is not None  # noqa: S101  # as above
-        preset, prompts = warm.preset, self._prompts
-        hits_before = prompts.hits
+        assert self._releases is not None  # noqa: S101  # as above
         start = time.monotonic()
 
         def on_step(step: int, steps: int) -> None:
             self._check_cancelled(number)
-            self._say_tick(number, "denoising", step, steps)
+            words = None if step else words_of(warm, request.prompt)
+            self._say_tick(number, "denoising", step, steps, words)
             if step >= steps:
                 self._say_encoding(number)
 
         self._check_cancelled(number)
-        self._switch_release(request)
-        steps = Steps(on_step, steps=preset.steps, passes=preset.passes)
-        self._say_tick(number, "denoising", 0, steps.steps, words_of(warm, request.prompt))
-        final = FinalLatents()
-        prompt = readable(request.prompt).strip()
-        frames = denoise(warm.pipeline, preset, steps, prompt=prompt, seed=request.seed, latents=final)
-        latents = final.array()
+        self._switch_release(self._releases, request)
+        takes = Takes(warm, self._prompts, readable(request.prompt).strip(), on_step)
+        chosen = self._choose(warm, self._releases, request, takes)
         self._say_encoding(number)  # a sign of life: the encoder may be busy with another video
-        seconds, memory = steps.seconds(), peak_memory()
-        prompt_known = prompts.hits > hits_before
-        seconds["step"] = seconds["denoising"] / max(1, steps.passed)
-        findings = self._classifier.look_at(frames) if self._classifier else None
+        seconds, memory = takes.seconds(), peak_memory()
+        findings = self._classifier.look_at(chosen.take.frames) if self._classifier else None
 
         def complete() -> RenderedVideo:
             self._check_cancelled(number)
             encoding_start = time.monotonic()
             encoded, card = finalize(
-                frames,
-                request,
+                chosen.take.frames,
+                replace(request, seed=chosen.take.seed),
                 model=warm.model,
                 revision=warm.revision,
-                preset=preset,
+                preset=warm.preset,
                 device=warm.device,
-                latents=latents,
+                latents=chosen.take.latents,
+                choice=chosen.choice,
             )
             seconds["encoding"] = time.monotonic() - encoding_start
             return RenderedVideo(
@@ -198,21 +194,20 @@ class Renderer:
                 findings=findings,
                 measured=Measured(
                     seconds={name: round(value, 4) for name, value in seconds.items()},
-                    steps=steps.passed,
-                    prompt_known=prompt_known,
+                    steps=takes.passed,
+                    prompt_known=takes.prompt_known,
                     memory=memory,
                 ),
             )
 
         return complete
 
-    def _switch_release(self, request: RenderRequest) -> None:
+    def _switch_release(self, releases: ReleaseSwitch, request: RenderRequest) -> None:
         """Put the release of a request into the pipeline. Raises ReleaseMisfitError."""
-        assert self._releases is not None  # noqa: S101  # `load` came first
-        if self._releases.needs_switch(request.release):
+        if releases.needs_switch(request.release):
             self._heartbeat.loading = True
             try:
-                self._releases.use(request.release)
+                releases.use(request.release)
             finally:
                 self._heartbeat.loading = False
 
@@ -330,7 +325,7 @@ def _read_commands(renderer: Renderer, commands: queue.Queue[LoadModel | RenderV
     os._exit(0)
 
 
-def main() -> None:
+def serve(choose: Chooser) -> None:
     """Carry out commands until stdin ends."""
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -338,7 +333,7 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    renderer = Renderer(out)
+    renderer = Renderer(out, choose)
     commands: queue.Queue[LoadModel | RenderVideo] = queue.Queue()
     threading.Thread(target=_read_commands, args=(renderer, commands), daemon=True, name="commands").start()
     try:
@@ -346,7 +341,3 @@ def main() -> None:
             renderer.obey(commands.get())
     finally:  # without the memory for as much as an answer: at once, since an orderly end needs memory too
         os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,25 +1,104 @@
-"""One call of a pipeline: its arguments by what it understands, and the frames that come out. With torch."""
+"""The calls of a pipeline: its arguments by what it understands, and the frames that come out. With torch.
+
+A request may be called several times, with a seed each: those are its takes, of which a chooser keeps one.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from generation.models.presets import Preset
 from generation.render.arguments import call_arguments
 from generation.render.latents import FinalLatents
-from generation.render.progress import Steps
-from generation.render_messages import PeakMemory
+from generation.render.progress import OnStep, Steps
+from generation.render.prompt_cache import PromptCache
+from generation.render_messages import PeakMemory, RenderRequest
+from generation.strict_json import JsonObject
 
 if TYPE_CHECKING:
     import numpy as np
     from diffusers import DiffusionPipeline
     from numpy.typing import NDArray
 
+    from generation.render.loading import WarmPipeline
+    from generation.render.lora.releases import ReleaseSwitch
+    from generation.video.latents import Latents
+
 
 class NoPictureError(Exception):
     """The model's output is no picture."""
+
+
+@dataclass(frozen=True)
+class Take:
+    """One video of a prompt, as the pipeline made it from a seed."""
+
+    seed: int
+    frames: NDArray[np.uint8]
+    latents: Latents | None  # the final ones; None where the pipeline hands none over
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The take that is kept, and what its card says of the choice; None where there was none."""
+
+    take: Take
+    choice: JsonObject | None = None
+
+
+Render = Callable[[int, int, int], Take]  # of a seed, its place among all of the request from 0 on, and their number
+
+
+# It has the takes of a request rendered, one after the other, and returns the one to keep.
+Chooser: TypeAlias = Callable[["WarmPipeline", "ReleaseSwitch", RenderRequest, Render], Chosen]
+
+
+def one_take(_warm: WarmPipeline, _releases: ReleaseSwitch, request: RenderRequest, render: Render) -> Chosen:
+    """Return the only take there is, from the request's own seed: the chooser where nothing is to be chosen."""
+    return Chosen(render(request.seed, 0, 1))
+
+
+class Takes:
+    """Renders the takes of one request, and measures them together."""
+
+    def __init__(self, warm: WarmPipeline, prompts: PromptCache, prompt: str, on_step: OnStep) -> None:
+        """`on_step` is told the steps of all takes: those that have passed, 0 at first, and those that there are."""
+        self.passed = 0
+        self.prompt_known = False  # by the first take: the others know it from that one
+        self._warm, self._prompts, self._prompt, self._on_step = warm, prompts, prompt, on_step
+        self._measures: list[dict[str, float]] = []
+
+    def __call__(self, seed: int, place: int, count: int) -> Take:
+        """Render one take. Raises what `denoise` raises."""
+        preset, earlier, hits_before = self._warm.preset, self.passed, self._prompts.hits
+
+        def on_step(step: int, steps: int) -> None:
+            self.passed = earlier + step
+            self._on_step(self.passed, earlier + steps * (count - place))
+
+        steps = Steps(on_step, steps=preset.steps, passes=preset.passes)
+        on_step(0, steps.steps)
+        final = FinalLatents()
+        frames = denoise(self._warm.pipeline, preset, steps, prompt=self._prompt, seed=seed, latents=final)
+        if place == 0:
+            self.prompt_known = self._prompts.hits > hits_before
+        take = Take(seed, frames, final.array())
+        self._measures.append(steps.seconds())
+        return take
+
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds of reading the prompt, of a step, of denoising all takes, and of decoding one."""
+        denoising = sum(each["denoising"] for each in self._measures)
+        return {
+            "prompt": self._measures[0]["prompt"],
+            "denoising": denoising,
+            "decoding": sum(each["decoding"] for each in self._measures) / len(self._measures),
+            "step": denoising / max(1, self.passed),
+        }
 
 
 def denoise(

@@ -20,9 +20,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.adapters.file import AdapterError, adapter_path, check_adapter, check_numbers
+from generation.adapters.taste import check_taste, trained_taste_path
 from generation.adapters.transfer import UnwantedError, fetch, fetch_file, send
 from generation.feedback.tuning.examples import LATENTS, LIST, Example, ExamplesError, read_examples, write_examples
-from generation.feedback.tuning.order import Order
+from generation.feedback.tuning.order import TASTE, Order
 from generation.feedback.tuning.recipe import Recipe
 from generation.jobs import (
     CANDIDATE_WORKFLOW,
@@ -47,7 +48,7 @@ from generation.worker.progress import JobProgress
 from generation.worker.render_process import RenderChild, RenderError
 from generation.worker.uploads import FIRST_PAUSE_S, UNREADABLE, HandOverError
 from migrations.database import open_database, upgrade_database
-from migrations.files import commit_draft, draft_path, write_private
+from migrations.files import commit_draft, draft_path, sha256_file, write_private
 
 log = logging.getLogger(__name__)
 
@@ -263,6 +264,7 @@ class TrainingWorker:
         draft = draft_path(target)
         shutil.copyfile(path, draft)
         commit_draft(draft, target)
+        taste_sha256, taste_bytes = self._keep_taste(path.with_name(TASTE), sha256)
         guards, told = said.get("guards"), said.get("notes")
         report = guards if isinstance(guards, dict) else {}
         return TrainingResult(
@@ -276,12 +278,27 @@ class TrainingWorker:
             guards=_texts(report.get("sentences")),
             vetoes=_texts(report.get("vetoes")),
             notes=[*notes, *_texts(told)],
+            taste_sha256=taste_sha256,
+            taste_bytes=taste_bytes,
         )
+
+    def _keep_taste(self, path: Path, adapter_sha256: str) -> tuple[str | None, int]:
+        """Put the taste scorer of a training beside its adapter; return its hash and size: None and 0 without one."""
+        try:
+            taste_sha256 = sha256_file(path)
+            check_taste(path, taste_sha256)
+            target = trained_taste_path(self.data_dir, adapter_sha256)
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_private(target, path.read_bytes())
+        except (OSError, AdapterError) as error:  # it only spares members worse videos: the candidate is what matters
+            log.warning("A training left no taste scorer that can be used: %s", error)
+            return None, 0
+        return taste_sha256, target.stat().st_size
 
     # ------------------------------------------------------------------ the way to the bot
 
     async def send_candidate(self, argument: JsonObject) -> JsonObject:
-        """Send a candidate's file to the bot: CandidateJob in, {"outcome": "done"} or JobEnd out."""
+        """Send a candidate's files to the bot: CandidateJob in, {"outcome": "done"} or JobEnd out."""
         try:
             job = CandidateJob.from_json(argument)
         except (TypeError, ValueError):
@@ -294,7 +311,18 @@ class TrainingWorker:
             return JobEnd("file_missing", str(error)).to_json()
         except UnwantedError:
             return JobEnd("cancelled", "The bot does not wait for this candidate any more.").to_json()
+        if job.taste_sha256 is not None:
+            await self._send_taste(job.adapter_sha256, job.taste_sha256)
         return {"outcome": "done"}
+
+    async def _send_taste(self, adapter_sha256: str, taste_sha256: str) -> None:
+        """Send the taste scorer too. No candidate fails for it: the bot says in its log where it did not come."""
+        path = trained_taste_path(self.data_dir, adapter_sha256)
+        try:
+            await asyncio.to_thread(check_taste, path, taste_sha256)
+            await self._patiently(lambda: send(self.database, path, taste_sha256))
+        except (AdapterError, UnwantedError, OSError) as error:
+            log.warning("The taste scorer of a candidate is not sent (%s).", str(error) or type(error).__name__)
 
 
 class _Ticks:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from generation.models.presets import Preset
 from generation.models.registry import Model
 from generation.render_messages import RenderRequest, Signing
+from generation.strict_json import JsonObject
 from generation.video import c2pa_manifest, provenance
 from generation.video.certificates import Certificate, certificate_of
 from generation.video.encode import Encoded, Fit, encode, enlarge
@@ -35,8 +36,11 @@ def finalize(
     preset: Preset,
     device: str,
     latents: Latents | None = None,
+    choice: JsonObject | None = None,
 ) -> tuple[Encoded, provenance.Card]:
     """Write video, poster and latents as the request says, and return the facts of the file and its provenance card.
+
+    `choice` is what the card says of how the video was chosen, where there were several.
 
     Raises CertificateError, and whatever `encode` raises.
     """
@@ -44,6 +48,7 @@ def finalize(
     certificate = _certificate(request.signing)
     card = _card(request, certificate, frames_sha256, model=model, revision=revision, preset=preset, device=device)
     card = {**card, "motion": motion_of(frames), "latents": describe_latents(latents)}
+    card |= {} if choice is None else {"best_of": choice}
     if latents is not None and request.latents_path is not None:
         _keep(latents, Path(request.latents_path))
     facts = {

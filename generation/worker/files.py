@@ -41,6 +41,7 @@ def sha256_of(path: Path) -> str | None:
 
 def _job_hash(job: RenderJob) -> str:
     release = "" if job.release is None else f"{job.release.adapter_sha256}\0"
+    release += "" if job.best_of is None else f"{job.best_of.count} {job.best_of.taste_sha256}\0"
     return hashlib.sha256(f"{release}{job.model_id}\0{job.seed}\0{job.prompt}".encode()).hexdigest()
 
 

@@ -213,7 +213,7 @@ class RenderChild:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "generation.render.child",
+            "generation.feedback.best_of",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=environment_of(self._model, os.environ),

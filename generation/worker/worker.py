@@ -19,7 +19,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.adapters.file import AdapterError
-from generation.adapters.transfer import fetch
 from generation.hosting import tus
 from generation.jobs import (
     FILMSTRIP_WORKFLOW,
@@ -57,10 +56,11 @@ from generation.worker.eta import History, kind_of
 from generation.worker.file_transfers import Originals
 from generation.worker.files import finished_result, machine_name, remember_result
 from generation.worker.learning.filmstrip import Filmstrips
+from generation.worker.learning.model_files import ModelFiles
 from generation.worker.progress import JobProgress, watch_for_cancel
 from generation.worker.registry import announce, withdraw
 from generation.worker.render_process import RenderChild, RenderError
-from generation.worker.uploads import FIRST_PAUSE_S, UNREADABLE, HandOverError, Uploads
+from generation.worker.uploads import UNREADABLE, HandOverError, Uploads
 from migrations.database import open_database, upgrade_database
 
 log = logging.getLogger(__name__)
@@ -140,7 +140,8 @@ class Worker:
             closing=self._closing,
         )
         self._originals = Originals(database, self.data_dir, watch_for_cancel=watch, closing=self._closing)
-        strips = Filmstrips(self.child, data_dir=self.data_dir, model_id=self.model.id, adapter_of=self._release_of)
+        self._files = files = ModelFiles(database, self.data_dir, closing=self._closing)
+        strips = Filmstrips(self.child, data_dir=self.data_dir, model_id=self.model.id, adapter_of=files.release_of)
         self.engine.workflow(FILMSTRIP_WORKFLOW)(self._as_workflow("filmstrip", strips.make))
         self.engine.workflow(RENDER_WORKFLOW)(self._as_workflow("render", self.render))
         self.engine.workflow(UPLOAD_WORKFLOW)(self._as_workflow("upload", self.upload))
@@ -230,7 +231,7 @@ class Worker:
             return {**finished, "machine": self.machine}
         start = time.monotonic()
         try:
-            release = await self._release_of(job)
+            release = await self._files.release_of(job)
         except AdapterError as error:
             return JobEnd("failed", str(error)).to_json()
         request = RenderRequest(
@@ -243,6 +244,7 @@ class Worker:
             signing=self._signing,
             latents_path=str(latents_path(video)) if self._keep_latents else None,
             release=release,
+            best_of=await self._files.taste_of(job),
         )
         on_tick = await self._progress.of_render(
             job.video_id, model_id=self.model.id, model=self.child.loaded_model, history=self.history
@@ -268,25 +270,6 @@ class Worker:
         except OSError as error:  # the note only spares a repetition the work; the video is what matters
             log.warning("The note on video %s could not be written (%s).", job.video_id, error.strerror)
         return result
-
-    async def _release_of(self, job: RenderJob) -> ReleaseAdapter | None:
-        """Return the release that a job asks for, with its file on this machine; wait while the database is away.
-
-        Raises AdapterError with a sentence where there is no such file, and HandOverError when the worker ends.
-        """
-        if job.release is None:
-            return None
-        sha256 = job.release.adapter_sha256
-        while not self._closing.is_set():
-            try:
-                path = await fetch(self.database, self.data_dir, sha256)
-                return ReleaseAdapter(job.release.number, sha256, str(path))
-            except OSError as error:
-                raise AdapterError(f"The release's adapter could not be written ({error.strerror}).") from error
-            except SQLAlchemyError as error:
-                log.warning("The adapter of a release waits: the database is away (%s).", type(error).__name__)
-                await asyncio.sleep(FIRST_PAUSE_S)
-        raise HandOverError
 
     def _result_of(self, request: RenderRequest, rendered: RenderedVideo, seconds: float) -> RenderResult:
         return RenderResult(

@@ -37,6 +37,7 @@ from contracts.outbox.entries import voter_id
 from generation.hosting.s3 import PLAYLIST, POSTER, STREAM, VIDEO
 from generation.jobs import (
     BOT_QUEUE,
+    BestOf,
     CandidateJob,
     FilmstripJob,
     JobEnd,
@@ -223,7 +224,7 @@ def test_the_engines_guard_knows_where_it_is() -> None:
 
 def test_what_crosses_between_bot_and_worker_keeps_its_keys() -> None:
     """A job that an earlier bot queued is one that this worker reads, and the other way round."""
-    kinds = (ReleaseName, RenderJob, RenderResult, UploadJob, OriginalJob, JobEnd)
+    kinds = (ReleaseName, BestOf, RenderJob, RenderResult, UploadJob, OriginalJob, JobEnd)
     kinds = (*kinds, TrainingJob, TrainingResult, CandidateJob, FilmstripJob)
     pinned("jobs", {f"{kind.__name__}.{field}" for kind in kinds for field in kind.__dataclass_fields__})
     pinned("engine.phases", (*get_args(Phase), *get_args(TrainingPhase)))

@@ -342,7 +342,7 @@ def test_what_python_starts_says_what_it_needs(base: Path, tmp_path: Path, modul
     own = {"generation.tiny": ["measure"], "generation.feedback": ["order.json"]}
     arguments = own.get(module, ["--state", str(tmp_path)])
     said = start(base, tmp_path, "-m", module, *arguments, FLOCK_DEMO_BOT_TOKEN="b", FLOCK_DEMO_CONTROL_TOKEN="c")
-    if module == "generation.render.child":
+    if module == "generation.feedback.best_of":
         assert "No module named" in said.stderr
         return
     assert said.returncode in {1, 2}
@@ -359,7 +359,7 @@ def test_every_module_that_runs_is_known() -> None:
         "bot.demo.chain",
         "contracts.compile",
         "generation.feedback",
-        "generation.render.child",
+        "generation.feedback.best_of",
         "generation.tiny",
     }
     assert set(modules_that_run()) == {*known, "bot.demo.host"}

@@ -59,7 +59,7 @@ def video(name: str, prompt: str = "a red ball", **values: Any) -> VideoRow:
         "model_id": "tiny",
         "model_revision": "r1",
         "mp4_sha256": "d" * 64,
-        "card": CARD,
+        "card": {**CARD, "seed": values.get("seed", CARD["seed"])},
         "model_license": "MIT",
         "motion": 0.0125,
         "motion_source": "frames",

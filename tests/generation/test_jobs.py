@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from generation.jobs import (
+    MOST_CHOICES,
     PART_BYTES,
+    BestOf,
     CandidateJob,
     JobEnd,
     OriginalJob,
@@ -20,7 +22,9 @@ from generation.jobs import (
     TrainingResult,
     UploadJob,
     candidates_queue,
+    gpu_queue,
     parts_of,
+    release_queue,
     training_queue,
 )
 
@@ -69,6 +73,19 @@ def test_a_release_is_in_a_job_only_where_there_is_one() -> None:
             RenderJob.from_json({**JOB.to_json(), "release": odd})
 
 
+def test_a_choice_is_in_a_job_only_where_there_is_one() -> None:
+    """Of two videos or more, by a hash; only workers of today are asked for it, with a release or without."""
+    assert "best_of" not in JOB.to_json()
+    job = replace(JOB, best_of=BestOf(4, "7a" * 32))
+    assert RenderJob.from_json(json.loads(json.dumps(job.to_json()))) == job
+    for odd in ({"count": 1}, {"count": MOST_CHOICES + 1}, {"taste_sha256": "../x"}):
+        with pytest.raises(ValueError, match="A choice is among 2 to 16 videos"):
+            RenderJob.from_json({**JOB.to_json(), "best_of": {"count": 4, "taste_sha256": "7a" * 32, **odd}})
+    assert JOB.queue("large") == gpu_queue("large", "tiny")
+    released = replace(JOB, release=ReleaseName(3, "ad" * 32))
+    assert {each.queue("large") for each in (job, released)} == {release_queue("large", "tiny")}
+
+
 @pytest.mark.parametrize("data", [None, [], "job"])
 def test_only_an_object_is_a_job(data: object) -> None:
     with pytest.raises(ValueError, match="no JSON object"):
@@ -111,6 +128,10 @@ def test_a_training_is_read_as_it_was_written() -> None:
         TrainingResult.from_json({**result.to_json(), "adapter_sha256": "../x"})
     with pytest.raises(ValueError, match="named by its hash"):
         CandidateJob.from_json(CandidateJob(1, "../x", 9).to_json())
+    with pytest.raises(ValueError, match="so is a taste scorer"):
+        TrainingResult.from_json({**result.to_json(), "taste_sha256": "../x"})
+    with pytest.raises(ValueError, match="so is a taste scorer"):
+        CandidateJob.from_json(CandidateJob(1, "ad" * 32, 9, "../x").to_json())
 
 
 def test_trainings_have_queues_of_their_own() -> None:

@@ -9,10 +9,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.releases import Candidate
 from migrations.database import now_ms
-from migrations.schema import candidates
-from migrations.states.learning import CandidateState
+from migrations.schema import candidates, releases
+from migrations.states.learning import CandidateState, ReleaseState
 
 OVER = (CandidateState.LOST, CandidateState.RELEASED, CandidateState.REJECTED, CandidateState.WITHDRAWN)
+PASSED = (
+    CandidateState.READY,
+    CandidateState.BATTLING,
+    CandidateState.WON,
+    CandidateState.LOST,
+    CandidateState.RELEASED,
+)
 # The states from which a candidate gets to each one.
 FROM: Mapping[CandidateState, tuple[CandidateState, ...]] = {
     CandidateState.TRAINING: (CandidateState.CHECKING,),  # the machine that had its file is lost
@@ -129,6 +136,25 @@ async def note_reason(connection: AsyncConnection, candidate_id: int, state: Can
     await connection.execute(
         update(candidates).where(candidates.c.id == candidate_id, candidates.c.state == state).values(reason=reason)
     )
+
+
+async def adapters_that_passed(connection: AsyncConnection, model_id: str, most: int = 25) -> list[str]:
+    """Return the adapters of a model's newest candidates that passed their checks, the newest first.
+
+    Those that were withdrawn, and those whose release was taken back, are left out.
+    """
+    taken_back = (
+        select(releases.c.candidate_id)
+        .where(releases.c.candidate_id == candidates.c.id, releases.c.state == ReleaseState.ROLLED_BACK)
+        .exists()
+    )
+    query = (
+        select(candidates.c.adapter_sha256)
+        .where(candidates.c.model_id == model_id, candidates.c.state.in_(PASSED), ~taken_back)
+        .order_by(candidates.c.id.desc())
+        .limit(most)
+    )
+    return [sha256 for sha256 in await connection.scalars(query) if sha256 is not None]
 
 
 async def in_states(

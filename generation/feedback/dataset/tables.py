@@ -15,7 +15,7 @@ from generation.feedback.dataset import pairs
 from generation.feedback.dataset.prompts import Split, names_member, prompt_id, split_of, without_members
 from generation.feedback.dataset.rows import BattleVoteRow, Community, Consent, RoundRow, VideoRow, VoteRow
 from generation.feedback.dataset.scores import Count, Score, scores
-from generation.feedback.dataset.video_facts import facts_of_card
+from generation.feedback.dataset.video_facts import facts_of_card, seed_of
 from generation.feedback.reliability import Ballot, Estimate, estimate
 
 Row = dict[str, object]
@@ -179,7 +179,7 @@ def _video_row(video: VideoRow, round_number: int) -> Row:
         "round_number": round_number,
         "prompt": video.prompt,
         "prompt_id": prompt_id(video.prompt),
-        "seed": video.seed,
+        "seed": seed_of(video.card, video.seed),
         "model": video.model_id,
         "model_revision": video.model_revision,
         "model_license": video.model_license,

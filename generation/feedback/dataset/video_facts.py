@@ -11,12 +11,18 @@ from generation.strict_json import JsonObject, JsonValue
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9_.-]+")
 KEPT: tuple[str, ...] = ("format", "ai_generated", "seed", "settings", "software", "frames_sha256", "latents")
-KEPT += ("motion", "label_in_picture")
+KEPT += ("motion", "label_in_picture", "best_of")
 
 
 def canonical(value: JsonValue) -> str:
     """Return JSON with one form for each value: sorted names, no spaces, every character as it is."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def seed_of(card: JsonObject | None, asked: int) -> int:
+    """Return the seed that made a video: the card's own, since the best of several came from another than was asked."""
+    seed = (card or {}).get("seed")
+    return seed if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 1 << 63 else asked
 
 
 def facts_of_card(card: JsonObject | None, prompt: str) -> dict[str, object]:

@@ -6,7 +6,9 @@ any adapter, at little noise and without a prompt.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,17 +33,32 @@ BATCH = 64
 class LatentReader:
     """The reader of a pipeline's latents that may have adapters: those are off while it reads."""
 
-    def __init__(self, pipeline: DiffusionPipeline, preset: Preset) -> None:
-        """Record what the pipeline makes of an empty prompt. Raises FamilyError where it cannot be tuned."""
+    def __init__(
+        self,
+        pipeline: DiffusionPipeline,
+        preset: Preset,
+        switched_off: Callable[[], AbstractContextManager[None]] | None = None,
+    ) -> None:
+        """Record what the pipeline makes of an empty prompt. Raises FamilyError where it cannot be tuned.
+
+        `switched_off` leaves the adapters off that no training had for its base; None: all of them.
+        """
         self._family = family_of(type(pipeline).__name__)
         self._nets = denoisers_of(pipeline)
-        self._empty = record(pipeline, preset, self._family, "")
+        self._switched_off = switched_off or partial(without_adapters, self._nets)
+        with self._switched_off():
+            self._empty = record(pipeline, preset, self._family, "")
         self._predict = Predictor(self._nets, self._empty.argument, self._empty.noise.dtype)
+
+    @property
+    def noise(self) -> Tensor:
+        """Latents of the shape that the pipeline makes, before their first step."""
+        return self._empty.noise
 
     def __call__(self, latents: Tensor, channels: Sequence[int] | None = None) -> Floats:
         """Return the features of videos by which a taste scores them; `channels` are the taste's own."""
         chosen = None if channels is None else torch.tensor(channels)
-        with without_adapters(self._nets):
+        with self._switched_off(), torch.no_grad():
             return describe(self._nets, self._family, self._predict, self._empty, latents, chosen)
 
 

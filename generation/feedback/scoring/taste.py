@@ -17,6 +17,7 @@ from generation.feedback.tensor_files import read_tensors, write_tensors
 from generation.models.weights import WeightsError
 
 KIND = "flock taste scorer 1"
+MOST_NAMED = 6  # values in a sentence
 SEEN = 3  # videos that must show a value before votes can teach anything about it
 
 Video = TypeVar("Video")
@@ -132,6 +133,21 @@ def unseen(
         for value in values
         if counts[name, value] < least
     ]
+
+
+def nobody_asked_for(
+    asked: Iterable[Sequence[tuple[str, str]]], known: Mapping[str, Iterable[str]], most: int = MOST_NAMED
+) -> str | None:
+    """Return a sentence with what the model knows and no prompt has asked for; None where there is nothing.
+
+    `asked` are the attributes and values that each prompt names: what nobody asks for, hardly any video shows.
+    """
+    missing = unseen(({name: value} for prompt in asked for name, value in prompt), known, least=1)
+    if not missing:
+        return None
+    named = ", ".join(f"{each.attribute} {each.value!r}" for each in missing[:most])
+    more = f" and {len(missing) - most} more" if len(missing) > most else ""
+    return f"Nobody has asked for {named}{more} yet: votes cannot teach what no video shows."
 
 
 def share_above(scores: Floats, others: Floats) -> float:

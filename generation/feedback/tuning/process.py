@@ -17,12 +17,13 @@ import torch
 from generation.feedback.denoisers import lora
 from generation.feedback.denoisers.recording import denoisers_of, render_latents
 from generation.feedback.scoring import guards
-from generation.feedback.scoring.taste import Taste, save_taste
+from generation.feedback.scoring.taste import Taste, nobody_asked_for, save_taste
 from generation.feedback.tuning.examples import Example, read_examples
 from generation.feedback.tuning.handover import write_handover
 from generation.feedback.tuning.order import GUARDS, RESULT, TASTE, Order
 from generation.feedback.tuning.tune import Result, tune
 from generation.feedback.whole_files import write_whole
+from generation.models.known_words import PromptReader
 from generation.models.presets import Preset
 from generation.render.denoise import frames_of
 from generation.render.loading import load
@@ -85,7 +86,7 @@ def carry_out(order: Order, adherence: guards.Adherence | None = None) -> dict[s
         "scaled": result.scaled,
         "reward": result.reward.numbers(),
         "seconds": round(result.seconds, 1),
-        "notes": result.notes,
+        "notes": [*result.notes, *untaught(warm.reader, examples)],
     }
     channels = None if result.channels is None else tuple(result.channels)
     said["taste"] = save_taste(Taste(result.reward, name, channels), out / TASTE)
@@ -118,6 +119,17 @@ def guard(
     lora.use(nets, lora.TRAINED)
     limits = guards.Limits(drift=order.recipe.drift_cap)
     return guards.compare(readings[0], readings[1], result.drift, limits)
+
+
+def untaught(reader: PromptReader | None, examples: list[Example]) -> list[str]:
+    """Return a sentence on what these votes cannot teach, of a model that tells which words it knows."""
+    if reader is None:
+        return []
+    try:
+        sentence = nobody_asked_for([reader.values_in(each.prompt) for each in examples], reader.values)
+    except Exception as error:  # whatever a tokenizer raises: no training fails for a note
+        return [f"The words that no voted prompt has could not be listed ({type(error).__name__})."]
+    return [] if sentence is None else [sentence]
 
 
 def _fuse_adapters(pipeline: DiffusionPipeline) -> None:

@@ -6,6 +6,8 @@ With torch; runs in the render process.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,14 +52,34 @@ class ReleaseSwitch:
         self._current = release.adapter_sha256
         try:
             add_adapter(self._pipeline, entry, name)
-            self._pipeline.set_adapters([*self._own, name], [*self._own.values(), 1.0])
+            self._switch_on(name)
         except NoPipelineError as error:
             self._take_out()
             name = "The candidate" if release.number is None else f"Release {release.number}"
             raise ReleaseMisfitError(f"{name} cannot be used with this model. {error}") from error
+
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """Have the model predict by itself, with the adapters of its own table; then with the release again."""
+        if self._current is None:
+            yield
+            return
+        if self._own:
+            self._pipeline.set_adapters(list(self._own), list(self._own.values()))
+        else:
+            self._pipeline.disable_lora()
+        try:
+            yield
+        finally:
+            if not self._own:
+                self._pipeline.enable_lora()
+            self._switch_on(_name(self._current))
+
+    def _switch_on(self, name: str) -> None:
+        self._pipeline.set_adapters([*self._own, name], [*self._own.values(), 1.0])
         for parameter, tensor in _parameters(self._pipeline):
             if name in parameter.split("."):
-                tensor.requires_grad_(False)  # what is loaded can be trained, unless it is frozen
+                tensor.requires_grad_(False)  # what is switched on can be trained, unless it is frozen
 
     def _take_out(self) -> None:
         if self._current is None:

@@ -182,6 +182,23 @@ def test_an_open_round_has_standings_without_a_word_of_the_ledger() -> None:
     assert "closed · Preliminary tally" in text_of(result_cards.standings_card(ROUND, COUNTED))
 
 
+def test_an_open_round_names_videos_without_a_vote() -> None:
+    """Three of them, those first that the taste likes best; none once it is closed, nor where each has a vote."""
+    scores = {3: 0.5, 4: 2.0, 5: None, 6: -1.0}
+    new = [
+        Entry(replace(video(n, status="published"), provenance={"best_of": {"score": score}}), Tally(0, 0))
+        for n, score in scores.items()
+    ]
+    outcome = Outcome([A, B, *new], B)
+    text = text_of(result_cards.standings_card(cast(Round, replace_status("open")), outcome))
+    [line] = [line for line in text.splitlines() if "Nobody has voted on these yet" in line]
+    assert [line.index(f"video {n}") for n in (4, 3, 6)] == sorted(line.index(f"video {n}") for n in (3, 4, 6))
+    assert line.endswith("and 1 more")
+    assert "video 1" not in line
+    assert "Nobody has voted" not in text_of(result_cards.standings_card(ROUND, outcome))
+    assert "Nobody has voted" not in text_of(result_cards.standings_card(cast(Round, replace_status("open")), COUNTED))
+
+
 def replace_status(status: str) -> Any:
     return SimpleNamespace(**{**vars(ROUND), "status": status})
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
-from bot.domain.standings import Entry, rank, winner
+from bot.domain.standings import Entry, rank, unvoted, winner
 from bot.domain.videos import Video, chain_key, seed_of
 from bot.domain.votes import Choice, Tally, choice_of_emoji
 
@@ -31,6 +31,27 @@ def test_a_video_that_is_not_on_the_ledger_yet_comes_after_those_that_are() -> N
     """It will get a higher number than theirs."""
     assert names(entry("late", 1, 0, finished=1), entry("early", 1, 0, chain_id=7, finished=2)) == ["early", "late"]
     assert names(entry("b", 1, 0, finished=2), entry("a", 1, 0, finished=1)) == ["a", "b"]
+
+
+def test_the_taste_orders_what_nobody_has_voted_on_and_nothing_else() -> None:
+    """By the score on the card; strange ones are none, and a video with a vote is never moved, however well liked."""
+
+    def scored(name: str, score: object, up: int = 0, finished: int = 0) -> Entry:
+        plain = entry(name, up, 0, finished=finished)
+        return replace(plain, video=replace(plain.video, provenance={"best_of": {"score": score}}))
+
+    liked, odd = (
+        scored("liked", 2.5),
+        [scored(f"odd {n}", each) for n, each in enumerate(("9", True, float("nan"), None))],
+    )
+    early, late = entry("early", 0, 0, finished=-2), scored("late", -1.5)
+    entries = [entry("plain", 0, 0, finished=1), *odd, scored("voted", 9.0, up=1), late, liked, early]
+    order = [each.video.id for each in unvoted(entries)]
+    assert order[:3] == ["liked", "late", "early"]
+    assert order[-1] == "plain"
+    assert "voted" not in order
+    assert names(scored("loved", 9.0), entry("a", 1, 0), scored("b", 5.0, up=2)) == ["b", "a", "loved"]
+    assert winner([scored("loved", 9.0)]) is None
 
 
 def test_without_votes_there_is_no_winner() -> None:

@@ -183,3 +183,12 @@ def test_a_pipe_in_its_place_does_not_hold_the_worker_up(tmp_path: Path) -> None
     """Only a regular file is opened."""
     os.mkfifo(tmp_path / FILE)
     assert KnownWords.of_model(tmp_path) is None
+
+
+def test_the_known_words_of_a_prompt_come_with_their_attributes(reader: PromptReader) -> None:
+    """In the words of the file, whatever the language of the prompt; each once, and unknown ones never."""
+    assert reader.values == {"colour": ["red", "snow-white"], "shape": ["ball"], "motion": ["rolls left"]}
+    assert reader.values_in("ein roter ball, rot, rollt nach links im regen") == [
+        ("colour", "red"), ("shape", "ball"), ("motion", "rolls left")
+    ]  # fmt: skip
+    assert reader.values_in("ein regen") == []

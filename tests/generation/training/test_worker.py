@@ -15,7 +15,10 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from generation.adapters.transfer import expect, fetch, offer_file
+from generation.adapters.file import AdapterError
+from generation.adapters.taste import check_taste, trained_taste_path
+from generation.adapters.transfer import expect, fetch, fetch_file, offer_file
+from generation.feedback.scoring.taste import load_taste
 from generation.feedback.tuning.examples import Example, write_examples
 from generation.feedback.tuning.recipe import Recipe
 from generation.jobs import CandidateJob, TrainingJob, TrainingResult
@@ -108,11 +111,20 @@ async def test_a_killed_training_goes_on_and_its_file_reaches_the_bot(
     other = await a_job(worker, tmp_path / "list", candidate_id=2)
     assert TrainingResult.from_json(await worker.train(other.to_json())).adapter_sha256 == result.adapter_sha256
 
-    wish = CandidateJob(1, result.adapter_sha256, result.size_bytes)
+    taste = tmp_path / "bot" / "taste.safetensors"
+    assert load_taste(trained_taste_path(worker.data_dir, result.adapter_sha256), "wan@" + job.base_revision)
+    wish = CandidateJob(1, result.adapter_sha256, result.size_bytes, result.taste_sha256)
     assert (await worker.send_candidate(wish.to_json()))["outcome"] == "cancelled"  # the bot expects nothing yet
     async with database.begin() as connection:
         await expect(connection, result.adapter_sha256, result.size_bytes)
+    assert (await worker.send_candidate(wish.to_json())) == {"outcome": "done"}  # though nobody expects its taste
+    with pytest.raises(AdapterError):
+        await fetch_file(database, taste, result.taste_sha256 or "")
+    async with database.begin() as connection:
+        await expect(connection, result.taste_sha256 or "", result.taste_bytes)
     assert (await worker.send_candidate(wish.to_json())) == {"outcome": "done"}
+    await fetch_file(database, taste, result.taste_sha256 or "")
+    check_taste(taste, result.taste_sha256 or "")
     assert sha256_of(await fetch(database, tmp_path / "bot", result.adapter_sha256)) == result.adapter_sha256
 
 

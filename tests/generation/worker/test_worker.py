@@ -21,11 +21,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.demo.host import EmbeddedHost, Fault, Faults, HostConfig
 from generation.adapters.file import adapter_path
-from generation.adapters.transfer import offer
+from generation.adapters.transfer import offer, offer_file
+from generation.feedback.scoring.taste import seeds_of
 from generation.hosting.livepeer import LivepeerHost
 from generation.jobs import (
     FILMSTRIP_WORKFLOW,
     RENDER_WORKFLOW,
+    BestOf,
     FilmstripJob,
     ReleaseName,
     RenderJob,
@@ -41,10 +43,12 @@ from generation.video.latents import latents_path, read_latents
 from generation.worker.eta import kind_of
 from generation.worker.files import sha256_of
 from generation.worker.registry import living_workers
+from generation.worker.rerender import rerender
 from generation.worker.worker import Worker, WorkerConfig, check
 from migrations.database import open_database, upgrade_database
 from migrations.schema import render_progress, rounds, upload_urls, videos
 from tests.builders.adapters import adapter_bytes, write_adapter
+from tests.builders.tastes import a_taste, features_of, write_taste
 from tests.generation.holding import Held
 
 KEY = "lp-test-key-0123456789"
@@ -238,6 +242,49 @@ async def test_a_job_is_rendered_with_the_release_that_it_names(
     assert "release" not in after
     assert after["provenance"]["frames_sha256"] == plain["provenance"]["frames_sha256"]
     assert "release" not in after["provenance"]["model"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_the_best_of_several_is_the_video(
+    worker: Worker, database: AsyncEngine, models_file: Path, tmp_path: Path
+) -> None:
+    """Its taste comes through the database; progress grows over all of them; the card renders the same frames again.
+
+    A job of a battle round, which asks for no choice, is rendered from its own seed.
+    """
+    loaded = await worker.child.warm()
+    taste = a_taste(f"quick@{loaded.revision}", features_of(Path(worker.model.source)), liking=-1.0)
+    path = tmp_path / "bot" / "taste.safetensors"
+    sha256 = write_taste(path, taste)
+    await offer_file(database, path, sha256)
+    job = replace(JOB, best_of=BestOf(3, sha256))
+    assert job.queue("test") == release_queue("test", "quick")
+    steps: list[tuple[int, int]] = []
+    write = worker._progress.write
+
+    async def noted(video_id: str, phase: Any, step: int, of: int, *more: Any) -> None:
+        steps.extend([(step, of)] if phase == "denoising" else [])
+        await write(video_id, phase, step, of, *more)
+
+    worker._progress.write = noted  # type: ignore[method-assign]  # it looks on
+    made = await worker.render(job.to_json())
+    card = made["provenance"]
+    assert isinstance(card["best_of"].pop("score"), float)
+    assert card["best_of"] == {
+        "count": 3, "index": seeds_of(7, 3).index(card["seed"]), "first_seed": 7, "taste_sha256": sha256
+    }  # fmt: skip
+    assert steps == sorted(steps)
+    assert {of for _, of in steps} == {60}
+    assert read_latents(latents_path(Path(made["video_path"])), card["latents"]["sha256"]) is not None
+    assert (await worker.render(job.to_json()))["sha256"] == made["sha256"]  # a repetition finds the file
+
+    plain = (await worker.render(replace(JOB, video_id="43").to_json()))["provenance"]
+    assert (plain["seed"], "best_of" in plain) == (7, False)
+    assert (plain["frames_sha256"] == card["frames_sha256"]) is (card["seed"] == 7)
+    await worker.child.close()
+    again = await rerender(card, worker.data_dir, models_file)
+    assert again.same_frames
+    assert again.same_latents
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

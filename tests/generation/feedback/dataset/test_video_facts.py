@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from generation.feedback.dataset.video_facts import canonical, facts_of_card, repository
+from generation.feedback.dataset.video_facts import canonical, facts_of_card, repository, seed_of
 from generation.video.provenance import read_card
 from tests.builders.votes import CARD
 
@@ -31,6 +31,17 @@ def test_nothing_of_the_operators_machine_is_in_it() -> None:
     assert card["model"]["components"]["vae"]["source"] is None
     assert repository("Wan-AI/Wan2.1-T2V-1.3B-Diffusers") == "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
     assert [repository(each) for each in ("/a/b", "a", "../b", None, 3)] == [None] * 5
+
+
+def test_the_seed_is_that_of_the_take_that_was_kept() -> None:
+    """Of the best of several that is another one than the video's own; without a usable card it is that one."""
+    choice = {"count": 4, "index": 2, "first_seed": 5, "taste_sha256": "c" * 64}
+    card = {**CARD, "seed": 77, "best_of": choice}
+    assert seed_of(card, 5) == 77
+    assert json.loads(str(facts_of_card(card, "p")["card"]))["best_of"] == choice
+    assert [
+        seed_of(each, 5) for each in (None, {}, {"seed": "7"}, {"seed": True}, {"seed": -1}, {"seed": 1 << 63})
+    ] == [5] * 6
 
 
 def test_a_video_without_a_card_has_empty_columns() -> None:

@@ -14,6 +14,7 @@ from generation.feedback.scoring.taste import (
     TasteError,
     best_of,
     load_taste,
+    nobody_asked_for,
     ordered,
     save_taste,
     seeds_of,
@@ -93,6 +94,16 @@ def test_what_nobody_has_seen_is_said() -> None:
     assert values[1].sentence == "Nobody has seen shape 'heart' yet: votes cannot teach what no video shows."
     assert values[0].sentence.startswith("Only one video showed shape 'star' so far")
     assert replace(values[0], shown=2).sentence.startswith("Only 2 videos")
+
+
+def test_what_nobody_asked_for_is_one_sentence() -> None:
+    """With as many values as can be read; where each was asked for, nothing is said."""
+    known = {"colour": ["red", "blue"], "shape": ["ball", "star", "heart"]}
+    asked = [[("colour", "red"), ("shape", "ball")], []]
+    assert nobody_asked_for(asked, known, most=2) == (
+        "Nobody has asked for colour 'blue', shape 'star' and 1 more yet: votes cannot teach what no video shows."
+    )
+    assert nobody_asked_for(asked, {"colour": ["red"]}) is None
 
 
 def test_a_share_above_counts_ties_as_halves() -> None:

@@ -10,12 +10,16 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar, cast
 
 import pytest
 
 from generation.feedback.scoring.taste import load_taste
+from generation.feedback.tuning.examples import Example
 from generation.feedback.tuning.order import GUARDS, RESULT, TASTE, Order
+from generation.feedback.tuning.process import untaught
 from generation.feedback.tuning.recipe import Recipe
+from generation.models.known_words import PromptReader
 from tests.generation.feedback.tuning.training import data, model
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -82,3 +86,24 @@ def test_an_order_of_nothing_is_a_sentence(order: Order, tmp_path: Path) -> None
     assert process.returncode == 1
     assert "holds no data set for tuning" in errors
     assert "Traceback" not in errors
+
+
+def test_what_votes_cannot_teach_is_a_note() -> None:
+    """Of a model that tells which words it knows; one that tells nothing has none, and no reader fails a training."""
+
+    class Reader:
+        values: ClassVar = {"colour": ["red", "blue"]}
+
+        def values_in(self, prompt: str) -> list[tuple[str, str]]:
+            return [("colour", each) for each in prompt.split() if each in self.values["colour"]]
+
+    examples = [Example("v1", "a red circle", 1, up=1.0, down=0.0)]
+    reader = cast(PromptReader, Reader())
+    assert untaught(reader, examples) == [
+        "Nobody has asked for colour 'blue' yet: votes cannot teach what no video shows."
+    ]
+    assert untaught(reader, [*examples, replace(examples[0], prompt="a blue one")]) == []
+    assert untaught(None, examples) == []
+    assert untaught(cast(PromptReader, object()), examples) == [
+        "The words that no voted prompt has could not be listed (AttributeError)."
+    ]

@@ -95,3 +95,24 @@ def test_the_models_own_adapters_stay_beside_a_release(wan: Path, tmp_path: Path
     before = bench.frames(None)
     assert bench.frames(release) not in {before, Bench(wan, tmp_path, []).frames(release)}
     assert bench.frames(None) == before
+
+
+@pytest.mark.parametrize("has_own", [False, True], ids=["base alone", "with an adapter of its own"])
+def test_a_release_can_be_set_aside(wan: Path, tmp_path: Path, has_own: bool) -> None:
+    """The model predicts by itself meanwhile, as without any release, and then with the release again."""
+    own, release = a_release(wan, 1, tmp_path), a_release(wan, 2, tmp_path)
+    folder = str(tmp_path / "adapters")
+    entry = {"source": folder, "revision": None, "weight_name": Path(own.path).name, "scale": 0.5}
+    bench = Bench(wan, tmp_path, [entry] if has_own else [])
+    before, released = bench.frames(None), bench.frames(release)
+    switch = bench.renderer._releases
+    assert switch is not None
+    with switch.set_aside():
+        assert bench.frames(release) == before
+    assert bench.frames(release) == released != before
+    transformer = bench.renderer._warm.pipeline.transformer  # type: ignore[union-attr]  # it is loaded
+    names = [name for name, each in transformer.named_parameters() if "release_" in name and each.requires_grad]
+    assert not names
+    assert bench.frames(None) == before
+    with switch.set_aside():  # nothing is in use, and nothing changes
+        assert bench.frames(None) == before
