@@ -63,8 +63,8 @@ class Community:
     """The voters of one taste, and the model that learns from them."""
 
     def __init__(self, run: Run, folder: Path) -> None:
+        from generation.feedback.community.tastes import TASTES
         from generation.models.registry import tiny_model
-        from tests.benchmarks.tastes import TASTES
 
         self.run, self.folder = run, folder
         self.taste = TASTES[run.taste]
@@ -104,10 +104,12 @@ class Community:
         """One voting round: videos of the model so far, their latents, and thumbs."""
         import numpy as np
 
+        from generation.feedback.community.prompts import prompts_for
+        from generation.feedback.community.tastes import facts_of
         from generation.feedback.denoisers.recording import render_latents
         from generation.feedback.tuning.examples import Example, write_latents
         from generation.render.denoise import frames_of
-        from tests.benchmarks.tastes import facts_of, prompts_for, vote
+        from tests.benchmarks.tastes import vote
 
         warm, data = self.adapted(live), self.folder / f"data-{number}"
         videos = max(2 * EACH, self.run.votes // VOTES_EACH // EACH * EACH)
@@ -129,7 +131,8 @@ class Community:
         """Win rate on held-out prompts, adherence on prompts that leave nothing open, motion on both."""
         import numpy as np
 
-        from tests.benchmarks.tastes import ceiling, win_rate
+        from generation.feedback.community.tastes import win_rate
+        from tests.benchmarks.tastes import ceiling
 
         before, kept_before = self.look(None)
         after, kept_after = self.look(adapter)
@@ -147,10 +150,11 @@ class Community:
 
     def look(self, adapter: Path | None) -> tuple[list[Any], list[Any]]:
         """The readings of the held-out prompts and of the cases; the base's are kept for other runs."""
+        from generation.feedback.community.prompts import prompts_for
+        from generation.feedback.community.tastes import Facts
         from generation.models.registry import folder_revision
         from generation.tiny.make import WEIGHTS
         from generation.tiny.training.measure import cases
-        from tests.benchmarks.tastes import Facts, prompts_for
 
         name = f"{self.run.taste}-{self.run.judged}-{self.run.kept}-{folder_revision(WEIGHTS)[:16]}.json"
         if adapter is None and (self.cache / name).is_file():
@@ -169,9 +173,9 @@ class Community:
 
     @staticmethod
     def reading(warm: Any, prompt: str, seed: int) -> Any:
+        from generation.feedback.community.tastes import facts_of
         from generation.feedback.denoisers.recording import render_latents
         from generation.render.denoise import frames_of
-        from tests.benchmarks.tastes import facts_of
 
         return facts_of(frames_of(render_latents(warm.pipeline, warm.preset, prompt, seed, frames=True)[1]))
 
@@ -199,7 +203,8 @@ def runs(*, small: bool) -> list[Run]:
             Run("warm", **size), Run("quick", **size), Run("warm", method="dpo", **size),
             Run("heart", **{**size, "votes": 16}, rounds=2),
         ]  # fmt: skip
-    from tests.benchmarks.tastes import RARE, TASTES
+    from generation.feedback.community.tastes import TASTES
+    from tests.benchmarks.tastes import RARE
 
     every = [Run(taste, votes) for votes in (300, 100, 1000) for taste in TASTES]
     every += [Run(RARE, 100, rounds=3)]
