@@ -29,7 +29,7 @@ class LearningPlan:
     """A scripted community. Its taste is known to its voters alone: no part of FLock that learns reads it."""
 
     taste_name: str = DEFAULT_TASTE
-    voters: int = 60
+    voters: int = 80
     prompts: int = 24
     videos_a_prompt: int = 4  # votes say more about videos of one prompt than about videos of several
     votes_a_video: int = 3

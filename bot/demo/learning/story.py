@@ -39,6 +39,14 @@ from migrations.states.learning import CandidateState
 from migrations.states.ledger import CommitmentKind
 
 TASK = "whatever you like, out of shapes and motions"
+PHASES = {
+    "rendering": "takes the voted videos",
+    "prompts": "reads the prompts",
+    "videos": "reads the videos",
+    "training": "learns from the votes",
+    "fresh": "makes new videos and judges them",
+    "guards": "compares videos from before and after",
+}
 TRAIN_S = 3600.0  # generous, for machines that are busy with other things
 VOTES_S = 1800.0
 WAITING = 8  # videos that are asked for at the same time
@@ -165,27 +173,11 @@ class LearningStory(Story):
     async def train(self, database: AsyncEngine) -> None:
         """Let the moderator have a candidate trained on the round's votes, and wait until it is ready or rejected."""
         await self.stack.open_trainer()
-        mira = self.person(MODERATOR)
+        mira, before = self.person(MODERATOR), await self._newest_candidate(database)
         await self.expect(await insist(lambda: mira.command("admin model train")), "are being gathered")
         self.terminal.say(MODERATOR, "/admin model train")
-        last = ""
-
-        async def look() -> Candidate | None:
-            nonlocal last
-            candidate = await self._newest_candidate(database)
-            if candidate is None:
-                return None
-            step = await trainings.step_of(database, f"training-{candidate.id}")
-            if step is not None:
-                self.terminal.bar("training", "trainer", f"candidate {candidate.id}", step.phase, step.step, step.steps)
-                if step.phase != last:
-                    last = step.phase
-                    self.terminal.say("trainer", f"candidate {candidate.id}: {step.phase}")
-            waits = {CandidateState.TRAINING, CandidateState.CHECKING}
-            return None if candidate.state in waits else candidate
-
         with self.terminal.bars():
-            candidate = await wait_for("the training", look, seconds=TRAIN_S, every=0.5)
+            candidate = await self._until_trained(database, 0 if before is None else before.id)
         self.candidate = candidate
         self.training = training = await asyncio.to_thread(figures.training_of, self.data_dir, candidate)
         if candidate.state != CandidateState.READY:
@@ -198,9 +190,33 @@ class LearningStory(Story):
             f"{training['seconds']:.0f} s, drift {training['drift']:.3f}",
         )
 
+    async def _until_trained(self, database: AsyncEngine, after: int) -> Candidate:
+        """Wait for the end of the training of the candidate after that one. Raises NoAnswerError where none began."""
+        channel = await self.community.channel(ROUNDS_CHANNEL)
+        last = ""
+
+        async def look() -> Candidate | None:
+            nonlocal last
+            candidate = await self._newest_candidate(database)
+            if candidate is None or candidate.id <= after:
+                for newest in await self.person(MODERATOR).messages(channel, limit=1):
+                    if "No training began" in newest.text:
+                        raise NoAnswerError(self.plain(newest.text))
+                return None
+            step = await trainings.step_of(database, f"training-{candidate.id}")
+            if step is not None:
+                words = PHASES.get(step.phase, step.phase)
+                self.terminal.bar("training", "trainer", f"candidate {candidate.id}", words, step.step, step.steps)
+                if words != last:
+                    last = words
+                    self.terminal.say("trainer", f"candidate {candidate.id}: {words}")
+            waits = {CandidateState.TRAINING, CandidateState.CHECKING}
+            return None if candidate.state in waits else candidate
+
+        return await wait_for("the training", look, seconds=TRAIN_S, every=0.5)
+
     async def _newest_candidate(self, database: AsyncEngine) -> Candidate | None:
-        before = 0 if self.candidate is None else self.candidate.id
-        query = select(candidate_rows).where(candidate_rows.c.id > before).order_by(candidate_rows.c.id.desc()).limit(1)
+        query = select(candidate_rows).order_by(candidate_rows.c.id.desc()).limit(1)
         async with database.connect() as connection:
             row = (await connection.execute(query)).first()
         return None if row is None else Candidate.from_row(row)
@@ -300,7 +316,7 @@ class LearningStory(Story):
         await asyncio.to_thread(keep_comparisons, self.stack.state, live.number, self._compared())
         video = await self._first_video(database, live.number)
         self.release = {"number": live.number, "adapter": live.adapter_sha256, "tx": tx, "video": video}
-        await self._until_told()
+        await self._until_told(live.number)
 
     def _compared(self) -> list[tuple[str, bytes, bytes]]:
         """Return the first pairs of the battle, not chosen, for the page."""
@@ -325,13 +341,13 @@ class LearningStory(Story):
         self.terminal.say("FLock", f"posted “{prompt}” for {name}, made with release {number}")
         return made
 
-    async def _until_told(self) -> None:
+    async def _until_told(self, number: int) -> None:
         """Wait for the post of the release, with its filmstrip."""
         channel = await self.community.channel(ROUNDS_CHANNEL)
 
         async def look() -> Message | None:
             messages = await self.person(self.names_of_crowd[0]).messages(channel)
-            return next((each for each in messages if "Your votes moved this" in each.text), None)
+            return next((each for each in messages if f"release {number} is live" in each.text), None)
 
         post = await wait_for("the post of the release", look, seconds=RENDER_S, every=0.5)
         self.terminal.say("FLock", self.plain(post.text.splitlines()[0].removeprefix("### ")))
