@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.demo.discord.people import Message, NoAnswerError, wait_for
@@ -33,10 +33,11 @@ from generation.feedback.community.prompts import captions_for
 from generation.feedback.community.voters import Voters
 from generation.tiny.training.captions import Caption
 from migrations.schema import candidates as candidate_rows
+from migrations.schema import outbox
 from migrations.schema import videos as video_rows
 from migrations.states.community import RoundStatus, VideoStatus
 from migrations.states.learning import CandidateState
-from migrations.states.ledger import CommitmentKind
+from migrations.states.ledger import CommitmentKind, OutboxState
 
 TASK = "whatever you like, out of shapes and motions"
 PHASES = {
@@ -355,7 +356,8 @@ class LearningStory(Story):
     # ------------------------------------------------------------------ the end
 
     async def look_back(self, database: AsyncEngine) -> LearningResult:
-        """Return the round's result, and that of the loop."""
+        """Return the round's result, and that of the loop, once the ledger holds all of it: the sides as well."""
+        await wait_for("the ledger", partial(_all_is_written, database), seconds=LEDGER_S, every=0.5)
         result = await super().look_back(database)
         assert self.training is not None  # noqa: S101  # the chapter before set it
         round_id = None if self.battle is None else self.battle.round.id
@@ -386,3 +388,11 @@ async def _is_here(key: str, things: Mapping[str, object], watching: asyncio.Tas
     if watching.done():
         watching.result()
     return True if key in things else None
+
+
+async def _all_is_written(database: AsyncEngine) -> bool | None:
+    """Return True once no entry is on its way to the ledger."""
+    under_way = outbox.c.state.in_((OutboxState.PENDING, OutboxState.BATCHED))
+    async with database.connect() as connection:
+        count = await connection.scalar(select(func.count()).select_from(outbox).where(under_way))
+    return None if count else True

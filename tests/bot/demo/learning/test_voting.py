@@ -1,4 +1,4 @@
-"""Who votes on what, and what a voter does when the bot does not answer; the presses are in test_whole_loop.py."""
+"""Who votes on what, and what voters do when the bot is silent; test_learning_demo.py lets them press."""
 
 from __future__ import annotations
 
