@@ -42,7 +42,7 @@ def add_parser(commands: Commands) -> None:
         "--learn",
         action="store_true",
         help="let a larger community vote, train on its votes, and hold the battle that decides about a release; "
-        "takes about ten minutes, and needs the packages of flock[train]",
+        "takes many minutes, and needs the packages of flock[train]",
     )
     parser.add_argument("--taste", metavar="NAME", help="what that community likes, which only its voters know: warm")
     parser.add_argument("--voters", type=int, metavar="N", help="how many members vote there")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-PATIENT_S = 3600  # ten minutes where two cores are idle; nothing is said here about how long it takes
+PATIENT_S = 3600  # for machines that are busy; nothing is said here about how long it takes
 
 
 def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -27,7 +27,7 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
 def told(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str, Path]:
     """The result of one telling, what was printed of it, and the state that it left."""
     if not pytestconfig.getoption("--long"):
-        pytest.skip('it takes ten minutes; run it by `make test ARGS="--long"`')
+        pytest.skip('it takes many minutes; run it by `make test ARGS="--long"`')
     state = tmp_path_factory.mktemp("learn") / "state"
     run = demo("--learn", "--once", "--json", "--taste", "large", "--state", str(state))
     assert run.returncode == 0, run.stderr[-4000:]
