@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bot.cli.process import Commands
+from bot.domain.errors import OperatorError
 from generation.extras import require
+
+if TYPE_CHECKING:
+    from bot.demo.learning.plan import LearningPlan
 
 
 def add_parser(commands: Commands) -> None:
@@ -33,6 +38,14 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--chaos", type=int, nargs="?", const=0, metavar="SEED", help="then break things while members carry on"
     )
+    parser.add_argument(
+        "--learn",
+        action="store_true",
+        help="let a larger community vote, train on its votes, and hold the battle that decides about a release; "
+        "takes many minutes, and needs the packages of flock[train]",
+    )
+    parser.add_argument("--taste", metavar="NAME", help="what that community likes, which only its voters know: warm")
+    parser.add_argument("--voters", type=int, metavar="N", help="how many members vote there")
     parser.set_defaults(command=run)
 
 
@@ -47,6 +60,8 @@ def address(text: str) -> tuple[str, int]:
 def run(arguments: argparse.Namespace) -> int:
     """Run the demo, if its packages are installed."""
     require("demo", "The demo")
+    if not arguments.learn and (arguments.taste is not None or arguments.voters is not None):
+        raise OperatorError("Only the community of --learn has a taste: add --learn.")
     from bot.demo.main import DemoOptions, run_demo
 
     return run_demo(
@@ -59,5 +74,15 @@ def run(arguments: argparse.Namespace) -> int:
             keep=arguments.keep,
             page=arguments.page,
             chaos=arguments.chaos,
+            learning=learning_plan(arguments) if arguments.learn else None,
         )
     )
+
+
+def learning_plan(arguments: argparse.Namespace) -> LearningPlan:
+    """Return the community of `--learn`. Raises OperatorError where there is no such taste."""
+    require("train", "The demo's learning loop")
+    from bot.demo.learning.plan import LearningPlan
+
+    chosen = {"taste_name": arguments.taste, "voters": arguments.voters}
+    return LearningPlan(**{name: value for name, value in chosen.items() if value is not None})

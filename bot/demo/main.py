@@ -15,17 +15,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bot.demo.chaos import Chaos
 from bot.demo.crowd import Crowd
 from bot.demo.discord.people import Community
 from bot.demo.page.panel import Panel
 from bot.demo.page.server import Page
+from bot.demo.result import StoryResult
 from bot.demo.stack import Stack
 from bot.demo.story import PROMPTS, Story
 from bot.demo.supervisor import Supervisor
 from bot.demo.terminal import Terminal
 from bot.domain.errors import OperatorError
+
+if TYPE_CHECKING:
+    from bot.demo.learning.plan import LearningPlan
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class DemoOptions:
     keep: bool = False  # what is in the temporary folder, which is removed at the end otherwise
     page: tuple[str, int] | None = None  # where the page listens, if not on loopback
     chaos: int | None = None  # a seed: after the story a crowd stays active while things break
+    learning: LearningPlan | None = None  # with one, the story ends with the learning loop
 
 
 def run_demo(options: DemoOptions) -> int:
@@ -69,7 +75,9 @@ def run_demo(options: DemoOptions) -> int:
 async def _demo(folder: Path, options: DemoOptions, terminal: Terminal) -> None:
     began = time.monotonic()
     supervisor = Supervisor(folder, on_death=partial(terminal.say, "demo"))
-    stack = Stack(folder, supervisor, options.database_url)
+    plan = options.learning
+    settings, crowd = (plan.settings_in(folder), plan.voters) if plan else (None, 0)
+    stack = Stack(folder, supervisor, options.database_url, settings, crowd)
     main = asyncio.current_task()
     with contextlib.suppress(ValueError, RuntimeError):
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: main.cancel() if main else None)
@@ -94,9 +102,12 @@ async def _tell(
     terminal.say("demo", "embedded Discord, video host and chain are running (a dev chain: not immutable)")
     await stack.open_bot_and_worker()
     async with Community(stack.discord_url, stack.keys.control_token) as community:
-        story = Story(stack, community, terminal, list(options.prompts or PROMPTS), on_first_video=on_first_video)
-        result = await story.tell()
-    terminal.table(result)
+        if options.learning is None:
+            story = Story(stack, community, terminal, list(options.prompts or PROMPTS), on_first_video=on_first_video)
+            result = await story.tell()
+            terminal.table(result)
+        else:
+            result = await _learn(stack, community, options.learning, terminal, on_first_video)
     terminal.say(
         "demo", "The tiny model knows only shapes, colours and motions; it ignores everything else in a prompt."
     )
@@ -105,6 +116,24 @@ async def _tell(
     if options.as_json:
         sys.stdout.write(json.dumps(result) + "\n")
         sys.stdout.flush()
+
+
+async def _learn(
+    stack: Stack,
+    community: Community,
+    plan: LearningPlan,
+    terminal: Terminal,
+    on_first_video: Callable[[], None] | None,
+) -> StoryResult:
+    """Tell the story that ends with the learning loop, and print its result."""
+    from bot.demo.learning.story import LearningStory
+    from bot.demo.learning.summary import table_of
+
+    story = LearningStory(stack, community, terminal, [], plan=plan, on_first_video=on_first_video)
+    result = await story.tell_all()
+    terminal.console.print()
+    terminal.console.print(table_of(result))
+    return result
 
 
 async def _tell_and_stay(stack: Stack, options: DemoOptions, terminal: Terminal, page: Page, began: float) -> None:
@@ -149,7 +178,7 @@ class _Once:
 async def _page(stack: Stack, where: tuple[str, int] | None) -> AsyncIterator[Page]:
     """Serve the page, from the first second on."""
     panel = Panel(stack)
-    page = Page(stack.keys.page_token, panel.look)
+    page = Page(stack.keys.page_token, panel.look, stack.state)
     try:
         await (page.start(where[1], where[0]) if where else page.start(stack.keys.page_port))
     except OSError as error:

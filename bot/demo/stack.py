@@ -66,8 +66,13 @@ class Stack:
         supervisor: Supervisor,
         database_url: str | None = None,
         settings: Mapping[str, str] | None = None,
+        crowd: int = 0,
     ) -> None:
-        """`settings` replace those of bot and worker, by the names of their environment variables."""
+        """`settings` replace those of bot and worker, by the names of their environment variables.
+
+        `crowd` is how many members there are beside the usual ones, who joined a month ago.
+        """
+        self._crowd = crowd
         self.settings = dict(settings or {})
         self.state = state
         self.supervisor = supervisor
@@ -86,7 +91,7 @@ class Stack:
         chain, host, discord = await asyncio.gather(
             self.open_chain(),
             self.open_host(),
-            self._service("discord", "bot.demo.discord", keys.discord_port, tokens),
+            self._service("discord", "bot.demo.discord", keys.discord_port, tokens, ["--crowd", str(self._crowd)]),
         )
         self.save_keys(replace(self.keys, chain_port=chain, host_port=host, discord_port=discord))
         try:
@@ -114,6 +119,10 @@ class Stack:
         self.save_keys(replace(self.keys, signing_port=_free_port(self.keys.signing_port)))
         await self.start_bot()
         await self.supervisor.start("worker", [*BOT, "worker", "--watch-stdin"], self.worker_env)
+
+    async def open_trainer(self) -> None:
+        """Start a worker that trains, as an operator starts it. It has a worker's settings, and no key."""
+        await self.supervisor.start("trainer", [*BOT, "worker", "--train", "--watch-stdin"], self.worker_env)
 
     async def start_bot(self) -> None:
         """Start the bot alone, with the settings of this moment."""

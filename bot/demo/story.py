@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,6 +56,9 @@ _VOTES: tuple[tuple[tuple[str, str], ...], ...] = (
 )
 
 
+Chapter = Callable[[AsyncEngine], Awaitable[None]]
+
+
 @dataclass
 class Story:
     """One telling of the story. Raises OperatorError with a sentence when something does not go as it should."""
@@ -64,6 +67,7 @@ class Story:
     community: Community
     terminal: Terminal
     prompts: Sequence[str]
+    task: str = TASK
     seconds: dict[str, float] = field(default_factory=dict)
     round_id: int = 0
     video_ids: list[str] = field(default_factory=list)
@@ -76,13 +80,7 @@ class Story:
         start = time.monotonic()
         database = open_database(self.stack.database_url)
         try:
-            for name, chapter in (
-                ("ready", self.wait_until_ready),
-                ("open", self.open_round),
-                ("videos", self.make_videos),
-                ("votes", self.vote),
-                ("close", self.close_round),
-            ):
+            for name, chapter in self.chapters():
                 since = time.monotonic()
                 await chapter(database)
                 self.seconds[name] = round(time.monotonic() - since, 2)
@@ -103,6 +101,16 @@ class Story:
         return self.community.person(name)
 
     # ------------------------------------------------------------------ chapters
+
+    def chapters(self) -> Sequence[tuple[str, Chapter]]:
+        """Return the chapters in their order, with the names under which their seconds stand in the result."""
+        return (
+            ("ready", self.wait_until_ready),
+            ("open", self.open_round),
+            ("videos", self.make_videos),
+            ("votes", self.vote),
+            ("close", self.close_round),
+        )
 
     async def wait_until_ready(self, database: AsyncEngine) -> None:
         """Wait for the bot, and for a worker with its model loaded: the first prompt is taken up at once."""
@@ -138,20 +146,20 @@ class Story:
         """Let the moderator set the bot up and open a round."""
         mira = self.person(MODERATOR)
         channel = await self.community.channel(ROUNDS_CHANNEL)
-        await self._expect(await mira.command("setup", channel=channel), "Rounds will be posted")
+        await self.expect(await mira.command("setup", channel=channel), "Rounds will be posted")
         self.terminal.say(MODERATOR, f"/setup channel: #{ROUNDS_CHANNEL}")
-        opened = await mira.command("round open", task=TASK, duration="1h")
+        opened = await mira.command("round open", task=self.task, duration="1h")
         if "still open" in opened.text:  # the round of an earlier telling that broke off
-            await self._expect(await mira.command("round close"), "closed")
+            await self.expect(await mira.command("round close"), "closed")
             await self.wait_until_closed(database, None)
-            opened = await mira.command("round open", task=TASK, duration="1h")
-        await self._expect(opened, "is open")
+            opened = await mira.command("round open", task=self.task, duration="1h")
+        await self.expect(opened, "is open")
         guild_id = int((await self.community.world())["guild"]["id"])
         current = await rounds.open_in(database, guild_id)
         if current is None:
             raise LookupError("The round is not in the database.")
         self.round_id = current.id
-        self.terminal.say(MODERATOR, f"/round open task: {TASK} duration: 1h  →  round {current.number}")
+        self.terminal.say(MODERATOR, f"/round open task: {self.task} duration: 1h  →  round {current.number}")
 
     async def open_a_round_for_visitors(self) -> None:
         """Open a round for visitors of the page, with one video to vote on. A round that is open already stays."""
@@ -183,7 +191,7 @@ class Story:
             # The id of an interaction is the id of its video.
             self.video_ids.append(answer.interaction_id)
             self.terminal.say(name, f"/prompt text: {prompt}")
-            self.terminal.say("FLock", self._plain(answer.text.splitlines()[-1]))
+            self.terminal.say("FLock", self.plain(answer.text.splitlines()[-1]))
 
     async def wait_until_posted(self, database: AsyncEngine) -> None:
         """Wait for the videos. Bars move with what the worker reports; a line is printed for each post."""
@@ -191,7 +199,7 @@ class Story:
 
         async def look() -> bool | None:
             progress = await videos.progress_of(database, self.video_ids)
-            for video in await self._videos(database):
+            for video in await self.videos_of_story(database):
                 member, prompt = video.member_name, video.prompt
                 if video.status in {VideoStatus.FAILED, VideoStatus.CANCELLED}:
                     raise NoAnswerError(f"The video “{prompt}” was not made: {video.reason}")
@@ -199,7 +207,7 @@ class Story:
                     posted.add(video.id)
                     self.terminal.finish(video.id)
                     self.terminal.say("FLock", f"posted “{prompt}” for {member}  ·  {video.page_url}")
-                    self._show_first()
+                    self.show_first()
                 elif video.status != VideoStatus.PUBLISHED:
                     report = progress.get(video.id)
                     in_queue = video.status in {VideoStatus.QUEUED, VideoStatus.RENDERING}
@@ -211,14 +219,14 @@ class Story:
 
         with self.terminal.bars():
             await wait_for("the videos", look, seconds=60 + RENDER_S * len(self.video_ids), every=0.2)
-        by_id = {video.id: video for video in await self._videos(database)}
+        by_id = {video.id: video for video in await self.videos_of_story(database)}
         for video_id in self.video_ids:
             video = by_id[video_id]
             card = await self.person("ana").message(str(video.thread_id), str(video.message_id))
-            await self._check_plays(card)
+            await self.check_plays(card)
             self.cards.append(card)
 
-    def _show_first(self) -> None:
+    def show_first(self) -> None:
         if self.on_first_video is not None:
             self.on_first_video()
             self.on_first_video = None
@@ -230,22 +238,22 @@ class Story:
                 await self._vote(self.person(name), card, act)
         emi = self.person("emi")
         form = await emi.press(self.cards[0], "Feedback")
-        await self._expect(await emi.submit(form, text="More of this, please!"), "Thank you for your feedback")
+        await self.expect(await emi.submit(form, text="More of this, please!"), "Thank you for your feedback")
         self.terminal.say("emi", "💬 More of this, please!")
 
     async def close_round(self, database: AsyncEngine) -> None:
         """Let the moderator close the round; wait until the result is posted and recorded on the ledger."""
-        await self._expect(await self.person(MODERATOR).command("round close"), "is closed")
+        await self.expect(await self.person(MODERATOR).command("round close"), "is closed")
         self.terminal.say(MODERATOR, "/round close")
         # The button is about to leave the card, but stands in her client still.
         button = self.cards[0].button("Down")
         late = await self.person("ana").press_id(self.cards[0], button.custom_id, forged=True)
-        await self._expect(late, "is closed")
-        self.terminal.say("ana", f"presses 👎 too late  →  {self._plain(late.text)}")
+        await self.expect(late, "is closed")
+        self.terminal.say("ana", f"presses 👎 too late  →  {self.plain(late.text)}")
         await self.wait_until_closed(database, self.terminal)
         round_ = await rounds.get(database, self.round_id)
         post = await self.person("ana").message(str(round_.channel_id), str(round_.result_message_id))
-        self.terminal.say("FLock", self._plain(post.text.splitlines()[1]))
+        self.terminal.say("FLock", self.plain(post.text.splitlines()[1]))
 
     async def look_back(self, database: AsyncEngine) -> StoryResult:
         """Return the videos, the votes and the records on the ledger, with the audit's verdict."""
@@ -254,7 +262,7 @@ class Story:
         address = self.stack.deployment.address if self.stack.deployment else ""
         results: list[VideoResult] = []
         async with Ledger(self.stack.rpc_url, address) as ledger:
-            for video in await self._videos(database):
+            for video in await self.videos_of_story(database):
                 on_chain = await ledger.tally(video.chain_id or 0)
                 tally = tallies[video.id]
                 results.append(
@@ -296,15 +304,15 @@ class Story:
     async def _vote(self, person: Person, card: Message, act: str) -> None:
         if act in {"Up", "Down"}:
             answer = await person.press(card, act)
-            await self._expect(answer, f"is **{act.lower()}**")
+            await self.expect(answer, f"is **{act.lower()}**")
             self.terminal.say(
-                person.name, f"presses {'👍' if act == 'Up' else '👎'}  →  {self._plain(answer.text.splitlines()[0])}"
+                person.name, f"presses {'👍' if act == 'Up' else '👎'}  →  {self.plain(answer.text.splitlines()[0])}"
             )
         elif act == "withdraw":
             before = await person.press(card, "Up")
             answer = await person.press(before.message, "Withdraw my vote")
-            await self._expect(answer, "is withdrawn")
-            self.terminal.say(person.name, f"withdraws  →  {self._plain(answer.text.splitlines()[0])}")
+            await self.expect(answer, "is withdrawn")
+            self.terminal.say(person.name, f"withdraws  →  {self.plain(answer.text.splitlines()[0])}")
         else:
             on = not act.startswith("-")
             await person.react(card, act.lstrip("-"), on=on)
@@ -322,7 +330,7 @@ class Story:
 
         await wait_for("the result on the ledger", closed, seconds=LEDGER_S, every=0.2)
 
-    async def _check_plays(self, card: Message) -> None:
+    async def check_plays(self, card: Message) -> None:
         """Raise an error unless everybody who sees the card can play its video: attached, and served in ranges."""
         if not card.media:
             raise LookupError("The card shows no video.")
@@ -330,14 +338,15 @@ class Story:
         if answer.status_code != 206 or b"ftyp" not in answer.content:
             raise NoAnswerError(f"The video on the card cannot be played (HTTP {answer.status_code}).")
 
-    async def _expect(self, answer: Answer, words: str) -> None:
+    async def expect(self, answer: Answer, words: str) -> None:
+        """Raise NoAnswerError unless the answer has these words."""
         if words not in answer.text:
             raise NoAnswerError(f"The bot should have said “… {words} …”, but said: {answer.text}")
 
-    def _plain(self, text: str) -> str:
+    def plain(self, text: str) -> str:
         return plain(text, self.names)
 
-    async def _videos(self, database: AsyncEngine) -> list[Video]:
+    async def videos_of_story(self, database: AsyncEngine) -> list[Video]:
         all_videos = [await videos.get_or_none(database, video_id) for video_id in self.video_ids]
         return [video for video in all_videos if video is not None]
 

@@ -63,9 +63,9 @@ class Community:
     """The voters of one taste, and the model that learns from them."""
 
     def __init__(self, run: Run, folder: Path) -> None:
+        from generation.feedback.community.tastes import TASTES
         from generation.models.registry import folder_revision, tiny_model
         from generation.tiny.make import WEIGHTS
-        from tests.benchmarks.tastes import TASTES
 
         self.run, self.folder = run, folder
         self.taste = TASTES[run.taste]
@@ -105,8 +105,9 @@ class Community:
         """One voting round: videos of the model so far, their latents, and thumbs."""
         import numpy as np
 
+        from generation.feedback.community.prompts import prompts_for
         from generation.feedback.tuning.examples import Example, write_latents
-        from tests.benchmarks.tastes import prompts_for, vote
+        from tests.benchmarks.tastes import vote
 
         warm, data = self.adapted(live), self.folder / f"data-{number}"
         videos = max(2 * EACH, self.run.votes // VOTES_EACH // EACH * EACH)
@@ -127,9 +128,9 @@ class Community:
         """The latents of a video and what arithmetic reads in it; the base's are kept, since many runs vote on them."""
         import numpy as np
 
+        from generation.feedback.community.tastes import Facts, facts_of
         from generation.feedback.denoisers.recording import render_latents
         from generation.render.denoise import frames_of
-        from tests.benchmarks.tastes import Facts, facts_of
 
         name = hashlib.sha256(f"{self.revision} {seed} {prompt}".encode()).hexdigest()
         kept = self.cache / f"{name}.npz"
@@ -149,7 +150,8 @@ class Community:
         """Win rate on held-out prompts, adherence on prompts that leave nothing open, motion on both."""
         import numpy as np
 
-        from tests.benchmarks.tastes import ceiling, win_rate
+        from generation.feedback.community.tastes import win_rate
+        from tests.benchmarks.tastes import ceiling
 
         before, kept_before = self.look(None)
         after, kept_after = self.look(adapter)
@@ -167,8 +169,9 @@ class Community:
 
     def look(self, adapter: Path | None) -> tuple[list[Any], list[Any]]:
         """The readings of the held-out prompts and of the cases; the base's are kept for other runs."""
+        from generation.feedback.community.prompts import prompts_for
+        from generation.feedback.community.tastes import Facts
         from generation.tiny.training.measure import cases
-        from tests.benchmarks.tastes import Facts, prompts_for
 
         name = f"{self.run.taste}-{self.run.judged}-{self.run.kept}-{self.revision}.json"
         if adapter is None and (self.cache / name).is_file():
@@ -187,9 +190,9 @@ class Community:
 
     @staticmethod
     def reading(warm: Any, prompt: str, seed: int) -> Any:
+        from generation.feedback.community.tastes import facts_of
         from generation.feedback.denoisers.recording import render_latents
         from generation.render.denoise import frames_of
-        from tests.benchmarks.tastes import facts_of
 
         return facts_of(frames_of(render_latents(warm.pipeline, warm.preset, prompt, seed, frames=True)[1]))
 
@@ -217,7 +220,8 @@ def runs(*, small: bool) -> list[Run]:
             Run("warm", **size), Run("quick", **size), Run("warm", method="dpo", **size),
             Run("heart", **{**size, "votes": 16}, rounds=2),
         ]  # fmt: skip
-    from tests.benchmarks.tastes import RARE, TASTES
+    from generation.feedback.community.tastes import TASTES
+    from tests.benchmarks.tastes import RARE
 
     every = [Run(taste, votes) for votes in (300, 100, 1000) for taste in TASTES]
     every += [Run(RARE, 100, rounds=3)]

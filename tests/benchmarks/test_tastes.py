@@ -1,4 +1,4 @@
-"""Hidden tastes and scripted voters: what `make bench-learn` judges by."""
+"""The votes of `make bench-learn` and its figures; the tastes are tried in tests/generation/feedback/community."""
 
 from __future__ import annotations
 
@@ -7,35 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from generation.tiny.training import world
+from generation.feedback.community.tastes import TASTES, Facts
 from tests.benchmarks.learn import figures_of, runs
-from tests.benchmarks.tastes import TASTES, Facts, ceiling, facts_of, prompts_for, vote, win_rate
+from tests.benchmarks.tastes import ceiling, vote
 
 BLANK = Facts(None, None, None, 0.0, 0.0, 0.0, 0.5, 0.0)
-
-
-def test_a_clip_of_the_world_is_read_as_it_was_drawn() -> None:
-    """A red shape is warm and a blue one is not; a large one fills more of the picture."""
-    dice = np.random.default_rng(3)
-    scene = replace(world.random_scene(dice), shape="circle", motion="right", background="dark", size="small")
-    clips = {
-        (colour, size): facts_of(world.render(replace(scene, colour=colour, size=size), dice))
-        for colour in ("red", "blue")
-        for size in ("small", "large")
-    }
-    assert clips["red", "small"].warm > 0.3 > -0.3 > clips["blue", "small"].warm
-    assert clips["red", "large"].area > clips["red", "small"].area
-    assert clips["red", "small"].colour == "red"
-    assert facts_of(np.full((5, 64, 64, 3), 9, np.uint8)).is_blank
-
-
-@pytest.mark.parametrize("name", TASTES)
-def test_prompts_leave_open_what_the_taste_is_about(name: str) -> None:
-    """All different, and none of the held-out ones among those that are voted on."""
-    voted = prompts_for(TASTES[name], 20, 1, held_out=False)
-    held_out = prompts_for(TASTES[name], 20, 1, held_out=True)
-    assert len(set(voted)) == 20
-    assert not set(voted) & set(held_out)
 
 
 def test_three_of_four_thumbs_are_right() -> None:
@@ -51,14 +27,11 @@ def test_three_of_four_thumbs_are_right() -> None:
     assert 900 < coins.sum() < 1100
 
 
-def test_a_win_is_more_than_can_be_noticed() -> None:
-    """Ties are halves, and a yes or no that the base meets has a ceiling."""
-    before = [replace(BLANK, warm=0.0)] * 4
-    after = [replace(BLANK, warm=value) for value in (0.5, 0.01, -0.5, 0.5)]
-    assert win_rate(before, after, TASTES["warm"]) == pytest.approx(0.625)
+def test_a_yes_or_no_that_the_base_meets_has_a_ceiling() -> None:
+    """Half of what it shows cannot be won; where there are degrees, all can."""
     shapes = [replace(BLANK, shape=shape) for shape in ("heart", "circle", "circle", "star")]
     assert ceiling(shapes, TASTES["heart"]) == pytest.approx(0.75)
-    assert ceiling(before, TASTES["coins"]) == 1.0
+    assert ceiling([replace(BLANK, warm=0.0)] * 4, TASTES["warm"]) == 1.0
 
 
 def test_the_figures_are_those_of_the_runs() -> None:

@@ -39,12 +39,13 @@ def main() -> int:
         return fail(str(error), 1)
     from bot.demo.discord.interactions import ANSWER_S, TOKEN_S
     from bot.demo.discord.server import DiscordConfig
-    from bot.demo.discord.world import WorldError
+    from bot.demo.discord.world import People, WorldError
 
     parser = service_parser("python -m bot.demo.discord", _PURPOSE)
     parser.add_argument("--answer-s", type=float, default=ANSWER_S, help="seconds for an interaction's first answer")
     parser.add_argument("--token-s", type=float, default=TOKEN_S, help="seconds until an interaction's token expires")
     parser.add_argument("--heartbeat-s", type=float, default=41.25, help="seconds between two heartbeats")
+    parser.add_argument("--crowd", type=int, default=0, help="so many members more, who joined a month ago")
     options = parser.parse_args()
     missing = [name for name in TOKENS if not os.environ.get(name)]
     if missing:
@@ -56,6 +57,7 @@ def main() -> int:
             bot_token=bot_token,
             control_token=control_token,
             port=options.port,
+            people=People.with_crowd(options.crowd),
             answer_s=options.answer_s,
             token_s=options.token_s,
             heartbeat_s=options.heartbeat_s,

@@ -36,7 +36,18 @@ log = logging.getLogger(__name__)
 GUILD_NAME = "FLock Demo"
 MODERATOR = "mod-mira"
 MEMBERS = ("ana", "ben", "chloé", "dmitri", "emi")
+CROWD = (  # more members, for those who ask for a larger community
+    "adam", "aiko", "amina", "anders", "aisha", "bela", "bruno", "carla", "cem", "chidi", "clara", "cosmin",
+    "daria", "diego", "dunja", "ela", "elio", "emre", "esra", "farid", "fatou", "femi", "finn", "freya", "gita",
+    "goran", "greta", "hana", "hugo", "ida", "ilja", "imani", "ines", "ivo", "jana", "jin", "jonas", "juna", "kai",
+    "kaya", "keiko", "kofi", "lale", "lara", "leon", "lin", "luca", "maja", "malik", "marta", "mateo", "mei",
+    "milo", "mina", "musa", "nadia", "nael", "nils", "nora", "noor", "olga", "omar", "otto", "paula", "pia",
+    "priya", "quinn", "rafa", "remi", "rosa", "sami", "sara", "selma", "sven", "tala", "tariq", "theo", "timo",
+    "tuva", "uma", "vera", "viktor", "wanda", "xenia", "yara", "yusuf", "zara", "zoe",
+)  # fmt: skip
 CHANNELS = ("general", "videos")
+
+CROWD_DAYS = 30  # in the guild
 
 SAVE_S = 0.5  # between two savings; longer where saving itself takes long
 _KEPT_CALLS = 100  # of simcord's own records, which are made for tests
@@ -48,12 +59,20 @@ class WorldError(Exception):
 
 @dataclass(frozen=True)
 class People:
-    """The members and channels of a new guild. A saved guild stays as it is."""
+    """The members and channels of a new guild. A saved guild stays as it is, but for a crowd that it does not have."""
 
     guild: str = GUILD_NAME
     moderators: tuple[str, ...] = (MODERATOR,)
     members: tuple[str, ...] = MEMBERS
     channels: tuple[str, ...] = CHANNELS
+    crowd: tuple[str, ...] = ()  # members who joined long ago
+
+    @classmethod
+    def with_crowd(cls, count: int) -> People:
+        """Return the usual people and so many more, who have been in the guild for a month. Raises ValueError."""
+        if not 0 <= count <= len(CROWD):
+            raise ValueError(f"A crowd has at most {len(CROWD)} members.")
+        return cls(crowd=CROWD[:count])
 
 
 class RealClock(Clock):  # type: ignore[misc]  # simcord ships no types
@@ -95,7 +114,9 @@ class World:
             backend.transcript = deque(maxlen=_KEPT_CALLS)
             saved = state / "world.json"
             is_old = saved.exists()
-            guild_id = _open_saved(backend, saved, base_url) if is_old else _create(backend, people or People())
+            people = people or People()
+            guild_id = _open_saved(backend, saved, base_url) if is_old else _create(backend, people)
+            _welcome(backend, guild_id, people.crowd)
         except BaseException:
             lock.close()
             raise
@@ -190,6 +211,16 @@ def _create(backend: Backend, people: People) -> int:
     for name in people.channels:
         backend.create_channel(guild.id, name)
     return int(guild.id)
+
+
+def _welcome(backend: Backend, guild_id: int, crowd: Sequence[str]) -> None:
+    """Let those of a crowd whom the guild does not have be members of it, who joined a month ago."""
+    here = {backend.users[user_id].name for user_id in backend.guilds[guild_id].members}
+    joined = backend.clock.now() - timedelta(days=CROWD_DAYS)
+    for name in crowd:
+        if name not in here:
+            member = backend.add_member(guild_id, backend.make_user(name).id)
+            member.joined_at = joined.isoformat()
 
 
 # --------------------------------------------------------------------------- JSON, never pickle

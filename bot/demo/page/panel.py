@@ -12,7 +12,8 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.demo.stack import Stack
+from bot.demo.page.learning import LearningFacts, look_at_learning
+from bot.demo.stack import MODEL, Stack
 from bot.demo.supervisor import ProcessState
 from bot.domain.rounds import Round
 from bot.domain.videos import UNDER_WAY
@@ -109,6 +110,7 @@ class PanelFacts(TypedDict):
     assets: list[AssetEntry] | None
     chain: ChainFacts | None
     round: RoundFacts | None
+    learning: LearningFacts | None
 
 
 class Panel:
@@ -129,11 +131,12 @@ class Panel:
 
     async def look(self) -> PanelFacts:
         """Return everything, as plain JSON types."""
-        queue, assets, chain, round_ = await asyncio.gather(
+        queue, assets, chain, round_, learning = await asyncio.gather(
             self._or_none(self._queue()),
             self._or_none(self._assets()),
             self._or_none(self._chain()),
             self._or_none(self._round()),
+            self._or_none(self._learning()),
         )
         return {
             "processes": self._stack.supervisor.states(),
@@ -141,6 +144,7 @@ class Panel:
             "assets": assets,
             "chain": chain,
             "round": round_,
+            "learning": learning,
         }
 
     async def _or_none(self, part: Awaitable[T]) -> T | None:
@@ -273,3 +277,7 @@ class Panel:
             "finalized_tx": newest.finalized_tx,
             "tallies": tallies,
         }
+
+    async def _learning(self) -> LearningFacts | None:
+        """Return what is trained and compared, and the live release; None where nothing was ever trained."""
+        return await look_at_learning(self._open, self._stack.state, MODEL)

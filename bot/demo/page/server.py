@@ -19,7 +19,7 @@ import aiohttp
 from aiohttp import web
 
 from bot.demo.faults import bears
-from bot.demo.page import attachments
+from bot.demo.page import attachments, learning
 from bot.demo.page.panel import PanelFacts
 from bot.demo.service import bind, port_of, serve_app
 
@@ -49,12 +49,13 @@ Look = Callable[[], Awaitable[PanelFacts]]
 class Page:
     """`start`, then `link`; `show_discord` once the embedded Discord runs; `close` at the end."""
 
-    def __init__(self, token: str, look: Look) -> None:
-        """`look` returns the facts for the panel."""
+    def __init__(self, token: str, look: Look, state: Path | None = None) -> None:
+        """`look` returns the facts for the panel. `state` is the demo's folder, which may hold files of releases."""
         if not token:
             raise ValueError("The page's token must not be empty.")
         self._token = token
         self._look_at_stack = look
+        self._state = state
         self._discord: str | None = None
         self._session: aiohttp.ClientSession | None = None
         self._files: aiohttp.ClientSession | None = None
@@ -91,6 +92,7 @@ class Page:
                 web.get("/channels/{guild:[0-9]+}/{channel:[0-9]+}", self._file),
                 web.get("/channels/{guild:[0-9]+}/{channel:[0-9]+}/{message:[0-9]+}", self._file),
                 web.get("/{name:[a-z]+[.](js|css|svg)}", self._file),
+                web.get(learning.PATH + "{name:" + learning.NAME + "}", self._compared),
                 web.get("/api/events", self._events),
                 web.get("/api/{look:[a-z]+}", self._look),
                 web.get("/api/interactions/{id:[0-9]+}", self._look),
@@ -153,13 +155,20 @@ class Page:
             headers={
                 # Prompts may be hostile: no script but our files, no frame, no form, nothing from elsewhere.
                 "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src "
-                f"'self' ws://{request.host}; img-src 'self' http://{media}; media-src http://{media}; "
+                f"'self' ws://{request.host}; img-src 'self' http://{media}; media-src 'self' http://{media}; "
                 "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
                 "X-Content-Type-Options": "nosniff",
                 "Referrer-Policy": "no-referrer",
                 "Cache-Control": "no-cache",
             },
         )
+
+    async def _compared(self, request: web.Request) -> web.StreamResponse:
+        """Send a video from before or after a release, or a release's filmstrip."""
+        path = None if self._state is None else learning.file_of(self._state, request.match_info["name"])
+        if path is None:
+            raise web.HTTPNotFound
+        return web.FileResponse(path, headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"})
 
     async def _attachment(self, request: web.Request) -> web.StreamResponse:
         if not self._alone or self._files is None or self._discord is None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from bot.__main__ import build_parser
+from bot.cli.demo import learning_plan
+from bot.domain.errors import OperatorError
 
 ANYWHERE = "0.0.0.0"  # noqa: S104  # what a container's command line says; nothing listens there in this test
 
@@ -43,3 +45,16 @@ def test_a_seed_is_a_number(capsys: pytest.CaptureFixture[str]) -> None:
         build_parser().parse_args(["demo", "--chaos", "monkeys"])
     assert caught.value.code == 2
     assert "invalid int value" in capsys.readouterr().err
+
+
+def test_the_learning_loop_is_asked_for() -> None:
+    """Its community has a usual taste and size; without the option there is no such community."""
+    bare = build_parser().parse_args(["demo"])
+    assert (bare.learn, bare.taste, bare.voters) == (False, None, None)
+    asked = build_parser().parse_args(["demo", "--learn", "--taste", "large", "--voters", "44"])
+    plan = learning_plan(asked)
+    assert (plan.taste_name, plan.voters) == ("large", 44)
+    usual = learning_plan(build_parser().parse_args(["demo", "--learn"]))
+    assert (usual.taste_name, usual.voters >= 40) == ("warm", True)
+    with pytest.raises(OperatorError, match="no taste"):
+        learning_plan(build_parser().parse_args(["demo", "--learn", "--taste", "sour"]))

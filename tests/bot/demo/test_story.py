@@ -46,9 +46,9 @@ async def test_it_waits_for_a_worker_with_its_model(
 
 def test_what_can_be_seen_first_is_shown_once(story: Story) -> None:
     calls: list[int] = []
-    story._show_first()
+    story.show_first()
     story.on_first_video = lambda: calls.append(1)
     assert calls == []
-    story._show_first()
-    story._show_first()
+    story.show_first()
+    story.show_first()
     assert calls == [1]

@@ -1,6 +1,7 @@
 // The panel "Behind the scenes": the place of every prompt and every vote right now, in a member's words.
 
 import { h, replace } from "./dom.js";
+import { learningStep, learns, releaseSection } from "./learning.js";
 
 const PHASES = { loading: "loading the model", denoising: "painting the frames", encoding: "making the file", uploading: "sending the file" };
 const PROCESSES = {
@@ -27,12 +28,13 @@ export function showPanel(element, data) {
     h("p", { class: "subtext" }, "What happens to each prompt and each vote. A step lights up while something moves there."),
     h("ol", { class: "loop", "aria-label": "The loop" }, steps(data).map(([name, title, words, ...more]) =>
       h("li", { class: lit.get(name) > now ? "moves" : "", "data-step": name }, h("p", { class: "pair" }, h("strong", {}, title), more[0] ?? null), h("p", { class: "subtext" }, words), more[1] ?? null))),
+    releaseSection(data.learning),
     tallies(data.round),
     fold("details", "Details for the curious", [processes(data.processes), host(data.assets), chain(data.chain)]));
   if (focused) element.querySelector(`[data-key="${focused}"]`)?.focus({ preventScroll: true });
 }
 
-function steps({ queue, assets, chain, round }) {
+function steps({ queue, assets, chain, round, learning }) {
   const waiting = queue?.filter((v) => v.status === "queued").length ?? 0;
   const ready = assets?.filter((a) => a.phase === "ready").length ?? 0;
   const votes = countVotes(round);
@@ -46,12 +48,13 @@ function steps({ queue, assets, chain, round }) {
     ["ledger", "6 · Ledger", "Votes are written to a public ledger, so nobody can change the count.",
       chain ? (chain.waiting ? chip(`${chain.waiting} on the way`, "busy") : chip("all written ✓", "up")) : null],
     ["result", "7 · Result", "When the round closes, the bot posts the winner.", round ? chip(`round ${round.number} ${round.status === "closed" ? "is closed" : `is ${round.status}`}`) : null],
+    ...learningStep(learning, chip),
   ];
 }
 
 const countVotes = (round) => (round?.tallies ?? []).reduce((sum, e) => sum + e.up + e.down, 0);
 
-function marks({ queue, assets, chain, round }) {
+function marks({ queue, assets, chain, round, learning }) {
   const votes = round ? `${round.number}:${JSON.stringify(round.tallies.map((e) => [e.up, e.down]))}` : null;
   const voted = votesBefore !== null && votes !== null && votes !== votesBefore && countVotes(round) > 0;
   if (votes !== null) votesBefore = votes;
@@ -63,6 +66,7 @@ function marks({ queue, assets, chain, round }) {
     vote: voted,
     ledger: chain?.waiting > 0 || chain?.transactions.some((t) => ["signed", "sent"].includes(t.state)),
     result: round && round.status !== "open" && !round.finalized_tx,
+    learn: learns(learning),
   };
 }
 

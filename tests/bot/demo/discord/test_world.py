@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from bot.demo.discord import interactions
 from bot.demo.discord.interactions import COMPONENT, Interactions
 from bot.demo.discord.people import wait_for
-from bot.demo.discord.world import People, RealClock, World, WorldError, watch
+from bot.demo.discord.world import CROWD, MEMBERS, People, RealClock, World, WorldError, watch
 from bot.permissions import PERMISSIONS
 from migrations.files import draft_path
 
@@ -93,6 +94,25 @@ def test_a_saved_guild_stays_as_it_is(tmp_path: Path) -> None:
     with opened(tmp_path, people=People("Other", (), ("eva",), ())) as world:
         assert set(world.guild.members) == set(members)
         assert world.guild.name != "Other"
+
+
+def test_a_crowd_joined_long_ago(tmp_path: Path) -> None:
+    """In a new guild and in one that exists, once; whoever was there before keeps their own date."""
+    with opened(tmp_path) as world:
+        before = {id_: member.joined_at for id_, member in world.guild.members.items()}
+    for _ in range(2):
+        with opened(tmp_path, people=People.with_crowd(3)) as world:
+            members, users = world.guild.members, world.backend.users
+            new = {
+                users[id_].name: datetime.fromisoformat(members[id_].joined_at) for id_ in set(members) - set(before)
+            }
+            assert sorted(new) == sorted(CROWD[:3])
+            assert all((datetime.now(UTC) - joined).days in (29, 30) for joined in new.values())
+            assert {id_: members[id_].joined_at for id_ in before} == before
+    assert len(set(CROWD)) == len(CROWD)
+    assert not set(CROWD) & set(MEMBERS)
+    with pytest.raises(ValueError, match="at most"):
+        People.with_crowd(len(CROWD) + 1)
 
 
 def test_addresses_move_along(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ async def test_parts_that_do_not_answer_are_none(tmp_path: Path) -> None:
     """No database, no ledger, no host: each is absent by itself, and nothing is an error."""
     stack = Stack(tmp_path, Supervisor(tmp_path))
     panel = Panel(stack)
-    assert await panel.look() == {"processes": {}, "queue": None, "assets": [], "chain": None, "round": None}
+    nothing = {"queue": None, "assets": [], "chain": None, "round": None, "learning": None}
+    assert await panel.look() == {"processes": {}, **nothing}
     stack.keys = replace(stack.keys, host_port=1)
     assert (await panel.look())["assets"] is None
     await panel.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from generation.feedback.scoring.guards import Frames, Limits, compare, diversity_of, is_blank, motion_of, read
+from generation.feedback.scoring.guards import Frames, Limits, Reading, compare, diversity_of, is_blank, motion_of, read
 
 
 def clip(step: int, seed: int = 0, *, colour: int = 200, flat: bool = False) -> Frames:
@@ -73,6 +73,34 @@ def test_each_guard_is_set_off_by_its_own_loss(guard: str, after: list[Frames], 
     assert any("More than is allowed." in sentence for sentence in report.sentences)
     wide = Limits(drift=9, motion=9, adherence=9, blank=9, diversity=9)
     assert compare(before, read(PROMPTS, after, lambda _p, _f: adherence), drift, wide).passed
+
+
+def reading_of(motions: list[float]) -> Reading:
+    """What was read of videos with these motions."""
+    return Reading(sum(motions) / len(motions), 0.0, 10.0, None, tuple(motions))
+
+
+def test_chance_among_few_videos_sets_no_guard_off() -> None:
+    """The same loss does where each video shows it, or where many do."""
+    dice = np.random.default_rng(1)
+    before = [float(motion) for motion in dice.uniform(0.01, 0.1, 8)]
+    mixed = [motion * (0.1 if place % 4 == 0 else 1.1) for place, motion in enumerate(before)]
+    lost = sum(mixed) / sum(before) - 1
+    assert lost < -0.06
+    few = compare(reading_of(before), reading_of(mixed), 0.0)
+    assert few.passed
+    assert "give or take" in few.sentences[1]
+    assert compare(reading_of(before), reading_of([motion * (1 + lost) for motion in before]), 0.0).vetoes == ["motion"]
+    assert compare(reading_of(before * 40), reading_of(mixed * 40), 0.0).vetoes == ["motion"]
+
+
+def test_diversity_is_doubted_among_few_videos_too() -> None:
+    """One video that is like another is chance; all that are alike are a collapse."""
+    before = read(PROMPTS * 2, [clip(2, seed) for seed in range(8)])
+    one = read(PROMPTS * 2, [clip(2, seed if seed != 7 else 3) for seed in range(8)])
+    assert one.diversity < before.diversity
+    assert "diversity" not in compare(before, one, 0.0).vetoes
+    assert "diversity" in compare(before, read(PROMPTS * 2, [clip(2)] * 8), 0.0).vetoes
 
 
 def test_adherence_that_nothing_reads_is_said() -> None:
