@@ -220,7 +220,7 @@ def arm_step(step: str, moment: str = "done", nth: int = 1) -> None:
 
         return await record(name, body)
 
-    Engine.step = staticmethod(dying)  # type: ignore[method-assign,assignment]  # in this process alone
+    Engine.step = staticmethod(dying)  # type: ignore[method-assign]  # in this process alone
     request = discord.http.HTTPClient.request
 
     async def sent(client: discord.http.HTTPClient, route: discord.http.Route, **options: Any) -> Any:
@@ -240,7 +240,7 @@ async def main(wanted: dict[str, Any]) -> None:
         (release_post, "AGAIN_S", 0.3), (app_module, "RECOVERY_S", 2.0),
     ):  # fmt: skip
         setattr(module, name, value)
-    secrets = {
+    secrets: dict[str, Any] = {
         "discord_token": SecretStr(TOKEN), "livepeer_api_key": SecretStr("none"), "voter_pepper": SecretStr(PEPPER)
     }  # fmt: skip
     settings = Settings(_env_file=None, **secrets, **wanted["settings"])

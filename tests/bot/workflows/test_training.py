@@ -11,7 +11,7 @@ from sqlalchemy import func, insert, select, text
 
 from bot.demo.discord.people import wait_for
 from bot.domain.releases import Candidate
-from bot.store.learning import choices
+from bot.store.learning import choices, releases
 from bot.workflows import training as training_workflow
 from bot.workflows.automatic_training import AutomaticTraining
 from bot.workflows.training import MACHINE_GONE
@@ -25,6 +25,7 @@ from migrations.schema import candidates as table
 from migrations.states.learning import CandidateState
 from tests.builders.adapters import adapter_bytes, write_adapter
 from tests.builders.live_bot import Town
+from tests.builders.releases import a_release
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -207,7 +208,11 @@ async def test_enough_new_votes_begin_a_training_once(town: Town, workers: Stand
     await set_aside(town)
     round_id = await a_voted_round(town)
     before = await newest(town)
-    values: dict[str, Any] = {"database": town.database, "workflow": town.app.learning.trainings.workflow, "model_id": "tiny"}
+    values: dict[str, Any] = {
+        "database": town.database,
+        "workflow": town.app.learning.trainings.workflow,
+        "model_id": "tiny",
+    }
     await AutomaticTraining(**values, after_votes=10_000).tick()
     await AutomaticTraining(**values, after_votes=0).tick()
     assert not [name for name in await town.workflows() if name.startswith("training-after-round")]
@@ -289,3 +294,26 @@ async def test_a_battle_begins_by_itself_where_that_is_wanted(
     candidate = await until_state(town, CandidateState.READY, before)
     await until_told(town, f"Its battle has begun in {town.guild}.")
     assert begun == [candidate.id]
+
+
+async def test_a_candidate_that_was_entered_is_found_again(town: Town, workers: StandInWorkers) -> None:
+    """Whatever a moderator did between a bot's death and its restart; a training of other votes finds nothing."""
+    await set_aside(town)
+    await a_voted_round(town)
+    workflow = town.app.learning.trainings.workflow
+    lesson = await workflow._gather(town.guild)
+    entered = await workflow._enter(lesson)
+    assert entered["candidate_id"] is not None
+    await town.mira.command("admin model pause")
+    try:
+        assert await workflow._enter(lesson) == entered
+        assert (await workflow._enter({**lesson, "root": "ab" * 32}))["candidate_id"] is None
+    finally:
+        await town.mira.command("admin model resume")
+    release = await a_release(town.database)
+    try:
+        assert await workflow._enter(lesson) == entered
+    finally:
+        async with town.database.begin() as connection:
+            await releases.roll_back(connection, "tiny", number=release.number, by=1)
+        await set_aside(town)
