@@ -45,7 +45,7 @@ from generation.queue.engine import Engine
 from migrations.database import open_database, upgrade_database
 from migrations.schema import executor_leases, leases
 from tests.builders.battle_town import use_rule
-from tests.builders.killed import ROOT, arm, die
+from tests.builders.killed import ROOT, arm, die, have_patience
 from tests.builders.live_bot import CONTROL_TOKEN, TOKEN, Town
 
 PEPPER = "a pepper of the tests, 32 bytes long"
@@ -233,7 +233,8 @@ def arm_step(step: str, moment: str = "done", nth: int = 1) -> None:
 
 
 async def main(wanted: dict[str, Any]) -> None:
-    """Run the bot until it dies; its patience is short."""
+    """Run the bot until it dies; it waits for short times only."""
+    have_patience()
     for module, name, value in (
         (retry, "FIRST_S", 0.05), (retry, "MOST_S", 0.5), (battle, "POLL_S", 0.2), (battle, "AGAIN_S", 0.3),
         (training, "POLL_S", 0.2), (training, "AGAIN_S", 0.3), (release_post, "POLL_S", 0.2),

@@ -1,8 +1,9 @@
 """Processes that kill themselves (SIGKILL) at a place in the code, so that what they leave can be looked at.
 
-`python -m tests.builders.killed`, with one JSON object on standard input: `arguments` of the `flock` command, and `at`,
-a place such as "generation.feedback.dataset.files:_write_table". Of the calls of that function the `nth` (1 unless
-given) is the last: the process dies `after` it, or `before` it. Coroutines are waited for. Without `at` nothing dies.
+`python -m tests.builders.killed`, with one JSON object on standard input: `arguments` of the `flock` command, the
+`folder` in which it runs, and `at`, a place such as "generation.feedback.dataset.files:_write_table". Of the calls of
+that function the `nth` (1 unless given) is the last: the process dies `after` it, or `before` it. Coroutines are waited
+for. Without `at` nothing dies.
 """
 
 from __future__ import annotations
@@ -19,13 +20,22 @@ from pathlib import Path
 from typing import Any
 
 from bot.__main__ import main as flock
+from generation.queue import engine
+from generation.queue.reaper import ReaperTimes
 
+# Leases that outlast a busy machine: who was killed is known to the tests, which let its leases run out.
+PATIENT = ReaperTimes(beat=2.0, lease=120.0, scan=0.5, fence=100.0)
 ROOT = Path(__file__).parents[2]
 
 
 def die() -> None:
     """End this process at once: nothing is cleaned up, nothing is written."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def have_patience() -> None:
+    """Let every engine of this process have patient leases."""
+    engine.ReaperTimes = lambda: PATIENT  # type: ignore[misc,assignment]  # in this process alone
 
 
 def arm(place: str, when: str = "after", nth: int = 1) -> None:
@@ -87,6 +97,7 @@ def killed_flock(folder: Path, *arguments: str, at: Mapping[str, Any] | None, **
 
 def main(wanted: dict[str, Any]) -> None:
     """Run the command, and exit with its code."""
+    have_patience()
     os.chdir(wanted["folder"])
     if "at" in wanted:
         arm(**wanted["at"])

@@ -16,6 +16,7 @@ from generation.jobs import FILMSTRIP_WORKFLOW, RENDER_WORKFLOW, RenderResult, g
 from generation.queue.engine import Engine, QueueSpec
 from tests.builders.battle_rounds import an_mp4
 from tests.builders.battle_town import REVISION
+from tests.builders.killed import PATIENT
 
 PNG = b"\x89PNG\r\n\x1a\n a picture"
 
@@ -56,7 +57,7 @@ async def serving(database: AsyncEngine, url: str, data_dir: Path) -> AsyncItera
     """Serve the queues of the model tiny."""
     names = (gpu_queue("tiny", "tiny"), release_queue("tiny", "tiny"))
     queues = [QueueSpec(name, 2, one_per_member=True) for name in names]
-    engine = Engine(database, url, role="worker", queues=queues)
+    engine = Engine(database, url, role="worker", queues=queues, times=PATIENT)
     worker = ScriptedWorker(data_dir, engine)
 
     async def render(job: dict[str, Any]) -> dict[str, Any]:
