@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from bot.workflows.automatic_training import AutomaticTraining
 from bot.workflows.training import MACHINE_GONE
 from generation.feedback.dataset.files import verify
 from generation.feedback.dataset.prompts import split_of
-from generation.jobs import JobEnd, TrainingResult
+from generation.jobs import JobEnd, TrainingJob, TrainingResult
 from generation.queue.engine import WorkCancelledError
 from migrations.database import now_ms
 from migrations.schema import adapter_parts, commitments, rounds, videos, votes
@@ -161,9 +162,14 @@ async def test_votes_become_a_candidate(town: Town, workers: StandInWorkers) -> 
     assert verify(folder).root == candidate.data_root
     async with town.database.connect() as connection:
         assert await connection.scalar(select(commitments.c.root)) == candidate.data_root
-        query = text("SELECT inputs FROM workflow_status WHERE name = 'train_candidate'")
+        query = text(
+            "SELECT workflow_input.inputs FROM workflow_input JOIN workflow_status USING (workflow_uuid) "
+            "WHERE name = 'train_candidate'"
+        )
         [inputs] = (await connection.scalars(query)).all()
-    handed_over = workers.lists[-1] + str(inputs)
+    [job] = json.loads(inputs)["positionalArgs"]
+    assert set(job) == {field.name for field in fields(TrainingJob)}  # hashes, numbers and names of models
+    handed_over = workers.lists[-1]
     assert PROMPTS[0] in handed_over
     assert not any(str(member_id) in handed_over for member_id in MEMBERS)
     async with town.database.connect() as connection:
