@@ -19,7 +19,7 @@ from sqlalchemy import delete, func, insert, select
 
 from bot.demo.discord.people import wait_for
 from bot.files.lessons import LISTS
-from bot.store.learning import candidates
+from bot.store.learning import candidates, choices
 from generation.adapters.file import adapter_path, check_adapter
 from generation.adapters.transfer import offer_file
 from generation.feedback.dataset.prompts import split_of
@@ -37,10 +37,10 @@ from tests.builders.killed import ROOT
 from tests.generation.families.built import build
 
 LOOKS = "width = 32\nheight = 32\nframes = 9\nsteps = 3\n"
-RECIPE = asdict(Recipe(steps=48, batch=4, warm_up=2, rank=2, save_every=4, drift_cap=10.0))
+RECIPE = asdict(Recipe(steps=24, batch=4, warm_up=2, rank=2, save_every=4, drift_cap=10.0))
 PROMPTS = [prompt for prompt in (f"a prompt number {n}" for n in range(60)) if split_of(prompt) == "train"][:4]
 MEMBERS = range(501, 508)
-FIRST_SAVED = 8  # steps at least, before anybody is killed
+FIRST_SAVED = 4  # steps at least, before anybody is killed
 
 
 def step(name: str, moment: str = "done") -> Death:
@@ -86,9 +86,13 @@ class Workers:
         }  # fmt: skip
         with (self._house.folder / "worker.log").open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bot", "worker", "--train"],
-                stdout=log, stderr=log, cwd=ROOT, env={**kept, **settings},
+                [sys.executable, "-m", "tests.builders.killed"],
+                stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=ROOT, env={**kept, **settings},
             )  # fmt: skip
+        assert self.process.stdin is not None
+        wanted = {"arguments": ["worker", "--train"], "folder": str(self._house.folder)}
+        self.process.stdin.write(json.dumps(wanted).encode())
+        self.process.stdin.close()
 
     async def until_saved(self, steps: int) -> int:
         """The step of the checkpoint, once it is at least that one."""
@@ -184,8 +188,6 @@ async def a_voted_round(house: House, revision: str) -> None:
             for member_id in MEMBERS:
                 values = {"video_id": video_id, "member_id": member_id, "choice": 1 + number % 2}
                 await connection.execute(insert(votes).values(**values, source="button", cast_at_ms=1))
-    from bot.store.learning import choices
-
     for member_id in MEMBERS:
         await choices.record_notice(house.database, house.guild, member_id)
 
@@ -289,7 +291,7 @@ async def train_undisturbed(house: House, candidate_id: int) -> TrainingResult:
     """The same job at a worker that nobody kills."""
     async with house.database.connect() as connection:
         rows = await connection.exec_driver_sql(
-            "SELECT inputs FROM workflow_input JOIN workflow_status USING (workflow_uuid) "
+            "SELECT workflow_input.inputs FROM workflow_input JOIN workflow_status USING (workflow_uuid) "
             "WHERE name = 'train_candidate'"
         )
         [inputs] = rows.scalars().all()
@@ -311,6 +313,7 @@ async def train_undisturbed(house: House, candidate_id: int) -> TrainingResult:
     return TrainingResult.from_json(end)
 
 
+@pytest.mark.usefixtures("in_a_long_run")
 async def test_a_killed_training_ends_in_the_same_candidate(tmp_path: Path, settings: dict[str, Any]) -> None:
     """SIGKILL for bot, training worker and tuning process: one candidate, with the bytes of a quiet training."""
     await tell(tmp_path, settings, QUICK.__contains__)
