@@ -144,6 +144,11 @@ class Workers:
         return (self._house.folder / "worker.log").read_text()[-4000:]
 
 
+def _only(workers: Workers, name: str) -> Path:
+    [path] = workers.data_dir.glob(f"trainings/*/{name}")
+    return path
+
+
 def _is_tuning(pid: int) -> bool:
     try:
         return b"generation.feedback" in Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -278,7 +283,7 @@ async def check(house: House, workers: Workers) -> None:
     check_adapter(adapter_path(house.data_dir, sha256), sha256)
     quiet = await train_undisturbed(house, candidate.id)
     assert quiet.adapter_sha256 == sha256
-    steps = [json.loads(line) for line in next(workers.data_dir.glob("trainings/*/metrics.jsonl")).open()]
+    steps = [json.loads(line) for line in _only(workers, "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in steps if "loss" in line] == list(range(1, RECIPE["steps"] + 1))
     async with house.database.connect() as connection:
         assert await connection.scalar(select(func.count()).select_from(table)) == 1
