@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
+import sys
 from io import BufferedReader
 from pathlib import Path
+
+_HERE = -100  # AT_FDCWD of Linux: relative paths begin at the working folder
+_EXCHANGE = 2  # RENAME_EXCHANGE of Linux's renameat2, and RENAME_SWAP of macOS's renamex_np
 
 
 def sha256_file(path: Path) -> str:
@@ -73,6 +78,21 @@ def commit_draft(draft: Path, path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def exchange_names(first: Path, second: Path) -> bool:
+    """Let two files or folders exchange their names in one step, so that whoever is killed leaves both names in use.
+
+    Return False where the system or its file system cannot do that; nothing is changed then.
+    """
+    names = os.fsencode(first), os.fsencode(second)
+    try:
+        system = ctypes.CDLL(None, use_errno=True)
+        if sys.platform == "darwin":
+            return bool(system.renamex_np(*names, _EXCHANGE) == 0)
+        return bool(system.renameat2(_HERE, names[0], _HERE, names[1], _EXCHANGE) == 0)
+    except (AttributeError, OSError):
+        return False
 
 
 def _write_draft(draft: Path, data: bytes) -> None:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, func, select, text
+from sqlalchemy import Connection, create_engine, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -19,20 +19,12 @@ from bot.database import unreachable
 from bot.doctor.check import Check, Look, in_thread
 from bot.settings import Settings, reveal
 from contracts.outbox.entries import voter_id
-from generation.jobs import gpu_queue
-from generation.queue.reaper import ReaperTimes
-from migrations.database import now_ms, parse_url, sync_url
-from migrations.schema import executor_leases, outbox, videos, votes
-from migrations.states.community import VideoStatus
-from migrations.states.ledger import OutboxKind, OutboxState
+from migrations.database import parse_url, sync_url
+from migrations.schema import outbox, videos, votes
+from migrations.states.ledger import OutboxKind
 
 T = TypeVar("T")
 
-TWO_BOTS_REMEDY = (
-    "Stop all bots but one: on one database there may be one, or each would answer members and post. The names say on "
-    "which machines they run. A bot that was killed counts until its lease ends: look again after 15 s."
-)
-OLD_ENTRY_S = 900.0
 CONNECT_S = 5
 
 
@@ -162,53 +154,10 @@ async def pepper(settings: Settings) -> Sequence[Check]:
     return [Check(False, "pepper", "not the one with which votes were recorded", remedy)]
 
 
-async def backlog(settings: Settings) -> Sequence[Check]:
-    """Check that processes run, and that neither entries for the ledger nor videos wait for too long."""
-    if not await is_up_to_date(settings):
-        return []
-    limit = now_ms() - int(ReaperTimes().lease * 1000)
-
-    def waiting(connection: Connection) -> tuple[int, int | None, int, list[tuple[str, str, list[str]]]]:
-        underway = outbox.c.state.in_((OutboxState.PENDING, OutboxState.BATCHED))
-        entries = connection.execute(select(func.count(), func.min(outbox.c.created_at_ms)).where(underway)).one()
-        queued = connection.scalar(select(func.count()).where(videos.c.status == VideoStatus.QUEUED))
-        alive = connection.execute(
-            select(executor_leases.c.role, executor_leases.c.executor_id, executor_leases.c.queues).where(
-                executor_leases.c.beat_at_ms >= limit
-            )
-        )
-        processes = [(row.role, row.executor_id, list(row.queues)) for row in alive]
-        return entries[0], entries[1], int(queued or 0), processes
-
-    count, oldest, queued, alive = await read_database(settings, waiting)
-    age = (now_ms() - oldest) / 1000 if oldest else 0.0
-    bots = [executor_id for role, executor_id, _ in alive if role == "bot"]
-    workers = sum(gpu_queue(settings.model_class, settings.model_id) in queues for _, _, queues in alive)
-    running = f"{len(bots)} bot{'s' * (len(bots) != 1)} and {workers} worker{'s' * (workers != 1)} are running"
-    checks = [Check(True, "processes", running)]
-    if len(bots) > 1:
-        checks = [Check(False, "processes", f"{running}: {', '.join(sorted(bots))}", TWO_BOTS_REMEDY)]
-    if queued and not workers:
-        model = f"FLOCK_MODEL_CLASS={settings.model_class} and FLOCK_MODEL_ID={settings.model_id}"
-        remedy = f"Start a worker with this bot's model: `flock worker` with {model}."
-        waiting_detail = f"{running}; {queued} videos are waiting for a worker"
-        checks = [*(check for check in checks if not check.ok), Check(False, "processes", waiting_detail, remedy)]
-    if age > OLD_ENTRY_S:
-        remedy = (
-            "See what is said of the ledger here, and by `contracts.relayer.relayer` in the bot's log; nothing is lost."
-        )
-        detail = f"{count} entries are waiting, the oldest for {age / 60:.0f} minutes"
-        checks.append(Check(False, "outbox", detail, remedy))
-    else:
-        checks.append(Check(True, "outbox", f"{count} entries are on their way to the ledger"))
-    return checks
-
-
 LOOKS = (
     Look("database", database, "Check FLOCK_DATABASE_URL, and that the server is running or the file can be read."),
 )
 BOT_LOOKS = (
     *LOOKS,
     Look("pepper", pepper, "Mend the database first.", ("voter_pepper",), rests_on=("database",)),
-    Look("processes", backlog, "Mend the database first.", rests_on=("database",)),
 )

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bot.doctor import database, machine, ports
+from bot.doctor import database, machine, ports, processes
 from bot.doctor.check import TIMEOUT_S, Check, Look
 from bot.monitoring.logs import Secrets
 from bot.settings import Settings, read_settings
@@ -60,6 +60,7 @@ def _looks(*, worker: bool) -> list[Look]:
         *machine.BOT_LOOKS,
         *ports.BOT_LOOKS,
         *database.BOT_LOOKS,
+        *processes.BOT_LOOKS,
         *discord.LOOKS,
         *services.LOOKS,
     ]

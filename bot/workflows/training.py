@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.cards import candidates as cards
 from bot.domain.errors import LearningPausedError, TrainingUnderWayError
-from bot.domain.releases import Candidate
+from bot.domain.releases import Candidate, Release
 from bot.domain.training_report import TrainingFacts
 from bot.files.lessons import Lessons, NoLessonError, PreparedLesson
 from bot.posts.obstacles import Obstacle
@@ -205,21 +205,16 @@ class TrainingWorkflow:
         """Enter the candidate, and its data set for the ledger, in one transaction; a repetition finds the same one."""
         prepared = PreparedLesson.from_json(lesson)
         async with self._beginning, self._database.begin() as connection:
+            if (entered := await self._entered_before(connection, prepared)) is not None:
+                return entered
             if await releases.is_paused(connection, self._model_id):
                 return _none(PAUSED)
             live = await releases.live_or_none(connection, self._model_id)
             parent = None if live is None else live.number
-            release = None if live is None else asdict(ReleaseName(live.number, live.adapter_sha256))
             alike = await trainings.trained_alike(
-                connection,
-                model_id=self._model_id,
-                parent=parent,
-                data_root=prepared.root,
-                recipe=dict(self._recipe),
+                connection, model_id=self._model_id, parent=parent, data_root=prepared.root, recipe=dict(self._recipe)
             )
             if alike is not None:
-                if alike.state == CandidateState.TRAINING:  # an earlier attempt at this step, or the same once more
-                    return {"candidate_id": alike.id, "release": release, "reason": ""}
                 return _none(SAME.format(number=alike.id))
             if busy := await candidates.in_states(connection, self._model_id, *UNDER_WAY):
                 return _none(BUSY.format(number=busy[0].id))
@@ -239,7 +234,15 @@ class TrainingWorkflow:
                 description = await asyncio.to_thread(self._lessons.manifest, prepared.root)
                 await enqueue_dataset(connection, root=prepared.root, description=description, parent=before)
         log.info("Candidate %d of %s is entered: %d votes.", candidate_id, self._model_id, prepared.votes)
-        return {"candidate_id": candidate_id, "release": release, "reason": ""}
+        return {"candidate_id": candidate_id, "release": _name_of(live), "reason": ""}
+
+    async def _entered_before(self, connection: AsyncConnection, prepared: PreparedLesson) -> _Begun | None:
+        """Return the candidate of an earlier attempt at this step, whatever is live or paused since then."""
+        for each in await candidates.in_states(connection, self._model_id, CandidateState.TRAINING):
+            if (each.data_root, dict(each.recipe)) == (prepared.root, dict(self._recipe)):
+                parent = await releases.get_or_none(connection, self._model_id, each.parent or 0)
+                return {"candidate_id": each.id, "release": _name_of(parent), "reason": ""}
+        return None
 
     async def _announce(self, place: _Place, facts: TrainingFacts) -> int | None:
         posted = await self._posts.post(
@@ -375,6 +378,10 @@ class TrainingWorkflow:
 
 def _none(reason: str) -> _Begun:
     return {"candidate_id": None, "release": None, "reason": reason}
+
+
+def _name_of(release: Release | None) -> JsonObject | None:
+    return None if release is None else asdict(ReleaseName(release.number, release.adapter_sha256))
 
 
 def _facts(candidate_id: int, lesson: JsonObject, release: JsonObject | None) -> TrainingFacts:

@@ -3,6 +3,8 @@
 A file may be written while its row stands in `adapters`. The bot offers those that jobs ask for; it expects one that a
 worker has made. Each part is a transaction, so that whoever is killed goes on with the parts that are missing; a file
 gets its name once it is whole and has its hash. The list of examples that a training learns from goes the same way.
+So go the originals of videos, and so does a worker need no key. The video host's store is no such way: what lies there
+everybody may read, and an adapter that has not won belongs to nobody yet.
 """
 
 from __future__ import annotations

@@ -85,3 +85,14 @@ def test_a_draft_is_private_from_its_first_byte_and_gets_its_name_at_the_end(tmp
     files.commit_draft(draft, path)
     assert (path.read_bytes(), mode(path)) == (b"whole", 0o600)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_folders_exchange_their_names_at_once(tmp_path: Path) -> None:
+    """With all that lies in them; where one of them is missing nothing is changed, and it is told."""
+    for name in ("new", "old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "what").write_text(name)
+    assert files.exchange_names(tmp_path / "new", tmp_path / "old")
+    assert [(tmp_path / name / "what").read_text() for name in ("new", "old")] == ["old", "new"]
+    assert not files.exchange_names(tmp_path / "new", tmp_path / "nowhere")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"]

@@ -21,7 +21,7 @@ from generation.feedback.dataset.schema import FORMAT, TABLES, ColumnType, Table
 from generation.feedback.dataset.tables import Row, Tables
 from generation.feedback.dataset.video_facts import canonical
 from generation.strict_json import JsonObject
-from migrations.files import sha256_file
+from migrations.files import exchange_names, sha256_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,20 +61,37 @@ def write(folder: Path, tables: Tables) -> Manifest:
     removed by the next one.
     """
     folder = folder.absolute()
-    _check_place(folder)
     draft, old = (folder.with_name(f".{folder.name}.{word}") for word in ("draft", "old"))
+    if old.is_dir() and not folder.exists():
+        old.rename(folder)  # an export was killed between two renames: this data set is the only one
+    _check_place(folder)
     for left in (draft, old):
         shutil.rmtree(left, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
         manifest = _write_files(draft, tables)
-        if folder.exists():
-            folder.rename(old)
-        draft.rename(folder)
+        _put_in_place(draft, folder, old)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
     return manifest
+
+
+def _put_in_place(draft: Path, folder: Path, old: Path) -> None:
+    """Give a data set its name. An earlier one has it until then, and no moment is without one.
+
+    Where names cannot be exchanged there is such a moment, after which the next export puts the earlier one back.
+    """
+    if folder.exists() and exchange_names(draft, folder):
+        return  # the earlier one is the draft now
+    if folder.exists():
+        folder.rename(old)
+    try:
+        draft.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
 
 
 def _check_place(folder: Path) -> None:

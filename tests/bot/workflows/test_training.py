@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -11,13 +12,13 @@ from sqlalchemy import func, insert, select, text
 
 from bot.demo.discord.people import wait_for
 from bot.domain.releases import Candidate
-from bot.store.learning import choices
+from bot.store.learning import choices, releases
 from bot.workflows import training as training_workflow
 from bot.workflows.automatic_training import AutomaticTraining
 from bot.workflows.training import MACHINE_GONE
 from generation.feedback.dataset.files import verify
 from generation.feedback.dataset.prompts import split_of
-from generation.jobs import JobEnd, TrainingResult
+from generation.jobs import JobEnd, TrainingJob, TrainingResult
 from generation.queue.engine import WorkCancelledError
 from migrations.database import now_ms
 from migrations.schema import adapter_parts, commitments, rounds, videos, votes
@@ -25,6 +26,7 @@ from migrations.schema import candidates as table
 from migrations.states.learning import CandidateState
 from tests.builders.adapters import adapter_bytes, write_adapter
 from tests.builders.live_bot import Town
+from tests.builders.releases import a_release
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -160,9 +162,14 @@ async def test_votes_become_a_candidate(town: Town, workers: StandInWorkers) -> 
     assert verify(folder).root == candidate.data_root
     async with town.database.connect() as connection:
         assert await connection.scalar(select(commitments.c.root)) == candidate.data_root
-        query = text("SELECT inputs FROM workflow_status WHERE name = 'train_candidate'")
+        query = text(
+            "SELECT workflow_input.inputs FROM workflow_input JOIN workflow_status USING (workflow_uuid) "
+            "WHERE name = 'train_candidate'"
+        )
         [inputs] = (await connection.scalars(query)).all()
-    handed_over = workers.lists[-1] + str(inputs)
+    [job] = json.loads(inputs)["positionalArgs"]
+    assert set(job) == {field.name for field in fields(TrainingJob)}  # hashes, numbers and names of models
+    handed_over = workers.lists[-1]
     assert PROMPTS[0] in handed_over
     assert not any(str(member_id) in handed_over for member_id in MEMBERS)
     async with town.database.connect() as connection:
@@ -293,3 +300,26 @@ async def test_a_battle_begins_by_itself_where_that_is_wanted(
     candidate = await until_state(town, CandidateState.READY, before)
     await until_told(town, f"Its battle has begun in {town.guild}.")
     assert begun == [candidate.id]
+
+
+async def test_a_candidate_that_was_entered_is_found_again(town: Town, workers: StandInWorkers) -> None:
+    """Whatever a moderator did between a bot's death and its restart; a training of other votes finds nothing."""
+    await set_aside(town)
+    await a_voted_round(town)
+    workflow = town.app.learning.trainings.workflow
+    lesson = await workflow._gather(town.guild)
+    entered = await workflow._enter(lesson)
+    assert entered["candidate_id"] is not None
+    await town.mira.command("admin model pause")
+    try:
+        assert await workflow._enter(lesson) == entered
+        assert (await workflow._enter({**lesson, "root": "ab" * 32}))["candidate_id"] is None
+    finally:
+        await town.mira.command("admin model resume")
+    release = await a_release(town.database)
+    try:
+        assert await workflow._enter(lesson) == entered
+    finally:
+        async with town.database.begin() as connection:
+            await releases.roll_back(connection, "tiny", number=release.number, by=1)
+        await set_aside(town)

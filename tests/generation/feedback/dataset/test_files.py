@@ -156,3 +156,36 @@ def test_an_export_that_dies_leaves_the_earlier_data_set(tmp_path: Path, monkeyp
         write(folder, busy())
     assert verify(folder) == later
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_where_names_cannot_be_exchanged_the_earlier_data_set_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a death between its two renames, also where the next export comes to nothing; else the new one stands."""
+    monkeypatch.setattr(files, "exchange_names", lambda *_: False)
+    old = write(tmp_path / "set", busy()).root
+    (tmp_path / "set").rename(tmp_path / ".set.old")
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "readme", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write(tmp_path / "set", busy(1))
+    assert verify(tmp_path / "set").root == old
+    new = write(tmp_path / "set", busy(1)).root
+    assert verify(tmp_path / "set").root == new != old
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_a_draft_that_cannot_get_its_name_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The earlier data set has its name again."""
+    monkeypatch.setattr(files, "exchange_names", lambda *_: False)
+    old, rename = write(tmp_path / "set", busy()).root, Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path.name.endswith(".draft"):
+            raise OSError("no")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match="no"):
+        write(tmp_path / "set", busy(1))
+    assert verify(tmp_path / "set").root == old

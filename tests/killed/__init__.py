@@ -1,0 +1,1 @@
+"""The learning loop, killed at its steps: nothing is done twice, and nothing is lost."""
