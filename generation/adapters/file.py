@@ -79,13 +79,15 @@ def check_pairs(path: Path, name: str) -> None:
         raise AdapterError(f"{name} holds more than its tensors.")
 
 
-def check_numbers(path: Path, what: str = "adapter", largest: float = LARGEST) -> None:
-    """Raise AdapterError where a number in a file is not finite, or larger than `largest`.
+def check_numbers(path: Path, what: str = "adapter", largest: float | None = LARGEST) -> None:
+    """Raise AdapterError where a number in a file is not finite, or larger than `largest` if that is given.
 
     Call the check of the file's kind first.
     """
     import numpy as np
 
+    limit = np.inf if largest is None else np.nextafter(largest, np.inf)
+    wrong = "not finite," if largest is None else "not finite, or far too large,"
     with path.open("rb") as file:
         start = _start(path)
         for name, (kind, offset, count) in _places(path).items():
@@ -94,10 +96,8 @@ def check_numbers(path: Path, what: str = "adapter", largest: float = LARGEST) -
             while count > 0:
                 raw = np.frombuffer(file.read(min(count, _NUMBERS) * dtype.itemsize), dtype)
                 values = (raw.astype(np.uint32) << 16).view(np.float32) if kind == "BF16" else raw
-                if not values.size or not bool((np.abs(values) <= largest).all()):  # what is no number is not <= either
-                    raise AdapterError(
-                        f"The {what} {path.stem[:8]}… has numbers that are not finite, or far too large, in {name}."
-                    )
+                if not values.size or not bool((np.abs(values) < limit).all()):  # what is no number is not < either
+                    raise AdapterError(f"The {what} {path.stem[:8]}… has numbers that are {wrong} in {name}.")
                 count -= values.size
 
 
