@@ -1,4 +1,4 @@
-"""Looks at where settings come from: names that are no settings, and secrets that stand in files of their own.
+"""Where settings come from: names that are no settings, secrets that stand in files of their own, and the example.
 
 A secret is given as FLOCK_X, as FLOCK_X_FILE with the path of a file, or as a systemd credential of the name FLOCK_X.
 No text here quotes a value: one that was put into the wrong variable may be a secret.
@@ -195,3 +195,17 @@ def read_secret(path: Path) -> str:
     if not text.strip():
         raise SecretFileError("names an empty file")
     return text
+
+
+def example(kind: type[BaseSettings]) -> str:
+    """Return the text of `.env.example`: every setting with its sentence and default."""
+    lines = [
+        "# FLock's settings. Copy this file to .env (mode 0600) and fill in what you need; the rest has defaults.",
+        "# Each secret, FLOCK_DATABASE_URL and FLOCK_RPC_URL may stand in a file of its own: FLOCK_DISCORD_TOKEN_FILE",
+        "# names the file of the token, and so on.",
+        "",
+    ]
+    for name, about in kind.model_fields.items():
+        default = "" if about.default is None else str(about.default)
+        lines += [f"# {about.description}", f"{'' if default else '# '}FLOCK_{name.upper()}={default}", ""]
+    return "\n".join(lines)

@@ -387,17 +387,3 @@ def load_settings(need: Need | None = None, **values: object) -> Settings:
     if problems:
         raise SettingsError([str(problem) for problem in problems])
     return checked.settings
-
-
-def example() -> str:
-    """Return the text of `.env.example`: every setting with its sentence and default."""
-    lines = [
-        "# FLock's settings. Copy this file to .env (mode 0600) and fill in what you need; the rest has defaults.",
-        "# Each secret, FLOCK_DATABASE_URL and FLOCK_RPC_URL may stand in a file of its own: FLOCK_DISCORD_TOKEN_FILE",
-        "# names the file of the token, and so on.",
-        "",
-    ]
-    for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else str(field.default)
-        lines += [f"# {field.description}", f"{'' if default else '# '}FLOCK_{name.upper()}={default}", ""]
-    return "\n".join(lines)

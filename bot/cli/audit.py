@@ -134,7 +134,7 @@ async def audit_ledger(
 def _read_folders(releases: Path | None, dataset: Path | None) -> tuple[dict[str, bytes] | None, DatasetCounts | None]:
     """Return the texts of a folder by their hash, and the counts of a data set; None for what was not named."""
     from contracts.audit.datasets import DatasetError, counts_of, read_manifest, read_tallies
-    from contracts.audit.releases import read_folder
+    from contracts.audit.texts import read_folder
 
     try:
         documents = None if releases is None else read_folder(releases)

@@ -163,6 +163,9 @@ def _check_prompts(documents: Mapping[str, bytes], attempt: Attempt, notes: list
     if not attempt.battles:
         return
     prompts = prompts_of(documents, attempt.registration.prompts_root)
+    if prompts is None and attempt.round.winner is None:
+        notes.append(f"The prompts of round {attempt.number} were not compared: they are shown once it is over.")
+        return
     if prompts is None:
         yield f"Nobody shows the prompts that round {attempt.number} was registered with."
         return

@@ -94,16 +94,22 @@ class RegisteredPrompt:
 def prompts_of(documents: Mapping[str, bytes], root: str) -> list[RegisteredPrompt] | None:
     """Return the prompts whose root this is, from whichever text lists them; None where none does."""
     for content in documents.values():
-        try:
-            rows = json.loads(content)
-        except (ValueError, RecursionError):
-            continue
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            continue
-        if merkle_root(_canonical(row) for row in rows).hex() == root:
+        if prompts_root_of(content) == root:
             return [
-                RegisteredPrompt(str(row.get("pair")), str(row.get("prompt")), row.get("catch") is True) for row in rows
+                RegisteredPrompt(str(row.get("pair")), str(row.get("prompt")), row.get("catch") is True)
+                for row in json.loads(content)
             ]
+    return None
+
+
+def prompts_root_of(content: bytes) -> str | None:
+    """Return the root of the prompts that a text lists; None for a text that is no list of prompts."""
+    try:
+        rows = json.loads(content)
+        if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
+            return merkle_root(_canonical(row) for row in rows).hex()
+    except (ValueError, RecursionError):  # no JSON, or a number that JSON does not have
+        pass
     return None
 
 

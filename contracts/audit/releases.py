@@ -8,30 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from contracts.audit.attempts import DATASET, RELEASE, Attempt, check_attempts, read_attempts
 from contracts.audit.replay import Replay
 from contracts.audit.replayed import ReplayedCommitment
 from contracts.audit.report import AttemptAudit, AuditReport, CommitmentAudit
 from contracts.audit.rules import Gate, check_rule, judge_attempt, notes_on
-from contracts.manifests import ManifestError, ReleaseManifest, document_hash
-from contracts.outbox.documents import MOST_BYTES
+from contracts.manifests import ManifestError, ReleaseManifest
 
 KINDS = {DATASET: "dataset", RELEASE: "release"}
-
-
-def read_folder(folder: Path) -> dict[str, bytes]:
-    """Return the texts in a folder, by their hash: manifests, registrations, prompts, descriptions.
-
-    Raises OSError where the folder cannot be read. Files that no entry of the ledger names do no harm.
-    """
-    documents: dict[str, bytes] = {}
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.stat().st_size <= MOST_BYTES:
-            content = path.read_bytes()
-            documents[document_hash(content)] = content
-    return documents
 
 
 def check_releases(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,12 +31,3 @@ async def all_documents(connection: AsyncConnection) -> dict[str, bytes]:
     """Return every text, by its hash."""
     rows = await connection.execute(select(ledger_documents))
     return {row.hash: bytes(row.content) for row in rows}
-
-
-async def publish_documents(connection: AsyncConnection, folder: Path) -> int:
-    """Write every text into a folder, where `flock audit --releases` reads them; return their number."""
-    folder.mkdir(parents=True, exist_ok=True)
-    documents = await all_documents(connection)
-    for name, content in documents.items():
-        (folder / f"{name}.json").write_bytes(content)
-    return len(documents)

@@ -8,7 +8,8 @@ import pytest
 
 from bot.domain.errors import SettingsError
 from bot.setting_rules import REMEDIES
-from bot.settings import Need, Settings, example, load_settings, read_settings
+from bot.setting_sources import example
+from bot.settings import Need, Settings, load_settings, read_settings
 from contracts.audit.replay import MAX_GRACE
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +39,7 @@ def load_with(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> Settin
 
 def test_the_example_is_the_one_that_the_class_writes() -> None:
     """`.env.example` and the settings never disagree."""
-    assert (ROOT / ".env.example").read_text() == example()
+    assert (ROOT / ".env.example").read_text() == example(Settings)
 
 
 def test_every_setting_has_a_sentence() -> None:

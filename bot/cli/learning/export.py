@@ -1,4 +1,4 @@
-"""`flock export`: the votes of closed rounds as a data set, in a folder and, by choice, at a hub."""
+"""`flock export`: the votes of closed rounds as a data set, in a folder or at a hub; and the texts behind releases."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from bot.domain.amounts import amount
 from bot.domain.errors import OperatorError
 from bot.files.dataset import Wish, tables_for
 from bot.settings import Settings, load_settings, reveal
+from contracts.outbox.documents import all_documents
 from contracts.outbox.entries import MIN_PEPPER
 from generation.extras import require
 from generation.feedback.dataset.files import DatasetError, Manifest, write
@@ -45,9 +46,17 @@ def add_parser(commands: Commands) -> None:
         "export",
         help="write the votes of closed rounds as a data set",
         description="Writes videos, votes, pairs and the reliability of voters as a data set in the layout of Hugging "
-        "Face. Members who have opted out, or who have not read the notice yet, are left out.",
+        "Face. Members who have opted out, or who have not read the notice yet, are left out. With --texts, it writes "
+        "what others need to audit releases.",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of the data set")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the folder of the data set")
+    parser.add_argument(
+        "--texts",
+        type=Path,
+        metavar="DIR",
+        help="write manifests, registrations and the other texts that the ledger names by their hash into this folder, "
+        "for `flock audit --releases`",
+    )
     parser.add_argument(
         "--round", type=int, action="append", default=[], metavar="N", help="only this round; repeatable"
     )
@@ -65,8 +74,17 @@ def _day(text: str) -> datetime.date:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the data set, print what is in it and what is not, and send it where that is asked for."""
+    """Write what is asked for, print what is in it and what is not, and send a data set where that is asked for."""
+    chosen = (arguments.round, arguments.since, arguments.server, arguments.push)
+    if arguments.out is None and (arguments.texts is None or any(each not in (None, []) for each in chosen)):
+        raise OperatorError(
+            "Name a folder: --out for a data set, or --texts for the texts of releases."
+        )
     settings = load_settings()
+    if arguments.texts is not None:
+        sys.stdout.write(asyncio.run(export_texts(settings, arguments.texts)))
+    if arguments.out is None:
+        return 0
     require("export", "The export")
     token = hub_token() if arguments.push else None  # asked before the work
     wish = Wish(arguments.out, tuple(arguments.round), arguments.since, arguments.server)
@@ -99,6 +117,28 @@ async def export(settings: Settings, wish: Wish) -> str:
     except OSError as error:
         raise OperatorError(f"The data set cannot be written to {wish.out}: {error.strerror}.") from error
     return summary(wish.out, tables, manifest)
+
+
+async def export_texts(settings: Settings, folder: Path) -> str:
+    """Write the texts that the ledger names by their hash, and return the line about them. Raises OperatorError."""
+    from contracts.audit.texts import public_texts, write_folder
+
+    database = await open_and_upgrade(settings)
+    try:
+        async with database.connect() as connection:
+            texts = public_texts(await all_documents(connection))
+    except (SQLAlchemyError, OSError) as error:
+        raise unreachable(error) from error
+    finally:
+        await database.dispose()
+    try:
+        write_folder(folder, texts)
+    except OSError as error:
+        raise OperatorError(f"The texts cannot be written to {folder}: {error.strerror}.") from error
+    return (
+        f"{folder} holds {amount(len(texts), 'text')} that the ledger names. "
+        f"Whoever has them checks the releases: flock audit --releases {folder}\n"
+    )
 
 
 def summary(out: Path, tables: Tables, manifest: Manifest) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from contracts.audit.releases import check_releases
+from contracts.audit.report import AuditReport
 from contracts.manifests import DECOY, base_model_hash, document_hash
 from tests.builders.battles import PROMPTS, prompts_root, prompts_text
 from tests.builders.ledger_log import Log, first_registration
@@ -16,10 +17,14 @@ BASE = base_model_hash("tiny@1")
 TEXT = first_registration()
 
 
-def problems_of(log: Log) -> list[str]:
+def report_of(log: Log) -> AuditReport:
     report, replay = log.report(), log.replay()
     check_releases(replay, log.documents, report)
-    return report.problems
+    return report
+
+
+def problems_of(log: Log) -> list[str]:
+    return report_of(log).problems
 
 
 def committed() -> Log:
@@ -151,6 +156,16 @@ def test_prompts_that_nobody_shows_are_found() -> None:
     log.attempt(TEXT, live=BASE)
     log.documents.pop(document_hash(prompts_text()))
     assert any("Nobody shows the prompts" in problem for problem in problems_of(log))
+
+
+def test_prompts_of_an_open_round_are_a_note() -> None:
+    """They tell which pairs are catch pairs, so nobody shows them before the end."""
+    log = committed()
+    log.battles(log.open(TEXT), live=BASE)
+    log.documents.pop(document_hash(prompts_text()))
+    report = report_of(log)
+    assert report.problems == []
+    assert any("The prompts of round" in note and "shown once it is over" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from contracts.audit.releases import check_releases, read_folder
+from contracts.audit.releases import check_releases
 from contracts.audit.report import AuditReport
 from contracts.manifests import base_model_hash, document_hash
 from tests.builders.battles import CANDIDATE, registration
@@ -144,13 +143,3 @@ def test_a_release_that_was_not_compared_with_the_one_it_continues_is_found() ->
     root = log.replay().committed[2].root.hex()
     log.release(number, text, 2, adapter=OTHER, parent=root)
     assert any("compared with another model than the release that it continues" in p for p in audited(log).problems)
-
-
-def test_the_texts_of_a_folder_are_known_by_their_hash(tmp_path: Path) -> None:
-    """Whatever they are called; folders and very large files are left alone."""
-    (tmp_path / "anything.json").write_bytes(TEXT)
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "large").write_bytes(bytes(5 * 2**20))
-    assert read_folder(tmp_path) == {document_hash(TEXT): TEXT}
-    with pytest.raises(OSError, match="nowhere"):
-        read_folder(tmp_path / "nowhere")

@@ -13,11 +13,14 @@ from huggingface_hub.errors import HfHubHTTPError
 from pydantic import SecretStr
 from sqlalchemy import update
 
-from bot.cli.learning.export import Wish, export, hub_token, push
+from bot.__main__ import main
+from bot.cli.learning.export import Wish, export, export_texts, hub_token, push
 from bot.cli.process import exit_code_of
 from bot.domain.errors import OperatorError
 from bot.settings import Settings
 from bot.store.learning import choices
+from contracts.audit.texts import read_folder
+from contracts.outbox.documents import keep_document
 from generation.feedback.dataset.files import rows_of, verify
 from migrations.database import open_database, upgrade_database
 from migrations.schema import videos
@@ -96,6 +99,34 @@ async def test_motion_and_licence_come_from_card_file_and_model(settings: Settin
     assert json.loads(str(rows["frames"]["card"]))["seed"] == facts["provenance"]["seed"]
     await change(settings, "11", sha256="0" * 64)
     assert "The motion of 1 video is not known" in await export(settings, Wish(tmp_path / "set"))
+
+
+async def test_the_texts_behind_releases_are_what_an_audit_reads(settings: Settings, tmp_path: Path) -> None:
+    """Each text is written whole, and read back by its hash; a file in the folder's place is a sentence."""
+    assert "holds 0 texts" in await export_texts(settings, tmp_path / "texts")
+    database = open_database(settings.database_url)
+    async with database.begin() as connection:
+        name = await keep_document(connection, b'{"a": "manifest"}')
+    await database.dispose()
+    said = await export_texts(settings, tmp_path / "texts")
+    assert said.startswith(f"{tmp_path / 'texts'} holds 1 text ")
+    assert f"flock audit --releases {tmp_path / 'texts'}" in said
+    assert read_folder(tmp_path / "texts") == {name: b'{"a": "manifest"}'}
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OperatorError, match=r"cannot be written to .*/file: File exists\."):
+        await export_texts(settings, tmp_path / "file")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--texts", "texts", "--round", "3"], ["--texts", "texts", "--push", "a/b"]])
+def test_without_a_folder_for_the_data_set_nothing_is_written(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A choice of rounds or a hub needs a data set; the sentence names both options."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="1"):
+        main(["export", *arguments])
+    assert "Name a folder: --out for a data set" in capsys.readouterr().err
+    assert not (tmp_path / "texts").exists()
 
 
 @pytest.mark.parametrize(
