@@ -180,17 +180,19 @@ def _released(count: _Count) -> str:
 
 def _undecided(count: _Count, closed: bool, active_members: int | None) -> list[str]:
     voters, rule = len(count.ballots), count.rule
+    after = f"Undecided after {_voters(voters)}{' at the close' if closed else ''}"
     if active_members is not None and max(active_members, voters) < rule.min_voters:
         return [
+            f"{after}.",
             f"Too few active voters to release on evidence: {max(active_members, voters)}, "
-            f"and {rule.min_voters} are needed even if all agree."
+            f"and {rule.min_voters} are needed even if all agree.",
         ]
     about = count.needs_about
     if voters and about is None:
         forecast = "no number of voters in sight would decide"
     else:
         forecast = f"about {about or rule.min_voters} are needed if all vote like these"
-    return [f"Undecided after {_voters(voters)}{' at the close' if closed else ''}; {forecast}."]
+    return [f"{after}; {forecast}."]
 
 
 def _verdict(

@@ -77,9 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Write what is asked for, print what is in it and what is not, and send a data set where that is asked for."""
     chosen = (arguments.round, arguments.since, arguments.server, arguments.push)
     if arguments.out is None and (arguments.texts is None or any(each not in (None, []) for each in chosen)):
-        raise OperatorError(
-            "Name a folder: --out for a data set, or --texts for the texts of releases."
-        )
+        raise OperatorError("Name a folder: --out for a data set, or --texts for the texts of releases.")
     settings = load_settings()
     if arguments.texts is not None:
         sys.stdout.write(asyncio.run(export_texts(settings, arguments.texts)))

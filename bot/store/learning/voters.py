@@ -5,8 +5,16 @@ from __future__ import annotations
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from migrations.database import now_ms
 from migrations.schema import videos
 from migrations.schema import votes as votes_table
+
+ACTIVE_DAYS = 30  # a voter of so long ago may not come back
+
+
+def active_since_ms() -> int:
+    """Return the moment since which an active voter has voted."""
+    return now_ms() - ACTIVE_DAYS * 86_400_000
 
 
 async def active_voters(connection: AsyncConnection, guild_id: int, *, since_ms: int, votes: int) -> int:

@@ -14,8 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.domain.battles import Battle, CountedVote, Verdict, VerdictState
 from bot.store.battles import rounds as battles
+from bot.store.learning.voters import active_since_ms, active_voters
 from generation.feedback import gate
-from generation.feedback.registration import read_registration
+from generation.feedback.registration import Eligibility, read_registration
 
 # A measure of a battle round's videos: the candidate's mean and the live model's; None where it was not measured.
 Measure = Callable[[Battle], Awaitable[tuple[float, float] | None]]
@@ -47,17 +48,25 @@ class GateJudge:
         measured = {"motion": motion.means}
         for name, measure in self._measures.items():
             measured[name] = None if measure is None else await measure(battle)
+        registration = read_registration(battle.registration)
         judged = gate.judge(
             [gate.Vote(vote.voter, vote.pair, vote.outcome) for vote in votes],
-            read_registration(battle.registration).rule,
+            registration.rule,
             gate.Quality(**{name: means or NOT_MEASURED for name, means in measured.items()}),
             closed=closed,
             motion=motion.gains,
+            active_members=await self._active(battle, registration.eligibility) if closed else None,
         )
         values = {each.name: getattr(judged, each.name) for each in dataclasses.fields(Verdict)}
         missing = [name for name, means in measured.items() if means is None]
         unsaid = (NOBODY_MEASURED.format(names=", ".join(missing)),) if missing else ()
         return Verdict(**{**values, "state": VerdictState(judged.state), "reasons": (*judged.reasons, *unsaid)})
+
+    async def _active(self, battle: Battle, eligibility: Eligibility) -> int:
+        """Return how many members may be expected to vote in a battle of this community."""
+        async with self._database.connect() as connection:
+            guild, least = battle.round.guild_id, eligibility.votes_before
+            return await active_voters(connection, guild, since_ms=active_since_ms(), votes=least)
 
     async def _motion(self, battle: Battle) -> Motion:
         cards = await battles.cards_of(self._database, battle.round.id)

@@ -25,14 +25,13 @@ from bot.posts.obstacles import Obstacle
 from bot.posts.training import TrainingPosts
 from bot.store import rounds
 from bot.store.learning import candidates, releases
-from bot.store.learning.voters import active_voters
+from bot.store.learning.voters import ACTIVE_DAYS, active_since_ms, active_voters
 from bot.workflows.battles.results import settle_candidate
 from bot.workflows.steps import step
 from generation.feedback.registration import Eligibility, Rule
 from generation.jobs import BOT_QUEUE
 from generation.queue.engine import Engine
 from generation.strict_json import JsonObject
-from migrations.database import now_ms
 from migrations.states.learning import CandidateState
 
 log = logging.getLogger(__name__)
@@ -42,8 +41,6 @@ RELEASE_WORKFLOW = "candidate_release"
 AGAIN_S, LONGEST_AGAIN_S = 30.0, 3600.0  # between two tries
 MOST_TRIES = 14 * 24  # which take about two weeks
 POST_AGAIN_S, MOST_POSTS = 60.0, 60  # tries to post a reason
-ACTIVE_DAYS = 30  # a voter of so long ago may not come back
-DAY_MS = 86_400_000
 ITS_BATTLE = "Its battle begins by itself, once its data set stands on the ledger and no other battle round is open."
 PAUSED = "Learning is paused."
 TOO_FEW_VOTERS = (
@@ -190,8 +187,7 @@ class AutomaticBattles:
                 return _waits(PAUSED)
             needed = (await self._next_rule(connection)).min_voters
             least = self._eligibility.votes_before
-            since_ms = now_ms() - ACTIVE_DAYS * DAY_MS
-            here = await active_voters(connection, guild_id, since_ms=since_ms, votes=least)
+            here = await active_voters(connection, guild_id, since_ms=active_since_ms(), votes=least)
         if here < needed:
             return _refused(TOO_FEW_VOTERS.format(here=here, days=ACTIVE_DAYS, votes=least, needed=needed))
         battle = await self._open_battle(guild_id, candidate_id)

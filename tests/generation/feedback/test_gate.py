@@ -90,7 +90,10 @@ def test_a_small_community_reads_that_it_is_too_small() -> None:
     """Not that it should vote more; a larger one does not read it."""
     votes = votes_of(*["ccccc"] * 3)
     few = judge(votes, RULE, SOUND, active_members=8)
-    assert few.reasons == ("Too few active voters to release on evidence: 8, and 9 are needed even if all agree.",)
+    assert few.reasons == (
+        "Undecided after 3 voters.",
+        "Too few active voters to release on evidence: 8, and 9 are needed even if all agree.",
+    )
     assert judge(votes, RULE, SOUND, active_members=9).reasons[0].startswith("Undecided after 3 voters; about")
 
 

@@ -221,6 +221,7 @@ async def test_an_undecided_candidate_has_lost_with_the_reason(town: Town) -> No
     assert over.verdict.state == VerdictState.UNDECIDED
     candidate = await _until_state(town.database, battle, CandidateState.LOST)
     assert "Undecided after 1 voter at the close" in (candidate.reason or "")
+    assert "Too few active voters to release on evidence: 1, and 9 are needed" in (candidate.reason or "")
 
 
 async def test_a_candidate_that_moves_less_is_refused_whatever_the_votes_say(town: Town) -> None:
