@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from generation.tiny.training import text, world
 from generation.tiny.training.optimizers import split
-from generation.tiny.training.vae import COARSE, LATENTS, LOUD
+from generation.tiny.training.vae import BLOCK, COARSE, LATENTS, LOUD
 
 if TYPE_CHECKING:
     from diffusers import LTXVideoTransformer3DModel
@@ -28,7 +28,16 @@ SHIFT = 2.5  # of the noise levels, in training and in the pipeline: most is dec
 RATE = 25  # frames a second that LTXPipeline assumes; its positions in time depend on it
 BLUR = 0.08  # of the codes
 # The share of prompts that leave an attribute open; and of those that leave all of them open, as an empty prompt does.
-LEFT_OPEN = {"colour": 0.12, "shape": 0.1, "motion": 0.15, "background": 0.4, "size": 0.4, "speed": 0.4}
+LEFT_OPEN = {
+    "colour": 0.12,
+    "shape": 0.1,
+    "motion": 0.15,
+    "background": 0.4,
+    "size": 0.4,
+    "speed": 0.4,
+    "second_colour": 0.12,
+    "second_shape": 0.0,  # without a word of it there is none
+}
 EMPTY = 0.1
 
 
@@ -70,13 +79,14 @@ def _leave_some_open(rows: Tensor, generator: torch.Generator) -> Tensor:
     """Return the rows as a prompt might name them, with some left open."""
     chances = torch.tensor([LEFT_OPEN[name] for name in text.ATTRIBUTES])
     silent = torch.rand(rows.shape, generator=generator) < chances
-    silent |= torch.rand(len(rows), 1, generator=generator) < EMPTY
+    empty = torch.rand(len(rows), 1, generator=generator) < EMPTY
+    silent |= empty & torch.tensor([name != "second_shape" for name in text.ATTRIBUTES])
     return rows.masked_fill(silent, 0)
 
 
 def angles(denoiser: LTXVideoTransformer3DModel, size: tuple[int, int, int]) -> Tensor:
     """Return the rotary embedding of the positions, complex: (1, f * h * w, width / 2). `size` is (f, h, w)."""
-    cos, sin = denoiser.rope(torch.zeros(1), *size, (4 / RATE, 16, 16))
+    cos, sin = denoiser.rope(torch.zeros(1), *size, (4 / RATE, BLOCK, BLOCK))
     return torch.complex(cos[..., ::2].contiguous(), sin[..., ::2].contiguous())
 
 

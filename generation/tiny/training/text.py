@@ -35,6 +35,8 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "background": tuple(world.BACKGROUNDS),
     "size": tuple(captions.SIZE_WORDS),
     "speed": tuple(captions.SPEED_WORDS),
+    "second_colour": tuple(world.COLOURS),
+    "second_shape": world.SHAPES,
 }
 
 

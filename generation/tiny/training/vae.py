@@ -1,12 +1,14 @@
 """The autoencoder: principal components of the world's pictures, written into the weights of AutoencoderKLLTXVideo.
 
-A world of flat colours needs no learned decoder: a latent of 76 numbers for a block of 16x16 pixels and 4 frames is a
-projection on three levels of components (4x4 pixels of a frame; 2x2x2 of these; 2x2x2 of those again), and the way
-back is its transpose. That is exact to compute, takes seconds, and keeps noise of latents as small in pixels.
+The encoder needs no learning: a latent of 72 numbers for a block of 24x24 pixels and 4 frames is a projection on three
+levels of components (6x6 pixels of a frame; 2x2x2 of these; 2x2x2 of those again). That is exact to compute and takes
+seconds.
 
-The class has a norm and a SiLU before its last convolution. Both do no harm: one channel holds a constant far greater
-than all others, so the norm divides by a constant. In the decoder each number goes through twice, since
-silu(x) - silu(-x) = x. In the encoder, which needs no half precision, the constant is so great that silu(x) = x / 2.
+The way back by the transpose alone is blurred, and shows the borders of the blocks. So the decoder begins there, as
+residual blocks that do nothing yet, and `decoder.py` trains it: its convolutions see the neighbours of each block.
+
+The class has a norm and a SiLU before its last convolution. At first they do no harm: one channel holds a constant far
+greater than all others, so the norm divides by a constant, and silu(x) is nearly x / 2.
 """
 
 from __future__ import annotations
@@ -22,20 +24,22 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLLTXVideo
 
-PATCH = 4
-FINE, MIDDLE, COARSE = 36, 72, 76  # components kept on each level
+PATCH = 6
+BLOCK = 4 * PATCH  # pixels of a latent, both ways
+FINE, MIDDLE, COARSE = 40, 80, 72  # components kept on each level
 # A denoiser of this family knows of positions only their distances. So a latent carries its own, in channels that the
 # decoder ignores, loud enough to be read through much noise.
 PLACES, LOUD = 8, 12.0
 LATENTS = COARSE + PLACES
-# Channels: room for a latent; at the end each fine component twice, and the constant.
-DECODER, ENCODER = max(COARSE, 2 * FINE + 2), LATENTS + 2
-CONSTANT, ENCODER_CONSTANT = 128.0, 60_000.0
-CLIPS, BLOCKS = 250, 16_000  # from which the components are computed
+# Channels. Of the decoder: on the way, and of the last level, which holds the fine components and the constant.
+ENCODER, DECODER, LAST = LATENTS + 2, 88, 44
+RESIDUAL = (3, 1, 0)  # blocks of two convolutions on each level of the decoder, the finest first
+CONSTANT, ENCODER_CONSTANT = 100.0, 60_000.0
+CLIPS = 250  # from which the components are computed
 
 
 def build_vae() -> AutoencoderKLLTXVideo:
-    """Return the autoencoder with all weights zero."""
+    """Return the autoencoder with all weights zero, but for the residual blocks' first convolutions."""
     from diffusers import AutoencoderKLLTXVideo
 
     vae = AutoencoderKLLTXVideo(
@@ -44,18 +48,19 @@ def build_vae() -> AutoencoderKLLTXVideo:
         down_block_types=("LTXVideoDownBlock3D", "LTXVideoDownBlock3D"),
         decoder_block_out_channels=(DECODER, DECODER),
         layers_per_block=(0, 0, 0),
-        decoder_layers_per_block=(0, 0, 0),
+        decoder_layers_per_block=RESIDUAL,
         spatio_temporal_scaling=(True, True),
         decoder_spatio_temporal_scaling=(True, True),
         decoder_inject_noise=(False, False, False),
         downsample_type=("conv", "conv"),
         upsample_residual=(False, False),
-        upsample_factor=(1, 1),
+        upsample_factor=(DECODER // LAST, 1),
         patch_size=PATCH,
-        decoder_causal=True,
+        decoder_causal=False,
     )
-    for parameter in vae.parameters():
-        parameter.data.zero_()
+    for name, parameter in vae.named_parameters():
+        if ".conv1." not in name:
+            parameter.data.zero_()
     return vae.eval().requires_grad_(requires_grad=False)
 
 
@@ -109,7 +114,7 @@ class Components:
     def __init__(self, clips: Tensor) -> None:
         """Compute them from `clips`: (batch, 3, frames, height, width)."""
         # Most blocks are plain background: those that show an edge count ten times.
-        busy = _blocks(_padded(clips), 4, 4 * PATCH).std(-1) > 0.08
+        busy = _blocks(_padded(clips), 4, BLOCK).std(-1) > 0.08
         weight = torch.where(busy, 1.0, 0.1)[..., None]
         patches = _blocks(_padded(clips), 1, PATCH)
         self.fine = _components((patches * _spread(weight, 4)).flatten(0, 3), FINE)
@@ -154,23 +159,20 @@ def write_weights(vae: AutoencoderKLLTXVideo, parts: Components) -> None:
     _tap(encoder.conv_out)[:COARSE, :COARSE] = 2 * ENCODER_CONSTANT / math.sqrt(ENCODER) * torch.eye(COARSE)
     encoder.conv_out.conv.bias.data[LATENTS] = -20.0  # log of the variance: next to none
 
-    _tap(decoder.conv_in)[:COARSE, :COARSE] = torch.eye(COARSE)
-    _tap(decoder.up_blocks[0].upsamplers[0].conv)[: 8 * MIDDLE, :COARSE] = parts.coarse.T
+    _tap(decoder.conv_in, 1)[:COARSE, :COARSE] = torch.eye(COARSE)
+    _tap(decoder.up_blocks[0].upsamplers[0].conv, 1)[: 8 * MIDDLE, :COARSE] = parts.coarse.T
     up = decoder.up_blocks[1].upsamplers[0].conv
-    _tap(up)[: 8 * FINE, :MIDDLE] = parts.middle.T
-    _tap(up)[8 * FINE : 16 * FINE, :MIDDLE] = -parts.middle.T
-    up.conv.bias.data[16 * FINE : 16 * FINE + 8] = CONSTANT
-    gain = CONSTANT / math.sqrt(DECODER)
-    _tap(decoder.conv_out)[:, :FINE] = gain * fine.T
-    _tap(decoder.conv_out)[:, FINE : 2 * FINE] = -gain * fine.T
+    _tap(up, 1)[: 8 * FINE, :MIDDLE] = parts.middle.T
+    up.conv.bias.data[8 * FINE : 8 * FINE + 8] = CONSTANT
+    _tap(decoder.conv_out, 1)[:, :FINE] = 2 * CONSTANT / math.sqrt(LAST) * fine.T
     vae.latents_mean[:COARSE] = parts.mean
     vae.latents_std.fill_(1.0)[:COARSE] = parts.std
 
 
-def _tap(convolution: nn.Module) -> Tensor:
+def _tap(convolution: nn.Module, time: int = 2) -> Tensor:
     """Return the weight for the frame and pixel itself: (out, in). A causal convolution has it last in time."""
     weight: Tensor = convolution.conv.weight.data
-    return weight[:, :, -1, 1, 1]
+    return weight[:, :, time, 1, 1]
 
 
 def encode(vae: AutoencoderKLLTXVideo, clips: Tensor) -> Tensor:

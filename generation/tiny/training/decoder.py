@@ -1,0 +1,72 @@
+"""The decoder's training: sharp frames without seams, from latents that are not quite right.
+
+It begins as the transpose of the encoder (see `vae.py`) and learns to draw what its neighbours imply. Its latents are
+blurred by noise, since a denoiser's are never exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from generation.tiny.training.optimizers import split
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKLLTXVideo
+
+NOISE = 0.2  # standard deviation of the latents' blur, itself drawn anew for each clip
+MOVING, MOVES = 5.0, 0.15  # weight of pixels that a shape passes, and the change that tells them
+BATCH = 6
+RATE, MATRIX_RATE = 2e-3, 0.01
+
+
+def train_decoder(
+    vae: AutoencoderKLLTXVideo,
+    latents: Tensor,
+    clips: Callable[[Tensor], Tensor],
+    steps: int,
+    seed: int,
+    say: Callable[[int, int, str], None],
+) -> None:
+    """Train the decoder in place.
+
+    `latents` are (clips, LATENTS, f, h, w) as the denoiser leaves them; `clips` returns those of the given numbers:
+    (batch, 3, frames, height, width), from -1 to 1.
+    """
+    dice = torch.Generator().manual_seed(seed)
+    mean, std = (value[:, None, None, None] for value in (vae.latents_mean, vae.latents_std))
+    decoder = vae.decoder.requires_grad_(requires_grad=True).train()
+    optimizers = split(decoder, "block", lr=RATE, matrix_lr=MATRIX_RATE)
+    rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+    averaged = [parameter.detach().clone() for parameter in decoder.parameters()]
+    smooth = 0.0
+    for step in range(steps):
+        sample = torch.randint(len(latents), (BATCH,), generator=dice)
+        clean, wanted = latents[sample].float(), clips(sample)
+        blur = NOISE * torch.randn(BATCH, 1, 1, 1, 1, generator=dice).abs()
+        frames = decoder((clean + blur * torch.randn(clean.shape, generator=dice)) * std + mean)
+        passed = (wanted - wanted.median(2, keepdim=True).values).abs().amax(1, keepdim=True) > MOVES
+        weight = torch.where(passed, MOVING, 1.0)
+        loss = ((frames - wanted).abs() * weight).mean() / weight.mean()
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate * min(1.0, (step + 1) / 30, (steps - step) / (steps * 0.6))
+        for optimizer in optimizers:
+            optimizer.step()
+        keep = min(0.99, step / (step + 10))
+        with torch.no_grad():
+            for mean_of, parameter in zip(averaged, decoder.parameters(), strict=True):
+                mean_of.lerp_(parameter, 1 - keep)
+        smooth += (loss.item() - smooth) * max(0.03, 1 / (step + 1))
+        if (step + 1) % 25 == 0 or step + 1 == steps:
+            say(step + 1, steps, f"loss {smooth:.4f}")
+    with torch.no_grad():
+        for mean_of, parameter in zip(averaged, decoder.parameters(), strict=True):
+            parameter.copy_(mean_of)
+    decoder.eval().requires_grad_(requires_grad=False)
