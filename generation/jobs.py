@@ -168,3 +168,4 @@ class Progress:
     step: int
     steps: int
     eta_s: float | None
+    words: JsonObject | None = None  # of the prompt, see prompt_words.py; None from older workers, and most models

@@ -15,6 +15,7 @@ from typing import ClassVar, Literal, Self, TypeAlias, TypeVar
 
 from generation.models.presets import Preset
 from generation.models.registry import Model
+from generation.prompt_words import PromptWords
 from generation.strict_json import JsonObject, JsonValue, ShapeError, read_dataclass
 
 RenderPhase = Literal["loading", "denoising", "encoding"]
@@ -234,6 +235,7 @@ class Tick(Message):
     phase: RenderPhase
     step: int
     steps: int
+    words: PromptWords | None = None  # of the prompt, once they are known: with the first step, of a model that tells
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from discord import ui
 from bot.cards import limits
 from bot.cards.layout import minutes, note, quote, row, seconds, view_of
 from bot.cards.limits import Button, Item, text_item
+from bot.cards.prompt_words import words_line
 from bot.domain.rounds import Round
 from bot.domain.videos import QueuePlace, Video
 from bot.domain.votes import Choice, Standing
@@ -100,7 +101,7 @@ def bar(step: int, steps: int) -> str:
 
 def progress_text(video: Video, round_: Round, place: QueuePlace | None, progress: Progress | None) -> str:
     """Return the text of a video's progress message."""
-    head = f"**{quote(video.prompt, 200)}**\n"
+    head = f"**{quote(video.prompt, 200)}**\n{words_line(video.prompt, progress)}"
     prefix = f"Round {round_.number}"
     if video.status == VideoStatus.QUEUED and place is not None:
         ahead = "next in the queue" if place.ahead == 0 else f"number {place.ahead + 1:,} in the queue"
@@ -150,7 +151,7 @@ def vote_answer(standing: Standing, video_id: str, on_ledger_s: float) -> ui.Lay
     )
 
 
-def provenance_card(video: Video, file_url: str) -> ui.LayoutView:
+def provenance_card(video: Video, file_url: str, progress: Progress | None = None) -> ui.LayoutView:
     """Return the answer to `/provenance`: how a video was made, with its provenance card as a file.
 
     The contents of that card came from a worker, which is not trusted: all of them are quoted.
@@ -178,7 +179,7 @@ def provenance_card(video: Video, file_url: str) -> ui.LayoutView:
     lines.append(f"File: SHA-256 `{_code(video.sha256, 64)}`")
     return view_of(
         text_item(f"### {AI_LABEL}: {quote(video.prompt, 200)}"),
-        text_item("\n".join(lines)),
+        text_item(words_line(video.prompt, progress) + "\n".join(lines)),
         ui.File(file_url),
         text_item("-# Anyone who has the model can render it again with `flock rerender` and this card."),
     )

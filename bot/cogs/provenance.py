@@ -56,4 +56,5 @@ class Provenance(commands.Cog):
             raise NoProvenanceError
         name = f"flock-{video.id}-provenance.json"
         text = json.dumps(video.provenance, indent=2, ensure_ascii=False) + "\n"
-        return Reply(video_cards.provenance_card(video, f"attachment://{name}"), name, text.encode())
+        progress = (await videos.progress_of(self._database, [video.id])).get(video.id)
+        return Reply(video_cards.provenance_card(video, f"attachment://{name}", progress), name, text.encode())

@@ -61,7 +61,8 @@ class ProgressMessages:
         if channel_id is None or message_id is None:
             return
         round_ = await rounds.get(self._database, video.round_id)
-        card = video_cards.progress_card(video_cards.progress_text(video, round_, None, None), video)
+        progress = (await videos.progress_of(self._database, [video.id])).get(video.id)
+        card = video_cards.progress_card(video_cards.progress_text(video, round_, None, progress), video)
         try:
             channel = await self._client.channel(channel_id)
             async with self.editing(video_id):

@@ -339,7 +339,7 @@ async def progress_of(database: AsyncEngine, video_ids: Sequence[str]) -> dict[s
         return {}
     async with database.connect() as connection:
         rows = await connection.execute(select(render_progress).where(render_progress.c.video_id.in_(video_ids)))
-        return {row.video_id: Progress(row.phase, row.step, row.steps, row.eta_s) for row in rows}
+        return {row.video_id: Progress(row.phase, row.step, row.steps, row.eta_s, row.words) for row in rows}
 
 
 async def queue_place(database: AsyncEngine, video: Video, model_class: str) -> QueuePlace:

@@ -22,6 +22,7 @@ from dataclasses import asdict, fields
 from typing import TextIO
 
 from generation.models.registry import Model
+from generation.prompt_words import PromptWords
 from generation.render.denoise import NoPictureError, denoise, peak_memory
 from generation.render.heartbeat import Heartbeat
 from generation.render.loading import WarmPipeline, load
@@ -64,9 +65,23 @@ class CancelledError(Exception):
 
 
 def readable(prompt: str) -> str:
-    """Return the prompt without half characters and control characters such as NUL, which no tokenizer can read."""
+    """Return the prompt without half characters and control characters such as NUL, which no tokenizer can read.
+
+    Each is replaced by one character, so that a place in the prompt stays the same.
+    """
     whole = prompt.encode("utf-8", "replace").decode()
-    return "".join(" " if unicodedata.category(c) == "Cc" else c for c in whole).strip()
+    return "".join(" " if unicodedata.category(c) == "Cc" else c for c in whole)
+
+
+def words_of(warm: WarmPipeline, prompt: str) -> PromptWords | None:
+    """Return the words of a prompt that the model knows. No video fails for that: a reader in trouble tells nothing."""
+    if warm.reader is None:
+        return None
+    try:
+        return warm.reader.read(readable(prompt))
+    except Exception as error:  # whatever a tokenizer raises
+        log.warning("The words of a prompt could not be told (%s).", type(error).__name__)
+        return None
 
 
 class Renderer:
@@ -94,8 +109,10 @@ class Renderer:
         if number is not None:
             self.say(Alive(number))
 
-    def _say_tick(self, number: int, phase: RenderPhase, step: int, steps: int) -> None:
-        self.say(Tick(number, phase, step, steps))
+    def _say_tick(
+        self, number: int, phase: RenderPhase, step: int, steps: int, words: PromptWords | None = None
+    ) -> None:
+        self.say(Tick(number, phase, step, steps, words))
 
     def load(self, model: Model, number: int) -> LoadedModel:
         """Load the pipeline, and return what it is and how it will render."""
@@ -143,8 +160,8 @@ class Renderer:
 
         self._check_cancelled(number)
         steps = Steps(on_step, steps=preset.steps, passes=preset.passes)
-        self._say_tick(number, "denoising", 0, steps.steps)
-        frames = denoise(warm.pipeline, preset, steps, prompt=readable(request.prompt), seed=request.seed)
+        self._say_tick(number, "denoising", 0, steps.steps, words_of(warm, request.prompt))
+        frames = denoise(warm.pipeline, preset, steps, prompt=readable(request.prompt).strip(), seed=request.seed)
         self._say_encoding(number)  # a sign of life: the encoder may be busy with another video
         seconds, memory = steps.seconds(), peak_memory()
         prompt_known = prompts.hits > hits_before

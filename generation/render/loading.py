@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from generation.models.known_words import PromptReader, reader_of
 from generation.models.presets import Preset, Strides
 from generation.models.registry import Model, full_revision
 from generation.render.acceleration import DENOISERS, accelerate
@@ -41,6 +42,7 @@ class WarmPipeline:
     can: PipelineOptions  # for the advice of `flock worker --check`
     gpus: int = 0
     gpu_mib: int | None = None
+    reader: PromptReader | None = None  # None: the model does not tell which words it knows
 
 
 def load(model: Model) -> WarmPipeline:
@@ -84,9 +86,11 @@ def load(model: Model) -> WarmPipeline:
         notes.append(f"{preset.family}: {preset.notes}")
     if device == "cpu" and torch.version.cuda is None and not model.embedded:
         notes.append("This torch has no GPU: rendering on the CPU is slow for anything but tiny models.")
+    reader, reader_notes = reader_of(folder, getattr(pipeline, "tokenizer", None))
+    notes += reader_notes
     gpus = torch.cuda.device_count()
     gpu_mib = torch.cuda.mem_get_info()[1] >> 20 if gpus else None
-    return WarmPipeline(model, pipeline, preset, revision, notes, device, options, gpus, gpu_mib)
+    return WarmPipeline(model, pipeline, preset, revision, notes, device, options, gpus, gpu_mib, reader)
 
 
 def read_configs(folder: Path) -> Configs:

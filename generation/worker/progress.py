@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.jobs import Phase
+from generation.prompt_words import PromptWords
 from generation.render_messages import LoadedModel, Tick
 from generation.worker.eta import Estimate, History, kind_of
 from migrations.database import now_ms, upsert_into
@@ -47,15 +48,20 @@ class JobProgress:
             nonlocal last_write, last_phase
             now = time.monotonic()
             eta = estimate.remaining(tick.phase, tick.step, tick.steps)
-            if now - last_write < PROGRESS_S and tick.phase == last_phase:
+            if now - last_write < PROGRESS_S and tick.phase == last_phase and tick.words is None:
                 return
             last_write, last_phase = now, tick.phase
-            await self.write(video_id, tick.phase, tick.step, tick.steps, eta)
+            await self.write(video_id, tick.phase, tick.step, tick.steps, eta, tick.words)
 
         return on_tick
 
-    async def write(self, video_id: str, phase: Phase, step: int, steps: int, eta_s: float | None) -> None:
-        """Write one row; a database that is away costs no more than a line of the log."""
+    async def write(
+        self, video_id: str, phase: Phase, step: int, steps: int, eta_s: float | None, words: PromptWords | None = None
+    ) -> None:
+        """Write one row; a database that is away costs no more than a line of the log.
+
+        The prompt's words stay in the row that has them.
+        """
         values = {
             "phase": phase,
             "step": step,
@@ -63,6 +69,7 @@ class JobProgress:
             "eta_s": eta_s,
             "worker_id": self._worker_id,
             "updated_at_ms": now_ms(),
+            **({} if words is None else {"words": words.to_json()}),
         }
         try:
             async with self._database.begin() as connection:

@@ -28,6 +28,8 @@ render_progress = Table(
     Column("eta_s", Float),
     Column("worker_id", Text, nullable=False),
     Column("updated_at_ms", BigInteger, nullable=False),
+    # The prompt's words that the model knows, as generation/prompt_words.py has them; None where it does not tell.
+    Column("words", JSON(none_as_null=True)),
 )
 
 render_timings = Table(

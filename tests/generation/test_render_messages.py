@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from generation.models.registry import Model
+from generation.prompt_words import PromptWords
 from generation.render_messages import (
     Alive,
     Cancel,
@@ -48,6 +49,7 @@ COMMANDS = [LoadModel(1, Model("m", "x/y", dtype={"vae": "float32"})), RenderVid
 ANSWERS = [
     ModelLoaded(1, loaded_model(preset={"caches": ("first_block",)})),
     Tick(2, "denoising", 1, 20),
+    Tick(2, "denoising", 0, 20, PromptWords([[0, 3]], [[4, 7]], "colours", "red")),
     Denoised(2),
     VideoRendered(2, VIDEO),
     VideoRendered(2, replace(VIDEO, findings=None)),

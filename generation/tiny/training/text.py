@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from generation.tiny.training import captions, world
+from generation.tiny.training import captions, languages, world
 from generation.tiny.training.optimizers import split
 
 if TYPE_CHECKING:
@@ -62,13 +62,13 @@ def target(caption: captions.Caption) -> list[int]:
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """Return a byte-level BPE over the world's words; it spells any other text in bytes, so that it reads every script.
 
-    Capital letters become small ones.
+    Capital letters become small ones, and words of other languages the English ones: see `languages`.
     """
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.normalizer = languages.normalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(

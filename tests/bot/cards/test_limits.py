@@ -134,9 +134,19 @@ wallets = st.builds(
 counts = st.just(10**6)
 seconds = st.just(10.0**6)
 places = st.none() | st.builds(QueuePlace, ahead=counts, estimate_s=seconds, served=st.booleans())
+words = st.none() | st.builds(
+    lambda known, unknown: {
+        "known": [[3 * n, 3 * n + 3] for n in range(known)],
+        "unknown": [[3 * n, 3 * n + 3] for n in range(unknown)],
+        "topics": "*" * 100,
+        "example": "@" * 100,
+    },
+    st.integers(0, 100),
+    st.integers(0, 100),
+)
 progresses = st.none() | st.builds(
     Progress, phase=st.sampled_from(["loading", "denoising", "encoding", "uploading"]), step=counts, steps=counts,
-    eta_s=seconds,
+    eta_s=seconds, words=words,
 )  # fmt: skip
 
 Built = st.SearchStrategy[Any]
@@ -190,7 +200,7 @@ CARDS: dict[str, Built] = {
         receipt_cards.receipt_card, rounds, st.lists(st.tuples(videos, receipts), max_size=16), st.just(HEX), ledgers,
         st.integers(0, 2500).map(lambda length: "flock audit " + "x" * length),
     ),
-    "videos.provenance_card": from_(video_cards.provenance_card, videos, st.just("attachment://a.json")),
+    "videos.provenance_card": from_(video_cards.provenance_card, videos, st.just("attachment://a.json"), progresses),
     "videos.my_videos": from_(
         video_cards.my_videos,
         st.lists(videos, max_size=10).map(lambda some: [replace(v, id=str(ID - n)) for n, v in enumerate(some)]),

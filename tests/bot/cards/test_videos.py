@@ -13,6 +13,7 @@ from bot.domain.rounds import Round
 from bot.domain.videos import QueuePlace
 from bot.domain.votes import Choice, Standing
 from generation.jobs import Progress
+from generation.prompt_words import PromptWords
 from tests.bot.cards.test_results import text_of
 from tests.bot.sync.test_view_counts import video
 
@@ -50,6 +51,19 @@ def test_each_status_has_its_sentence(status: str, place: QueuePlace | None, wor
 def test_progress_is_a_bar_with_the_time_that_is_left() -> None:
     text = progress_text(replace(VIDEO, status="rendering"), ROUND, None, Progress("denoising", 5, 10, 30.0))
     assert f"Rendering {'▰' * 8}{'▱' * 8} · about 30 s left" in text
+
+
+def test_a_members_known_words_are_in_progress_and_provenance() -> None:
+    """While it is made, once it is posted, and in the answer to `/provenance`; without a word of it where none came."""
+    told = Progress("denoising", 5, 10, 30.0, PromptWords([[0, 5]], [[6, 7]], "colours", "red").to_json())
+    for status in ("rendering", "published"):
+        text = progress_text(replace(VIDEO, status=status), ROUND, None, told)
+        assert "\nI know: **\u2068video\u2069**\n-# I don't know: \u20681\u2069\n" in text
+        assert "I know" not in progress_text(replace(VIDEO, status=status), ROUND, None, replace(told, words=None))
+    posted = replace(VIDEO, provenance={"seed": 1})
+    assert "I know: **\u2068video\u2069**" in text_of(provenance_card(posted, "attachment://a.json", told))
+    assert "I know" not in text_of(provenance_card(posted, "attachment://a.json"))
+    assert "I know" not in progress_text(replace(VIDEO, status="removed"), ROUND, None, told)
 
 
 def test_a_vote_is_withdrawn_only_where_there_was_one() -> None:

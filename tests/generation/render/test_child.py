@@ -123,6 +123,7 @@ async def test_any_prompt_is_rendered(studio: Studio, prompt: str) -> None:
 async def test_control_characters_and_half_characters_are_removed() -> None:
     """What is left can be written and read; other scripts stay as they are."""
     assert readable("a\x00b\ud83d") == "a b?"
+    assert readable("\n a") == "  a"  # places stay the same
     assert readable("日本 🎬 \u200b مرحبا") == "日本 🎬 \u200b مرحبا"
 
 

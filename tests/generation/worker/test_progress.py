@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from generation.prompt_words import PromptWords
 from generation.render_messages import Tick
 from generation.worker.eta import History
 from generation.worker.progress import JobProgress, watch_for_cancel
@@ -29,6 +30,21 @@ async def test_ticks_are_written_at_their_pace(database: AsyncEngine, tmp_path: 
         row = (await connection.execute(select(render_progress))).one()
     assert (row.video_id, row.phase, row.step, row.steps, row.worker_id) == ("42", "denoising", 0, 9, "w")
     assert row.eta_s is None
+
+
+async def test_words_stay_in_the_row_that_has_them(database: AsyncEngine, tmp_path: Path) -> None:
+    """They come with one tick, at once; later ticks, and an upload, leave them."""
+    progress = JobProgress(database, worker_id="w")
+    on_tick = await progress.of_render("42", model_id="m", model=None, history=History(tmp_path, "m"))
+    words = PromptWords([[0, 3]], [], "colours", "red")
+    ticks = (Tick(1, "denoising", 0, 9), Tick(1, "denoising", 0, 9, words), Tick(1, "encoding", 0, 1))
+    for tick in ticks:
+        await on_tick(tick)
+    await progress.write("42", "uploading", 1, 2, None)
+    await progress.write("43", "uploading", 1, 2, None)
+    async with database.connect() as connection:
+        rows = (await connection.execute(select(render_progress).order_by(render_progress.c.video_id))).all()
+    assert [(row.phase, row.words) for row in rows] == [("uploading", words.to_json()), ("uploading", None)]
 
 
 async def test_a_database_that_is_away_costs_no_render(
