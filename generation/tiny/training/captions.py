@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from generation.tiny.training.languages import PARTICLES
 from generation.tiny.training.world import Scene
 
 Words = dict[str, tuple[str, ...]]
@@ -227,6 +228,8 @@ def write(scene: Scene, dice: np.random.Generator, *, unseen: bool = False, full
     )
     if says(0.5):
         text = _with_strangers(text, dice)
+    if says(0.25):
+        text = _with_particles(text, dice)
     second_shape = scene.second_shape if two else None
     caption = _finish(_tidy(text), dice)
     return Caption(caption, colour, shape, motion, background, size, speed, second_colour, second_shape)
@@ -283,7 +286,8 @@ def corpus() -> list[str]:
     tables = (COLOUR_WORDS, SHAPE_WORDS, SPEED_WORDS, SIZE_WORDS, PLACES)
     words = [word for table in tables for synonyms in table.values() for word in synonyms]
     words += [form for verbs in VERBS.values() for verb in verbs for form in verb]
-    return [*words, *TRAINING, *TRAINING_TWO, *NOISE, *FILLERS]
+    particles = [word for words_of in PARTICLES.values() for word in words_of]
+    return [*words, *TRAINING, *TRAINING_TWO, *NOISE, *FILLERS, *particles]
 
 
 def _pick(table: Words, name: str | None, dice: np.random.Generator) -> str:
@@ -316,6 +320,15 @@ def _with_strangers(text: str, dice: np.random.Generator) -> str:
         word = str(dice.choice(FILLERS)) if dice.random() < 0.5 else "".join(letters)
         text = f"{word} {text}" if dice.random() < 0.6 else f"{text} {word}"
     return text
+
+
+def _with_particles(text: str, dice: np.random.Generator) -> str:
+    """Put one to five little words of another language anywhere: the tokenizer leaves them where it replaces others."""
+    particles = PARTICLES[str(dice.choice(list(PARTICLES)))]
+    words = text.split()
+    for _ in range(int(dice.integers(1, 6))):
+        words.insert(int(dice.integers(len(words) + 1)), str(dice.choice(particles)))
+    return " ".join(words)
 
 
 def _tidy(text: str) -> str:

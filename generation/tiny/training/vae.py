@@ -33,7 +33,7 @@ PLACES, LOUD = 8, 12.0
 LATENTS = COARSE + PLACES
 # Channels. Of the decoder: on the way, and of the last level, which holds the fine components and the constant.
 ENCODER, DECODER, LAST = LATENTS + 2, 88, 44
-RESIDUAL = (3, 1, 0)  # blocks of two convolutions on each level of the decoder, the finest first
+RESIDUAL = (2, 1, 0)  # blocks of two convolutions on each level of the decoder, the finest first
 CONSTANT, ENCODER_CONSTANT = 100.0, 60_000.0
 CLIPS = 250  # from which the components are computed
 
