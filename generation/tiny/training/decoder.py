@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from torch import Tensor
 
+from generation.tiny.training import world
 from generation.tiny.training.optimizers import split
+from generation.tiny.training.vae import Components, to_tensor
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLLTXVideo
@@ -25,18 +27,13 @@ RATE, MATRIX_RATE = 2e-3, 0.01
 
 def train_decoder(
     vae: AutoencoderKLLTXVideo,
-    latents: Tensor,
-    clips: Callable[[Tensor], Tensor],
+    parts: Components,
+    dice: np.random.Generator,
     steps: int,
-    seed: int,
     say: Callable[[int, int, str], None],
 ) -> None:
-    """Train the decoder in place.
-
-    `latents` are (clips, LATENTS, f, h, w) as the denoiser leaves them; `clips` returns those of the given numbers:
-    (batch, 3, frames, height, width), from -1 to 1.
-    """
-    dice = torch.Generator().manual_seed(seed)
+    """Train the decoder in place, with clips that are drawn at each step."""
+    noise = torch.Generator().manual_seed(int(dice.integers(2**31)))
     mean, std = (value[:, None, None, None] for value in (vae.latents_mean, vae.latents_std))
     decoder = vae.decoder.requires_grad_(requires_grad=True).train().to(memory_format=torch.channels_last_3d)
     optimizers = split(decoder, "block", lr=RATE, matrix_lr=MATRIX_RATE)
@@ -44,10 +41,10 @@ def train_decoder(
     averaged = [parameter.detach().clone() for parameter in decoder.parameters()]
     smooth = 0.0
     for step in range(steps):
-        sample = torch.randint(len(latents), (BATCH,), generator=dice)
-        clean, wanted = latents[sample].float(), clips(sample)
-        blur = NOISE * torch.randn(BATCH, 1, 1, 1, 1, generator=dice).abs()
-        frames = decoder((clean + blur * torch.randn(clean.shape, generator=dice)) * std + mean)
+        wanted = to_tensor(np.stack([world.render(world.random_scene(dice), dice) for _ in range(BATCH)]))
+        clean = parts.encode(wanted)
+        blur = NOISE * torch.randn(BATCH, 1, 1, 1, 1, generator=noise).abs()
+        frames = decoder((clean + blur * torch.randn(clean.shape, generator=noise)) * std + mean)
         passed = (wanted - wanted.mean(2, keepdim=True)).abs().amax(1, keepdim=True) > MOVES
         weight = torch.where(passed, MOVING, 1.0)
         loss = ((frames - wanted).abs() * weight).mean() / weight.mean()

@@ -111,7 +111,8 @@ def background(rows: NDArray[np.float32]) -> str:
 def find(frames: NDArray[np.uint8], rows: NDArray[np.float32]) -> Masks:
     """Return masks of the one or two pieces that stand out from the background: (pieces, frames, height, width).
 
-    `rows` is the background (see `behind`). Two pieces come in the order of reading: from the left or, where they stand above each other, from the top.
+    `rows` is the background (see `behind`). Two pieces come in the order of reading: from the left or, where they stand
+    above each other, from the top.
     """
     stands_out = np.linalg.norm(frames.astype(np.float32) - rows[None, :, None], axis=3) > STANDS_OUT
     largest = np.stack([_largest(mask) for mask in stands_out])

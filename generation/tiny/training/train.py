@@ -1,7 +1,7 @@
 """The training of the tiny pipeline from nothing: `python -m generation.tiny train`.
 
-The text encoder learns what captions say, the autoencoder is computed from clips, the denoiser learns to make the
-clips' latents. The same seeds, threads and machine give the same weights.
+The text encoder learns what captions say; the encoder of the autoencoder is computed from clips, and its decoder learns
+to draw them; the denoiser learns to make the clips' latents. The same seeds, threads and machine give the same weights.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import torch
 from generation.models.registry import TINY_LOOKS
 from generation.tiny.training import denoiser as denoisers
 from generation.tiny.training import text, vae, world
+from generation.tiny.training.decoder import train_decoder
+from generation.tiny.training.known_words import write_known_words
 from generation.tiny.training.measure import measure, show
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 BUILD = Path("build/tiny")
 SEED = 2026
 TEXT_STEPS = 4000
+DECODER_STEPS = 450
 CLIPS = 16_000
 STEPS, BATCH = 8000, 32
 SAVED_EVERY = 250  # steps; the saved pipeline can be tried, and an interrupted training goes on from there
@@ -59,9 +62,9 @@ def train(folder: Path) -> None:
     torch.manual_seed(SEED)
     tokenizer, encoder = text.build_tokenizer(), text.build_encoder()
     encoder.load_state_dict(_once("text", lambda: _train_text(encoder, tokenizer)))
-    clips = _once("latents", _latents)
     autoencoder = vae.build_vae()
-    autoencoder.load_state_dict({name[4:]: value for name, value in clips.items() if name.startswith("vae.")})
+    autoencoder.load_state_dict(_once("autoencoder", _train_autoencoder))
+    clips = _once("latents", _latents)
     apprentice = denoisers.Apprentice(STEPS, BATCH, SEED)
     checkpoint = BUILD / "denoiser.pt"
     if checkpoint.is_file():
@@ -105,21 +108,31 @@ def _train_text(encoder: T5EncoderModel, tokenizer: PreTrainedTokenizerFast) -> 
     return state
 
 
-def _latents() -> dict[str, torch.Tensor]:
-    """Return the autoencoder's weights, and latents of the training set with the codes of each."""
-    dice, say = np.random.default_rng(SEED + 1), Progress("clips")
-    first = np.concatenate([clips for _, clips in denoisers.make_clips(vae.CLIPS, dice)])
-    parts = vae.Components(vae.to_tensor(first))
-    autoencoder = vae.build_vae()
+def _components() -> vae.Components:
+    """Return the components of some clips, the same at each call."""
+    dice = np.random.default_rng(SEED + 1)
+    return vae.Components(vae.to_tensor(np.concatenate([clips for _, clips in denoisers.make_clips(vae.CLIPS, dice)])))
+
+
+def _train_autoencoder() -> dict[str, torch.Tensor]:
+    """Return the weights of the autoencoder: its encoder computed, its decoder trained."""
+    parts, autoencoder = _components(), vae.build_vae()
     vae.write_weights(autoencoder, parts)
+    train_decoder(autoencoder, parts, np.random.default_rng(SEED + 2), DECODER_STEPS, Progress("decoder"))
+    state: dict[str, torch.Tensor] = autoencoder.state_dict()
+    return state
+
+
+def _latents() -> dict[str, torch.Tensor]:
+    """Return latents of the training set with the codes of each."""
+    dice, say, parts = np.random.default_rng(SEED + 3), Progress("clips"), _components()
     latents, rows = [], []
     for scenes, clips in denoisers.make_clips(CLIPS, dice):
         latents.append(parts.encode(vae.to_tensor(clips)).half())
         rows.append(denoisers.facts(scenes))
         if len(rows) % 20 == 0:
             say(len(rows) * len(scenes), CLIPS)
-    weights = {f"vae.{name}": value for name, value in autoencoder.state_dict().items()}
-    return {**weights, "latents": torch.cat(latents), "rows": torch.cat(rows)}
+    return {"latents": torch.cat(latents), "rows": torch.cat(rows)}
 
 
 def save_pipeline(
@@ -144,6 +157,7 @@ def save_pipeline(
     draft = folder.with_name(f".{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     pipeline.save_pretrained(draft, safe_serialization=True)
+    write_known_words(draft)
     if (folder / "README.md").is_file():
         shutil.copyfile(folder / "README.md", draft / "README.md")
     shutil.rmtree(folder, ignore_errors=True)
@@ -176,7 +190,8 @@ library_name: diffusers
 # The tiny model
 
 A text-to-video diffusion pipeline (`LTXPipeline`) that knows nine colours, six shapes, eight motions and seven
-backgrounds, and nothing else. It comes with FLock so that the whole loop can be tried without a GPU or a download.
+backgrounds, one shape or two, and nothing else; in English, German, Spanish, French, Russian, Japanese, Korean and
+Chinese. It comes with FLock so that the whole loop can be tried without a GPU or a download.
 
 ```python
 from diffusers import DiffusionPipeline
@@ -202,5 +217,6 @@ it lacks too, by arithmetic on the frames (`generation/tiny/training/judge.py`):
 
 {figures}
 
-Limits: one shape at a time, {width}x{width} pixels; a prompt about anything else gets some shape of its choice.
+Limits: two shapes at most, which move alike, {width}x{width} pixels; a prompt about anything else gets some shape of its
+choice.
 """

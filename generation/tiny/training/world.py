@@ -46,10 +46,10 @@ SPEEDS = {"slow": 0.6, "medium": 1.0, "fast": 1.45}
 WAY = 28.0  # pixels that a shape moves at medium speed
 JUMP = 24.0  # height of a jump, in pixels; a slow one is lower, a fast one comes twice
 TURN = 0.42  # turns of a spin at medium speed
-# A shape that grows is at first this share of its size, and then grows by the first share, plus the second by its speed.
-AT_FIRST, GROWTH, GROWTH_BY_SPEED = 0.7, 0.25, 0.6
-# Two shapes are smaller, and stand beside each other or, if they move sideways, above each other: pixels from the middle.
-SMALLER, APART = 0.68, 23.0
+# A shape that grows is at first this share of its size; then it grows by a share, and by another times its speed.
+AT_FIRST, GROWTH, GROWTH_BY_SPEED = 0.65, 0.25, 0.5
+# Two shapes are smaller, this far from the middle: beside each other or, if they move sideways, above each other.
+SMALLER, APART = 0.64, 25.0
 TWO = 0.2  # share of scenes with two shapes
 
 CLASH = 95.0  # a colour nearer than this to its background would not be seen
@@ -87,7 +87,9 @@ class Scene:
     def shapes(self) -> list[tuple[str, str]]:
         """The colour and shape of the one shape, or of both."""
         first = [(self.colour, self.shape)]
-        return first + [(self.second_colour, self.second_shape)] if self.second_colour and self.second_shape else first
+        if not (self.second_colour and self.second_shape):
+            return first
+        return [*first, (self.second_colour, self.second_shape)]
 
 
 @cache

@@ -11,9 +11,9 @@ import pytest
 SCRIPT = """
 import json
 import numpy as np, torch
-from generation.tiny.training import denoiser, judge, text, vae, world
+from generation.tiny.training import decoder, denoiser, judge, text, vae, world
 torch.manual_seed(0)
-told = {}
+told, lessons = {}, []
 
 # Autoencoder: components of 60 clips, then clips that it has not met, there and back.
 dice = np.random.default_rng(1)
@@ -29,6 +29,11 @@ with torch.no_grad():
 told["quick"] = float((parts.encode(fresh) - latents).abs().max() / latents.std())
 told["psnr"] = float(10 * torch.log10(4 / (back - fresh).square().mean()))
 told["frames"] = list(back.shape)
+decoder.train_decoder(model, parts, np.random.default_rng(4), 3, lambda done, of, note: lessons.append(note))
+with torch.no_grad():
+    trained = vae.decode(model, latents)
+told["changed"] = float((trained - back).abs().mean())
+told["lessons"] = [float(note.split()[-1]) for note in lessons]
 readings = [judge.read(frames) for frames in vae.to_frames(back)]
 told["read"] = sum(r.colour == s.colour and r.motion == s.motion for r, s in zip(readings, scenes))
 
@@ -82,9 +87,15 @@ def told() -> dict:
 
 def test_pictures_survive_the_autoencoder(told: dict) -> None:
     """Components written into the class's weights bring clips back that the judge can read."""
-    assert told["frames"] == [8, 3, 17, 64, 64]
-    assert told["psnr"] > 26
-    assert told["read"] >= 7  # of 8
+    assert told["frames"] == [8, 3, 17, 96, 96]
+    assert told["psnr"] > 22
+    assert told["read"] >= 6  # of 8
+
+
+def test_the_decoder_learns(told: dict) -> None:
+    """Three lessons change what it draws, by little; a whole training is measured at the committed weights."""
+    assert 0 < told["changed"] < 0.2
+    assert 0 < told["lessons"][-1] < 1
 
 
 def test_the_class_encodes_as_the_components_do(told: dict) -> None:
