@@ -1,5 +1,5 @@
-# Three images from one file, by pip alone: `--target bot` has no torch, `--target worker` has no keys, and
-# `--target chain` is the embedded development chain.
+# Four images from one file, by pip alone: `--target bot` has no torch, `--target worker` has no keys,
+# `--target chain` is the embedded development chain, and `--target demo` is everything on one page, to try it out.
 FROM python:3.11-slim AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore
@@ -11,11 +11,12 @@ COPY migrations migrations
 COPY generation generation
 COPY contracts contracts
 COPY bot bot
-ENV FLOCK_DATA_DIR=/data FLOCK_DATABASE_URL=sqlite:////data/flock.db
+ENV FLOCK_DATA_DIR=/data
 
 FROM base AS bot
 # Whichever video host and signer .env names.
 RUN pip install -c requirements.lock ".[s3,kms-aws,kms-gcp]"
+WORKDIR /
 USER flock
 ENTRYPOINT ["flock"]
 CMD ["run"]
@@ -23,6 +24,7 @@ CMD ["run"]
 FROM base AS worker
 # `train` is a worker and peft, without which no adapter is loaded.
 RUN pip install "$(grep '^torch==' requirements.lock)" && pip install -c requirements.lock ".[train]"
+WORKDIR /
 USER flock
 ENTRYPOINT ["flock"]
 CMD ["worker"]
@@ -32,3 +34,12 @@ RUN pip install -c requirements.lock . "$(grep '^py-evm==' requirements.lock)"
 USER flock
 ENTRYPOINT ["python", "-m", "bot.demo.chain"]
 CMD ["--host", "0.0.0.0", "--port", "8545", "--state", "/chain"]
+
+FROM base AS demo
+RUN pip install "$(grep '^torch==' requirements.lock)" && pip install -c requirements.lock ".[demo]"
+USER flock
+# Everything that is written lies here or in /tmp, so that the rest may be read-only.
+VOLUME /data
+EXPOSE 8765
+ENTRYPOINT ["flock"]
+CMD ["demo", "--page", "0.0.0.0:8765", "--state", "/data/demo"]

@@ -11,8 +11,9 @@ TESTERS ?= 3
 
 .PHONY: demo test bench screenshots tiny lint format lock clean install
 
+# Ctrl-C, which ends the demo with 130, is no error here.
 demo: $(READY)
-	@$(BIN)/flock demo $(ARGS)
+	@trap : INT; $(BIN)/flock demo $(ARGS) || { code=$$?; test $$code -eq 130 || exit $$code; }
 
 test: lint
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -20,9 +21,9 @@ test: lint
 bench: $(READY)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
-# The pictures in docs/img; needs Chromium.
+# The pictures in docs/img; needs Chromium. ARGS=still or ARGS=moving takes one kind alone.
 screenshots: $(READY)
-	@$(BIN)/python -m tests.acceptance.screenshots
+	@$(BIN)/python -m tests.acceptance.screenshots $(ARGS)
 
 # The tiny model, trained from nothing: three quarters of an hour on two idle cores. Then its sheet.
 tiny: $(READY)
@@ -43,11 +44,13 @@ install: $(READY)
 
 # torch comes first and alone: any other package that asks for it must find it there already.
 $(READY): pyproject.toml requirements.lock
+	@mkdir -p $(VENV) && date +%s > $(VENV)/.began
 	@echo "Setting up $(VENV); this takes two or three minutes, once." >&2
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c 'import sys; sys.exit("FLock needs Python 3.11 or newer.") if sys.version_info < (3, 11) else None'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' requirements.lock)" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]' >&2
+	@echo "The set-up took $$(( $$(date +%s) - $$(cat $(VENV)/.began) )) s." >&2
 	@touch $@
 
 # Exact versions of what is installed now, after the ranges in pyproject.toml were changed and installed.

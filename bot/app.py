@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.client import Client, point_at, run_client
 from bot.cogs.buttons import Buttons
+from bot.cogs.help import Help
 from bot.cogs.ledger_notices import LedgerNotices
 from bot.cogs.prompts import Prompts
 from bot.cogs.provenance import Provenance
@@ -36,10 +37,13 @@ from bot.files.transfer import FileTransfer
 from bot.ledger_status import LedgerStatus
 from bot.monitoring.health import Health, Watch, database_watch
 from bot.monitoring.metrics import Metrics, serving
+from bot.monitoring.process_metrics import ProcessMetrics
 from bot.posts.progress import ProgressMessages
 from bot.posts.reviews import ReviewPosts
 from bot.posts.rounds import RoundPosts
 from bot.posts.videos import VideoPosts
+from bot.posts.vote_counts import VoteCounts
+from bot.posts.winners import WinnerVideos
 from bot.prompt_filter.rules_file import open_rules
 from bot.round_results import Results
 from bot.settings import Settings, reveal
@@ -51,6 +55,7 @@ from bot.sync.reactions import ReactionSync
 from bot.sync.view_counts import ViewCounts
 from bot.sync.wallet_events import WalletEvents
 from bot.video_hosts import hearing, open_host
+from bot.workflows.closing import ClosingWorkflow
 from bot.workflows.hosting import HostingWorkflow
 from bot.workflows.recovery import Recovery
 from bot.workflows.removal import RemovalWorkflow
@@ -70,6 +75,7 @@ from generation.queue.portable_json import UnsafeEngineError
 log = logging.getLogger(__name__)
 
 RELAYER_LEASE_S = 15.0  # a killed bot's successor relays after that long
+COUNT_S = 0.5  # between two looks at the votes that cards are to show
 RECOVERY_S = 5.0  # between two looks at rounds with something left to do
 BLOCK_S = 12.0  # of the slowest chains that people use
 WORKFLOWS_AT_ONCE = 4000  # of videos, their hosting, and rounds in one bot; nearly all of them only wait
@@ -139,15 +145,21 @@ class App:
         self.progress = ProgressMessages(
             database=database, client=client, progress_s=settings.progress_s, model_class=settings.model_class
         )
-        self._video_posts = VideoPosts(
+        self.video_posts = VideoPosts(
             database=database,
             client=client,
             data_dir=settings.data_dir,
             host_name="Livepeer" if settings.video_host == "livepeer" else None,
             progress=self.progress,
         )
+        self.vote_counts = VoteCounts(database=database, posts=self.video_posts)
+        self.votes.on_recorded = self.vote_counts.note_votes
         self._round_posts = RoundPosts(
-            database=database, client=client, results=self._results, ledger_status=self._ledger_status
+            database=database,
+            client=client,
+            results=self._results,
+            ledger_status=self._ledger_status,
+            winners=WinnerVideos(client=client, posts=self.video_posts, data_dir=settings.data_dir),
         )
         self._review_posts = ReviewPosts(database=database, client=client, model_class=settings.model_class)
 
@@ -155,7 +167,7 @@ class App:
         """Build the workflows, and what recovers those that failed."""
         settings, database, engine = self._settings, self._database, self.engine
         self._queue = VideoQueue(database=database, engine=engine)
-        hosting = HostingWorkflow(database=database, host=self.host, posts=self._video_posts)
+        hosting = HostingWorkflow(database=database, host=self.host, posts=self.video_posts)
         self._reviews = ReviewWorkflow(
             database=database,
             engine=engine,
@@ -168,24 +180,32 @@ class App:
         self._removals = RemovalWorkflow(
             database=database,
             engine=engine,
-            posts=self._video_posts,
+            posts=self.video_posts,
             round_posts=self._round_posts,
             progress=self.progress,
             hosting=hosting,
             data_dir=settings.data_dir,
+        )
+        closing = ClosingWorkflow(
+            database=database,
+            engine=engine,
+            posts=self._round_posts,
+            video_posts=self.video_posts,
+            progress=self.progress,
         )
         self.rounds = RoundWorkflow(
             database=database,
             engine=engine,
             queue=self._queue,
             posts=self._round_posts,
+            closing=closing,
             wallet_events=self.wallet_events,
         )
         videos = VideoWorkflow(
             database=database,
             engine=engine,
             client=self.client,
-            posts=self._video_posts,
+            posts=self.video_posts,
             progress=self.progress,
             reviews=self._reviews,
             transfer=FileTransfer(database=database, engine=engine, client=self.client, data_dir=settings.data_dir),
@@ -194,7 +214,7 @@ class App:
             model_class=settings.model_class,
             host_patience_s=settings.host_patience_s,
         )
-        for workflow in (videos, hosting, self._removals, self._reviews, self.rounds):
+        for workflow in (videos, hosting, self._removals, self._reviews, self.rounds, closing):
             workflow.register(engine)
         self.recovery = Recovery(
             database=database,
@@ -202,6 +222,7 @@ class App:
             round_workflow=self.rounds,
             posts=self._round_posts,
             progress=self.progress,
+            vote_counts=self.vote_counts,
         )
 
     def _build_cogs(self) -> list[commands.Cog]:
@@ -243,19 +264,26 @@ class App:
             grace_s=settings.chain_grace_s,
         )
         reviews = Reviews(database=database, reviews=self._reviews, data_dir=settings.data_dir)
-        counts = ViewCounts(self.host)
+        standings = Standings(
+            database=database,
+            results=self._results,
+            view_counts=ViewCounts(self.host),
+            notices=notices,
+            ledger_status=self._ledger_status,
+        )
         return [
+            Help(database=database, model_id=settings.model_id),
             prompts,
             voting,
             rounds,
             Setup(database=database, recovery=self.recovery),
-            Standings(database=database, results=self._results, view_counts=counts, notices=notices),
+            standings,
             Receipts(database=database, pepper=self._pepper, notices=notices, links=self._links),
             Provenance(database=database),
             Removal(database=database, queue=self._queue, removals=self._removals),
             reviews,
             wallets,
-            Buttons({"v1": voting, "w1": wallets, "r1": reviews}),
+            Buttons({"v1": voting, "w1": wallets, "r1": reviews, "s1": standings}),
         ]
 
     async def open(self) -> None:
@@ -269,7 +297,11 @@ class App:
             asyncio.create_task(self.wallet_events.run(), name="wallet events"),
         ]
         # Only what may be missed is ticked; what must happen is a durable sleep.
-        for tick, seconds in ((self.progress.tick, 1.0), (self.recovery.tick, RECOVERY_S)):
+        for tick, seconds in (
+            (self.progress.tick, 1.0),
+            (self.vote_counts.tick, COUNT_S),
+            (self.recovery.tick, RECOVERY_S),
+        ):
             self._scheduler.add_job(
                 tick, "interval", seconds=seconds, max_instances=1, coalesce=True, misfire_grace_time=None
             )
@@ -282,6 +314,7 @@ class App:
         self._open = False
         self._scheduler.shutdown(wait=False)
         await self.recovery.close()
+        await self.vote_counts.close()
         await self.votes.close()
         await self.engine.close()
         for task in self._ledger_tasks:
@@ -342,7 +375,8 @@ async def run_bot(settings: Settings, stop: asyncio.Event) -> None:
     try:
         point_at(settings)
         app = App(settings, database, signer)
-        metrics = Metrics(database, "bot", gauges=app.gauges)
+        process = ProcessMetrics("bot", settings.data_dir, discord_errors=app.client.errors)
+        metrics = Metrics(database, "bot", gauges=app.gauges, process=process)
         app.votes.observe = metrics.observe_ack
         async with (
             serving(settings.metrics_host, settings.metrics_port, metrics, app.health()),

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias, cast
 from urllib.parse import urlsplit
 
+import aiohttp
 import discord
 from discord import app_commands
 from discord.ext import commands
@@ -51,7 +53,11 @@ class Client(commands.AutoShardedBot):
     """The bot's connection to Discord. Its cogs and hooks are attached before it starts."""
 
     def __init__(self) -> None:
+        self.errors: Counter[str] = Counter()  # of Discord's answers, by kind: rate_limit, refused and server
+        trace = aiohttp.TraceConfig()
+        trace.on_request_end.append(self._count_error)
         super().__init__(
+            http_trace=trace,
             command_prefix=commands.when_mentioned,
             help_command=None,
             intents=INTENTS,
@@ -74,6 +80,13 @@ class Client(commands.AutoShardedBot):
         """Answer an interaction whose command failed."""
         if self._on_error is not None:
             await self._on_error(interaction, error)
+
+    async def _count_error(
+        self, _session: aiohttp.ClientSession, _context: object, end: aiohttp.TraceRequestEndParams
+    ) -> None:
+        status = end.response.status
+        if status >= 400:
+            self.errors["rate_limit" if status == 429 else "refused" if status < 500 else "server"] += 1
 
     async def on_shard_ready(self, shard_id: int) -> None:
         self.connected.add(shard_id)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.domain.amounts import amount
 from bot.domain.ledger_links import PublicLedger
 from bot.domain.rounds import Round
 from contracts.outbox.progress import round_progress
 
+_HASH = re.compile(r"0x[0-9a-fA-F]{16,}")
 Trouble = Callable[[], Awaitable[str | None]]
 
 
@@ -21,6 +24,16 @@ class LedgerStatus:
         self._database = database
         self._links = links
         self._relayer_trouble = relayer_trouble
+
+    async def summary(self, round_: Round) -> str:
+        """Return how far a round is on the ledger, in plain words for everybody; `sentence` has the details."""
+        progress = await round_progress(self._database, round_.id)
+        if progress.finalized_tx:
+            return "✅ On the ledger for good: anyone can recount the votes."
+        if progress.rejection:
+            reason = _HASH.sub("…", progress.rejection)
+            return f"Not on the ledger: {reason} The votes stand as they were counted here."
+        return "The votes are on their way to the ledger, whose tally is the final one."
 
     async def sentence(self, round_: Round) -> str:
         """Return how far a round is on the ledger, with its transaction and the audit command once it is final."""
@@ -39,7 +52,7 @@ class LedgerStatus:
             )
         trouble = await self._relayer_trouble()
         rejected = f", {count} rejected" if (count := progress.entries.get("rejected", 0)) else ""
-        entries = "1 entry" if recorded == 1 else f"{recorded} entries"
+        entries = amount(recorded, "entry", "entries")
         return (
             f"On the ledger: {entries} recorded, {progress.underway} on the way{rejected}. {trouble or ''}"
         ).rstrip()

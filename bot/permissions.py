@@ -1,6 +1,6 @@
 """The intents and permissions that the bot asks of Discord: no more than it needs, each with its reason.
 
-README.md gives the same reasons to those who invite it.
+docs/setup.md gives the same reasons to those who invite it.
 """
 
 from __future__ import annotations

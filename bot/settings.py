@@ -5,6 +5,7 @@ Built once for each command and passed down; nothing else reads the environment.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,14 +15,20 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.domain.errors import SettingsError
 from bot.setting_rules import (
+    FOR_WRONG,
+    REMEDIES,
+    WRONG_VALUE,
     Address,
     check_database_url,
     check_node_addresses,
+    check_public_node,
+    check_shown_address,
     check_signer,
     check_signing_address,
     contains,
-    has_length,
+    is_random,
 )
+from bot.setting_sources import Problem, look_at_sources
 
 Need = Literal["run", "worker", "migrate", "deploy", "audit"]
 
@@ -60,7 +67,7 @@ class Settings(BaseSettings):
     livepeer_api_key: SecretStr | None = Field(
         None, description="The key to the video host. Only the bot holds it. Needed by `flock run` with livepeer."
     )
-    watch_page: Annotated[str, contains("{playback_id}", optional=False)] = Field(
+    watch_page: Annotated[str, contains("{playback_id}", optional=False), AfterValidator(check_shown_address)] = Field(
         "https://lvpr.tv/?v={playback_id}",
         description="The page on which a hosted video is watched; with s3 there is none unless this is set.",
     )
@@ -74,7 +81,7 @@ class Settings(BaseSettings):
     s3_secret_key: SecretStr | None = Field(
         None, description="The store's key. Only the bot holds it; workers get signed addresses. Needed with s3."
     )
-    s3_public_url: Annotated[str, contains("{key}")] | None = Field(
+    s3_public_url: Annotated[str, contains("{key}"), AfterValidator(check_shown_address)] | None = Field(
         None, description="The public address of a video, such as https://videos.example.org/{key}. Needed with s3."
     )
     s3_acl: str | None = Field(
@@ -97,7 +104,7 @@ class Settings(BaseSettings):
         "the link is added when the host is ready.",
     )
 
-    webhook_secret: Annotated[SecretStr, has_length(16)] | None = Field(
+    webhook_secret: Annotated[SecretStr, is_random(16)] | None = Field(
         None,
         description="The shared secret of Livepeer's webhook (at least 16 characters); with it videos are posted "
         "somewhat sooner. Needed with FLOCK_WEBHOOK_PORT. OPTIONAL.",
@@ -124,17 +131,17 @@ class Settings(BaseSettings):
         None, description="The relayer's key: a keystore file (mode 0600). Needed by `flock run` and `deploy`."
     )
     keystore_password: SecretStr | None = Field(None, description="The password of the keystore file.")
-    voter_pepper: Annotated[SecretStr, has_length(32)] | None = Field(
+    voter_pepper: Annotated[SecretStr, is_random(32)] | None = Field(
         None,
         description="A secret of at least 32 characters that hides the identity of voters. Keep a copy: without it, "
         "every voter counts as a new one. Needed by `flock run`.",
     )
-    public_rpc_url: Address | None = Field(
+    public_rpc_url: Annotated[str, AfterValidator(check_public_node)] | None = Field(
         None,
         description="A node that anybody may use, shown to members with the audit command; never one with a key in "
         "its address. OPTIONAL.",
     )
-    explorer_tx_url: Annotated[str, contains("{tx}")] | None = Field(
+    explorer_tx_url: Annotated[str, contains("{tx}"), AfterValidator(check_shown_address)] | None = Field(
         None, description="A block explorer's page of a transaction, such as https://arbiscan.io/tx/{tx}. OPTIONAL."
     )
     page_port: int = Field(
@@ -242,7 +249,8 @@ class Settings(BaseSettings):
         """The address at which members reach the signing page; None where there is no page."""
         if not self.page_port:
             return None
-        return (self.page_url or f"http://{self.page_host}:{self.page_port}").rstrip("/")
+        host = "127.0.0.1" if self.page_host in ("0.0.0.0", "::") else self.page_host  # noqa: S104  # compared, and never bound
+        return (self.page_url or f"http://{host}:{self.page_port}").rstrip("/")
 
     def __repr__(self) -> str:
         return "Settings(...)"  # a database URL may carry a password
@@ -294,9 +302,10 @@ class CheckedSettings:
     """Settings in which the default stands for every value that cannot be used, and a sentence for each of those."""
 
     settings: Settings
-    problems: dict[str, str]  # by the name of the setting
+    # by the name of the setting; by the name of the variable where that is no setting
+    problems: dict[str, Problem]
 
-    def problems_for(self, need: Need) -> list[str]:
+    def problems_for(self, need: Need) -> list[Problem]:
         """Return every problem at once for a command that needs them: values that cannot be used, then missing ones."""
         missing = [
             name
@@ -306,26 +315,38 @@ class CheckedSettings:
         return [*self.problems.values(), *(_missing(name) for name in missing)]
 
 
-def _missing(name: str) -> str:
-    return f"FLOCK_{name.upper()} is missing. {Settings.model_fields[name].description}"
+def _missing(name: str) -> Problem:
+    return Problem(f"FLOCK_{name.upper()} is missing. {Settings.model_fields[name].description}", REMEDIES[name])
 
 
 def read_settings(**values: object) -> CheckedSettings:
-    """Return the settings of the environment and of `.env`, but `values` in the place of those of the same names."""
+    """Return the settings of the environment, of `.env` and of secrets in files.
+
+    `values` stand in the place of those of the same names.
+    """
+    sources = look_at_sources(Settings, values.keys())
+    given: dict[str, object] = {**_defaults(sources.problems), **sources.values, **values}
+    if not sources.reads_env_file:
+        given["_env_file"] = None
     try:
-        return CheckedSettings(Settings(**values), {})  # type: ignore[arg-type]  # pydantic checks the values
+        return CheckedSettings(Settings(**given), sources.problems)  # type: ignore[arg-type]  # pydantic checks them
     except ValidationError as error:
         details = error.errors(include_input=False, include_url=False, include_context=False)
-    problems = {name: _sentence(name, detail["msg"]) for detail in details for name in [str(detail["loc"][0])]}
-    defaults = {name: Settings.model_fields[name].default for name in problems}
-    return CheckedSettings(Settings(**{**values, **defaults}), problems)
+    wrong = {name: _wrong(name, detail["msg"]) for detail in details for name in [str(detail["loc"][0])]}
+    problems = {**sources.problems, **wrong}
+    return CheckedSettings(Settings(**{**given, **_defaults(wrong)}), problems)  # type: ignore[arg-type]  # as above
 
 
-def _sentence(name: str, message: str) -> str:
+def _defaults(problems: Iterable[str]) -> dict[str, object]:
+    return {name: Settings.model_fields[name].default for name in problems if name in Settings.model_fields}
+
+
+def _wrong(name: str, message: str) -> Problem:
+    remedy = FOR_WRONG.get(name, WRONG_VALUE)
     for prefix, words in (("Value error, ", ""), ("Input should be ", "must be ")):
         if message.startswith(prefix):
-            return f"FLOCK_{name.upper()} {words}{message.removeprefix(prefix)}."
-    return f"FLOCK_{name.upper()} cannot be read: {message}."
+            return Problem(f"FLOCK_{name.upper()} {words}{message.removeprefix(prefix)}.", remedy)
+    return Problem(f"FLOCK_{name.upper()} cannot be read: {message}.", remedy)
 
 
 def load_settings(need: Need | None = None, **values: object) -> Settings:
@@ -333,7 +354,7 @@ def load_settings(need: Need | None = None, **values: object) -> Settings:
     checked = read_settings(**values)
     problems = list(checked.problems.values()) if need is None else checked.problems_for(need)
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError([str(problem) for problem in problems])
     return checked.settings
 
 
@@ -341,6 +362,8 @@ def example() -> str:
     """Return the text of `.env.example`: every setting with its sentence and default."""
     lines = [
         "# FLock's settings. Copy this file to .env (mode 0600) and fill in what you need; the rest has defaults.",
+        "# Each secret, FLOCK_DATABASE_URL and FLOCK_RPC_URL may stand in a file of its own: FLOCK_DISCORD_TOKEN_FILE",
+        "# names the file of the token, and so on.",
         "",
     ]
     for name, field in Settings.model_fields.items():

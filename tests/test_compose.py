@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,30 @@ def test_a_wide_service_is_noticed(change: dict[str, Any]) -> None:
     assert len(too_wide({**SERVICES["bot"], **change})) == 1
 
 
+def test_what_listens_in_the_bots_container_is_published() -> None:
+    """Metrics, signing page and webhook: on the host's loopback, at the numbers that the documents give."""
+    bot = SERVICES["bot"]
+    listening = {name for name, value in bot["environment"].items() if name.endswith("_HOST") and value == "0.0.0.0"}  # noqa: S104  # read, and not bound
+    assert listening == {"FLOCK_METRICS_HOST", "FLOCK_PAGE_HOST", "FLOCK_WEBHOOK_HOST"}
+    hosts = {
+        name
+        for name in Settings.model_fields
+        if name.endswith("_host") and name.replace("_host", "_port") in Settings.model_fields
+    }
+    assert {f"FLOCK_{name.upper()}" for name in hosts} == listening
+    published = {str(port).split(":")[1] for port in bot["ports"]}
+    assert all(
+        str(port).split(":")[0] == "127.0.0.1" and len(set(str(port).split(":")[1:])) == 1 for port in bot["ports"]
+    )
+    rows = re.findall(r"^\| .+ \| `FLOCK_\w+_PORT` \| `(FLOCK_\w+)` \| .*?(94\d\d)", operations(), re.MULTILINE)
+    assert dict(rows).keys() == listening
+    assert set(dict(rows).values()) == published
+
+
+def operations() -> str:
+    return (ROOT / "docs" / "operations.md").read_text()
+
+
 def test_the_worker_gets_no_key() -> None:
     """No token, key or pepper in its environment, no file of settings, no volume with a key in it."""
     assert opens(SERVICES["worker"]) == []
@@ -290,8 +315,21 @@ def test_an_image_has_what_its_settings_may_ask_for() -> None:
     assert extras("bot") == {"s3", "kms-aws", "kms-gcp"}
     assert extras("worker") == {"train", "worker"}
     assert set(EXTRAS) - extras("bot") - extras("worker") == {"demo", "dev"}
+    assert extras("demo") == {"demo", "worker"}
     assert any(package.startswith("peft") for extra in extras("worker") for package in EXTRAS[extra])
     assert not any(re.match("torch|diffusers", package) for extra in extras("bot") for package in EXTRAS[extra])
+
+
+def test_the_demos_image_is_one_page_without_root() -> None:
+    """It leaves root, publishes the port that its page listens on, and writes below its volume."""
+    stage = stages()["demo"]
+    assert stage["USER"] == ["flock"]
+    words = [*json.loads(stage["ENTRYPOINT"][-1]), *json.loads(stage["CMD"][-1])]
+    assert words[0] == "flock"
+    options = build_parser().parse_args(words[1:])
+    assert not ip_address(options.page[0]).is_loopback
+    assert stage["EXPOSE"] == [str(options.page[1])]
+    assert options.state.is_relative_to(stage["VOLUME"][0])
 
 
 def test_a_command_that_we_do_not_have_is_noticed() -> None:

@@ -64,11 +64,23 @@ def in_other_words(text: str) -> list[str]:
     ]
 
 
-def dead_links(name: str) -> list[str]:
-    """Relative links and pictures of a document that lead nowhere."""
-    targets = re.findall(r"\]\(([^)\s]+)\)", read(name))
-    here = [target.split("#")[0] for target in targets if not re.match(r"[a-z]+:|#", target)]
-    return [target for target in here if not ((ROOT / name).parent / target).exists()]
+def anchors(text: str) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a document."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def dead_links(name: str, text: str | None = None) -> list[str]:
+    """Return the relative links and pictures of a document that lead nowhere, to a missing heading too."""
+    here = ROOT / name
+    targets = re.findall(r"\]\(([^)\s]+)\)", read(name) if text is None else text)
+    dead = []
+    for target in (target for target in targets if not re.match(r"[a-z]+:", target)):
+        path, _, anchor = target.partition("#")
+        file = here.parent / path if path else here
+        if not file.exists() or (anchor and anchor not in anchors(file.read_text(encoding="utf-8"))):
+            dead.append(target)
+    return dead
 
 
 def missing_paths(text: str) -> list[str]:
@@ -81,6 +93,23 @@ def missing_paths(text: str) -> list[str]:
     absent = [word for word in paths if not any(ROOT.glob(word.rstrip("/")))]
     names = {path.name for path in tracked}
     return absent + [word for word in words if "/" not in word and word.endswith(".py") and word not in names]
+
+
+def missing_modules(text: str) -> list[str]:
+    """Return the dotted names in backticks or after `python -m` that are no module of ours, nor a name within one."""
+    ours = r"(?:bot|generation|contracts|migrations|tests)(?:\.\w+)+"
+    words = {*re.findall(rf"`({ours})`", text), *re.findall(rf"-m ({ours})", text)}
+    return sorted(word for word in words if not word.endswith(".py") and not _is_module(word))
+
+
+def _is_module(name: str) -> bool:
+    """Return true for a package, a module, or a name that a module has."""
+    path = ROOT / name.replace(".", "/")
+    if path.is_dir() or path.with_suffix(".py").is_file():
+        return True
+    owner, leaf = path.parent, path.name
+    sources = [file for file in (owner.with_suffix(".py"), owner / "__init__.py") if file.is_file()]
+    return any(re.search(rf"\b{leaf}\b", file.read_text(encoding="utf-8")) for file in sources)
 
 
 def commands_in(text: str) -> set[str]:
@@ -143,6 +172,44 @@ def test_links_lead_somewhere(name: str) -> None:
     assert dead_links(name) == []
 
 
+@pytest.mark.parametrize("target", ["nowhere.md", "#nowhere", "SECURITY.md#nowhere", "docs/img/nowhere.png"])
+def test_a_dead_link_is_noticed(target: str) -> None:
+    """A missing file, or a missing heading of this page or of another one; what is there passes."""
+    alive = "[a](SECURITY.md#the-secrets-and-who-holds-them) [b](#limits-honestly) [c](https://example.org/#x)"
+    assert dead_links("README.md", f"{alive} [d]({target})") == [target]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "CHANGELOG.md"])  # which tells of what was
+def test_every_module_that_is_named_exists(name: str) -> None:
+    """A dotted name is a module of ours. Names of 0.1.0 stand in the first column of one table alone."""
+    text = re.sub(r"^\| in 0\.1\.0 \|.*?\n\n", "", read(name), flags=re.DOTALL | re.MULTILINE)
+    assert missing_modules(text) == []
+
+
+def test_a_module_that_does_not_exist_is_noticed() -> None:
+    """In backticks and behind `python -m`; modules, and names within them, pass."""
+    text = "`bot.app`, `bot.settings.Settings`, `tests.benchmarks`, `bot.nowhere`, python -m generation.nothing"
+    assert missing_modules(text) == ["bot.nowhere", "generation.nothing"]
+
+
+def test_every_figure_that_is_named_is_measured() -> None:
+    """The table of docs/benchmarks.md has only figures that the benchmarks write."""
+    rows = re.findall(r"^\| (`.+?`) \|", read("docs/benchmarks.md"), re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([a-z_0-9]+)`", row)}
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests/benchmarks").glob("*.py"))
+    assert len(named) > 20
+    assert [name for name in sorted(named) if not is_measured(name, sources)] == []
+    assert not is_measured("votes_vs_nothing", sources)
+
+
+def is_measured(name: str, sources: str) -> bool:
+    """Return true if the source has the name, whole or with a part that is filled in."""
+    if re.search(rf"\b{name}\b", sources):
+        return True
+    patterns = (re.escape(text) for text in re.findall(r'f"([a-z_0-9{}.]+)"', sources) if re.match(r"[a-z]{3}", text))
+    return any(re.fullmatch(re.sub(r"\\{.*?\\}", r"\\w+", pattern), name) for pattern in patterns)
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "CHANGELOG.md"])  # which tells of what was
 def test_every_path_that_is_named_exists(name: str) -> None:
     """A file that was moved takes its mentions with it."""
@@ -195,9 +262,9 @@ def test_every_make_target_that_is_named_exists() -> None:
     assert {"demo", "test", "bench"} <= named <= targets
 
 
-def test_the_readme_names_exactly_the_permissions_that_the_bot_asks_for() -> None:
+def test_the_setup_names_exactly_the_permissions_that_the_bot_asks_for() -> None:
     """Neither more than it needs, nor one too few."""
-    sentence = re.search(r"these permissions, each needed: (.+?)\n\n", read("README.md"), re.DOTALL)
+    sentence = re.search(r"these permissions, each needed: (.+?)\n\n", read("docs/setup.md"), re.DOTALL)
     assert sentence is not None
     listed = re.sub(r"\(.*?\)", "", " ".join(sentence[1].split())).rstrip(".")
     wanted = {part.strip().lower().replace(" ", "_").replace("channels", "channel") for part in listed.split(",")}
@@ -205,12 +272,51 @@ def test_the_readme_names_exactly_the_permissions_that_the_bot_asks_for() -> Non
 
 
 def test_the_readme_fits_and_says_its_commands_on_the_first_screen() -> None:
-    """At most 150 lines; promise and two commands within the first 40."""
+    """At most 120 lines; promise, moving picture, two commands and the largest limit within the first 25."""
     lines = read("README.md").splitlines()
-    assert len(lines) <= 150
-    first = "\n".join(lines[:40])
-    assert "$ make demo" in first
-    assert "$ make test" in first
+    assert len(lines) <= 120
+    first = "\n".join(lines[:25])
+    for words in ("makes a text-to-video model its own", "(docs/img/demo.webp)", "$ make demo", "$ make test"):
+        assert words in first
+    assert "votes train nothing yet" in first
+    assert "sudo" not in first
+
+
+def test_the_readme_has_bullets_a_diagram_platforms_and_badges_without_an_account() -> None:
+    """Five bullets, one diagram, a row for each system; a badge asks nobody's service for anything but a picture."""
+    text = read("README.md")
+    [bullets] = re.findall(r"^## What you get\n\n(.+?)\n\n", text, re.DOTALL | re.MULTILINE)
+    assert len(re.findall(r"^- ", bullets, re.MULTILINE)) == 5
+    assert text.count("```mermaid") == 1
+    systems = re.findall(r"^\| (\w+)", text[text.index("## Where it runs") :], re.MULTILINE)
+    assert {"Linux", "macOS", "Windows", "containers"} <= set(systems)
+    pictures = re.findall(r"!\[.*?\]\((https?://.+?)\)", text)
+    assert pictures
+    assert [address for address in pictures if not address.startswith("https://img.shields.io/badge/")] == []
+
+
+def test_the_set_up_stands_in_one_document() -> None:
+    """README leads there and repeats none of its commands; nor does any other page repeat the trust paragraph."""
+    setup = set(re.findall(r"^\$ (\S.*)$", read("docs/setup.md"), re.MULTILINE))
+    assert setup & set(re.findall(r"^\$ (\S.*)$", read("README.md"), re.MULTILINE)) == set()
+    assert [name for name in NAMES if re.search(r"unalterable", read(name))] == ["SECURITY.md"]
+    for name in ("README.md", "docs/architecture.md", "docs/auditing.md"):
+        assert "SECURITY.md#what-the-ledger-promises" in read(name)
+
+
+def test_members_commands_that_documents_name_exist() -> None:
+    """`/something` with its options, as the bot registers them."""
+    names = tomllib.loads(read("tests/acceptance/durable_names.toml"))
+    known = set(names["commands"])
+    table = re.findall(r"`/(.+?)`", "".join(re.findall(r"^\| `/.*$", read("docs/commands.md"), re.MULTILINE)))
+    typed = {re.match(r"[a-z ]+?(?= \w+:|$)", words)[0]: re.findall(r"(\w+):", words) for words in table}  # type: ignore[index]
+    assert set(typed) - known == set()
+    assert [
+        f"{name} {option}"
+        for name, options in typed.items()
+        for option in options
+        if not any(each.startswith(f"{name} {option}:") for each in known)
+    ] == []
 
 
 def test_decisions_are_short() -> None:

@@ -9,6 +9,7 @@ from discord import ui
 
 from bot.cards import limits
 from bot.cards.limits import Button, Item, text_item
+from bot.domain.policy import clean_text
 
 ACCENT = discord.Colour(0x5865F2)
 
@@ -27,6 +28,15 @@ def quote(text: str, most: int = 500) -> str:
     while pieces and sum(map(len, pieces)) >= most:
         pieces.pop()
     return _harmless("".join(pieces) + "…")
+
+
+def copyable(text: str) -> str:
+    """Return a member's own words as a block for copying, in which nothing has an effect; for that member alone.
+
+    Empty where nothing can be seen of them.
+    """
+    clean = clean_text(text).replace("```", "`\u200b`\u200b`")  # a reader of prompts leaves the zero widths out
+    return f"\n-# Your text, to copy:\n```\n{clean}\n```" if clean else ""
 
 
 def _harmless(text: str) -> str:

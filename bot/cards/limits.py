@@ -98,7 +98,7 @@ def shorten(text: str, most: int) -> str:
     used_units, bold, isolates = length(_ELLIPSIS), False, 0
     for piece in _pieces(text):
         bolder = bold != (piece == "**")
-        deeper = max(0, isolates + (piece == _ISOLATE) - (piece == _ISOLATE_END))
+        deeper = max(0, isolates + piece.count(_ISOLATE) - piece.count(_ISOLATE_END))
         if used_units + length(piece) + 2 * bolder + deeper > most:
             break
         result.append(piece)

@@ -10,6 +10,7 @@ from bot.cards import limits
 from bot.cards.layout import view_of
 from bot.cards.limits import Item, text_item
 from bot.cards.videos import CHOICE_WORDS, title
+from bot.domain.amounts import amount
 from bot.domain.ledger_links import PublicLedger
 from bot.domain.rounds import Round
 from bot.domain.videos import Video
@@ -17,14 +18,18 @@ from bot.domain.votes import Choice
 from contracts.outbox.progress import VoteReceipt
 from migrations.states.ledger import OutboxState
 
-MOST_RECEIPTS = 12
+MOST_RECEIPTS = 11
 
 
 def receipt_card(
     round_: Round, lines: Sequence[tuple[Video, VoteReceipt]], voter_id: str, ledger: PublicLedger, check: str
 ) -> ui.LayoutView:
-    """Return the answer to `/receipt`: a member's votes in a round, where each stands, and how to check them alone."""
-    head = text_item(f"### Your votes in round {round_.number}")
+    """Return the answer to `/receipt`: a member's votes in a round, where each stands, and how to check them alone.
+
+    One plain line comes first: most members want to know no more than that.
+    """
+    summary = _summary([receipt for _, receipt in lines])
+    head = text_item(f"{summary}\n### Your votes in round {round_.number}")
     foot = text_item(
         f"Your voter id in this server is `{voter_id}`. Only we can link it to you.\n"
         f"To check your votes without us, from the ledger alone, run: `{check}`"
@@ -40,6 +45,32 @@ def receipt_card(
         items.append(item)
     rest = [text_item(more.format(len(lines) - len(items)))] if len(lines) > len(items) else []
     return view_of(head, *items, *rest, separator, foot)
+
+
+def _summary(receipts: Sequence[VoteReceipt]) -> str:
+    """Return in one line whether a member's votes count."""
+    votes = [receipt for receipt in receipts if receipt.choice != Choice.WITHDRAWN]
+    count = len(votes)
+    if not votes:
+        return "You have withdrawn your vote." if len(receipts) == 1 else "You have withdrawn all your votes."
+    final = sum(receipt.state == OutboxState.FINAL for receipt in votes)
+    rejected = sum(receipt.state == OutboxState.REJECTED for receipt in votes)
+    if rejected:
+        some = "Your vote was" if count == 1 else f"{rejected:,} of your {amount(count, 'vote')} {_was(rejected)}"
+        return f"⚠️ **{some} not recorded on the ledger.** The reason is below."
+    if final == count:
+        if count == 1:
+            return "**Your vote counts ✓** It's on the ledger for good."
+        return f"**Your {amount(count, 'vote')} count ✓** They're on the ledger for good."
+    if final == 0:
+        saved = "Your vote is saved." if count == 1 else f"Your {amount(count, 'vote')} are saved."
+        return f"⏳ **{saved}** On the way to the ledger."
+    is_ = "is" if final == 1 else "are"
+    return f"⏳ **{final:,} of your {amount(count, 'vote')} {is_} on the ledger ✓** The others are on the way."
+
+
+def _was(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 def _receipt_line(video: Video, receipt: VoteReceipt, ledger: PublicLedger) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import discord
 from discord import ui
 
 from bot.cards import limits
-from bot.cards.layout import note, quote, view_of
-from bot.cards.limits import text_item
-from bot.cards.videos import message_link, title
+from bot.cards.layout import note, quote, row, view_of
+from bot.cards.limits import Item, text_item
+from bot.cards.videos import AI_LABEL, MOST_LINK, message_link, title
 from bot.domain.rounds import Round
 from bot.domain.standings import Entry, Outcome, rank, winner
+from bot.domain.videos import Video
 from migrations.states.community import RoundStatus, VideoStatus
 
 MOST_RANKED = 10  # videos in the standings
@@ -26,31 +28,79 @@ HEADINGS = {
 }
 
 
-def result_card(round_: Round, outcome: Outcome, ledger: str) -> ui.LayoutView:
-    """Return the result of a round; `ledger` says how far the round is on the ledger."""
+def result_card(round_: Round, outcome: Outcome, ledger: str, media_url: str | None = None) -> ui.LayoutView:
+    """Return the result of a round, with the winner's video at `media_url`, if it can be shown.
+
+    `ledger` says in plain words how far the round is on the ledger; a button leads to the details.
+    """
     entries = ranked(outcome)
-    best = outcome.best
-    if best is not None and best.video.status == VideoStatus.REMOVED:
+    if outcome.best is not None and outcome.best.video.status == VideoStatus.REMOVED:
         ledger += (
             " The winner on the ledger is a video that a moderator removed; nothing can be removed from the ledger."
             if outcome.final
             else " By these votes, the winner is a video that a moderator removed."
         )
-        best = winner(entries)
+    best = shown_winner(outcome)
     if best is None:
         head = f"## Round {round_.number} is closed\n{_no_winner(outcome)}"
+        shown: list[Item] = []
     else:
         head = (
             f"## Round {round_.number} is decided\n🏆 **{quote(best.video.prompt, 200)}** by "
-            f"<@{best.video.member_id}>, with 👍 {best.tally.up} and 👎 {best.tally.down}"
+            f"<@{best.video.member_id}>, with 👍 {best.tally.up} and 👎 {best.tally.down}{_tie(best, entries)}"
         )
+        shown = _video_items(best.video, media_url)
     foot = [*(f"⚠️ {text}" for text in _explain(round_, outcome)), f"-# {limits.shorten(ledger, MOST_LEDGER)}"]
-    room = _room(head, HEADINGS[outcome.source], *foot)
+    room = _room(head, HEADINGS[outcome.source], *(text.content for text in limits.texts(shown)), *foot)
+    tally = f"{HEADINGS[outcome.source]}\n{standings_text(round_, entries, room=room)}"
     return view_of(
         text_item(head),
+        *shown,
         ui.Separator(),
-        text_item(f"{HEADINGS[outcome.source]}\n{standings_text(round_, entries, room=room)}"),
+        *([text_item(tally)] if entries else []),
         *(text_item(text) for text in foot),
+        row(ui.Button(label="Details", custom_id=details_id(round_))),
+    )
+
+
+def shown_winner(outcome: Outcome) -> Entry | None:
+    """Return the winner that members see: of what was not removed. None where nobody voted."""
+    best = outcome.best
+    return winner(ranked(outcome)) if best is not None and best.video.status == VideoStatus.REMOVED else best
+
+
+def _video_items(video: Video, media_url: str | None) -> list[Item]:
+    """Return the winner's video with its links; where it cannot be shown, a sentence with the links alone."""
+    links = [f"[its card]({message_link(video)})"]
+    if video.link and limits.length(video.link) <= MOST_LINK:
+        links.append(f"[the video's page]({video.link})")
+    if media_url is None:
+        return [text_item(f"-# {AI_LABEL} · The video can't be played here. See {' or '.join(links)}.")]
+    description = limits.plain(f"AI-generated video: {video.prompt}", 256)
+    gallery: Item = ui.MediaGallery(discord.MediaGalleryItem(media_url, description=description))
+    return [gallery, text_item(f"-# {AI_LABEL} · See {' or '.join(links)}")]
+
+
+def _tie(best: Entry, entries: Sequence[Entry]) -> str:
+    """Return why the winner is ahead of others with the same score; an empty text where there are none."""
+    others = [entry for entry in entries if entry != best and entry.tally.score == best.tally.score]
+    if not others:
+        return ""
+    if any(entry.tally == best.tally for entry in others):
+        return "\n-# It was a tie: of videos with the same votes, the one posted first wins."
+    return "\n-# It was close: of videos with the same score, the one with more 👍 wins."
+
+
+def details_id(round_: Round) -> str:
+    """Return the id of the button for the details of a result."""
+    return f"s1:details:{round_.id}"
+
+
+def details_card(round_: Round, ledger: str) -> ui.LayoutView:
+    """Return the answer to the button for details; `ledger` names the transaction and the command for an audit."""
+    return note(
+        f"### Round {round_.number} on the ledger\n{limits.shorten(ledger, MOST_LEDGER)}\n"
+        f"-# `/receipt round:{round_.number}` shows your own votes."
     )
 
 
@@ -131,6 +181,10 @@ def ranked(outcome: Outcome) -> Sequence[Entry]:
 
 
 def _no_winner(outcome: Outcome) -> str:
+    if not outcome.entries and not outcome.absent:
+        return "No video was posted in this round, so there is no winner."
+    if outcome.best is not None:
+        return "A moderator removed the winner, and nobody voted for another video."
     if outcome.rejected:
         return "No vote reached the ledger, so there is no winner."
     return "Nobody voted, so there is no winner."

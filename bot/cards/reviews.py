@@ -29,9 +29,9 @@ def button(action: str, review_id: int, label: str, style: discord.ButtonStyle) 
     return ui.Button(label=label, style=style, custom_id=f"r1:{action}:{review_id}")
 
 
-def blocked_card(sentence: str, review_id: int) -> ui.LayoutView:
-    """Return the answer to a blocked prompt, with the button to appeal."""
-    return note(f"🛑 {sentence}", button("ask", review_id, "Ask a moderator", discord.ButtonStyle.secondary))
+def blocked_card(sentence: str, review_id: int, copy: str = "") -> ui.LayoutView:
+    """Return the answer to a blocked prompt, with the button to appeal; `copy` is the prompt as `copyable` gives it."""
+    return note(f"🛑 {sentence}{copy}", button("ask", review_id, "Ask a moderator", discord.ButtonStyle.secondary))
 
 
 def list_card(reviews: Sequence[Review], count: int, *, passed: int = 0) -> ui.LayoutView:

@@ -29,6 +29,37 @@ def thread_name(round_: Round) -> str:
     return limits.plain(f"Round {round_.number}: {round_.task}", limits.MOST_NAME)
 
 
+def closed_announcement(round_: Round) -> ui.LayoutView:
+    """Return what replaces the announcement of a closed round, with a link to its result once that is posted."""
+    closed = round_.closes_at_ms // 1000
+    return view_of(
+        text_item(f"## Round {round_.number}: {quote(round_.task, 200)}"),
+        text_item(f"🏁 This round closed <t:{closed}:R> (<t:{closed}:f>). {_result_words(round_)}"),
+    )
+
+
+def closing_mark(round_: Round) -> str:
+    """Return the text by which the last message in a round's thread is found again."""
+    return f"🏁 **Round {round_.number} is closed.**"
+
+
+def closing_note(round_: Round) -> ui.LayoutView:
+    """Return the last message in a round's thread, with a link to the result once that is posted."""
+    return view_of(text_item(f"{closing_mark(round_)} Thanks for your videos and votes! {_result_words(round_)}"))
+
+
+def result_link(round_: Round) -> str | None:
+    """Return the link to the posted result of a round; None while there is none."""
+    if round_.result_message_id is None or round_.result_message_id == round_.announcement_id:
+        return None
+    return f"https://discord.com/channels/{round_.guild_id}/{round_.channel_id}/{round_.result_message_id}"
+
+
+def _result_words(round_: Round) -> str:
+    link = result_link(round_)
+    return "`/standings` shows the result." if link is None else f"[See the result]({link})"
+
+
 def not_opened(round_: Round) -> ui.LayoutView:
     """Return what replaces the announcement of a round that could not be opened."""
     return view_of(

@@ -12,11 +12,13 @@ from bot.cards import limits
 from bot.cards.layout import minutes, note, quote, row, seconds, view_of
 from bot.cards.limits import Button, Item, text_item
 from bot.cards.prompt_words import words_line
+from bot.cards.rounds import result_link
+from bot.domain.amounts import amount
 from bot.domain.rounds import Round
 from bot.domain.videos import QueuePlace, Video
-from bot.domain.votes import Choice, Standing
+from bot.domain.votes import CardVotes, Choice, Standing
 from generation.jobs import Progress
-from migrations.states.community import VideoStatus
+from migrations.states.community import RoundStatus, VideoStatus
 
 AI_LABEL = "✨ AI-generated"
 BUTTON_ID = r"v1:(?P<action>up|down|feedback|report|withdraw|cancel):(?P<video>[0-9]{1,20})"
@@ -60,8 +62,30 @@ def message_link(video: Video) -> str:
     return f"https://discord.com/channels/{video.guild_id}/{video.thread_id}/{video.message_id}"
 
 
-def video_card(video: Video, media_url: str, host_name: str | None = "Livepeer") -> ui.LayoutView:
-    """Return a video's card for the voting thread: playable inline, with its prompt, its author and the buttons."""
+def votes_line(votes: CardVotes) -> str:
+    """Return the line of a card that says how many have voted, and how much of that is on the ledger."""
+    if not votes.number:
+        return "No votes yet"
+    line = f"**{amount(votes.number, 'vote')}**"
+    if not votes.hidden:
+        line = f"👍 **{votes.tally.up:,}** · 👎 **{votes.tally.down:,}**"
+    if votes.all_on_ledger:
+        return f"{line} · ✓ on the ledger"
+    return f"{line} · {votes.on_ledger:,} on the ledger" if votes.on_ledger else line
+
+
+def video_card(
+    video: Video,
+    media_url: str,
+    host_name: str | None = "Livepeer",
+    *,
+    votes: CardVotes | None = None,
+    closed: Round | None = None,
+) -> ui.LayoutView:
+    """Return a video's card for the voting thread: playable inline, with its prompt, its votes and the buttons.
+
+    `closed` is the video's round once that is closed: the card then takes no votes.
+    """
     gallery: Item = ui.MediaGallery(
         discord.MediaGalleryItem(media_url, description=limits.plain(f"AI-generated video: {video.prompt}", 256))
     )
@@ -74,13 +98,30 @@ def video_card(video: Video, media_url: str, host_name: str | None = "Livepeer")
         gallery,
         text_item(f"### {quote(video.prompt)}"),
         text_item(f"-# {' · '.join(facts)}"),
-        row(
-            _button("up", video.id, "Up", "👍", discord.ButtonStyle.success),
-            _button("down", video.id, "Down", "👎", discord.ButtonStyle.danger),
-            _button("feedback", video.id, "Feedback", "💬"),
-            _button("report", video.id, "Report", "🚩"),
-        ),
+        text_item(votes_line(votes or CardVotes())),
+        *_closed_line(closed),
+        row(*_card_buttons(video.id, closed)),
     )
+
+
+def _closed_line(closed: Round | None) -> list[Item]:
+    """Return the line that says that a card takes no more votes; none while its round is open."""
+    if closed is None:
+        return []
+    link = result_link(closed)
+    return [text_item(f"-# 🏁 Round {closed.number} is closed{f' · [See the result]({link})' if link else ''}")]
+
+
+def _card_buttons(video_id: str, closed: Round | None) -> list[Button]:
+    """Return the buttons of a card: those for votes only while its round is open."""
+    words = [_button("feedback", video_id, "Feedback", "💬"), _button("report", video_id, "Report", "🚩")]
+    if closed is not None:
+        return words
+    return [
+        _button("up", video_id, "Up", "👍", discord.ButtonStyle.success),
+        _button("down", video_id, "Down", "👎", discord.ButtonStyle.danger),
+        *words,
+    ]
 
 
 def removed_card(video: Video) -> ui.LayoutView:
@@ -111,7 +152,11 @@ def progress_text(video: Video, round_: Round, place: QueuePlace | None, progres
                 f"No GPU worker for **{model}** is online. Your prompt stays in the queue and starts as soon as one is."
             )
             return f"{head}⏳ {prefix}: {ahead}. {waits}"
-        return f"{head}⏳ {prefix}: {ahead}, ready in {seconds(place.estimate_s)}."
+        if place.estimate_s is None:
+            return f"{head}⏳ {prefix}: {ahead}. How long it takes is known after this model's first video."
+        return f"{head}⏳ {prefix}: {ahead}, rendered in {seconds(place.estimate_s)}."
+    if video.status == VideoStatus.PUBLISHED and round_.status == RoundStatus.CLOSED:
+        return f"{head}🏁 {prefix} is closed. Your video took part: {message_link(video)}"
     if video.status == VideoStatus.PUBLISHED:
         return f"{head}✅ {prefix}: your video is up for votes: {message_link(video)}"
     if video.status == VideoStatus.REMOVED:
@@ -173,7 +218,7 @@ def provenance_card(video: Video, file_url: str, progress: Progress | None = Non
     if signer.get("kind") == "operator":
         lines.append(f"Signed (C2PA) by {quote(str(signer.get('name')), 80)}")
     elif signer:
-        lines.append("Signed (C2PA) with a self-made certificate: it shows changes, but nobody vouches for the signer")
+        lines.append("Signed (C2PA) with a self-made certificate: it shows tampering, but doesn't prove who signed")
     else:
         lines.append("Not signed")
     lines.append(f"File: SHA-256 `{_code(video.sha256, 64)}`")

@@ -47,7 +47,7 @@ def signing_card(
     parts.append(row(*buttons))
     typed_data = json.dumps(message, separators=(",", ":"))
     by_hand = text_item(
-        "-# Without a browser wallet: sign this message (EIP-712), for instance with "
+        "-# Without a browser wallet: sign this message (EIP-712), for example with "
         "`cast wallet sign --data '…'`, and paste the result. "
         f"This request expires <t:{request.expires_at_ms // 1000}:R>.\n```json\n{typed_data}\n```"
     )

@@ -86,6 +86,7 @@ def restore(settings: Settings, source: Path, *, force: bool = False) -> str:
         raise OperatorError(f"There is no file {source}. Name a file that `flock backup` wrote.")
     try:
         counts = _counts(source)
+        _check_version(source)
         if target.exists():
             if target.samefile(source):
                 raise OperatorError("That file is the database itself. Name a file that `flock backup` wrote.")
@@ -148,6 +149,17 @@ def _counts(path: Path) -> dict[str, int]:
             f"{path} is damaged, or no database: {error}. Name a file that `flock backup` wrote."
         ) from error
     return {"videos": videos, "votes": votes}
+
+
+def _check_version(path: Path) -> None:
+    """Raise OperatorError for a file that a newer FLock has written: with it, no command would start."""
+    from bot.doctor.database import known_revisions
+    from migrations.database import NewerDatabaseError
+
+    with _open(path, mode="ro") as connection:
+        revisions = {revision for (revision,) in connection.execute("SELECT version_num FROM alembic_version")}
+    for revision in sorted(revisions - known_revisions()):
+        raise OperatorError(str(NewerDatabaseError(revision)))
 
 
 def _living_processes(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -16,6 +17,8 @@ from typing import TypeAlias
 from bot.domain.errors import OperatorError, SettingsError
 from bot.monitoring import logs
 from generation.extras import MissingExtraError
+
+log = logging.getLogger(__name__)
 
 ORPHAN_S = 15.0  # for an orderly end after the end of the parent process
 
@@ -59,19 +62,22 @@ def run_until_stopped(main: Main, *, watch_stdin: bool) -> int:
         stop, at_once = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
 
-        def request_stop(*, orphaned: bool = False) -> None:
+        def request_stop(reason: str, *, orphaned: bool = False) -> None:
             if orphaned or stop.is_set():
                 at_once.set()
+            log.info("Stopping%s: %s.", " at once" if at_once.is_set() else "", reason)
             stop.set()
 
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, request_stop)
+            loop.add_signal_handler(number, partial(request_stop, f"{number.name} was received"))
         if watch_stdin:
-            on_end = partial(loop.call_soon_threadsafe, partial(request_stop, orphaned=True))
+            reason = "the process that started this one has ended"
+            on_end = partial(loop.call_soon_threadsafe, partial(request_stop, reason, orphaned=True))
             threading.Thread(target=_wait_for_parent, args=(on_end,), daemon=True, name="stdin").start()
         await main(stop, at_once)
 
     asyncio.run(run())
+    log.info("Stopped.")
     return 0
 
 

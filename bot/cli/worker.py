@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     require("worker", "The worker")
     config = config_of(settings)
     address = (settings.metrics_host, settings.metrics_port)
-    for name in [name for name in os.environ if name.startswith("FLOCK_")]:
+    for name in [name for name in os.environ if name.startswith("FLOCK_") or name == "CREDENTIALS_DIRECTORY"]:
         del os.environ[name]  # a shared .env may hold the bot's keys: the worker keeps none of them
     del settings
     from sqlalchemy.exc import SQLAlchemyError
@@ -80,6 +80,7 @@ def config_of(settings: Settings) -> WorkerConfig:
 async def _work(config: WorkerConfig, address: tuple[str, int], stop: asyncio.Event, at_once: asyncio.Event) -> None:
     from bot.monitoring.health import Health, Watch, database_watch
     from bot.monitoring.metrics import Metrics, serving
+    from bot.monitoring.process_metrics import ProcessMetrics
     from generation.worker.worker import run_worker
     from migrations.database import open_database, upgrade_database
 
@@ -92,7 +93,8 @@ async def _work(config: WorkerConfig, address: tuple[str, int], stop: asyncio.Ev
 
     health = Health({"database": database_watch(database), "model": Watch(model, float("inf"))})
     try:
-        async with serving(*address, Metrics(database, "worker"), health):
+        metrics = Metrics(database, "worker", process=ProcessMetrics("worker", config.data_dir))
+        async with serving(*address, metrics, health):
             await run_worker(config, stop=stop, at_once=at_once, on_ready=ready.set)
     finally:
         await database.dispose()

@@ -15,7 +15,15 @@ from bot.cards import videos as video_cards
 from bot.client import Interaction
 from bot.cogs.ledger_notices import LedgerNotices
 from bot.cogs.replies import answer
-from bot.domain.errors import RoundClosedError, RoundNotOpenError, VideoNotYoursError, VideoOverError, VideoUnknownError
+from bot.domain.errors import (
+    MemberError,
+    PromptWaitsError,
+    RoundClosedError,
+    RoundNotOpenError,
+    VideoNotYoursError,
+    VideoOverError,
+    VideoUnknownError,
+)
 from bot.domain.policy import Quota, read_prompt
 from bot.prompt_filter.rules import PromptRules
 from bot.retry import patiently
@@ -61,9 +69,19 @@ class Prompts(commands.Cog):
     @app_commands.guild_only()
     async def prompt(self, interaction: Interaction, text: str) -> None:
         video_id = str(interaction.id)
-        await answer(interaction, self._ask(interaction, text, video_id), ephemeral=False)
+        await answer(interaction, self._ask_or_give_back(interaction, text, video_id), ephemeral=False)
         if await videos.get_or_none(self._database, video_id):
             await self._remember_progress_message(interaction, video_id)
+
+    async def _ask_or_give_back(self, interaction: Interaction, text: str, video_id: str) -> ui.LayoutView:
+        """Take a prompt. A refusal gives the member their text back: their client has cleared it already."""
+        try:
+            return await self._ask(interaction, text, video_id)
+        except PromptWaitsError:  # it is kept
+            raise
+        except MemberError as error:
+            error.typed = text
+            raise
 
     async def _ask(self, interaction: Interaction, text: str, video_id: str) -> ui.LayoutView:
         prompt = read_prompt(text)

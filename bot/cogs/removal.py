@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 from discord import app_commands, ui
@@ -19,6 +20,8 @@ from bot.store import videos
 from bot.workflows.removal import RemovalWorkflow
 from bot.workflows.video_queue import VideoQueue
 from migrations.states.community import VideoStatus
+
+log = logging.getLogger(__name__)
 
 LONGEST_REASON = 200
 MOST_SUGGESTIONS = 25  # Discord shows no more
@@ -44,7 +47,7 @@ class Removal(commands.GroupCog, group_name="video", group_description="Remove v
         reason="The reason that the member reads, such as: it shows a real person.",
     )
     async def remove(self, interaction: Interaction, video: str, reason: str) -> None:
-        await answer(interaction, self._remove(interaction.guild_id or 0, video.strip(), reason))
+        await answer(interaction, self._remove(interaction, video.strip(), reason))
 
     @remove.autocomplete("video")
     async def suggest(self, interaction: Interaction, text: str) -> list[app_commands.Choice[str]]:
@@ -54,16 +57,21 @@ class Removal(commands.GroupCog, group_name="video", group_description="Remove v
             for video in matches
         ]
 
-    async def _remove(self, guild_id: int, reference: str, reason: str) -> ui.LayoutView:
+    async def _remove(self, interaction: Interaction, reference: str, reason: str) -> ui.LayoutView:
+        guild_id = interaction.guild_id or 0
         video = await self._find(guild_id, reference)
         clean_reason = clean_text(reason)[:LONGEST_REASON] or "no reason was given"
         prompt = layout.quote(video.prompt, 80)
+        by = (interaction.user.id, guild_id)
         if await self._queue.cancel(video.id, f"A moderator stopped this video: {clean_reason}"):
+            log.info("Member %d stopped a video in server %d.", *by, extra={"video": video.id})
             return layout.note(f"🗑️ **{prompt}** won't be posted. Its author will be told why.")
         async with self._database.begin() as connection:
             removed = await videos.remove(connection, video.id, clean_reason)
             if removed:
                 await self._removals.begin(connection, video.id)
+        if removed:
+            log.info("Member %d removed a video in server %d.", *by, extra={"video": video.id})
         status = VideoStatus.REMOVED if removed else (await videos.get(self._database, video.id)).status
         if status == VideoStatus.POSTING:
             raise RemovalTooEarlyError
@@ -71,8 +79,8 @@ class Removal(commands.GroupCog, group_name="video", group_description="Remove v
             raise VideoUnknownError
         return layout.note(
             f"🗑️ **{prompt}** is being removed from its thread, from the standings, and from the "
-            "video host. Its member is told why. Its entry on the ledger stays, as everything there does; it holds "
-            "hashes and votes, not the video."
+            "video host. Its author will be told why. Its entry on the ledger stays, as everything there does; it "
+            "holds hashes and votes, not the video."
         )
 
     async def _find(self, guild_id: int, reference: str) -> Video:

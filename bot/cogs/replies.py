@@ -10,8 +10,10 @@ import contextlib
 import io
 import logging
 import secrets
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import aiohttp
 import discord
@@ -19,14 +21,22 @@ from discord import app_commands, ui
 from sqlalchemy.exc import SQLAlchemyError
 
 from bot.cards import layout
+from bot.cards import limits as card_limits
 from bot.cards import reviews as review_cards
 from bot.client import Interaction
 from bot.domain.errors import MemberError, PromptBlockedError
+from bot.retry import UNREADABLE
 
 log = logging.getLogger(__name__)
 
 PATIENCE_S = 2.0  # Discord gives up after 3 s: by then it must have had a first answer
+MOST_ANSWER = 2000  # units of an answer that repeats what a member had typed
+TYPED_NAME = "your-text.txt"
 AGAIN_S = (0.1, 0.3, 0.6)  # the pauses after a connection that broke
+EDIT_S = 0.8  # of that, for the edits of earlier confirmations
+TOKEN_S = 14.5 * 60  # an interaction's token lives for 15 minutes
+MOST_KEPT = 2000  # members' confirmations of videos
+MOST_OF_A_VIDEO = 2  # confirmations of one vote: the one that was pressed, and a later one
 ANSWERED = 40060  # Discord's code for an interaction that already has its answer
 
 BUSY = (
@@ -71,6 +81,103 @@ async def answer(
         await answer_error(interaction, error)
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """A confirmation that can still be edited by the token of the interaction which it answered, and until when."""
+
+    interaction: Interaction
+    until: float
+
+
+class Confirmations:
+    """One confirmation for each member and video, which is edited as the vote changes, rather than one for each press.
+
+    The tokens by which they are edited live for 15 minutes and are kept in memory alone. A press on an old confirmation
+    edits that one, with a new token.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[int, str], list[_Kept]] = OrderedDict()
+        self._locks: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
+
+    async def answer(
+        self, interaction: Interaction, video_id: str, work: Coroutine[object, None, ui.LayoutView]
+    ) -> None:
+        """Do the work and show what it returns: on the earlier confirmation where it can be edited, else on a new one.
+
+        The press is acknowledged in time, whatever takes long. Errors of the work get messages of their own.
+        """
+        key = (interaction.user.id, video_id)
+        is_own = interaction.message is not None and interaction.message.flags.ephemeral
+        task = asyncio.create_task(work)
+        try:
+            finished, _ = await asyncio.wait({task}, timeout=PATIENCE_S - EDIT_S)
+            if not finished:
+                await insist(lambda: interaction.response.defer(ephemeral=True, thinking=not is_own))
+            view = await task
+            async with self._locks.setdefault(key, asyncio.Lock()):  # in the order in which the votes were recorded
+                if is_own or not finished:
+                    await self._send(interaction, view, is_own=is_own)
+                    await self._edit(key, view)
+                elif await self._edit(key, view):
+                    await insist(interaction.response.defer)
+                    return
+                else:
+                    await self._send(interaction, view, is_own=False)
+                self._keep(key, interaction)
+        except Exception as error:
+            task.cancel()
+            await answer_error(interaction, error)
+
+    def exist(self, member_id: int) -> bool:
+        """Return True if a member has a confirmation that may be edited."""
+        return any(member == member_id for member, _ in self._kept)
+
+    async def show(self, member_id: int, video_id: str, view: ui.LayoutView) -> None:
+        """Show on a member's confirmations, if there are any, what became of the vote other than by a press."""
+        key = (member_id, video_id)
+        if key in self._kept:
+            async with self._locks.setdefault(key, asyncio.Lock()):
+                await self._edit(key, view)
+
+    async def _send(self, interaction: Interaction, view: ui.LayoutView, *, is_own: bool) -> None:
+        if interaction.response.is_done() and is_own:
+            await insist(lambda: interaction.edit_original_response(view=view))
+        elif interaction.response.is_done():
+            await insist(lambda: interaction.followup.send(view=view, ephemeral=True))  # in place of "thinking…"
+        elif is_own:
+            await insist(lambda: interaction.response.edit_message(view=view))
+        else:
+            await insist(lambda: interaction.response.send_message(view=view, ephemeral=True))
+
+    async def _edit(self, key: tuple[int, str], view: ui.LayoutView) -> bool:
+        """Edit the kept confirmations, and forget those that cannot be edited. Return True if one was."""
+        now = asyncio.get_running_loop().time()
+        kept = [each for each in self._kept.pop(key, []) if each.until > now]
+        edited = [each for each in kept if await self._edit_kept(each, view)]
+        if edited:
+            self._kept[key] = edited
+        return bool(edited)
+
+    async def _edit_kept(self, kept: _Kept, view: ui.LayoutView) -> bool:
+        try:
+            async with asyncio.timeout(EDIT_S / MOST_OF_A_VIDEO):
+                await kept.interaction.edit_original_response(view=view)
+        except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError, *UNREADABLE) as error:
+            code = error.code if isinstance(error, discord.HTTPException) else type(error).__name__
+            log.info("A confirmation can't be edited any more (%s).", code)  # and nothing of its address, a secret
+            return False
+        return True
+
+    def _keep(self, key: tuple[int, str], interaction: Interaction) -> None:
+        until = asyncio.get_running_loop().time() + TOKEN_S
+        self._kept.setdefault(key, []).append(_Kept(interaction, until))
+        del self._kept[key][:-MOST_OF_A_VIDEO]
+        self._kept.move_to_end(key)
+        while len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+
+
 async def send_form(interaction: Interaction, form: ui.Modal) -> None:
     """Send a form. `Buttons` answers it by its custom id, also when the bot restarts in between.
 
@@ -101,19 +208,17 @@ async def answer_error(interaction: Interaction, error: BaseException) -> None:
 
     Raises nothing that Discord or the connection to it causes.
     """
-    view = _view_of(error)
+    reply = _reply_of(error)
     try:
         if interaction.response.is_done():
-            if interaction.response.type in {
-                discord.InteractionResponseType.deferred_channel_message,
-                discord.InteractionResponseType.deferred_message_update,
-            }:
+            # (The original of a deferred update is the message of the button: it stays.)
+            if interaction.response.type is discord.InteractionResponseType.deferred_channel_message:
                 # A public "thinking…" would make the first follow-up public too.
                 with contextlib.suppress(discord.HTTPException):
                     await interaction.delete_original_response()
-            await insist(lambda: interaction.followup.send(view=view, ephemeral=True))
+            await _send_alone(interaction.followup.send, reply)
         else:
-            await insist(lambda: interaction.response.send_message(view=view, ephemeral=True))
+            await _send_alone(interaction.response.send_message, reply)
     except discord.NotFound:
         log.warning("An interaction expired before it could be answered.")
     except discord.HTTPException as failure:
@@ -122,10 +227,28 @@ async def answer_error(interaction: Interaction, error: BaseException) -> None:
         log.warning("An error could not be told to a member: %s.", type(failure).__name__)
 
 
-def _view_of(error: BaseException) -> ui.LayoutView:
+async def _send_alone(send: Callable[..., Awaitable[object]], reply: ui.LayoutView | Reply) -> None:
+    """Send an answer that only the member sees."""
+    if isinstance(reply, Reply):
+        await insist(lambda: send(view=reply.view, file=reply.file(), ephemeral=True))
+    else:
+        await insist(lambda: send(view=reply, ephemeral=True))
+
+
+def _reply_of(error: BaseException) -> ui.LayoutView | Reply:
+    """Return the answer to an error, with what the member had typed: as a block, or as a file where it is too long."""
+    while isinstance(error, app_commands.CommandInvokeError):
+        error = error.original
+    sentence = sentence_of(error)
+    typed = (error.typed or "") if isinstance(error, MemberError) else ""
+    copy = layout.copyable(typed)
     if isinstance(error, PromptBlockedError):
-        return review_cards.blocked_card(error.sentence, error.review_id)
-    return layout.note(sentence_of(error))
+        fits = card_limits.length(f"{sentence}{copy}") <= MOST_ANSWER
+        return review_cards.blocked_card(sentence, error.review_id, copy if fits else "")
+    if card_limits.length(f"{sentence}{copy}") <= MOST_ANSWER:
+        return layout.note(f"{sentence}{copy}")
+    text: card_limits.Item = card_limits.text_item(f"{sentence}\n-# Your text is in the file below.")
+    return Reply(layout.view_of(text, ui.File(f"attachment://{TYPED_NAME}")), TYPED_NAME, f"{typed}\n".encode())
 
 
 def sentence_of(error: BaseException) -> str:

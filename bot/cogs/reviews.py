@@ -101,6 +101,7 @@ class Reviews(commands.GroupCog, group_name="review", group_description="Review 
         review = await review_store.get_or_none(self._database, review_id)
         if review is None or review.guild_id != interaction.guild_id or review.kind != ReviewKind.VIDEO:
             raise ReviewUnknownError
+        log.info("Member %d watches a held video.", interaction.user.id, extra={"video": review.video_id})
         video = await videos.get(self._database, review.video_id)
         data = await asyncio.to_thread(read_here, video, self._data_dir)
         limit = interaction.guild.filesize_limit if interaction.guild else 0
@@ -156,6 +157,14 @@ class Reviews(commands.GroupCog, group_name="review", group_description="Review 
             interaction.user.id,
             approve=action == "approve",
             reason=clean_text(text)[:LONGEST_REASON],
+        )
+        log.info(
+            "Member %d %s review %d of server %d.",
+            interaction.user.id,
+            "approved" if action == "approve" else "rejected",
+            review_id,
+            interaction.guild_id,
+            extra={"video": review.video_id},
         )
         return layout.note(review_cards.decided_text(review))
 

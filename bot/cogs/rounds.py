@@ -98,6 +98,7 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
                 grace_s=self._grace_s,
             )
             await self._workflow.begin(connection, round_.id)
+        log.info("Member %d opened the round in server %d.", interaction.user.id, guild_id, extra={"round": round_.id})
         unknown = (
             f"⏳ Round {round_.number} is being opened, but Discord hasn't accepted it yet. I'll tell you here what "
             "happens."
@@ -119,6 +120,12 @@ class Rounds(commands.GroupCog, group_name="round", group_description="Open and 
         if not await self._reactions.look_at_round(round_.id, LONGEST_LOOK_S):
             log.warning("Round %s is closed though not all of its cards could be looked at.", round_.id)
         await self._recovery.close_now(round_)
+        log.info(
+            "Member %d closed the round in server %d.",
+            interaction.user.id,
+            interaction.guild_id,
+            extra={"round": round_.id},
+        )
         unknown = (
             f"Round {round_.number} is closed for votes, and you can open the next one. Its result is not posted "
             "yet. I'll tell you here when it is; `/standings` shows it already."
@@ -227,6 +234,7 @@ class Setup(commands.Cog):
             raise MissingPermissionsError(channel_id=channel.id, permissions=in_words(missing))
         await rounds.set_up_guild(self._database, channel.guild.id, channel.id, member_id)
         self._recovery.hurry(channel.guild.id)
+        log.info("Member %d set up channel %d of server %d.", member_id, channel.id, channel.guild.id)
         return layout.note(f"Rounds will be posted in {channel.mention} from now on. Open one with `/round open`.")
 
     @commands.Cog.listener()

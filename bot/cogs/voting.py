@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
 from typing import Literal
 
 import discord
 from discord import ui
 from discord.ext import commands
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.cards import layout
@@ -17,16 +19,18 @@ from bot.cards import videos as video_cards
 from bot.client import Interaction
 from bot.cogs.ledger_notices import LedgerNotices
 from bot.cogs.prompts import Prompts
-from bot.cogs.replies import PATIENCE_S, answer, send_form
+from bot.cogs.replies import PATIENCE_S, Confirmations, answer, send_form
 from bot.cogs.wallet import Wallets
 from bot.domain.errors import ElsewhereError, FeedbackEmptyError, VideoUnknownError
 from bot.domain.policy import clean_text
 from bot.domain.videos import Video
-from bot.domain.votes import Choice, Reaction, Vote, choice_of_emoji
+from bot.domain.votes import Choice, Reaction, Standing, Vote, choice_of_emoji
 from bot.store import feedback, videos
 from bot.store.vote_writer import VoteWriter
 from bot.sync.reactions import ReactionSync
 from migrations.states.community import VideoStatus, VoteSource
+
+log = logging.getLogger(__name__)
 
 _CHOICES = {"up": Choice.UP, "down": Choice.DOWN, "withdraw": Choice.WITHDRAWN}
 _BUTTON_ID = re.compile(video_cards.BUTTON_ID)
@@ -56,6 +60,7 @@ class Voting(commands.Cog):
         self._wallets = wallets
         self._prompts = prompts
         self._on_ledger_s = on_ledger_s
+        self._confirmations = Confirmations()
 
     # ------------------------------------------------------------------ buttons and forms
 
@@ -66,7 +71,7 @@ class Voting(commands.Cog):
             return False
         action, video_id = match["action"], match["video"]
         if action in _CHOICES:
-            await answer(interaction, self._vote(interaction, video_id, _CHOICES[action]))
+            await self._confirmations.answer(interaction, video_id, self._vote(interaction, video_id, _CHOICES[action]))
             await self._notices.tell_rejected(interaction)
         elif action == "cancel":
             await answer(interaction, self._prompts.cancel(interaction, video_id))
@@ -118,6 +123,12 @@ class Voting(commands.Cog):
             await feedback.save_feedback(self._database, video_id, interaction.user.id, text)
             return layout.note(f"💬 Thank you for your feedback on **{prompt}**. Sending feedback again replaces it.")
         await feedback.save_report(self._database, video_id, interaction.user.id, text)
+        log.info(
+            "Member %d reported a video in server %d.",
+            interaction.user.id,
+            interaction.guild_id,
+            extra={"video": video_id},
+        )
         return layout.note(f"🚩 Your report of **{prompt}** is recorded. Only the operator can read it at the moment.")
 
     async def _video_here(self, interaction: Interaction, video_id: str) -> Video:
@@ -146,7 +157,20 @@ class Voting(commands.Cog):
         if choice is None or payload.guild_id is None:
             return
         reaction = Reaction(payload.guild_id, payload.message_id, payload.user_id, choice, change)
-        await self._reactions.record(reaction)
+        standing = await self._reactions.record(reaction)
+        if standing is not None and standing.changed and self._confirmations.exist(reaction.member_id):
+            await self._confirm(reaction, standing)
+
+    async def _confirm(self, reaction: Reaction, standing: Standing) -> None:
+        """Let the member's confirmation of an earlier press say what the vote is now. Raises nothing."""
+        try:
+            video = await videos.by_message_or_none(self._database, reaction.message_id)
+        except (SQLAlchemyError, OSError) as error:
+            log.info("A confirmation could not be brought up to date (%s).", type(error).__name__)
+            return
+        if video is not None and standing.wallet is None:
+            view = video_cards.vote_answer(standing, video.id, self._on_ledger_s)
+            await self._confirmations.show(reaction.member_id, video.id, view)
 
     @commands.Cog.listener()
     async def on_connect(self) -> None:

@@ -7,7 +7,7 @@ import json
 import secrets
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -106,7 +106,8 @@ class Stack:
     async def open_host(self) -> int:
         """Start the embedded video host; returns its port."""
         env = {"FLOCK_DEMO_LIVEPEER_KEY": self.keys.host_key, **self._control}
-        return await self._service("host", "bot.demo.host", self.keys.host_port, env)
+        back = ["--back-url", f"http://127.0.0.1:{self.keys.page_port}/"] if self.keys.page_port else []
+        return await self._service("host", "bot.demo.host", self.keys.host_port, env, back)
 
     async def open_bot_and_worker(self) -> None:
         """Start the product itself: only base addresses differ from production."""
@@ -118,10 +119,12 @@ class Stack:
         """Start the bot alone, with the settings of this moment."""
         await self.supervisor.start("bot", [*BOT, "run", "--watch-stdin"], self.bot_env)
 
-    async def _service(self, name: str, module: str, port: int, env: dict[str, str] | None = None) -> int:
+    async def _service(
+        self, name: str, module: str, port: int, env: dict[str, str] | None = None, more: Sequence[str] = ()
+    ) -> int:
         folder = self.state / name
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        argv = [sys.executable, "-m", module, "--state", str(folder), "--watch-stdin", "--port"]
+        argv = [sys.executable, "-m", module, "--state", str(folder), "--watch-stdin", *more, "--port"]
         try:
             ready = await self.supervisor.start(name, [*argv, str(port)], env or {}, says_ready=True)
         except OperatorError:

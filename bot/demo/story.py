@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from contracts.audit.audit import audit
 from contracts.ledger.client import Ledger
 from contracts.outbox.progress import receipts
 from contracts.rpc.node import LedgerError
+from generation.worker.registry import is_served
 from migrations.database import open_database
 from migrations.states.community import RoundStatus, VideoStatus
 
@@ -31,9 +32,11 @@ PROMPTS = (
     "a yellow star spins slowly in the rain",
 )
 TASK = "shapes on the move"
-VISITORS_TASK = "your turn: anything you like"
+VISITORS_TASK = "your turn: a colour, a shape, a motion"  # what the tiny model knows
+VISITORS_PROMPT = "an orange heart jumps over a blue field"  # so that a visitor finds a video to vote on
 ROUNDS_CHANNEL = "videos"
 READY_S = 90.0
+WORKER_S = 240.0  # until the worker has loaded its model
 RENDER_S = 300.0  # for each video: generous, for machines that are busy with other things
 LEDGER_S = 180.0
 
@@ -66,6 +69,7 @@ class Story:
     video_ids: list[str] = field(default_factory=list)
     cards: list[Message] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)  # of members and channels, by id
+    on_first_video: Callable[[], None] | None = None  # called once, when there is something to see
 
     async def tell(self) -> StoryResult:
         """Tell all chapters; returns the result as plain JSON types."""
@@ -73,7 +77,7 @@ class Story:
         database = open_database(self.stack.database_url)
         try:
             for name, chapter in (
-                ("ready", self.wait_for_bot),
+                ("ready", self.wait_until_ready),
                 ("open", self.open_round),
                 ("videos", self.make_videos),
                 ("votes", self.vote),
@@ -99,6 +103,23 @@ class Story:
         return self.community.person(name)
 
     # ------------------------------------------------------------------ chapters
+
+    async def wait_until_ready(self, database: AsyncEngine) -> None:
+        """Wait for the bot, and for a worker with its model loaded: the first prompt is taken up at once."""
+        await self.wait_for_bot(database)
+        await self.wait_for_worker(database)
+
+    async def wait_for_worker(self, database: AsyncEngine) -> None:
+        """Wait until a worker takes prompts for the model of the rounds."""
+        of_worker = self.stack.worker_env
+
+        async def ready() -> bool | None:
+            async with database.connect() as connection:
+                served = await is_served(connection, of_worker["FLOCK_MODEL_CLASS"], of_worker["FLOCK_MODEL_ID"])
+            return True if served else None
+
+        await wait_for("a worker to load its model", ready, seconds=WORKER_S)
+        self.terminal.say("worker", "has loaded the model and is waiting for prompts")
 
     async def wait_for_bot(self, _database: AsyncEngine) -> None:
         """Wait until the bot is in the guild and its commands can be typed."""
@@ -133,15 +154,19 @@ class Story:
         self.terminal.say(MODERATOR, f"/round open task: {TASK} duration: 1h  →  round {current.number}")
 
     async def open_a_round_for_visitors(self) -> None:
-        """Open a round that nobody has used yet, for visitors of the page. A round that is open already stays."""
+        """Open a round for visitors of the page, with one video to vote on. A round that is open already stays."""
         mira = self.person(MODERATOR)
+        database = open_database(self.stack.database_url)
         try:
             opened = await mira.command("round open", task=VISITORS_TASK, duration="1d")
-        except (CannotDoError, NoAnswerError) as error:
-            self.terminal.say("demo", f"No new round could be opened: {error}")
-            return
-        if "is open" in opened.text:
-            self.terminal.say(MODERATOR, f"/round open task: {VISITORS_TASK} duration: 1d")
+            if "is open" in opened.text:
+                self.terminal.say(MODERATOR, f"/round open task: {VISITORS_TASK} duration: 1d")
+                self.prompts = (VISITORS_PROMPT,)
+                await self.make_videos(database)
+        except (CannotDoError, NoAnswerError, LookupError) as error:
+            self.terminal.say("demo", f"Visitors find no new round, or no video in it: {error}")
+        finally:
+            await database.dispose()
 
     async def make_videos(self, database: AsyncEngine) -> None:
         """Let members ask for videos, and wait until they are rendered, hosted and posted."""
@@ -174,6 +199,7 @@ class Story:
                     posted.add(video.id)
                     self.terminal.finish(video.id)
                     self.terminal.say("FLock", f"posted “{prompt}” for {member}  ·  {video.page_url}")
+                    self._show_first()
                 elif video.status != VideoStatus.PUBLISHED:
                     report = progress.get(video.id)
                     in_queue = video.status in {VideoStatus.QUEUED, VideoStatus.RENDERING}
@@ -192,6 +218,11 @@ class Story:
             await self._check_plays(card)
             self.cards.append(card)
 
+    def _show_first(self) -> None:
+        if self.on_first_video is not None:
+            self.on_first_video()
+            self.on_first_video = None
+
     async def vote(self, _database: AsyncEngine) -> None:
         """Let members vote by buttons and reactions, change their minds, and write feedback."""
         for number, card in enumerate(self.cards):
@@ -206,7 +237,9 @@ class Story:
         """Let the moderator close the round; wait until the result is posted and recorded on the ledger."""
         await self._expect(await self.person(MODERATOR).command("round close"), "is closed")
         self.terminal.say(MODERATOR, "/round close")
-        late = await self.person("ana").press(self.cards[0], "Down")
+        # The button is about to leave the card, but stands in her client still.
+        button = self.cards[0].button("Down")
+        late = await self.person("ana").press_id(self.cards[0], button.custom_id, forged=True)
         await self._expect(late, "is closed")
         self.terminal.say("ana", f"presses 👎 too late  →  {self._plain(late.text)}")
         await self.wait_until_closed(database, self.terminal)

@@ -32,6 +32,7 @@ class Check:
     name: str
     detail: str
     remedy: str = ""
+    answered: bool = True  # False where the thing itself gave no answer that could be judged
 
     def as_json(self) -> dict[str, object]:
         """Return the check as `flock doctor --json` prints it."""
@@ -52,6 +53,7 @@ class Look:
     needs: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     time_factor: float = 1.0  # of the time that other looks have
+    rests_on: tuple[str, ...] = ()  # looks at what this one needs; where one of them fails, it alone is reported
 
     async def checks(self, settings: Settings, timeout: float = TIMEOUT_S) -> list[Check]:
         """Look, and return the checks; an error on the way is a check that failed."""
@@ -72,7 +74,7 @@ class Look:
             problem = f"it cannot be reached ({type(error).__name__})"  # their texts may quote an address
         except Exception as error:
             problem = f"the check itself failed ({type(error).__name__})"
-        return [Check(False, self.name, problem, remedy)]
+        return [Check(False, self.name, problem, remedy, answered=False)]
 
 
 async def in_thread(function: Callable[[], T]) -> T:

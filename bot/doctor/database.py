@@ -28,6 +28,10 @@ from migrations.states.ledger import OutboxKind, OutboxState
 
 T = TypeVar("T")
 
+TWO_BOTS_REMEDY = (
+    "Stop all bots but one: on one database there may be one, or each would answer members and post. The names say on "
+    "which machines they run. A bot that was killed counts until its lease ends: look again after 15 s."
+)
 OLD_ENTRY_S = 900.0
 CONNECT_S = 5
 
@@ -78,10 +82,11 @@ async def newer_revision(settings: Settings) -> str | None:
     if file is not None and not file.exists():
         return None
     revision = await read_database(settings, _revision)
-    return None if revision is None or revision in _known_revisions() else revision
+    return None if revision is None or revision in known_revisions() else revision
 
 
-def _known_revisions() -> set[str]:
+def known_revisions() -> set[str]:
+    """Return the revisions of the database that this FLock can read or upgrade."""
     return {script.revision for script in _scripts().walk_revisions()}
 
 
@@ -114,7 +119,7 @@ async def database(settings: Settings) -> Sequence[Check]:
         return [Check(True, "database", f"{kind}, empty; its tables are made at the first start")]
     if revision == _head():
         return [Check(True, "database", f"{kind}, of this version ({revision})")]
-    if revision in _known_revisions():
+    if revision in known_revisions():
         remedy = "Back it up, then run `flock migrate`."
         return [Check(False, "database", f"{kind}, of an older version ({revision})", remedy)]
     return [Check(False, "database", f"{kind}, of a newer FLock ({revision})", "Run that version, or a newer one.")]
@@ -163,25 +168,31 @@ async def backlog(settings: Settings) -> Sequence[Check]:
         return []
     limit = now_ms() - int(ReaperTimes().lease * 1000)
 
-    def waiting(connection: Connection) -> tuple[int, int | None, int, list[tuple[str, list[str]]]]:
+    def waiting(connection: Connection) -> tuple[int, int | None, int, list[tuple[str, str, list[str]]]]:
         underway = outbox.c.state.in_((OutboxState.PENDING, OutboxState.BATCHED))
         entries = connection.execute(select(func.count(), func.min(outbox.c.created_at_ms)).where(underway)).one()
         queued = connection.scalar(select(func.count()).where(videos.c.status == VideoStatus.QUEUED))
         alive = connection.execute(
-            select(executor_leases.c.role, executor_leases.c.queues).where(executor_leases.c.beat_at_ms >= limit)
+            select(executor_leases.c.role, executor_leases.c.executor_id, executor_leases.c.queues).where(
+                executor_leases.c.beat_at_ms >= limit
+            )
         )
-        return entries[0], entries[1], int(queued or 0), [(row.role, list(row.queues)) for row in alive]
+        processes = [(row.role, row.executor_id, list(row.queues)) for row in alive]
+        return entries[0], entries[1], int(queued or 0), processes
 
     count, oldest, queued, alive = await read_database(settings, waiting)
     age = (now_ms() - oldest) / 1000 if oldest else 0.0
-    bots = sum(role == "bot" for role, _ in alive)
-    workers = sum(gpu_queue(settings.model_class, settings.model_id) in queues for _, queues in alive)
-    running = f"{bots} bot{'s' * (bots != 1)} and {workers} worker{'s' * (workers != 1)} are running"
+    bots = [executor_id for role, executor_id, _ in alive if role == "bot"]
+    workers = sum(gpu_queue(settings.model_class, settings.model_id) in queues for _, _, queues in alive)
+    running = f"{len(bots)} bot{'s' * (len(bots) != 1)} and {workers} worker{'s' * (workers != 1)} are running"
     checks = [Check(True, "processes", running)]
+    if len(bots) > 1:
+        checks = [Check(False, "processes", f"{running}: {', '.join(sorted(bots))}", TWO_BOTS_REMEDY)]
     if queued and not workers:
         model = f"FLOCK_MODEL_CLASS={settings.model_class} and FLOCK_MODEL_ID={settings.model_id}"
         remedy = f"Start a worker with this bot's model: `flock worker` with {model}."
-        checks = [Check(False, "processes", f"{running}; {queued} videos are waiting for a worker", remedy)]
+        waiting_detail = f"{running}; {queued} videos are waiting for a worker"
+        checks = [*(check for check in checks if not check.ok), Check(False, "processes", waiting_detail, remedy)]
     if age > OLD_ENTRY_S:
         remedy = (
             "See what is said of the ledger here, and by `contracts.relayer.relayer` in the bot's log; nothing is lost."
@@ -198,6 +209,6 @@ LOOKS = (
 )
 BOT_LOOKS = (
     *LOOKS,
-    Look("pepper", pepper, "Mend the database first.", ("voter_pepper",)),
-    Look("processes", backlog, "Mend the database first."),
+    Look("pepper", pepper, "Mend the database first.", ("voter_pepper",), rests_on=("database",)),
+    Look("processes", backlog, "Mend the database first.", rests_on=("database",)),
 )

@@ -20,6 +20,7 @@ from migrations.schema import guilds
 
 DISCORD_API = "https://discord.com/api/v10"
 MOST_SKEW_S = 30.0
+MOST_SERVERS = 200  # in one answer of Discord's
 
 
 async def account(settings: Settings) -> Sequence[Check]:
@@ -35,6 +36,7 @@ async def account(settings: Settings) -> Sequence[Check]:
         me.raise_for_status()
         gateway = await client.get(f"{base}/gateway/bot")
         gateway.raise_for_status()
+        invitation = await _invitation(client, base)
     sessions = int(gateway.json().get("session_start_limit", {}).get("remaining", 1))
     checks = [Check(True, "Discord", f"logged in as {me.json().get('username')}; no privileged intent is needed")]
     if sessions == 0:
@@ -42,7 +44,28 @@ async def account(settings: Settings) -> Sequence[Check]:
         checks.append(Check(False, "gateway", "no new session may begin today", remedy))
     else:
         checks.append(Check(True, "gateway", f"{sessions} new sessions may begin today"))
-    return [*checks, *skew]
+    return [*checks, invitation, *skew]
+
+
+async def _invitation(client: httpx.AsyncClient, base: str) -> Check:
+    """Return the link with which the bot is invited, and in how many servers it is."""
+    application = await client.get(f"{base}/applications/@me")
+    application.raise_for_status()
+    facts = application.json()
+    count = facts.get("approximate_guild_count")
+    if count is None:
+        guilds = await client.get(f"{base}/users/@me/guilds", params={"limit": MOST_SERVERS})
+        guilds.raise_for_status()
+        count = len(guilds.json())
+    where = f"the bot is in {count} server{'s' * (count != 1)}" if count else "the bot is in no server yet"
+    return Check(True, "invitation", f"{where}; invite it with {invite_link(int(facts['id']))}")
+
+
+def invite_link(application_id: int) -> str:
+    """Return the link that invites the bot with what it needs: slash commands, and no permission beyond its own."""
+    return discord.utils.oauth_url(
+        application_id, permissions=PERMISSIONS, scopes=("bot", "applications.commands")
+    ).replace("%20", "+")
 
 
 def _skew(answer: httpx.Response) -> list[Check]:
@@ -98,5 +121,12 @@ async def _server(client: discord.Client, guild_id: int, channel_id: int) -> Che
 _NEEDS, _READS = ("discord_token",), ("discord_api_base",)
 LOOKS = (
     Look("Discord", account, "Check FLOCK_DISCORD_API_BASE and the network.", _NEEDS, _READS),
-    Look("servers", servers, "Mend Discord or the database first, as said above.", _NEEDS, _READS),
+    Look(
+        "servers",
+        servers,
+        "Mend Discord or the database first, as said above.",
+        _NEEDS,
+        _READS,
+        rests_on=("Discord", "database"),
+    ),
 )

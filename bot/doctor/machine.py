@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import stat
 import tempfile
@@ -13,6 +14,7 @@ from sqlalchemy.engine import make_url
 
 from bot.doctor.check import Check, Look, in_thread
 from bot.prompt_filter.rules_file import open_rules
+from bot.setting_sources import look_at_sources
 from bot.settings import Settings
 
 ENV_FILE = Path(".env")
@@ -33,6 +35,27 @@ async def env_file(_settings: Settings) -> Sequence[Check]:
     if mode:
         return [Check(False, ".env", f"other users can read it (mode {mode})", "Run: chmod 600 .env")]
     return [Check(True, ".env", "only its owner may read it")]
+
+
+async def secret_files(_settings: Settings) -> Sequence[Check]:
+    """Check that only its owner may read a file that holds a secret; none, where no setting names one."""
+    files = look_at_sources(Settings).files
+    checks = []
+    for name, path in sorted(files.items()):
+        if _is_mounted(path) or not path.stat().st_mode & 0o007:
+            continue
+        detail = f"every user can read the file of FLOCK_{name.upper()} (mode {stat.S_IMODE(path.stat().st_mode):04o})"
+        checks.append(Check(False, "secret files", detail, f"Run: chmod 600 {shlex.quote(str(path))}"))
+    if files and not checks:
+        return [Check(True, "secret files", f"{len(files)}, and not every user can read them")]
+    return checks
+
+
+def _is_mounted(path: Path) -> bool:
+    """Return True for a file that a container's engine or systemd has put there, with the mode that it gives to all."""
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    folders = [Path("/run/secrets"), *([Path(credentials)] if credentials else [])]
+    return any(path.is_relative_to(folder) for folder in folders)
 
 
 async def data_folder(settings: Settings) -> Sequence[Check]:
@@ -93,6 +116,7 @@ async def prompt_rules(settings: Settings) -> Sequence[Check]:
 BOT_LOOKS = (Look("prompt rules", prompt_rules, "Correct the file, or unset FLOCK_PROMPT_RULES."),)
 LOOKS = (
     Look(".env", env_file, "Check the mode and the owner of the file."),
+    Look("secret files", secret_files, "Check the settings whose names end in _FILE."),
     Look("data folder", data_folder, "Check FLOCK_DATA_DIR, and that its disk answers."),
     Look("disk", disk, "Check FLOCK_DATA_DIR and FLOCK_DATABASE_URL."),
 )

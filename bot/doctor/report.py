@@ -11,19 +11,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bot.doctor import database, machine
+from bot.doctor import database, machine, ports
 from bot.doctor.check import TIMEOUT_S, Check, Look
 from bot.monitoring.logs import Secrets
 from bot.settings import Settings, read_settings
-
-SETTINGS_REMEDY = "Set it in .env; see .env.example. For a worker's machine, run `flock doctor --worker`."
 
 
 async def examine(*, worker: bool = False, timeout: float = TIMEOUT_S) -> list[Check]:
     """Return all checks of a bot's machine, or of a worker's; `timeout` in seconds, for each look."""
     checked = read_settings()
     problems = checked.problems_for("worker" if worker else "run")
-    checks = [Check(False, "settings", problem, SETTINGS_REMEDY) for problem in problems]
+    checks = [Check(False, "settings", problem.sentence, problem.remedy) for problem in problems]
     if "database_url" in checked.problems:
         return checks  # nearly every look asks the database
     looks = [look for look in _looks(worker=worker) if not checked.problems.keys() & {*look.needs, *look.reads}]
@@ -37,18 +35,34 @@ async def look_at(
     """Return the checks of the looks in their order, all made at the same time, without any secret of the settings."""
     results = await asyncio.gather(*(look.checks(settings, timeout) for look in looks))
     hide = Secrets.of(settings).hide
-    checks = [*before, *(check for result in results for check in result)]
+    failed = {check.name: check for result in results for check in result if not check.ok}
+    checks = [*before]
+    for look, result in zip(looks, results, strict=True):
+        causes = [failed[name] for name in look.rests_on if name in failed]
+        checks += [check for check in result if not any(_is_told_by(cause, check) for cause in causes)]
     return [replace(check, detail=hide(check.detail), remedy=hide(check.remedy)) for check in checks]
+
+
+def _is_told_by(cause: Check, check: Check) -> bool:
+    """Return True if a check failed only because of what another one reports."""
+    return not check.ok and not check.answered and (not cause.answered or cause.detail == check.detail)
 
 
 def _looks(*, worker: bool) -> list[Look]:
     if worker:
         from bot.doctor import worker as worker_checks
 
-        return [*machine.LOOKS, *database.LOOKS, *worker_checks.LOOKS]
+        return [*machine.LOOKS, *database.LOOKS, *ports.WORKER_LOOKS, *worker_checks.LOOKS]
     from bot.doctor import discord, services
 
-    return [*machine.LOOKS, *machine.BOT_LOOKS, *database.BOT_LOOKS, *discord.LOOKS, *services.LOOKS]
+    return [
+        *machine.LOOKS,
+        *machine.BOT_LOOKS,
+        *ports.BOT_LOOKS,
+        *database.BOT_LOOKS,
+        *discord.LOOKS,
+        *services.LOOKS,
+    ]
 
 
 def render(checks: list[Check], *, as_json: bool) -> str:

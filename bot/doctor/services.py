@@ -20,6 +20,7 @@ from migrations.states.ledger import TransactionKind
 
 ENOUGH_BATCHES = 20
 USUAL_GAS = 400_000  # of a batch, before there is one to measure: a hundred votes on a few videos
+NO_KEY_REMEDY = "Run `flock deploy --new-key`, which makes it, or set FLOCK_KEYSTORE to the keystore that you have."
 MOST_AHEAD_S, MOST_BEHIND_S = 60.0, 900.0
 
 
@@ -35,6 +36,8 @@ async def host(settings: Settings) -> Sequence[Check]:
 
 async def key(settings: Settings) -> Sequence[Check]:
     """Check that the key can be opened, and a keystore by its owner alone."""
+    if settings.signer == "keystore" and settings.keystore is not None and not settings.keystore.exists():
+        return [Check(False, "relayer's key", f"the file {settings.keystore} does not exist", NO_KEY_REMEDY)]
     signer = await open_signer(settings)
     return [Check(True, "relayer's key", f"opens account {signer.address}")]
 
@@ -110,5 +113,12 @@ LOOKS = (
     ),
     Look("relayer's key", key, "Check FLOCK_SIGNER, FLOCK_KEYSTORE and FLOCK_KEYSTORE_PASSWORD.", ("signs",), _SIGNER),
     Look("ledger", ledger, "Check FLOCK_RPC_URL and FLOCK_LEDGER_ADDRESS, or run `flock deploy`.", _CHAIN),
-    Look("relayer", relayer, "Mend the ledger or the key first, as said above.", (*_CHAIN, "signs"), _SIGNER),
+    Look(
+        "relayer",
+        relayer,
+        "Mend the ledger or the key first, as said above.",
+        (*_CHAIN, "signs"),
+        _SIGNER,
+        rests_on=("ledger", "relayer's key"),
+    ),
 )

@@ -61,6 +61,8 @@ from bot.domain.amounts import amount
 class MemberError(Exception):
     """That did not work. Please try again in a moment."""
 
+    typed: str | None = None  # what the member had typed, where it would be lost with the command
+
     def __init__(self, **facts: object) -> None:
         self.sentence = " ".join(inspect.cleandoc(type(self).__doc__ or "").format(**facts).split())
         super().__init__(self.sentence)

@@ -44,6 +44,11 @@ class Round:
         """True once the round has a voting thread; a round that closed without one could not be opened."""
         return self.thread_id is not None
 
+    @property
+    def tallies_hidden(self) -> bool:
+        """True until the round is closed: a card that shows who leads would sway those who vote after."""
+        return self.status != RoundStatus.CLOSED
+
     def accepts_votes(self, now_ms: int) -> bool:
         """Return True between the opening and the deadline, and never after."""
         return self.status == RoundStatus.OPEN and self.opens_at_ms <= now_ms < self.closes_at_ms

@@ -16,10 +16,13 @@ OVER = (VideoStatus.PUBLISHED, VideoStatus.FAILED, VideoStatus.CANCELLED, VideoS
 
 @dataclass(frozen=True)
 class QueuePlace:
-    """The place of a video in the queue, and the seconds until it is likely to be done."""
+    """The place of a video in the queue, and the seconds until it is likely to be rendered.
+
+    No figure is given before the first render of a model has been timed: it would be a guess.
+    """
 
     ahead: int
-    estimate_s: float
+    estimate_s: float | None
     served: bool = True  # a worker renders with the video's model
 
 

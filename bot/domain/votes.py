@@ -80,3 +80,26 @@ class Tally:
     @property
     def score(self) -> int:
         return self.up - self.down
+
+
+@dataclass(frozen=True)
+class CardVotes:
+    """The votes that the card of a video shows: one standing choice for each member who voted.
+
+    `on_ledger` counts the choices that stand on the ledger for good. `underway` counts choices and withdrawals that are
+    on their way there.
+    """
+
+    tally: Tally = Tally(0, 0)
+    on_ledger: int = 0
+    underway: int = 0
+    hidden: bool = True  # how many are up and how many down is not shown yet
+
+    @property
+    def number(self) -> int:
+        return self.tally.up + self.tally.down
+
+    @property
+    def all_on_ledger(self) -> bool:
+        """True once the ledger holds every vote as it stands, and nothing else."""
+        return self.number > 0 and not self.underway and self.on_ledger == self.number

@@ -74,6 +74,25 @@ def delete_rendered(video: Video, data_dir: Path) -> None:
             each.unlink(missing_ok=True)
 
 
+async def plays(url: str) -> bool:
+    """Return True if there is an mp4 at an address. Raises httpx.TransportError when nothing answers.
+
+    Discord plays no list of segments (HLS), and shows an empty frame for an address at which there is nothing.
+    """
+    if not url.startswith(("https://", "http://")):
+        return False
+    try:
+        async with (
+            httpx.AsyncClient(follow_redirects=True, timeout=TIMEOUT_S) as client,
+            client.stream("GET", url, headers={"Range": "bytes=0-11"}) as answer,
+        ):
+            async for part in answer.aiter_bytes(12):
+                return answer.is_success and part[4:8] == b"ftyp"
+    except (httpx.InvalidURL, httpx.TooManyRedirects, httpx.DecodingError):
+        return False
+    return False
+
+
 async def fetch_mp4(url: str, limit: int) -> bytes | None:
     """Return the mp4 at an address; None if there is none, or more than `limit` bytes, or anything but an mp4.
 

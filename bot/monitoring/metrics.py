@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from sqlalchemy import Row, Select, bindparam, func, select
@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.monitoring.health import Health, HealthReport
 from bot.monitoring.http import listening
+from bot.monitoring.process_metrics import ProcessMetrics
 from bot.store.totals import Totals, TotalsCounter
 from migrations.database import now_ms
 from migrations.schema import executor_leases, outbox, videos, workflow_attempts
@@ -139,14 +140,23 @@ DATABASE_UP = Family("flock_database_up", "1 where the database answers.")
 class Metrics:
     """The numbers of one process."""
 
-    def __init__(self, database: AsyncEngine, role: Role, *, gauges: Gauges | None = None) -> None:
+    def __init__(
+        self,
+        database: AsyncEngine,
+        role: Role,
+        *,
+        gauges: Gauges | None = None,
+        process: ProcessMetrics | None = None,
+    ) -> None:
         """Prepare the families of a role; `gauges` returns numbers that only this process has, by their names."""
         self._database = database
         self._gauges = gauges
+        self._process = process
         self._counting = TotalsCounter(database, RENDER_BUCKETS)
         self._registry = CollectorRegistry()
         self._families: list[Metric] = []
         self._registry.register(self)
+        ProcessCollector(registry=self._registry)  # process_…, on Linux
         self._acks: Histogram | None = None
         if role == "bot":
             sentence = "From a vote's arrival to its commit."
@@ -169,6 +179,8 @@ class Metrics:
             families.append(DATABASE_UP.of({"": 1}))
         except (SQLAlchemyError, OSError):
             families.append(DATABASE_UP.of({"": 0}))
+        if self._process is not None:
+            families += await self._process.families()
         if self._gauges is not None:
             try:
                 gauges = await self._gauges()

@@ -57,10 +57,11 @@ async def attempt(
 
 def obstacle(client: Client, channel_id: int, error: Exception) -> Obstacle:
     """Return a failure as moderators need it. The log has the rest."""
-    return Obstacle(_sentence(client, channel_id, error), passes=passes(error), is_gone=_is_gone(error))
+    return Obstacle(_sentence(client, channel_id, error), passes=passes(error), is_gone=is_gone(error))
 
 
-def _is_gone(error: Exception) -> bool:
+def is_gone(error: Exception) -> bool:
+    """Return True if the channel or the message that was asked for no longer exists."""
     return isinstance(error, discord.NotFound) and error.code in {_UNKNOWN_CHANNEL, _UNKNOWN_MESSAGE}
 
 
@@ -109,7 +110,7 @@ async def why_not_here(client: Client, channel_id: int) -> str | None:
     try:
         missing = missing_permissions(await client.channel(channel_id))
     except discord.HTTPException as error:
-        return _sentence(client, channel_id, error) if _is_gone(error) or _denied(error) else None
+        return _sentence(client, channel_id, error) if is_gone(error) or _denied(error) else None
     except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError, *UNREADABLE):
         return None  # the round's workflow will see
     return (

@@ -13,30 +13,40 @@ from discord import ui
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.cards import rounds as round_cards
-from bot.cards.results import result_card
+from bot.cards.results import result_card, shown_winner
 from bot.client import Client
 from bot.domain.rounds import Round
+from bot.domain.standings import Outcome
+from bot.files.attachments import attachment_name
 from bot.ledger_status import LedgerStatus
 from bot.posts.obstacles import UNFORESEEN, Obstacle, attempt, obstacle
 from bot.posts.once import find_ours, post_once
+from bot.posts.winners import Media, WinnerVideos
 from bot.retry import passes
 from bot.round_results import Results
 from bot.store import rounds
-from contracts.outbox.progress import round_progress
 
 log = logging.getLogger(__name__)
 
 OPENING_S = 600.0  # an outage of Discord while a moderator waits: an interaction can be answered for 15 minutes
 RESULT_S = 15.0  # then the result is left to `recovery`, and the workflow goes on with the ledger
 _THREAD_EXISTS = 160004
-_UNDER_WAY = "The votes are on their way to the ledger, whose tally is the final one."
 
 
 class RoundPosts:
     """Posts and edits what the rows of rounds say."""
 
-    def __init__(self, *, database: AsyncEngine, client: Client, results: Results, ledger_status: LedgerStatus) -> None:
+    def __init__(
+        self,
+        *,
+        database: AsyncEngine,
+        client: Client,
+        results: Results,
+        ledger_status: LedgerStatus,
+        winners: WinnerVideos,
+    ) -> None:
         self._database = database
+        self._winners = winners
         self._client = client
         self._results = results
         self._ledger_status = ledger_status
@@ -98,14 +108,13 @@ class RoundPosts:
 
     async def _post_result(self, round_: Round, seconds: float) -> Obstacle | None:
         outcome = await self._results.of(round_)
-        card = result_card(round_, outcome, await self._chain(round_))
         best = outcome.best.video.id if outcome.best else None
         await rounds.change(self._database, round_.id, winner_video_id=best)
         first: Obstacle | None = None
         for channel_id in await self._places(round_):
 
             async def post(place: int = channel_id) -> int:
-                return await self._post_once(place, round_, card, "result", f"## Round {round_.number} is ")
+                return await self._post_result_in(place, round_, outcome)
 
             posted = await attempt(self._client, channel_id, post, seconds=seconds)
             if not isinstance(posted, Obstacle):
@@ -121,15 +130,31 @@ class RoundPosts:
         log.error("The result of round %s is not posted: %s", round_.id, first.sentence if first else "")
         return first
 
+    async def _post_result_in(self, channel_id: int, round_: Round, outcome: Outcome) -> int:
+        """Post the result with the winner's video; where Discord does not take the file, without it. Return its id."""
+        ledger = await self._ledger_status.summary(round_)
+        mark = f"## Round {round_.number} is "
+
+        async def post(media: Media) -> int:
+            card = result_card(round_, outcome, ledger, media.url)
+            return await self._post_once(channel_id, round_, card, "result", mark, media.file)
+
+        entry = shown_winner(outcome)
+        if entry is None:
+            return await post(Media())
+        guild = (await self._client.channel(channel_id)).guild
+        media = await self._winners.media(entry.video, guild)
+        try:
+            return await post(media)
+        except discord.HTTPException as error:
+            if media.file is None:
+                raise
+            return await post(await self._winners.without_file(entry.video, guild, error))
+
     async def _places(self, round_: Round) -> list[int]:
         """Return the channel of the round, then that of a later `/setup`."""
         now = await rounds.rounds_channel_or_none(self._database, round_.guild_id)
         return [round_.channel_id] if now is None or now == round_.channel_id else [round_.channel_id, now]
-
-    async def _chain(self, round_: Round) -> str:
-        progress = await round_progress(self._database, round_.id)
-        under_way = progress.finalized_tx is None and progress.rejection is None
-        return _UNDER_WAY if under_way else await self._ledger_status.sentence(round_)
 
     async def _tidy(self, round_: Round, seconds: float) -> Obstacle | None:
         """Edit the announcement and its thread, so that neither says any longer that the round is open."""
@@ -157,18 +182,60 @@ class RoundPosts:
             await rounds.change(self._database, round_.id, announcement_id=edited, result_message_id=edited)
         return None
 
-    async def lock(self, round_: Round) -> None:
-        """Lock and archive the thread of a closed round."""
-        if round_.thread_id is None:
-            return
+    async def close_announcement(self, round_: Round) -> Obstacle | None:
+        """Let the announcement say that its round is closed, and link the result. Return what is in the way."""
 
-        async def lock() -> None:
+        async def edit() -> None:
+            channel = await self._client.channel(await self._announced_in(round_))
+            await channel.get_partial_message(round_.announcement_id or 0).edit(
+                view=round_cards.closed_announcement(round_)
+            )
+
+        return await self._close("announcement", round_, edit)
+
+    async def close_thread(self, round_: Round) -> Obstacle | None:
+        """Say once in the thread that its round is closed, and lock it; its messages can still be edited.
+
+        A thread that is archived already is archived again. Return what is in the way.
+        """
+
+        async def close() -> None:
+            thread = await self._client.thread(round_.thread_id or 0)
+            was_archived = thread.archived
+            if was_archived:
+                thread = await thread.edit(archived=False)
+            note, mark = round_cards.closing_note(round_), round_cards.closing_mark(round_)
+            earlier = await find_ours(thread, mark)
+            if earlier is None:
+                await self._post_once(thread.id, round_, note, "closed", mark)
+            else:  # it may have been posted before the result
+                await earlier.edit(view=note)
+            await thread.edit(locked=True, archived=was_archived)
+
+        return await self._close("thread", round_, close)
+
+    async def archive(self, round_: Round) -> Obstacle | None:
+        """Lock and archive the thread of a closed round. Return what is in the way."""
+
+        async def archive() -> None:
             thread = await self._client.thread(round_.thread_id or 0)
             await thread.edit(locked=True, archived=True)
 
-        locked = await attempt(self._client, round_.thread_id, lock, seconds=RESULT_S)
-        if isinstance(locked, Obstacle):
-            log.warning("The thread of round %s could not be locked: %s", round_.id, locked.sentence)
+        return await self._close("thread", round_, archive)
+
+    async def _close(self, name: str, round_: Round, call: Callable[[], Awaitable[None]]) -> Obstacle | None:
+        closed = await attempt(self._client, round_.thread_id or round_.channel_id, call, seconds=RESULT_S)
+        if not isinstance(closed, Obstacle):
+            return None
+        log.warning("The %s of round %s could not be closed: %s", name, round_.id, closed.sentence)
+        return closed
+
+    async def _announced_in(self, round_: Round) -> int:
+        """Return the channel of the announcement, on which the thread hangs: the result may be in another one."""
+        try:
+            return (await self._client.thread(round_.thread_id or 0)).parent_id
+        except (discord.NotFound, discord.Forbidden):
+            return round_.channel_id
 
     async def show_result(self, round_id: int, *, patient: bool = False) -> None:
         """Bring the posted result up to date, if there is one.
@@ -178,7 +245,6 @@ class RoundPosts:
         """
         round_ = await rounds.get(self._database, round_id)
         outcome = await self._results.of(round_, patient=patient)
-        card = result_card(round_, outcome, await self._ledger_status.sentence(round_))
         best = outcome.best.video.id if outcome.best else None
         if best != round_.winner_video_id:
             await rounds.change(self._database, round_id, winner_video_id=best)
@@ -186,8 +252,7 @@ class RoundPosts:
             return
 
         try:
-            channel = await self._client.channel(round_.channel_id)
-            await channel.get_partial_message(round_.result_message_id).edit(view=card)
+            await self._edit_result(round_, outcome)
         except discord.NotFound as error:
             if passes(error):
                 raise
@@ -201,10 +266,42 @@ class RoundPosts:
             return
         await rounds.change(self._database, round_id, trouble=None)
 
-    async def _post_once(self, channel_id: int, round_: Round, card: ui.LayoutView, kind: str, mark: str) -> int:
+    async def _edit_result(self, round_: Round, outcome: Outcome) -> None:
+        """Edit the posted result. The file stays where it is the winner's; else the winner's file replaces it."""
+        ledger = await self._ledger_status.summary(round_)
+        channel = await self._client.channel(round_.channel_id)
+        message = await channel.fetch_message(round_.result_message_id or 0)
+        entry = shown_winner(outcome)
+        if entry is None:
+            await message.edit(view=result_card(round_, outcome, ledger), attachments=[])
+            return
+        name = attachment_name(entry.video)
+        attached = [each for each in message.attachments if each.filename == name]
+        if attached:
+            await message.edit(view=result_card(round_, outcome, ledger, f"attachment://{name}"), attachments=attached)
+            return
+        media = await self._winners.media(entry.video, channel.guild)
+        files = [media.file] if media.file is not None else []
+        try:
+            await message.edit(view=result_card(round_, outcome, ledger, media.url), attachments=files)
+        except discord.HTTPException as error:
+            if media.file is None:
+                raise
+            media = await self._winners.without_file(entry.video, channel.guild, error)
+            await message.edit(view=result_card(round_, outcome, ledger, media.url), attachments=[])
+
+    async def _post_once(
+        self,
+        channel_id: int,
+        round_: Round,
+        card: ui.LayoutView,
+        kind: str,
+        mark: str,
+        file: discord.File | None = None,
+    ) -> int:
         channel = await self._client.channel(channel_id)
         nonce = f"{kind}-{round_.id}"[:25]
-        return (await post_once(channel, card, nonce=nonce, mark=mark, again=True)).id
+        return (await post_once(channel, card, nonce=nonce, mark=mark, again=True, file=file)).id
 
 
 def _mark(round_: Round) -> str:

@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import aiohttp
 import discord
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.cards import videos as video_cards
 from bot.client import Client
 from bot.domain.videos import Video
+from bot.domain.votes import CardVotes
 from bot.files.attachments import attachment, attachment_name
-from bot.posts.once import is_too_large, post_once
+from bot.posts.once import is_too_large, marks, post_once
 from bot.posts.progress import ProgressMessages
-from bot.retry import passes
+from bot.retry import UNREADABLE, passes
 from bot.store import rounds, videos
+from bot.store.vote_writer import votes_on_cards
 from migrations.states.community import RoundStatus, VideoStatus
 
 log = logging.getLogger(__name__)
@@ -32,6 +36,10 @@ TRUST_REFUSAL_S = 3600.0  # after that, a size that Discord refused is tried aga
 
 class PostError(Exception):
     """A card that cannot be posted. The reason is a sentence for the member."""
+
+
+class ThreadArchivedError(Exception):
+    """A card in a thread that somebody has archived while its round is open: no message in it can be edited."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ class VideoPosts:
             thread = await self._client.thread(round_.thread_id or 0)
         except (discord.NotFound, discord.Forbidden):
             return False
-        return (video.size_bytes or 0) <= self._limit_of(thread.guild)
+        return (video.size_bytes or 0) <= self.limit_of(thread.guild)
 
     async def post(self, video: Video, *, again: bool, until_hosted: Callable[[], Awaitable[Video]]) -> PostedCard:
         """Post the card with its file or, where Discord does not take the file, with the host's address alone.
@@ -93,7 +101,7 @@ class VideoPosts:
         self, thread: discord.Thread, video: Video, *, again: bool, until_hosted: Callable[[], Awaitable[Video]]
     ) -> tuple[discord.Message, Video]:
         """Return the message, and the video as its card shows it."""
-        limit = self._limit_of(thread.guild)
+        limit = self.limit_of(thread.guild)
         file, media_url = await attachment(video, self._data_dir, limit)
         send = partial(post_once, thread, nonce=video.id, mark=video_cards.custom_id("up", video.id), again=again)
         if file is not None:
@@ -105,18 +113,23 @@ class VideoPosts:
                 if not is_too_large(error):
                     raise
                 log.warning("Discord refused a file of %d bytes (HTTP %d, %d).", size, error.status, error.code)
-                limit = min(size - 1, self._limit_of(thread.guild))
-                self._refused[thread.guild.id] = limit + 1, time.monotonic() + TRUST_REFUSAL_S
+                limit = self.note_refusal(thread.guild, size)
         elif not media_url and (video.size_bytes or 0) <= limit:
             raise PostError("The file of your video was lost before it could be posted.")
         video = await until_hosted()
         return await send(video_cards.video_card(video, video.playback_url or "", self._host_name)), video
 
-    def _limit_of(self, guild: discord.Guild) -> int:
+    def limit_of(self, guild: discord.Guild) -> int:
         """Return the largest size of a file in bytes: as Discord states it, or less if it has refused a smaller one."""
         refused, until = self._refused.get(guild.id, (0, 0.0))
         usual = int(guild.filesize_limit)
         return min(usual, refused - 1) if time.monotonic() < until else usual
+
+    def note_refusal(self, guild: discord.Guild, size: int) -> int:
+        """Remember that Discord refused a file of so many bytes, and return the largest size that it may take."""
+        limit = min(size - 1, self.limit_of(guild))
+        self._refused[guild.id] = limit + 1, time.monotonic() + TRUST_REFUSAL_S
+        return limit
 
     async def take_back(self, card: PostedCard) -> None:
         """Delete a card that came too late."""
@@ -136,16 +149,78 @@ class VideoPosts:
                 thread = await self._client.thread(video.thread_id or 0)
                 if thread.archived:
                     return  # the round is over, and `/standings` has the link
-                message = await thread.fetch_message(video.message_id or 0)
-                name = attachment_name(video)
-                attached = [each for each in message.attachments if each.filename == name]
-                media_url = f"attachment://{name}" if attached else video.playback_url or ""
-                card = video_cards.video_card(video, media_url, self._host_name)
-                await message.edit(view=card, attachments=attached)
+                await self._draw_again(video, thread)
         except discord.HTTPException as error:
             if passes(error):
                 raise
             log.warning("The link could not be added to the card of video %s: HTTP %s.", video_id, error.status)
+
+    async def close_card(self, video_id: str) -> None:
+        """Take the buttons for votes from the card of a video whose round is closed."""
+        try:
+            async with self._progress.editing(video_id):
+                video = await videos.get(self._database, video_id)
+                if video.status != VideoStatus.PUBLISHED:
+                    return
+                thread = await self._client.thread(video.thread_id or 0)
+                if thread.archived:  # else none of its messages can be edited
+                    thread = await thread.edit(archived=False)
+                await self._draw_again(video, thread)
+        except discord.NotFound:
+            log.info("The card of video %s is gone already.", video_id)
+        except discord.HTTPException as error:
+            if passes(error):
+                raise
+            log.warning("The card of video %s still has its buttons for votes: HTTP %s.", video_id, error.status)
+
+    async def show_votes(self, video_id: str) -> tuple[str, bool]:
+        """Bring the votes on a card up to date. Return the line that it shows, and True if that took an edit.
+
+        Raises ThreadArchivedError, and what Discord answers.
+        """
+        async with self._progress.editing(video_id):  # a card that is removed in the meantime stays removed
+            video = await videos.get(self._database, video_id)
+            line = video_cards.votes_line(await self._votes_on(video))
+            if video.status != VideoStatus.PUBLISHED:
+                return line, False
+            thread = await self._client.thread(video.thread_id or 0)
+            message = await thread.fetch_message(video.message_id or 0)
+            if line in marks(message):
+                return line, False
+            if thread.archived:
+                raise ThreadArchivedError
+            return video_cards.votes_line(await self._draw_again(video, thread, message)), True
+
+    @asynccontextmanager
+    async def opened(self, thread_id: int) -> AsyncIterator[None]:
+        """Open the archived thread of a closed round, and close it again at the end."""
+        thread = await self._client.thread(thread_id)
+        await thread.edit(archived=False)
+        try:
+            yield
+        finally:
+            try:
+                await thread.edit(archived=True, locked=True)
+            except (discord.DiscordException, aiohttp.ClientError, OSError, *UNREADABLE) as error:
+                log.warning("The thread %s of a closed round stays open (%s).", thread_id, type(error).__name__)
+
+    async def _votes_on(self, video: Video) -> CardVotes:
+        return next((posted.votes for posted in await votes_on_cards(self._database, [video.id])), CardVotes())
+
+    async def _draw_again(
+        self, video: Video, thread: discord.Thread, message: discord.Message | None = None
+    ) -> CardVotes:
+        """Edit a card, so that it shows video, votes and round as they are now. Return the votes. Its file stays."""
+        message = message or await thread.fetch_message(video.message_id or 0)
+        name = attachment_name(video)
+        attached = [each for each in message.attachments if each.filename == name]
+        media_url = f"attachment://{name}" if attached else video.playback_url or ""
+        votes = await self._votes_on(video)
+        round_ = await rounds.get(self._database, video.round_id)
+        closed = round_ if round_.status == RoundStatus.CLOSED else None
+        card = video_cards.video_card(video, media_url, self._host_name, votes=votes, closed=closed)
+        await message.edit(view=card, attachments=attached)
+        return votes
 
     async def empty_card(self, video_id: str) -> None:
         """Replace video, prompt and buttons of a card by a sentence. The thread of a closed round is opened for it."""

@@ -115,6 +115,12 @@ async def lock_for_read(connection: AsyncConnection, round_id: int) -> Round:
     return Round.from_row(row.one())
 
 
+async def get_or_none(database: AsyncEngine, round_id: int) -> Round | None:
+    """Return the round; None where there is none."""
+    async with database.connect() as connection:
+        return await get_or_none_within(connection, round_id)
+
+
 async def get(database: AsyncEngine, round_id: int) -> Round:
     """Return the round. Raises NoResultFound where there is none."""
     async with database.connect() as connection:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import statistics
 from collections.abc import Sequence
 
 from sqlalchemy import ScalarSelect, func, insert, or_, select, update
@@ -16,7 +18,7 @@ from contracts.outbox import entries as outbox
 from generation.jobs import Progress, RenderResult
 from generation.strict_json import JsonObject
 from generation.video.provenance import MOST_BYTES
-from generation.worker.registry import is_served
+from generation.worker.registry import count_serving
 from migrations.database import now_ms
 from migrations.schema import render_progress, render_timings, rounds, videos, votes
 from migrations.states.community import RoundStatus, VideoStatus
@@ -24,7 +26,6 @@ from migrations.states.community import RoundStatus, VideoStatus
 MOST_SEARCHED = 500  # of a guild's newest videos, when a word of the prompt is searched
 # These do not count towards a member's quota.
 FREE_OF_CHARGE = (VideoStatus.FAILED, VideoStatus.CANCELLED)
-GUESS_S = 60.0  # the duration of a render, before the first render of a model has been timed
 
 
 async def add(
@@ -301,7 +302,7 @@ async def prompts_of(database: AsyncEngine, video_ids: Sequence[str]) -> dict[st
 async def entries(database: AsyncEngine, round_id: int, *, removed: bool = False) -> Sequence[Entry]:
     """Return the published videos of a round with their votes, unranked; with `removed`, also removed videos."""
     statuses = (VideoStatus.PUBLISHED, VideoStatus.REMOVED) if removed else (VideoStatus.PUBLISHED,)
-    query = select(videos, _count_of(Choice.UP).label("up"), _count_of(Choice.DOWN).label("down")).where(
+    query = select(videos, count_of(Choice.UP).label("up"), count_of(Choice.DOWN).label("down")).where(
         videos.c.round_id == round_id, videos.c.status.in_(statuses)
     )
     async with database.connect() as connection:
@@ -309,7 +310,7 @@ async def entries(database: AsyncEngine, round_id: int, *, removed: bool = False
         return [Entry(Video.from_row(row), Tally(up=int(row.up), down=int(row.down))) for row in rows]
 
 
-def _count_of(choice: Choice) -> ScalarSelect[int]:
+def count_of(choice: Choice) -> ScalarSelect[int]:
     """Return the subquery for the number of votes of one choice on the video of the enclosing query.
 
     It counts video by video. In a grouped query, neither database would find out that only the videos of one round
@@ -343,7 +344,7 @@ async def progress_of(database: AsyncEngine, video_ids: Sequence[str]) -> dict[s
 
 
 async def queue_place(database: AsyncEngine, video: Video, model_class: str) -> QueuePlace:
-    """Return the number of videos ahead of this one, and the time until it is likely to be done.
+    """Return the number of videos ahead of this one, and the time until it is likely to be rendered.
 
     Members take turns: everybody's first video comes before anybody's second. Within a turn, the earlier video comes
     first. (The engine draws lots among the members of a turn, so this is the place of a video on average.)
@@ -364,10 +365,9 @@ async def queue_place(database: AsyncEngine, video: Video, model_class: str) -> 
             .where(render_timings.c.model_id == video.model_id)
             .order_by(render_timings.c.finished_at_ms.desc())
             .limit(20)
-            .subquery()
         )
-        seconds = await connection.scalar(select(func.avg(recent.c.seconds)))
-        served = await is_served(connection, model_class, video.model_id)
+        timings = (await connection.scalars(recent)).all()
+        workers = await count_serving(connection, model_class, video.model_id)
     turns_taken: dict[int, int] = {}
     turns = []
     for row in waiting:  # the oldest first
@@ -375,4 +375,7 @@ async def queue_place(database: AsyncEngine, video: Video, model_class: str) -> 
         turns_taken[row.member_id] = turn + 1
         turns.append((row.status != VideoStatus.RENDERING, turn, row.created_at_ms, row.id))
     ahead = next((n for n, (*_, video_id) in enumerate(sorted(turns)) if video_id == video.id), 0)
-    return QueuePlace(ahead=ahead, estimate_s=(ahead + 1) * float(seconds or GUESS_S), served=served)
+    # The median: one render that took long, such as a worker's first, does not spoil it.
+    turns_left = math.ceil((ahead + 1) / max(1, workers))
+    estimate_s = turns_left * statistics.median(timings) if timings else None
+    return QueuePlace(ahead=ahead, estimate_s=estimate_s, served=workers > 0)

@@ -9,22 +9,28 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.errors import RestartingError
-from bot.domain.votes import Choice, Reaction, Standing, Vote
+from bot.domain.rounds import NOT_CLOSED
+from bot.domain.votes import CardVotes, Choice, Reaction, Standing, Tally, Vote
+from bot.store.videos import count_of
 from bot.store.vote_batch import VoteBatch
-from migrations.schema import reactions, videos, votes
+from contracts.outbox.progress import ledger_counts
+from migrations.database import now_ms
+from migrations.schema import reactions, rounds, videos, votes
+from migrations.states.community import RoundStatus, VideoStatus
 
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 500
 RETRY_S = 0.5  # after the database failed
+SHOWN_MS = 24 * 3_600_000  # after the close of a round; later, nothing changes on its cards any more
 
 
 @dataclass(eq=False)
@@ -64,6 +70,7 @@ class VoteWriter:
         self._writing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self.observe: Callable[[float], None] | None = None  # gets the seconds of each acknowledged action
+        self.on_recorded: Callable[[set[str]], None] | None = None  # gets the videos whose votes changed, by their ids
 
     def begin_session(self) -> None:
         """Begin a session, in which every event arrives. What happened before it has to be read from the cards."""
@@ -167,6 +174,8 @@ class VoteWriter:
             batch = await VoteBatch.load(connection, actions, self._pepper)
             answers = [self._hold_back(batch, action) or batch.apply(action) for action in actions]
             await batch.save(connection)
+        if self.on_recorded is not None and batch.changed:
+            self.on_recorded({video_id for video_id, _ in batch.changed})
         return answers
 
     def _hold_back(self, batch: VoteBatch, action: Vote | Reaction) -> _OnHold | None:
@@ -205,3 +214,56 @@ async def votes_of_member(database: AsyncEngine, round_id: int, member_id: int) 
             )
         )
         return {row.video_id: Choice(row.choice) for row in rows}
+
+
+@dataclass(frozen=True)
+class PostedVotes:
+    """A card in its thread, and the votes that it is to show."""
+
+    video_id: str
+    guild_id: int
+    thread_id: int
+    closed: bool  # its round
+    votes: CardVotes
+
+
+async def votes_on_cards(database: AsyncEngine, video_ids: Collection[str] | None = None) -> Sequence[PostedVotes]:
+    """Return the votes on these videos, or on those of all rounds that are open or closed lately.
+
+    A round that closed more than a day ago costs nothing. Videos that are not published are left out.
+    """
+    query = (
+        select(
+            videos.c.id,
+            videos.c.guild_id,
+            videos.c.thread_id,
+            rounds.c.status,
+            count_of(Choice.UP).label("up"),
+            count_of(Choice.DOWN).label("down"),
+        )
+        .join(rounds, rounds.c.id == videos.c.round_id)
+        .where(videos.c.status == VideoStatus.PUBLISHED, videos.c.thread_id.is_not(None))
+    )
+    async with database.connect() as connection:
+        if video_ids is None:
+            query = query.where(videos.c.round_id.in_(await _rounds_to_show(connection)))
+        else:
+            query = query.where(videos.c.id.in_(video_ids))
+        rows = (await connection.execute(query)).all()
+    on_ledger = await ledger_counts(database, [row.id for row in rows if row.up + row.down > 0])
+    posted = []
+    for row in rows:
+        count = on_ledger.get(row.id, (0, 0))
+        closed = row.status == RoundStatus.CLOSED
+        votes_ = CardVotes(Tally(row.up, row.down), on_ledger=count[0], underway=count[1], hidden=not closed)
+        posted.append(PostedVotes(row.id, row.guild_id, row.thread_id, closed, votes_))
+    return posted
+
+
+async def _rounds_to_show(connection: AsyncConnection) -> Sequence[int]:
+    """Return the rounds that are open or closed lately: asked for together with them, videos would all be searched."""
+    lately = (rounds.c.status == RoundStatus.CLOSED) & (rounds.c.closes_at_ms > now_ms() - SHOWN_MS)
+    round_ids: list[int] = []
+    for condition in (rounds.c.status.in_(NOT_CLOSED), lately):
+        round_ids += await connection.scalars(select(rounds.c.id).where(condition))
+    return round_ids

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.client import Client
 from bot.domain.errors import MemberError
 from bot.domain.videos import Video
-from bot.domain.votes import Choice, Reaction, choice_of_emoji
+from bot.domain.votes import Choice, Reaction, Standing, choice_of_emoji
 from bot.retry import patiently
 from bot.store import videos
 from bot.store.vote_writer import VoteWriter, known_reactions
@@ -140,12 +140,13 @@ class ReactionSync:
                 last = int(page[-1]["id"])
         return members
 
-    async def record(self, reaction: Reaction) -> None:
-        """Record a reaction if it is on a card that takes votes."""
+    async def record(self, reaction: Reaction) -> Standing | None:
+        """Record a reaction if it is on a card that takes votes. Return the vote as it then stands."""
         try:
-            await self._votes.react(reaction)
+            return await self._votes.react(reaction)
         except MemberError:
             pass  # not on a card, or the round is closed: the member could only be told by a post in the thread
         except SQLAlchemyError as error:
             # Not lost: the next session compares what stands on the card with the database.
             log.error("A reaction could not be recorded: %s", type(error).__name__)
+        return None

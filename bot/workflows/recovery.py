@@ -20,9 +20,10 @@ from bot.domain.rounds import Round
 from bot.posts.obstacles import UNFORESEEN
 from bot.posts.progress import ProgressMessages
 from bot.posts.rounds import RoundPosts
+from bot.posts.vote_counts import VoteCounts
 from bot.retry import patiently
 from bot.store import reviews, rounds, videos
-from bot.workflows import removal, review, video, video_queue
+from bot.workflows import closing, removal, review, video, video_queue
 from bot.workflows.round import RoundWorkflow
 from bot.workflows.round import workflow_id as round_workflow_id
 from generation.jobs import BOT_QUEUE
@@ -51,12 +52,14 @@ class Recovery:
         round_workflow: RoundWorkflow,
         posts: RoundPosts,
         progress: ProgressMessages,
+        vote_counts: VoteCounts,
     ) -> None:
         self._database = database
         self._engine = engine
         self._round_workflow = round_workflow
         self._posts = posts
         self._progress = progress
+        self._vote_counts = vote_counts
         self._begun_counts: Counter[int] = Counter()  # workflows, by round
         self._next: dict[int, tuple[float, float]] = {}  # by round: the time of the next try, and the pause after it
         self._tries: dict[int, asyncio.Task[None]] = {}
@@ -70,6 +73,7 @@ class Recovery:
             ("rounds", self._rounds),
             ("videos", self._videos),
             ("removals", self._removals),
+            ("closings", self._closings),
             ("reviews", self._reviews),
         ):
             try:
@@ -99,6 +103,7 @@ class Recovery:
         """Try at the next look what could not be posted in a guild: something has changed there."""
         for round_id in self._waiting.get(guild_id, ()):
             self._next.pop(round_id, None)
+        self._vote_counts.hurry(guild_id)
 
     # ------------------------------------------------------------------ rounds
 
@@ -210,7 +215,7 @@ class Recovery:
                 await self._posts.show_result(round_id)
             elif await self._posts.end(round_, TRY_S) is None:
                 log.info("What was left of round %s on Discord is done.", round_id)
-                await self._posts.lock(round_)
+                await self._round_workflow.begin_closing(round_id)
         except (SQLAlchemyError, discord.DiscordException, aiohttp.ClientError, OSError) as error:
             log.warning("The result of round %s could not be posted now (%s).", round_id, type(error).__name__)
         except Exception:
@@ -243,6 +248,11 @@ class Recovery:
         for argument in (await self._engine.dead(removal.WORKFLOW, now_ms() - DAYS * DAY_MS)).values():
             if isinstance(argument.get("video_id"), str):  # else no bot wrote the argument
                 await self._again(removal.WORKFLOW, removal.workflow_id(argument["video_id"]), argument)
+
+    async def _closings(self) -> None:
+        for argument in (await self._engine.dead(closing.WORKFLOW, now_ms() - DAYS * DAY_MS)).values():
+            if isinstance(argument.get("round_id"), int):
+                await self._again(closing.WORKFLOW, closing.workflow_id(argument["round_id"]), argument)
 
     async def _reviews(self) -> None:
         for argument in (await self._engine.dead(review.WORKFLOW, now_ms() - DAYS * DAY_MS)).values():

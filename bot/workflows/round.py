@@ -19,6 +19,7 @@ from bot.posts.rounds import RoundPosts
 from bot.retry import passes
 from bot.store import rounds, videos
 from bot.sync.wallet_events import WalletEvents
+from bot.workflows.closing import ClosingWorkflow
 from bot.workflows.steps import step
 from bot.workflows.video_queue import VideoQueue
 from contracts.outbox.progress import round_progress
@@ -53,12 +54,14 @@ class RoundWorkflow:
         engine: Engine,
         queue: VideoQueue,
         posts: RoundPosts,
+        closing: ClosingWorkflow,
         wallet_events: WalletEvents,
     ) -> None:
         self._database = database
         self._engine = engine
         self._queue = queue
         self._posts = posts
+        self._closing = closing
         self._wallet_events = wallet_events
 
     def register(self, engine: Engine) -> None:
@@ -179,7 +182,14 @@ class RoundWorkflow:
         await self._posts.end(await self._round(round_id))
 
     async def _lock(self, round_id: int) -> None:
-        await self._posts.lock(await self._round(round_id))
+        """Have all that members see of the round closed, by a workflow that nothing here waits for."""
+        await self.begin_closing(round_id)
+
+    async def begin_closing(self, round_id: int) -> None:
+        """Begin to close what members see of a round that was opened. Safe to repeat."""
+        if (await self._round(round_id)).opened:
+            async with self._database.begin() as connection:
+                await self._closing.begin(connection, round_id)
 
     async def _wait_for_ledger(self, round_id: int) -> None:
         """Wait as long as it takes: the relayer goes on by itself, also when the chain is away for a day.

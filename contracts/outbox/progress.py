@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import case, func, select
@@ -11,6 +12,7 @@ from migrations.schema import chain_transactions, outbox, rounds, seats, videos,
 from migrations.states.ledger import OutboxKind, OutboxState, TransactionState
 
 UNDERWAY = (OutboxState.PENDING, OutboxState.BATCHED)  # the states of entries that are not over yet
+AT_ONCE = 500  # videos that one statement counts
 CHOICES = (OutboxKind.VOTE, OutboxKind.SIGNED)  # the kinds of entries that are a voter's choice about a video
 
 
@@ -107,6 +109,28 @@ async def recorded_tallies(database: AsyncEngine, round_id: int) -> dict[str, tu
     async with database.connect() as connection:
         rows = await connection.execute(query.group_by(outbox.c.video_id))
         return {row.video_id: (int(row.ups), int(row.downs)) for row in rows}
+
+
+async def ledger_counts(database: AsyncEngine, video_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Return, by video, how many voters' latest choice is final on the ledger, and how many are on their way there.
+
+    A withdrawal that is final is no choice any more; one that is on its way counts among those.
+    """
+    counts: dict[str, tuple[int, int]] = {}
+    final = case(((outbox.c.state == OutboxState.FINAL) & (outbox.c.choice > 0), 1), else_=0)
+    underway = case((outbox.c.state.in_(UNDERWAY), 1), else_=0)
+    async with database.connect() as connection:
+        for start in range(0, len(video_ids), AT_ONCE):
+            latest = (
+                select(func.max(outbox.c.id))
+                .where(outbox.c.video_id.in_(video_ids[start : start + AT_ONCE]), outbox.c.kind.in_(CHOICES))
+                .where(outbox.c.state != OutboxState.SUPERSEDED)
+                .group_by(outbox.c.video_id, outbox.c.voter_id)
+            )
+            query = select(outbox.c.video_id, func.sum(final).label("final"), func.sum(underway).label("underway"))
+            rows = await connection.execute(query.where(outbox.c.id.in_(latest)).group_by(outbox.c.video_id))
+            counts |= {row.video_id: (int(row.final), int(row.underway)) for row in rows}
+    return counts
 
 
 async def receipts(database: AsyncEngine, video_id: str) -> list[str]:

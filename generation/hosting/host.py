@@ -15,12 +15,18 @@ A failure of the local file is an OSError, as everywhere.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import ClassVar, Literal, Protocol, Self, get_args
 
 Phase = Literal["uploading", "waiting", "processing", "ready", "failed", "deleting", "deleted"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
+
+
+# Errors of this process's life by their kind, for its metrics; what a host is asked on the chance is none (404, 422).
+HOST_ERRORS: Counter[str] = Counter(unreachable=0, busy=0, rejected=0)
+ANSWERS = frozenset({404, 422})
 
 
 class HostError(Exception):
@@ -34,6 +40,10 @@ class HostUnreachable(HostError):  # noqa: N818 - named after the event, like it
 
     retryable = True
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        HOST_ERRORS["unreachable"] += 1
+
 
 class HostBusy(HostError):  # noqa: N818 - as above
     """The video host has too much to do."""
@@ -43,6 +53,7 @@ class HostBusy(HostError):  # noqa: N818 - as above
     def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        HOST_ERRORS["busy"] += 1
 
 
 class HostRejected(HostError):  # noqa: N818 - as above
@@ -52,6 +63,8 @@ class HostRejected(HostError):  # noqa: N818 - as above
         super().__init__(message)
         self.status = status
         self.sentences = tuple(sentences)
+        if status not in ANSWERS:
+            HOST_ERRORS["rejected"] += 1
 
 
 class AssetMissing(HostRejected):

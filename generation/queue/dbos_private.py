@@ -18,6 +18,10 @@ TRIED_VERSION = "3.4"  # the minor version of DBOS with which these parts were t
 # The errors of a waiter whose workflow was cancelled, or given up: the public package exports neither.
 AWAITED_WORKFLOW_ENDED = (DBOSAwaitedWorkflowCancelledError, DBOSAwaitedWorkflowMaxRecoveryAttemptsExceeded)
 
+# The beginnings of what it says of workflows that end with the process, and go on in another one.
+TASK_CANCELLED = "Asyncio task cancelled for workflow or step"
+ENGINE_IS_OVER = "DBOS Error: System database accessed before DBOS was launched"
+
 # The module that defines how rows are encoded and decoded, and those that decode rows with what they import from it.
 SERIALIZATION = _serialization
 DECODING_MODULES = (_serialization, _core, _sys_db)

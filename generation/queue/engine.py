@@ -16,12 +16,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, ClassVar, Literal, ParamSpec, TypeVar
 
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from generation.queue.dbos_private import AWAITED_WORKFLOW_ENDED, CountRunning, replace_count_of_running
+from generation.queue.dbos_private import (
+    AWAITED_WORKFLOW_ENDED,
+    ENGINE_IS_OVER,
+    TASK_CANCELLED,
+    CountRunning,
+    replace_count_of_running,
+)
 from generation.queue.portable_json import NotPortableError, read_portable_json_only
 from generation.queue.reaper import EngineStatus, Reaper, ReaperTimes
 from migrations.database import sync_url
@@ -70,6 +76,8 @@ class QueueSpec:
 class Engine:
     """The part of one process in the durable engine. A process has one: DBOS is a singleton."""
 
+    is_over: ClassVar[bool] = False  # no step of a workflow can be recorded any more
+
     def __init__(
         self,
         database: AsyncEngine,
@@ -117,6 +125,8 @@ class Engine:
 
     async def launch(self) -> None:
         """Create the engine's tables where needed, take the lease, and begin to serve the queues."""
+        Engine.is_over = False
+        logging.getLogger("dbos").removeFilter(_says_nothing_of_the_end)
         await self._reaper.enter()
         DBOS.listen_queues([queue.name for queue in self._queues if queue.listen])
         DBOS.launch()  # inside the running loop, so that workflows run on it too
@@ -163,6 +173,8 @@ class Engine:
     async def close(self) -> None:
         """Stop serving and release the lease: other processes take unfinished workflows over at once."""
         await self._reaper.stop()
+        Engine.is_over = True
+        logging.getLogger("dbos").addFilter(_says_nothing_of_the_end)
         loop = asyncio.get_running_loop()
         # DBOS makes its pool the loop's default one, and shuts it down: destroy it from outside, and set a new one.
         with ThreadPoolExecutor(1) as outside:
@@ -259,7 +271,7 @@ class Engine:
         async def body() -> R:
             return await function(*args, **kwargs)
 
-        result: R = await DBOS.run_step_async({"name": name}, body)
+        result: R = await _unless_over(DBOS.run_step_async({"name": name}, body))
         return result
 
     @staticmethod
@@ -279,11 +291,11 @@ class Engine:
         Raises WorkCancelledError when it was cancelled or given up.
         """
         options = _options(workflow, workflow_id, queue, member_id, priority)
-        handle = await DBOS.enqueue_workflow_with_options_async(options, argument)
+        handle = await _unless_over(DBOS.enqueue_workflow_with_options_async(options, argument))
         if unwanted is not None and await Engine.step("still wanted", unwanted):
             await DBOS.cancel_workflow_async(workflow_id)
         try:
-            return await handle.get_result(polling_interval_sec=RESULT_POLL_S)
+            return await _unless_over(handle.get_result(polling_interval_sec=RESULT_POLL_S))
         except AWAITED_WORKFLOW_ENDED as error:
             raise WorkCancelledError(workflow_id) from error
 
@@ -291,21 +303,41 @@ class Engine:
     async def hand_over(workflow: str, workflow_id: str, argument: Mapping[str, object], *, queue: str) -> None:
         """Let the process that serves `queue` run a workflow, without waiting for it; see `result`."""
         options = _options(workflow, workflow_id, queue, None, NORMAL_PRIORITY)
-        await DBOS.enqueue_workflow_with_options_async(options, argument)
+        await _unless_over(DBOS.enqueue_workflow_with_options_async(options, argument))
 
     @staticmethod
     async def sleep(seconds: float) -> None:
         """Sleep durably: after a restart only the rest is slept."""
-        await DBOS.sleep_async(max(0.0, seconds))
+        await _unless_over(DBOS.sleep_async(max(0.0, seconds)))
 
     @staticmethod
     async def sleep_or_wake(seconds: float) -> None:
         """Sleep durably until `wake` ends it; it may also end early by itself, so the caller looks at the clock."""
         try:
-            await DBOS.recv_async(WAKE, timeout_seconds=max(0.0, seconds))
+            await _unless_over(DBOS.recv_async(WAKE, timeout_seconds=max(0.0, seconds)))
         except NotPortableError as error:  # a forged wake-up call keeps the real one from being heard
             log.error("A wake-up call was rejected: %s", error)
             await asyncio.sleep(min(max(0.0, seconds), UNHEARD_S))  # not recorded: next time it may be heard
+
+
+def _says_nothing_of_the_end(record: logging.LogRecord) -> bool:
+    """Return False for the warnings about workflows that end with the process: they go on elsewhere, as they should."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (record.getMessage().startswith(TASK_CANCELLED) or str(error).startswith(ENGINE_IS_OVER))
+
+
+async def _unless_over(work: Awaitable[R]) -> R:
+    """Return the result of a part of a workflow; wait for the end of the process where the engine is closed meanwhile.
+
+    Nothing of it can be recorded then, and the workflow must not take that for an error of its own: it goes on in
+    another process.
+    """
+    try:
+        return await work
+    except Exception:
+        if Engine.is_over:
+            await asyncio.Event().wait()
+        raise
 
 
 def _options(workflow: str, workflow_id: str, queue: str, member_id: int | None, priority: int) -> EnqueueOptions:

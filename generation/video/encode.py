@@ -76,7 +76,7 @@ def encode(
     """Write the mp4 and a JPEG poster; each appears whole or not at all.
 
     `frames` has the shape (frames, height, width, 3), RGB. Odd sizes lose their last row or column, which yuv420p
-    cannot hold. `upscale` repeats pixels. A file beyond `fit` is encoded again, coarser and then with a smaller
+    cannot hold. `upscale` enlarges smoothly. A file beyond `fit` is encoded again, coarser and then with a smaller
     picture; one that does not fit even at the smallest is kept as it is. `tags` are the container's (title, comment).
     `seal` may change the finished mp4 before its hash is taken. Raises ValueError for frames of another shape, and
     whatever `seal` raises.
@@ -124,11 +124,22 @@ def _visible_content(frame: NDArray[np.uint8]) -> float:
     return float(grey.std()) * (1.0 - blank)
 
 
+def enlarge(frames: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """Return frames that are a whole factor larger, smoothly (bicubic): repeated pixels would look like a mosaic."""
+    count, height, width = frames.shape[:3]
+    larger = np.empty((count, height * factor, width * factor, 3), np.uint8)
+    for number, frame in enumerate(frames):
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        resized = picture.reformat(width * factor, height * factor, interpolation="BICUBIC")
+        larger[number] = resized.to_ndarray(format="rgb24")
+    return larger
+
+
 def _playable(frames: NDArray[np.uint8], upscale: int) -> NDArray[np.uint8]:
     if frames.ndim != 4 or frames.shape[3] != 3 or not frames.shape[0] or frames.dtype != np.uint8:
         raise ValueError("Frames must be uint8 of the shape (frames, height, width, 3).")
     if upscale > 1:
-        frames = frames.repeat(upscale, axis=1).repeat(upscale, axis=2)
+        frames = enlarge(frames, upscale)
     frames = frames[:, : frames.shape[1] // 2 * 2, : frames.shape[2] // 2 * 2]
     if not frames.size:
         raise ValueError("Frames must be at least two pixels wide and high.")

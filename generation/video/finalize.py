@@ -13,7 +13,7 @@ from generation.models.registry import Model
 from generation.render_messages import RenderRequest, Signing
 from generation.video import c2pa_manifest, provenance
 from generation.video.certificates import Certificate, certificate_of
-from generation.video.encode import Encoded, Fit, encode
+from generation.video.encode import Encoded, Fit, encode, enlarge
 from generation.video.watermark import WORDS, add_watermark
 
 
@@ -41,7 +41,7 @@ def finalize(
     upscale = preset.upscale
     if request.label_frames:
         if upscale > 1:  # legible letters need the final size
-            frames, upscale = frames.repeat(upscale, axis=1).repeat(upscale, axis=2), 1
+            frames, upscale = enlarge(frames, upscale), 1
         frames = add_watermark(frames)
     encoded = encode(
         frames,

@@ -93,6 +93,11 @@ async def living_workers(database: AsyncEngine) -> list[WorkerSeen]:
 
 async def is_served(connection: AsyncConnection, model_class: str, model_id: str) -> bool:
     """Return True when a running worker of this class takes jobs for this model; the model is loaded then."""
+    return await count_serving(connection, model_class, model_id) > 0
+
+
+async def count_serving(connection: AsyncConnection, model_class: str, model_id: str) -> int:
+    """Return the number of running workers of this class that take jobs for this model."""
     limit = database_now_ms(connection.engine) - LEASE_MS
     rows = await connection.scalars(select(executor_leases.c.queues).where(executor_leases.c.beat_at_ms >= limit))
-    return any(gpu_queue(model_class, model_id) in queues for queues in rows)
+    return sum(gpu_queue(model_class, model_id) in queues for queues in rows)

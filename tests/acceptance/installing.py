@@ -1,8 +1,8 @@
-"""The README's own install commands, run word for word: each in an environment of its own, from a clean clone.
+"""The install commands of docs/setup.md, run word for word: each in an environment of its own, from a clean clone.
 
 The bot's environment is empty before. A worker's has two things already, because fetching and unpacking them again
 would take minutes and show nothing new: the packages that the bot's command has brought, and torch, which `make` has
-installed by the README's very words (`test_torch_is_installed_as_make_does`). pip finds them, and installs the rest.
+installed by that page's very words (`test_torch_is_installed_as_make_does`). pip finds them, and installs the rest.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Installed:
     why_not: str | None = None
 
     def programs(self, command: str) -> Path:
-        """Return the folder from which somebody runs a command of the README, on the bot's machine or a worker's."""
+        """Return the folder from which somebody runs a command of docs/setup.md, on the bot's machine or a worker's."""
         return self.worker if command.startswith(ON_WORKERS) else self.bot
 
 

@@ -1,4 +1,7 @@
-"""`make screenshots`: the pictures in docs/img, taken of the demo's page in a real headless Chromium."""
+"""`make screenshots`: the pictures in docs/img, still and moving, of the demo's page in a real headless Chromium.
+
+`make screenshots ARGS=moving` or `ARGS=still` takes one kind alone.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from playwright.async_api import Page as Window
 from bot.demo.page.panel import Panel
 from bot.demo.page.server import Page
 from bot.demo.story import PROMPTS
+from tests.acceptance import moving_picture
 from tests.acceptance.conftest import open_story
 from tests.chromium import CHROMIUM, MISSING, open_chromium
 
@@ -23,12 +27,47 @@ PHONE = {"width": 390, "height": 844}
 PATIENT_MS = 90_000
 # The tiny model renders within seconds: more steps, so that there is something to see of its progress.
 MANY_STEPS = "[models.tiny]\nsteps = 600\n"
+SOME_STEPS = "[models.tiny]\nsteps = 60\n"
 
 
 async def main() -> None:
     if CHROMIUM is None:
         sys.exit(MISSING)
     FOLDER.mkdir(parents=True, exist_ok=True)
+    wanted = sys.argv[1:] or ["still", "moving"]
+    if "still" in wanted:
+        await take_stills()
+    if "moving" in wanted:
+        await take_moving_picture(FOLDER / "demo.webp")
+
+
+async def take_moving_picture(path: Path) -> None:
+    """Record README's moving picture, in a state of its own. Raise SystemExit where it is not fit to be shown."""
+    with tempfile.TemporaryDirectory() as state:
+        models = Path(state) / "models.toml"
+        models.write_text(SOME_STEPS)
+        settings = {"FLOCK_MODELS_FILE": str(models)}
+        async with (
+            open_story(Path(state), list(PROMPTS[:2]), settings=settings) as story,
+            open_chromium(PATIENT_MS) as browser,
+        ):
+            panel = Panel(story.stack)
+            page = Page(story.stack.keys.page_token, panel.look)
+            await page.start()
+            page.show_discord(story.stack.discord_url, story.stack.keys.control_token)
+            try:
+                film = await moving_picture.record(browser, page, story)
+            finally:
+                await page.close()
+                await panel.close()
+    moving_picture.write(film.cut(), path)
+    sys.stdout.write(f"{path}\n")
+    if faults := moving_picture.faults(moving_picture.figures(path)):
+        sys.exit(f"The moving picture cannot be shown: {', '.join(faults)}.")
+
+
+async def take_stills() -> None:
+    """Take the still pictures: while a video is rendered, and after the story."""
     with tempfile.TemporaryDirectory() as state:
         models = Path(state) / "models.toml"
         models.write_text(MANY_STEPS)

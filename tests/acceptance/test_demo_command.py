@@ -58,6 +58,7 @@ def test_the_demo_prints_one_json_object_and_goes_on_from_its_state(tmp_path: Pa
         assert result["audit"]["votes"] == votes > 0
         assert result["seconds"]["total"] > 0
         assert "presses 👍" in run.stderr
+        assert "You can join" not in run.stderr  # nobody can: it ends after the story
     assert left_behind(state) == []
 
 

@@ -1,4 +1,4 @@
-"""`flock demo` as a visitor meets it: a link at once, a round to try, and nothing left behind however it ends."""
+"""`flock demo` as a visitor meets it: a link once there is a video to see, a round to try, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import aiohttp
 
+from bot.demo.story import VISITORS_PROMPT
 from tests.acceptance.test_demo_command import left_behind
 
 LINK = re.compile(r"▶ (http://127\.0\.0\.1:\d+/)#(\S+)")
@@ -52,11 +53,15 @@ async def test_the_demo_stays_up_and_its_members_go_on_while_things_break(tmp_pa
     still get their answers, and Ctrl-C leaves nothing broken and nothing behind."""
     async with demo(tmp_path / "state", "--chaos", "3") as running:
         link = await running.until(LINK)
-        assert "posted" not in running.said
+        assert "posted" in running.said, "the link comes when there is a video to see"
+        assert "presses" not in running.said, "and before the story is over"
+        assert "No GPU worker" not in running.said
         async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {link[2]}"}) as session:
             async with session.get(link[1]) as answer:
                 assert "FLock demo" in await answer.text()
             await running.until("Be a member yourself")
+            assert len(LINK.findall(running.said)) == 1
+            assert f"posted “{VISITORS_PROMPT}”" in running.said, "a visitor finds a video to vote on"
             async with session.get(f"{link[1]}api/world") as answer:
                 channels = [channel["name"] for channel in (await answer.json())["channels"]]
         assert any(name.startswith("Round 2: your turn") for name in channels)

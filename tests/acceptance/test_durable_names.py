@@ -177,7 +177,7 @@ def test_workflows_and_steps_keep_their_names() -> None:
 
 def test_ids_of_workflows_and_queues_keep_their_form() -> None:
     """What is looked for by its id is found; what waits in a queue has somebody who serves it."""
-    pinned("engine.ids", texts_like(r"(video|round|removal|review)-\{\}.*|\{\}-again-\{\}"))
+    pinned("engine.ids", texts_like(r"(video|round|removal|review|closing)-\{\}.*|\{\}-again-\{\}"))
     pinned(
         "engine.queues",
         {BOT_QUEUE, gpu_queue("large", "wan-14b"), upload_queue("0a1b2c"), originals_queue("0a1b2c")},

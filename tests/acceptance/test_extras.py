@@ -323,7 +323,9 @@ def test_the_bots_image_has_what_its_settings_ask_for(environment: Environment, 
         assert "Traceback" not in text
 
 
-@pytest.mark.parametrize(("image", "module"), [("bot", "bot"), ("worker", "bot"), ("chain", "bot.demo.chain")])
+@pytest.mark.parametrize(
+    ("image", "module"), [("bot", "bot"), ("worker", "bot"), ("chain", "bot.demo.chain"), ("demo", "bot")]
+)
 def test_an_image_can_start_what_it_is_for(environment: Environment, tmp_path: Path, image: str, module: str) -> None:
     """Of each stage's packages alone, its entry begins; the worker's has all that a worker and its adapters need."""
     python = environment(*images()[image])

@@ -212,7 +212,7 @@ async def test_a_deleted_card_breaks_nothing(story: Story) -> None:
     async def decided() -> bool | None:
         channel = await story.community.channel("videos")
         texts = [m.text for m in await story.person("ana").messages(channel)]
-        return True if any("is decided" in text and "stands as round" in text for text in texts) else None
+        return True if any("is decided" in text and "On the ledger for good" in text for text in texts) else None
 
     await wait_for("the result", decided, seconds=120)
     told(await story.person("ana").command("prompt", text="too late for this round"), "no open round")
@@ -229,6 +229,13 @@ async def test_a_round_closes_at_its_deadline_though_the_bot_was_killed_meanwhil
 
     async def closed() -> bool | None:
         texts = [m.text for m in await story.person("ana").messages(channel)]
-        return True if any("Nobody voted" in text and "stands as round 2" in text for text in texts) else None
+        return (
+            True
+            if any(
+                text.startswith("## Round 2 is closed\nNo video was posted") and "On the ledger for good" in text
+                for text in texts
+            )
+            else None
+        )
 
     await wait_for("the round's end", closed, seconds=150, every=0.5)

@@ -13,6 +13,7 @@ from playwright.async_api import Page as Window
 from bot.demo.page.panel import Panel
 from bot.demo.page.server import Page
 from bot.demo.story import Story
+from tests.acceptance.axe import DESK, PHONE, violations
 from tests.acceptance.conftest import OpenStory
 from tests.chromium import needs_chromium, open_chromium
 
@@ -64,7 +65,7 @@ class Visitor:
 
 async def visit(browser: Browser, page: Page, member: str) -> Visitor:
     """A new window, with nothing kept from others, in which somebody becomes a member."""
-    context = await browser.new_context()
+    context = await browser.new_context(viewport=DESK, permissions=["clipboard-read", "clipboard-write"])
     visitor = Visitor(await context.new_page())
     await visitor.window.goto(page.link)
     await visitor.window.get_by_label("You are").select_option(member)
@@ -114,7 +115,14 @@ async def live_through_a_round(browser: Browser, page: Page, story: Story) -> No
     await expect(ana.window.get_by_role("alert")).to_contain_text("needs “text”")
     await ana.window.keyboard.press("Escape")
 
-    # ana asks; her message moves on by itself until it links to the post, and she follows the link.
+    # She is led: one sentence and three examples, above the fold. She asks; her message moves on by itself until it
+    # links to the post, and she follows the link.
+    for width, height in ((1280, 880), (390, 844)):
+        await ana.window.set_viewport_size({"width": width, "height": height})
+        await expect(ana.window.locator("#lead")).to_contain_text("Make a video: type /prompt")
+        await expect(ana.window.locator("[data-example]")).to_have_count(3)
+        await expect(ana.window.locator("[data-example]").last).to_be_in_viewport(ratio=1)
+    await ana.window.set_viewport_size(DESK)
     await ana.type_command("/prompt ", "a red circle rolls over a blue field")
     asked = ana.messages("a red circle rolls")
     await expect(asked).to_contain_text("ana used /prompt")
@@ -126,9 +134,11 @@ async def live_through_a_round(browser: Browser, page: Page, story: Story) -> No
     await expect(card).to_contain_text("AI-generated")
     await expect(ana.window.locator("#where")).to_contain_text("Round 1: clouds & lions")
 
-    # The video plays where it stands.
+    # The video plays where it stands, by itself and muted, in a box of its own shape; a poster comes first.
     video = card.locator("video")
-    await video.evaluate("v => v.play()")
+    await expect(ana.window.locator("#lead")).to_contain_text("Press 👍 on the video you like")
+    assert await video.evaluate("v => v.muted && v.loop && v.poster.includes('format=jpeg')")
+    assert await video.evaluate("v => Math.abs(v.clientWidth / v.clientHeight - v.videoWidth / v.videoHeight) < 0.02")
     await ana.window.wait_for_function("v => v.currentTime > 0.2", arg=await video.element_handle())
 
     # She votes by keyboard; the answer is hers alone.
@@ -136,6 +146,7 @@ async def live_through_a_round(browser: Browser, page: Page, story: Story) -> No
     await card.get_by_role("button", name="Up").press("Enter")
     await expect(ana.messages("Recorded: your vote")).to_contain_text("Only you can see this")
     await expect(ben.messages("Recorded: your vote")).to_have_count(0)
+    await own_choice_and_addresses(ana, ben, card)
 
     # ben reacts: ana sees it at once. He gives feedback in a modal, and takes it up again after a mistake.
     his = ben.card("a red circle rolls")
@@ -149,6 +160,7 @@ async def live_through_a_round(browser: Browser, page: Page, story: Story) -> No
     await expect(ben.window.get_by_role("dialog")).to_have_count(0)
     await his.get_by_role("button", name="Feedback").click()
     await expect(ben.window.get_by_role("dialog")).to_be_visible()
+    assert await accessible(ben) == []
     await ben.window.keyboard.type("More clouds!")
     await ben.window.get_by_role("button", name="Submit").click()
     await expect(ben.messages("Thank you for your feedback")).to_be_visible()
@@ -164,7 +176,13 @@ async def live_through_a_round(browser: Browser, page: Page, story: Story) -> No
     await ben.window.reload()
     await expect(ben.messages("onerror")).to_contain_text("<img src=x onerror")
 
-    # The moderator closes; all see the result, late presses are told why, and the panel shows what the chain says.
+    # Whoever comes now is led to the open round, where a video plays already.
+    emi = await visit(browser, page, "emi")
+    await expect(emi.window.locator("#where")).to_contain_text("Round 1: clouds & lions")
+    await emi.window.wait_for_function("() => [...document.querySelectorAll('video')].some(v => v.currentTime > 0.2)")
+    assert await accessible(emi) == []
+
+    # The moderator closes; all see the result, the card takes no more votes, and the panel shows what the chain says.
     await mira.window.get_by_label("Message", exact=True).press_sequentially("/round close")
     await mira.window.keyboard.press("Enter")  # chooses it, as in Discord
     await mira.window.keyboard.press("Enter")
@@ -172,13 +190,66 @@ async def live_through_a_round(browser: Browser, page: Page, story: Story) -> No
     await ana.open("videos")
     await expect(ana.messages("Round 1 is decided")).to_contain_text("a red circle rolls", timeout=PATIENT_MS)
     await ana.open("Round 1")
-    await ana.card("a red circle rolls").get_by_role("button", name="Down").click()
-    await expect(ana.messages("votes can no longer be changed")).to_be_visible()
+    card = ana.card("a red circle rolls")
+    await expect(card.get_by_role("button", name="Down")).to_have_count(0, timeout=PATIENT_MS)
+    await expect(card).to_contain_text("Round 1 is closed")
+    await expect(card.get_by_role("button", name="Report")).to_be_visible()
     row = ana.window.locator("#behind tr", has_text="a red circle rolls")
     await expect(row).to_contain_text(re.compile("👍1 👎1.*👍1 👎1 ✓"), timeout=PATIENT_MS)
 
+    await nothing_is_out_of_reach(ana, emi)
+
     # ben's words reached nobody's browser as a script, and no window met an error.
     assert ana.troubles == ben.troubles == mira.troubles == []
+
+
+async def own_choice_and_addresses(ana: Visitor, ben: Visitor, card: Locator) -> None:
+    """Her choice is marked on the card, over a reload too, and for her alone; the card has an address of its own."""
+    await expect(card.locator(".button.chosen")).to_have_text("👍Up")
+    await expect(ben.window.locator(".button.chosen")).to_have_count(0)
+    await card.hover()
+    await card.get_by_role("button", name="Copy the link").click()
+    link = await ana.window.evaluate("navigator.clipboard.readText()")
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/channels/\d+/\d+/\d+", link)
+    await ana.window.goto(link)
+    await expect(card.locator(".button.chosen")).to_have_attribute("aria-pressed", "true")
+    await expect(card).to_be_in_viewport()
+    await ana.open("general")
+    await ana.window.go_back()
+    await expect(ana.window.locator("#where")).to_contain_text("Round 1")
+    await ana.window.go_forward()
+    await expect(ana.window.locator("#where")).to_have_text("#general")
+    await ana.window.go_back()
+
+    # A withdrawn vote is marked no more, and a new one is.
+    await card.get_by_role("button", name="Up").click()
+    await ana.messages("Recorded: your vote").last.get_by_role("button", name="Withdraw").click()
+    await expect(card.locator(".button.chosen")).to_have_count(0)
+    await card.get_by_role("button", name="Up").click()
+    await expect(card.locator(".button.chosen")).to_have_text("👍Up")
+
+
+async def accessible(visitor: Visitor) -> list[str]:
+    """Return what axe finds at a desk and on a phone."""
+    found = await violations(visitor.window)
+    await visitor.window.set_viewport_size(PHONE)
+    found += await violations(visitor.window)
+    await visitor.window.set_viewport_size(DESK)
+    return found
+
+
+async def nothing_is_out_of_reach(ana: Visitor, emi: Visitor) -> None:
+    """axe finds nothing: in a closed thread, with the chooser of commands, with the panel on a phone."""
+    assert await accessible(ana) == []
+    await ana.open("general")
+    await ana.window.get_by_label("Message", exact=True).press_sequentially("/")
+    await expect(ana.window.get_by_role("option", name=re.compile("^.prompt"))).to_be_visible()
+    assert await accessible(ana) == []
+    await ana.window.get_by_label("Message", exact=True).fill("")
+    await emi.window.set_viewport_size(PHONE)
+    await emi.window.get_by_role("button", name="Behind the scenes").click()
+    await expect(emi.window.locator("#behind")).to_be_visible()
+    assert await violations(emi.window) == []
 
 
 async def test_a_link_without_its_token_opens_nothing(browser: Browser, tmp_path: Path) -> None:

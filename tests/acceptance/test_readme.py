@@ -1,6 +1,7 @@
-"""README.md and CONTRIBUTING.md, followed word for word in an empty folder; what cannot run here is said, with why.
+"""The documents with commands, followed word for word in an empty folder; what cannot run here is said, with why.
 
-The README's own install commands are the first to run, each in a clean environment; all others run in what they made.
+The install commands of docs/setup.md are the first to run, each in a clean environment; all others run in what they
+made.
 """
 
 from __future__ import annotations
@@ -32,12 +33,15 @@ from tests.acceptance.installing import HERE, ROOT, Installed, clone_into, insta
 from tests.generation.worker.test_rerender import MODELS, card_of
 
 PATIENCE_S = 180.0
+SETUP = "docs/setup.md"
+FOLLOWED = ("README.md", "CONTRIBUTING.md", "docs/demo.md", SETUP)
 COIN = 10**18
 
 # Why a command is not run. Each is held against the code all the same, see `test_what_is_not_run_...`.
 NOT_RUN = {
     r"make (demo|test|bench|lint|format|screenshots)\b.*": "it would set up a .venv of its own, for minutes",
-    r"docker compose .*": "there is no container engine here",
+    r"docker (compose|build|run) .*": "there is no container engine here",
+    r"(python3 -m venv demo-venv|demo-venv/bin/.*)": "it would fetch 1.6 GB; see test_demo_image.py",
     r"\.venv/bin/python -m pytest .*": "tests do not start tests",
 }
 ENDLESS = {"flock run": "has connected to Gateway", "flock worker": "is loaded"}  # and what they say once they work
@@ -61,7 +65,7 @@ def why_not(command: str) -> str | None:
 
 @dataclass
 class Reader:
-    """Somebody who types what the README says, and fills in what it asks for."""
+    """Somebody who types what docs/setup.md says, and fills in what it asks for."""
 
     folder: Path
     stack: Stack
@@ -122,7 +126,7 @@ class Reader:
             return {command: await process.wait() for command, process in self.started.items()}
 
     def fills_in(self, **settings: str) -> None:
-        """Puts settings into .env, as the README asks."""
+        """Puts settings into .env, as docs/setup.md asks."""
         path = self.folder / ".env"
         lines = [line for line in path.read_text().splitlines() if line.split("=")[0] not in settings]
         path.write_text("\n".join([*lines, *(f"{name}={value}" for name, value in settings.items()), ""]))
@@ -156,15 +160,15 @@ def clone(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
-    """The bot's machine and a worker's, after the README's first two commands."""
+    """The bot's machine and a worker's, after the first two commands of docs/setup.md."""
     folder = tmp_path_factory.mktemp("installed")
     yield install(folder, installs())
     shutil.rmtree(folder, ignore_errors=True)  # pytest would keep its two gigabytes for three runs
 
 
 def installs() -> list[str]:
-    """The README's install commands: the bot's, and a worker's."""
-    found = [command for command in commands("README.md") if command.startswith("pip install")]
+    """The install commands of docs/setup.md: the bot's, and a worker's."""
+    found = [command for command in commands(SETUP) if command.startswith("pip install")]
     assert ["[worker]" in command for command in found] == [False, True]
     return found
 
@@ -193,7 +197,7 @@ def accounts(text: str) -> Iterator[str]:
 
 
 async def fill_in_services(reader: Reader) -> None:
-    """Steps 3 to 6 of the README, at the addresses of the embedded services."""
+    """Steps 3 to 6 of docs/setup.md, at the addresses of the embedded services."""
     taken = ("FLOCK_DISCORD_", "FLOCK_LIVEPEER_", "FLOCK_WATCH_PAGE", "FLOCK_RPC_URL", "FLOCK_VOTER_PEPPER")
     reader.fills_in(**{name: value for name, value in reader.stack.bot_env.items() if name.startswith(taken)})
     reader.fills_in(FLOCK_KEYSTORE="keys/relayer.json", FLOCK_KEYSTORE_PASSWORD="correct horse battery staple")
@@ -207,15 +211,15 @@ async def roles_are_apart(reader: Reader, relayer: str) -> None:
         assert (await ledger.owner(), await ledger.guardian()) == (reader.owner, reader.owner)
 
 
-async def test_every_command_of_the_readme_works(reader: Reader, capsys: pytest.CaptureFixture[str]) -> None:
-    """From a fresh clone to a running bot and a clean audit, by the README's own commands in their own order.
+async def test_every_command_of_the_setup_works(reader: Reader, capsys: pytest.CaptureFixture[str]) -> None:
+    """From a fresh clone to a running bot and a clean audit, by the page's own commands in their own order.
 
-    The bot's run where the README's first command has installed it, the worker's where the second one has.
+    The bot's run where the page's first command has installed it, the worker's where the second one has.
     """
     left: dict[str, str] = {}
     ran: list[str] = []
     relayer = ""
-    for command in commands("README.md"):
+    for command in commands(SETUP):
         why = reader.installed.why_not if command in installs() else why_not(command)
         if why is not None:
             left[command] = why
@@ -248,7 +252,7 @@ async def test_every_command_of_the_readme_works(reader: Reader, capsys: pytest.
             raise StrangeCommandError(command)
     assert set(EXPECTED) | set(ENDLESS) <= set(ran)
     assert await reader.stops_all() == dict.fromkeys(ENDLESS, 0)
-    tell(capsys, "README.md", ran, left)
+    tell(capsys, SETUP, ran, left)
 
 
 EXPECTED = {
@@ -292,7 +296,7 @@ async def test_the_bots_machine_needs_no_package_of_a_worker(reader: Reader, tmp
         status, said = await runs(bot, folder, f"python -c 'import {package}'")
         assert (status, f"No module named '{package}'" in said) == (1, True)
     assert await runs(bot, folder, "pip check") == (0, "No broken requirements found.\n")
-    [costs] = re.findall(r"`(flock costs .*?)`", (ROOT / "README.md").read_text())
+    [costs] = re.findall(r"`(flock costs .*?)`", (ROOT / SETUP).read_text())
     status, said = await runs(bot, folder, costs, FLOCK_RPC_URL=reader.stack.rpc_url)
     assert (status, "On chain 31431 now" in said) == (0, True), said
     for command in ("flock worker", "flock doctor --worker", "flock rerender card.json"):
@@ -336,14 +340,14 @@ def tell(capsys: pytest.CaptureFixture[str], name: str, ran: list[str], left: di
 
 
 def test_torch_is_installed_as_make_does() -> None:
-    """Every `make` fetches torch by the README's words, which is why a worker's environment has it here beforehand."""
-    [by_readme] = re.findall(r'pip install ("\S*\$\(.*?\)") && ', installs()[1])
+    """Every `make` fetches torch by the words of docs/setup.md, so a worker has it here beforehand."""
+    [by_setup] = re.findall(r'pip install ("\S*\$\(.*?\)") && ', installs()[1])
     makefile = (ROOT / "Makefile").read_text().replace("$$", "$")
-    assert by_readme == "\"$(grep '^torch==' requirements.lock)\""
-    assert re.search(rf"pip install( --\S+)* {re.escape(by_readme)}", makefile)
+    assert by_setup == "\"$(grep '^torch==' requirements.lock)\""
+    assert re.search(rf"pip install( --\S+)* {re.escape(by_setup)}", makefile)
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", FOLLOWED)
 def test_what_is_not_run_names_what_there_is(name: str) -> None:
     """Targets of the Makefile, options of the demo, extras of the package, profiles of the compose file, tests."""
     checked = 0
@@ -353,6 +357,8 @@ def test_what_is_not_run_names_what_there_is(name: str) -> None:
         assert problems(command) == [], command
         checked += 1
     assert checked > 1
+    if name in {"README.md", "docs/demo.md"}:  # which nobody follows to the end, as the others are
+        assert checked == len(commands(name))
 
 
 @pytest.mark.parametrize(
@@ -362,6 +368,10 @@ def test_what_is_not_run_names_what_there_is(name: str) -> None:
         "make tset",
         'pip install ".[workers]"',
         "docker compose --profile bots up",
+        "docker build --target demos .",
+        "docker run -p 127.0.0.1:8765:80 flock-demo",
+        "demo-venv/bin/pip install flock[demos]",
+        "demo-venv/bin/flock demos",
         ".venv/bin/python -m pytest tests/nowhere",
     ],
 )
@@ -389,6 +399,19 @@ def problems(command: str) -> list[str]:
     elif words[0] == "docker":
         profiles = re.findall(r"--profile (\w+)", command)
         found += [one for one in profiles if f"profiles: [{one}]" not in (ROOT / "compose.yaml").read_text()]
+        dockerfile = (ROOT / "Dockerfile").read_text()
+        targets = re.findall(r"--target (\w+)", command)
+        found += [target for target in targets if not re.search(rf" AS {target}$", dockerfile, re.MULTILINE)]
+        ports = re.findall(r"-p 127\.0\.0\.1:(\d+):(\d+)", command)
+        found += [inside for outside, inside in ports if outside != inside or f"EXPOSE {inside}\n" not in dockerfile]
+    elif words[0].startswith("demo-venv/"):
+        project = (ROOT / "pyproject.toml").read_text()
+        found += [extra for extra in re.findall(r"flock\[(\w+)\]", command) if f"\n{extra} = [" not in project]
+        if words[0] == "demo-venv/bin/flock":
+            with contextlib.suppress(SystemExit):
+                build_parser().parse_args(words[1:])
+                return found
+            found += words[1:]
     else:
         found += [word for word in words if word.startswith("tests") and not (ROOT / word).exists()]
     return found

@@ -47,12 +47,12 @@ async def votes_on_their_way(database: AsyncEngine) -> int:
 
 
 async def cards_in_thread(story: Story) -> list[str]:
-    """The prompts of all cards with voting buttons, as a member counts them in the thread."""
+    """The prompts of all cards, as a member counts them in the thread."""
     thread = story.cards[0].channel_id
     return [
         message.text
         for message in await story.person("emi").messages(thread)
-        if any(b.label == "Up" for b in message.buttons)
+        if any(b.label == "Report" for b in message.buttons)
     ]
 
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 from .measures import House, Measure
 
 MAP = "docs/architecture.md"
+COLUMNS = 100  # of the page that holds the map: prose, code and the map itself
 BEGIN = "<!-- The map: written by `python -m tests.architecture map`, from the first line of each file. -->"
 END = "<!-- The end of the map. -->"
 VERSION = r"\d+\.\d+\.\d+ - \d{4}-\d{2}-\d{2}"
+
+
+def _wrapped(line: str) -> list[str]:
+    """Return a line of the map in lines that fit the page; those that go on a list's item are indented."""
+    indent = "  " if line.startswith("- ") else ""
+    return textwrap.wrap(line, COLUMNS, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [
+        ""
+    ]
 
 
 def _room(folder: Path, house: House) -> list[str]:
@@ -29,7 +39,8 @@ def _room(folder: Path, house: House) -> list[str]:
         if entry.suffix != ".py" and entry.relative_to(house.root).as_posix() not in rooms
     ]
     lines += [f"- beside them {', '.join(others)}"] if others else []
-    return [*lines, ""] if lines[-1] else lines
+    lines = [*lines, ""] if lines[-1] else lines
+    return [part for line in lines for part in _wrapped(line)]
 
 
 def map_of(house: House) -> str:
@@ -66,6 +77,15 @@ def map_measure(house: House) -> Measure:
     return Measure("map out of date", int(drawn != due), places=places)
 
 
+def wide_lines(house: House) -> Measure:
+    """The lines of the map's page that are wider than it may be."""
+    file = house.root / MAP
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    wide = [(number, line) for number, line in enumerate(lines, 1) if len(line) > COLUMNS]
+    places = [f"{MAP}:{number}: {len(line)} columns" for number, line in wide]
+    return Measure(f"lines of {MAP} over {COLUMNS} columns", len(places), places=places)
+
+
 def decisions(house: House) -> Measure:
     """The numbers that the decisions leave out or use twice."""
     numbers = sorted(int(path.name[:4]) for path in (house.root / "docs/decisions").glob("[0-9]" * 4 + "-*.md"))
@@ -86,4 +106,4 @@ def changelog(house: House) -> Measure:
     return Measure("changelog without a dated version on top", int(not good), ", ".join(headings[:2]))
 
 
-DOCUMENTS = {"map": map_measure, "decisions": decisions, "changelog": changelog}
+DOCUMENTS = {"map": map_measure, "wide-lines": wide_lines, "decisions": decisions, "changelog": changelog}

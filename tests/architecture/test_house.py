@@ -22,6 +22,7 @@ LIMITS = {
     "clauses": 0,
     "mirror": 0,
     "map": 0,
+    "wide-lines": 0,
     "decisions": 0,
     "changelog": 0,
 }
@@ -47,6 +48,7 @@ BROKEN = {
     "clauses": {"shop/goods.py": '"""The goods."""\n\n\ndef sell() -> None:\n    """What is sold."""\n'},
     "mirror": {"shop/stock.py": ""},
     "map": {"docs/architecture.md": f"{BEGIN}\n{END}\n"},
+    "wide-lines": {"shop/goods.py": f'"""{"Wide" * 30}."""\n'},
     "decisions": {"docs/decisions/0004-a-cat.md": ""},
     "changelog": {"CHANGELOG.md": "# Changelog\n\n## Unreleased\n\n## 0.1.0\n"},
 }
@@ -179,6 +181,26 @@ def test_the_map_names_every_folder_and_file(tmp_path: Path) -> None:
         "- beside them `prices.json`, `static/`\n\n### `shop/shelf/`\n\n"
         f"- `top.py` — The top.\n\n{END}\n\nThe rest.\n"
     )
+
+
+def test_a_long_line_of_the_map_goes_on_below(tmp_path: Path) -> None:
+    """It breaks between words, within the page's width, and what goes on an item is indented."""
+    sentence = "A shelf with " + "well-known goods and " * 10 + "more."
+    main(
+        ["map"],
+        build(
+            tmp_path,
+            GOOD,
+            {"shop/shelf/__init__.py": f'"""{sentence}"""\n', "shop/shelf/top.py": f'"""{sentence}"""\n'},
+        ),
+    )
+    lines = (tmp_path / "docs/architecture.md").read_text(encoding="utf-8").splitlines()
+    assert max(map(len, lines)) <= 100
+    begin = lines.index("### `shop/shelf/`")
+    package, item = lines[begin + 2 : begin + 5], lines[begin + 6 : begin + 9]
+    assert " ".join(package) == sentence
+    assert " ".join(line.strip() for line in item) == f"- `top.py` — {sentence}"
+    assert [line[:2] for line in item] == ["- ", "  ", "  "]
 
 
 def test_a_page_without_room_for_the_map_is_left_alone(tmp_path: Path) -> None:

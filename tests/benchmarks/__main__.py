@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import clicks, commits, encode, gas, growth, relay, render, tiny, uploads
+from tests.benchmarks import clicks, commits, encode, gas, growth, page, relay, render, tiny, uploads
 from tests.benchmarks.figures import Figure, show, write
 
 Measure = Callable[..., Awaitable[list[Figure]]]
@@ -24,8 +24,10 @@ PARTS: dict[str, Measure] = {
     "tiny": tiny.measure,
     "encode": encode.measure,
     "uploads": uploads.measure,
+    "page": page.measure,
 }
-# Numbers too small to say anything: they only show that everything can be measured.
+# Numbers too small to say anything: they only show that everything can be measured. The page is left out, since
+# tests/acceptance/test_page.py lives through a round on it.
 SMALL: dict[str, dict[str, Any]] = {
     "commits": {"waiting": 20, "grouped": 200, "alone": 20},
     # All its operations run in tests/migrations/test_growth.py; two of them show that they can be measured.
@@ -59,7 +61,7 @@ async def main(only: list[str], *, small: bool) -> list[Figure]:
     """All figures, part by part; what each part took is told on stderr."""
     figures: list[Figure] = []
     for name, measure in PARTS.items():
-        if only and name not in only:
+        if (only and name not in only) or (small and name not in SMALL):
             continue
         begun = time.monotonic()
         figures += await measure(**(SMALL[name] if small else {}))

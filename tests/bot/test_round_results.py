@@ -123,7 +123,10 @@ async def test_a_member_does_not_wait_for_a_slow_node(
 
 
 async def test_the_sentence_about_the_ledger(database: AsyncEngine, round_: Round) -> None:
-    """Under way it counts, final it names transaction and audit, refused it says why: and none says two of these."""
+    """Under way it counts, final it names transaction and audit, refused it says why: and none says two of these.
+
+    For everybody it is one plain sentence, without hash, address or command.
+    """
 
     async def trouble() -> str:
         return "The account is empty."
@@ -134,12 +137,17 @@ async def test_the_sentence_about_the_ledger(database: AsyncEngine, round_: Roun
     assert f"round 1, transaction [`{TX[:10]}…`](https://scan.example/tx/{TX})" in final
     assert "`flock audit --rpc https://node.example --ledger 0x" in final
     assert final.endswith("--round 1`")
+    assert await status.summary(round_) == "✅ On the ledger for good: anyone can recount the votes."
     await rounds.change(database, 1, finalized_tx=None)
     under_way = await status.sentence(round_)
     assert under_way == "On the ledger: 1 entry recorded, 0 on the way, 2 rejected. The account is empty."
+    assert (await status.summary(round_)).startswith("The votes are on their way to the ledger")
     async with database.begin() as connection:
         about = {"round_id": 1, "payload": {}, "created_at_ms": 1, "kind": "round"}
-        await connection.execute(outbox.insert().values(**about, state="rejected", reason="It was over."))
+        reason = f"It was over. {TX}"
+        await connection.execute(outbox.insert().values(**about, state="rejected", reason=reason))
     refused = await status.sentence(round_)
-    assert refused.startswith("Not on the ledger: It was over. The votes stand as they were counted here")
+    assert refused.startswith(f"Not on the ledger: It was over. {TX} The votes stand as they were counted here")
     assert "on the way" not in refused
+    summary = await status.summary(round_)
+    assert summary == "Not on the ledger: It was over. … The votes stand as they were counted here."

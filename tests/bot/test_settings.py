@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bot.domain.errors import SettingsError
-from bot.settings import Settings, example, load_settings, read_settings
+from bot.setting_rules import REMEDIES
+from bot.settings import Need, Settings, example, load_settings, read_settings
 from contracts.audit.replay import MAX_GRACE
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +19,7 @@ COMPLETE = {
     "FLOCK_RPC_URL": "http://127.0.0.1:8545",
     "FLOCK_LEDGER_ADDRESS": "0x" + "1" * 40,
     "FLOCK_KEYSTORE": "relayer.json",
-    "FLOCK_VOTER_PEPPER": "p" * 40,
+    "FLOCK_VOTER_PEPPER": "0badc0de5afe1dea7e57ab1e0ddba11f",
 }
 
 
@@ -81,6 +82,10 @@ def test_all_that_is_missing_is_told_at_once() -> None:
         ("FLOCK_RPC_URL", "ws://elsewhere", "http"),
         ("FLOCK_RPC_URL", "https://a.example/hunter2,ws://b.example", "several with commas"),
         ("FLOCK_VOTER_PEPPER", "short", "32"),
+        ("FLOCK_VOTER_PEPPER", "hunter2" * 6, "openssl rand -hex 32"),
+        ("FLOCK_PUBLIC_RPC_URL", "https://user:hunter2@node.example/rpc", "members read it"),
+        ("FLOCK_PUBLIC_RPC_URL", "https://node.example/v3/0123456789abcdef0123456789abcdef", "members read it"),
+        ("FLOCK_EXPLORER_TX_URL", "https://user:hunter2@scan.example/tx/{tx}", "members read it"),
         ("FLOCK_SIGNER", "vault:hunter2", "aws-kms:KEY_ID"),
         ("FLOCK_SIGNER", "aws-kms:", "aws-kms:KEY_ID"),
         ("FLOCK_MAX_FEE_GWEI", "0", "greater"),
@@ -126,6 +131,9 @@ def test_a_webhook_needs_its_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match="FLOCK_WEBHOOK_SECRET is too short: use at least 16"):
         load_settings("worker")
     monkeypatch.setenv("FLOCK_WEBHOOK_SECRET", "s" * 16)
+    with pytest.raises(SettingsError, match="FLOCK_WEBHOOK_SECRET is too easy to guess"):
+        load_settings("worker")
+    monkeypatch.setenv("FLOCK_WEBHOOK_SECRET", "5ca1ab1e0ddba11f")
     assert load_settings("run").webhook_port == 9000
 
 
@@ -142,7 +150,9 @@ def test_a_wrong_value_leaves_the_others_to_be_looked_at(monkeypatch: pytest.Mon
     monkeypatch.setenv("FLOCK_WATCH_PAGE", "https://example.org/")
     monkeypatch.setenv("FLOCK_MODEL_ID", "mine")
     checked = read_settings()
-    assert checked.problems == {"watch_page": "FLOCK_WATCH_PAGE must contain {playback_id}."}
+    assert {name: problem.sentence for name, problem in checked.problems.items()} == {
+        "watch_page": "FLOCK_WATCH_PAGE must contain {playback_id}."
+    }
     assert (checked.settings.model_id, checked.settings.watch_page) == (
         "mine",
         Settings.model_fields["watch_page"].default,
@@ -158,9 +168,76 @@ def test_the_grace_is_at_most_what_the_contract_takes(monkeypatch: pytest.Monkey
         load_settings()
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("FLOCK_DISCORD_TOKEN", "https://discord.com/developers/applications"),
+        ("FLOCK_LIVEPEER_API_KEY", "https://livepeer.studio"),
+        ("FLOCK_LEDGER_ADDRESS", "Run `flock deploy`,"),
+        ("FLOCK_KEYSTORE", "flock deploy --new-key"),
+        ("FLOCK_VOTER_PEPPER", "openssl rand -hex 32"),
+        ("FLOCK_RPC_URL", "https://"),
+    ],
+)
+def test_each_missing_value_has_a_remedy_of_its_own(monkeypatch: pytest.MonkeyPatch, name: str, remedy: str) -> None:
+    """What makes the value, not where it is written down."""
+    with pytest.raises(SettingsError) as caught:
+        load_with(monkeypatch, {each: value for each, value in COMPLETE.items() if each != name})
+    [problem] = caught.value.problems
+    assert problem.startswith(f"{name} is missing.")
+    assert remedy in problem
+
+
+def test_whatever_may_be_missing_has_a_remedy() -> None:
+    """For every command, video host and listener."""
+    settings = Settings(_env_file=None, video_host="s3", webhook_port=9000)  # type: ignore[call-arg]  # a default each
+    needs: tuple[Need, ...] = ("run", "worker", "migrate", "deploy", "audit")
+    missing = {name for need in needs for each in (settings, Settings(_env_file=None)) for name in each.missing(need)}  # type: ignore[call-arg]  # as above
+    assert missing == set(REMEDIES)
+
+
+@pytest.mark.parametrize("command", ["run", "worker", "migrate", "deploy", "audit", None])
+def test_a_name_that_is_no_setting_stops_every_command(monkeypatch: pytest.MonkeyPatch, command: Need | None) -> None:
+    """A misspelt name is a setting that would be ignored in silence; the right one is named."""
+    for name, value in COMPLETE.items():
+        monkeypatch.setenv(name, value)
+    load_settings(command)
+    monkeypatch.setenv("FLOCK_PROMPTS_A_ROUNDS", "3")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(command)
+    [problem] = caught.value.problems
+    assert "FLOCK_PROMPTS_A_ROUNDS is not a setting; did you mean FLOCK_PROMPTS_A_ROUND?" in problem
+
+
+def test_a_secret_of_a_file_is_a_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is used as if it stood in the environment, and breaks the same rules; an option takes its place."""
+    (tmp_path / "rpc").write_text("http://node.example\n")
+    monkeypatch.setenv("FLOCK_RPC_URL_FILE", str(tmp_path / "rpc"))
+    assert load_settings().rpc_url == "http://node.example"
+    assert load_settings(rpc_url="http://other.example").rpc_url == "http://other.example"
+    (tmp_path / "rpc").write_text("ws://hunter2\n")
+    with pytest.raises(SettingsError, match="FLOCK_RPC_URL must be an http"):
+        load_settings()
+    (tmp_path / "rpc").unlink()
+    assert load_settings(rpc_url="http://other.example").rpc_url == "http://other.example"
+    with pytest.raises(SettingsError, match="FLOCK_RPC_URL_FILE names a file that cannot be read"):
+        load_settings()
+
+
+def test_members_never_read_an_address_that_stands_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """0.0.0.0 is where a container listens, and nowhere for a browser."""
+    monkeypatch.setenv("FLOCK_PAGE_PORT", "9465")
+    monkeypatch.setenv("FLOCK_PAGE_HOST", "0.0.0.0")  # noqa: S104  # never bound here
+    assert load_settings().signing_url == "http://127.0.0.1:9465"
+    monkeypatch.setenv("FLOCK_PAGE_HOST", "192.0.2.7")
+    assert load_settings().signing_url == "http://192.0.2.7:9465"
+    monkeypatch.setenv("FLOCK_PAGE_URL", "https://vote.example.org/")
+    assert load_settings().signing_url == "https://vote.example.org"
+
+
 def test_secrets_are_in_no_representation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings may be printed by accident: nothing of theirs shows."""
     settings = load_with(monkeypatch, {**COMPLETE, "FLOCK_DATABASE_URL": "postgresql://u:hunter2@h/d"})
     shown = f"{settings!r} {settings} {settings.discord_token} {settings.model_dump()['livepeer_api_key']}"
-    for secret in ("nobody-may-see", "hunter2", "pppp"):
+    for secret in ("nobody-may-see", "hunter2", "0badc0de"):
         assert secret not in shown

@@ -6,6 +6,8 @@ There is no worker, no video host and no chain; what waits for these waits.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,18 +23,22 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot import app as app_module
 from bot import retry
 from bot.app import App
+from bot.cards import layout
 from bot.client import point_at, run_client
 from bot.cogs import rounds as rounds_cog
 from bot.demo.discord import limits, world
 from bot.demo.discord.people import Answer, Community, Message, Person, wait_for
 from bot.demo.discord.server import DiscordConfig, EmbeddedDiscord
 from bot.demo.discord.world import MODERATOR
+from bot.domain.policy import Quota
 from bot.domain.rounds import Round
+from bot.domain.videos import Video
 from bot.permissions import PERMISSIONS
 from bot.posts import rounds as round_posts
+from bot.posts import vote_counts
 from bot.settings import Settings
-from bot.store import rounds
-from bot.workflows import recovery
+from bot.store import rounds, videos
+from bot.workflows import closing, recovery
 from bot.workflows import round as round_workflow
 from contracts.signers.keystore import open_key_file
 from migrations.database import open_database, upgrade_database
@@ -54,6 +60,7 @@ class Town:
     guild: int = 0
     other_guild: int = 0
     other_channel: int = 0
+    data_dir: Path = Path()
 
     @property
     def mira(self) -> Person:
@@ -128,6 +135,16 @@ async def open_town(folder: Path) -> AsyncIterator[Town]:
             (round_posts, "RESULT_S", 0.3),
             (world, "SAVE_S", 3600.0),  # nobody opens it again
             (round_workflow, "LEDGER_POLL_S", 0.2),
+            (closing, "PACE_S", 0.0),
+            (closing, "AGAIN_S", 0.2),
+            (closing, "RESULT_POLL_S", 0.1),
+            (vote_counts, "GATHER_S", 0.3),
+            (vote_counts, "CARD_S", 0.6),
+            (vote_counts, "THREAD_S", 0.05),
+            (vote_counts, "AGAIN_S", 0.2),
+            (vote_counts, "LONGEST_AGAIN_S", 1.0),
+            (vote_counts, "LOOK_S", 0.5),
+            (app_module, "COUNT_S", 0.1),
             (recovery, "FIRST_S", 0.2),
             (recovery, "TRY_S", 0.1),
             (app_module, "RECOVERY_S", 0.3),
@@ -144,7 +161,7 @@ async def open_town(folder: Path) -> AsyncIterator[Town]:
         await server.start()
         try:
             async with _bot(folder, server) as (app, database), _people(server) as community:
-                town = Town(app, server, community, database)
+                town = Town(app, server, community, database, data_dir=folder / "data")
                 await _settle(town)
                 yield town
         finally:
@@ -221,3 +238,35 @@ async def begin_elsewhere(town: Town) -> int:
         )  # fmt: skip
         await town.app.rounds.begin(connection, round_.id)
     return round_.id
+
+
+async def post_video(town: Town, round_: Round, prompt: str, *, member: str = "ana", data: bytes = b"an mp4") -> Video:
+    """A video of a member, as its workflow leaves it: its file here, its card in the thread, its progress message."""
+    members = {each["name"]: int(each["id"]) for each in (await town.community.world())["members"]}
+    video_id = str(next(_video_ids))
+    path = town.data_dir / "videos" / f"{video_id}.mp4"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    async with town.database.begin() as connection:
+        await videos.add(
+            connection, video_id=video_id, guild_id=round_.guild_id, round_id=round_.id, member_id=members[member],
+            member_name=member, prompt=prompt, model_id="tiny", quota=Quota(prompts_a_round=1000, waiting=1000),
+        )  # fmt: skip
+    channel = await town.app.client.channel(town.channel)
+    progress = await channel.send(view=layout.note("⏳"))
+    await videos.change(
+        town.database, video_id, status="posting", video_path=str(path), sha256=hashlib.sha256(data).hexdigest(),
+        size_bytes=len(data), playback_id=None, progress_channel_id=channel.id, progress_message_id=progress.id,
+    )  # fmt: skip
+    posts = town.app.video_posts
+    card = await posts.post(await videos.get(town.database, video_id), again=False, until_hosted=_never_hosted)
+    assert await videos.publish(town.database, video_id, thread_id=card.thread_id, message_id=card.message_id)
+    await town.app.progress.finish(video_id)
+    return await videos.get(town.database, video_id)
+
+
+async def _never_hosted() -> Video:
+    raise AssertionError("The file fits, so nobody waits for the host.")
+
+
+_video_ids = itertools.count(1 << 60)

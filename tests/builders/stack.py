@@ -155,7 +155,7 @@ class Scenario:
     async def cards(self, thread_id: str) -> list[str]:
         """Return the texts of the cards in a thread, as a member sees them."""
         messages = await self.ben.messages(thread_id)
-        return [message.text for message in messages if any(b.label == "Up" for b in message.buttons)]
+        return [message.text for message in messages if any(b.label == "Report" for b in message.buttons)]
 
     async def choices(self, video_id: str) -> dict[str, int]:
         """Return the choices in the database on a video, by members' names."""

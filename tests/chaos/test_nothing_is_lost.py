@@ -144,11 +144,11 @@ class Town:
     # ------------------------------------------------------------------ looking
 
     async def cards(self) -> list[Message]:
-        """Return all cards with voting buttons, wherever in the guild they are."""
+        """Return all cards of videos, of open and closed rounds, wherever in the guild they are."""
         reader, cards = self.story.person(MODERATOR), []
         for channel in (await self.story.community.world())["channels"]:
             messages = await reader.messages(str(channel["id"]), limit=1_000_000)
-            cards += [m for m in messages if not m.ephemeral and any(button.label == "Up" for button in m.buttons)]
+            cards += [m for m in messages if not m.ephemeral and any(button.label == "Report" for button in m.buttons)]
         return cards
 
     def prompt_of(self, card: Message) -> str:

@@ -12,11 +12,10 @@ from simcord.backend.command_access import command_access
 from simcord.components import walk_components
 
 from bot.demo.discord.gateway import Gateway
-from bot.demo.discord.interactions import AUTOCOMPLETE, COMMAND, COMPONENT, MODAL, Interactions, plain
+from bot.demo.discord.interactions import AUTOCOMPLETE, COMMAND, COMPONENT, MODAL, SUBCOMMANDS, Interactions, plain
 from bot.demo.discord.messages import Payload
 from bot.demo.discord.world import World
 
-SUBCOMMANDS = {1, 2}
 USER, CHANNEL, ROLE = 6, 7, 8
 BUTTON, STRING_SELECT, TEXT_INPUT, LABEL = 2, 3, 4, 18
 MOST_TEXT = 2000

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import mimetypes
 import os
 import re
+import secrets
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -67,12 +70,17 @@ class Attachments:
         return path.read_bytes() if path else None
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Answer GET and HEAD /attachments/{channel}/{id}/{name}, with ranges."""
+        """Answer GET and HEAD /attachments/{channel}/{id}/{name}, with ranges.
+
+        With `format=jpeg` a video's beginning comes as a picture, as from Discord's media proxy.
+        """
         name = request.match_info["name"]
         path = self.path(request.match_info["id"], name)
         if path is None:
             raise web.HTTPNotFound
         content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        if request.query.get("format") == "jpeg" and content_type.startswith("video/"):
+            path, content_type = await asyncio.to_thread(_still_of, path), "image/jpeg"
         # Members' files must never run as a page of this origin.
         headers = {
             "Content-Type": content_type,
@@ -83,6 +91,25 @@ class Attachments:
         if not content_type.startswith(_INLINE):
             headers["Content-Disposition"] = "attachment"
         return web.FileResponse(path, headers=headers)
+
+
+def _still_of(video: Path) -> Path:
+    """Return the path of a JPEG of a video's first frame, which is made once. Raises HTTPNotFound."""
+    still = video.with_name(f"{video.name}.still.jpg")
+    if not still.is_file():
+        try:
+            with av.open(str(video)) as media:
+                frame = next(media.decode(video=0))
+            codec = av.CodecContext.create("mjpeg", "w")
+            codec.width, codec.height, codec.pix_fmt = frame.width, frame.height, "yuvj420p"
+            codec.time_base = Fraction(1, 1)
+            packets = [*codec.encode(frame.reformat(format="yuvj420p")), *codec.encode(None)]
+        except (av.error.FFmpegError, IndexError, StopIteration, ValueError) as error:
+            raise web.HTTPNotFound from error
+        draft = still.with_name(f"{still.name}.{secrets.token_hex(4)}")
+        draft.write_bytes(b"".join(bytes(packet) for packet in packets))
+        draft.replace(still)
+    return still
 
 
 def _picture_size(content_type: str, data: bytes) -> tuple[int, int] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from datetime import datetime, timedelta
 
 from simcord import interactions as simcord_interactions
 from simcord.backend import models, serializers
@@ -17,6 +18,7 @@ ANSWER_S = 3.0  # for the first answer
 TOKEN_S = 15 * 60.0  # for all that follows
 MOST_KEPT = 5000
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL = 2, 3, 4, 5
+SUBCOMMANDS = {1, 2}  # types of options: a subcommand, and a group of them
 
 
 class Interactions:
@@ -48,6 +50,8 @@ class Interactions:
         record.initial_response_deadline = backend.iso_after(self._answer_s)
         record.expires_at = backend.iso_after(self._token_s)
         payload["attachment_size_limit"] = MOST_BYTES
+        if record.command_name is not None:
+            record.command_name = _whole_name(data)
         if message is not None:
             payload["message"] = plain(serializers.message_payload(backend, message))
             record.source_message_id = message.id
@@ -100,12 +104,13 @@ class Interactions:
             return None
         messages = backend.messages.get(record.channel_id, {})
         now = backend.now_iso()
+        kind = record.response_kind.value if record.response_kind else None
         return {
             "id": str(record.id),
             "type": record.type,
             "member": backend.users[record.user_id].name,
             "channel_id": str(record.channel_id),
-            "kind": record.response_kind.value if record.response_kind else None,
+            "kind": kind,
             # A person reads: "The application did not respond."
             "failed": not record.responded and now >= record.initial_response_deadline,
             "expired": now >= record.expires_at,
@@ -114,6 +119,7 @@ class Interactions:
             "messages": [
                 self.describe(messages[i]) for i in [record.message_id, *record.followup_ids] if i in messages
             ],
+            "changed": self._changed(record) if kind == "deferred_update" else [],
             "modal": record.modal,
             "choices": record.autocomplete_choices,
         }
@@ -136,6 +142,25 @@ class Interactions:
             payload["thread"] = plain(serializers.channel_payload(backend, thread))
         return payload
 
+    def _changed(self, record: models.Interaction) -> list[Payload]:
+        """Return what the member sees change where a press has no answer of its own.
+
+        These are their own earlier answers to presses on the same message, edited since this press.
+        """
+        asked = datetime.fromisoformat(record.initial_response_deadline) - timedelta(seconds=self._answer_s)
+        messages = self.world.backend.messages.get(record.channel_id, {})
+        answers = {
+            each.message_id
+            for each in self.world.backend.interactions.values()
+            if (each.user_id, each.source_message_id) == (record.user_id, record.source_message_id)
+        }
+        edited = [
+            messages[message_id]
+            for message_id in sorted({*answers, record.source_message_id} & set(messages))
+            if messages[message_id].is_ephemeral and messages[message_id].edited_timestamp is not None
+        ]
+        return [self.describe(each) for each in edited if datetime.fromisoformat(each.edited_timestamp) >= asked]
+
     def _forget_old(self) -> None:
         """Forget the oldest interactions, since a server runs for days.
 
@@ -154,6 +179,15 @@ class Interactions:
             latest = max(backend._sequences)
             backend._reserved_ids = {i for i in backend._reserved_ids if i >> 22 >= latest}
             backend._sequences = {latest: backend._sequences[latest]}
+
+
+def _whole_name(data: Payload) -> str:
+    """Return a command's name with its subcommands: interaction metadata holds all of it, as in "wallet show"."""
+    names, node = [str(data["name"])], data
+    while below := next((o for o in node.get("options") or [] if o.get("type") in SUBCOMMANDS), None):
+        names.append(str(below["name"]))
+        node = below
+    return " ".join(names)
 
 
 def is_settled(status: Payload) -> bool:

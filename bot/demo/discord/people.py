@@ -53,7 +53,7 @@ class Answer:
     interaction_id: str
     kind: str  # message · deferred · update · deferred_update · modal · autocomplete
     ephemeral: bool
-    messages: tuple[Message, ...]  # the first answer, then follow-ups
+    messages: tuple[Message, ...]  # the first answer, then follow-ups; or one's own messages that a press has changed
     modal: Payload | None = None
     choices: tuple[Payload, ...] = ()
 
@@ -273,7 +273,9 @@ class Person:
             if state is not None and state["failed"]:
                 raise NoAnswerError("The application did not respond.")
             if state is not None and state["kind"] is not None and not state["loading"]:
-                return _answer(state)
+                if not _is_to_change(state) or loop.time() >= until:
+                    return _answer(state)
+                await asyncio.sleep(0.05)
             if state is not None and (state["expired"] or loop.time() >= until):
                 raise NoAnswerError("The application is still thinking.")
             wait = max(0.0, min(_WAIT_S, until - loop.time()))
@@ -303,12 +305,18 @@ def _place(message: Message) -> dict[str, str]:
     return {"channel_id": message.channel_id, "message_id": message.id}
 
 
+def _is_to_change(state: Payload) -> bool:
+    """Return True while the only answer to a press is a promise to change the message of its button, one's own."""
+    deferred = state["kind"] == "deferred_update" and len(state["messages"]) == 1 and not state.get("changed")
+    return bool(deferred and state["messages"][0]["ephemeral"])
+
+
 def _answer(state: Payload) -> Answer:
     return Answer(
         interaction_id=str(state["id"]),
         kind=str(state["kind"]),
         ephemeral=bool(state["ephemeral"]),
-        messages=tuple(read_message(message) for message in state["messages"]),
+        messages=tuple(read_message(message) for message in state.get("changed") or state["messages"]),
         modal=state["modal"],
         choices=tuple(state["choices"] or ()),
     )

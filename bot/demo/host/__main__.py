@@ -32,6 +32,7 @@ def main() -> int:
     parser = service_parser("python -m bot.demo.host", _PURPOSE)
     parser.add_argument("--bind", default="127.0.0.1", help="the address to listen on; loopback by default")
     parser.add_argument("--public-url", help="what addresses begin with, where a proxy stands before the host")
+    parser.add_argument("--back-url", default="", help="where the watch page's way back leads; none by default")
     parser.add_argument("--haste", type=float, default=HostConfig.haste, help="divides Livepeer's delays")
     options = parser.parse_args()
     try:
@@ -44,7 +45,7 @@ def main() -> int:
             port=options.port,
             bind=options.bind,
             public_url=options.public_url,
-            config=HostConfig(haste=options.haste, fail_shorter_than_s=SHORTEST_S),
+            config=HostConfig(haste=options.haste, fail_shorter_than_s=SHORTEST_S, back_url=options.back_url),
             control_token=os.environ.get(TOKEN_VARIABLE, ""),
         )
         run_service(_open(host), watch_stdin=options.watch_stdin)

@@ -22,6 +22,7 @@ class HostConfig:
     at_once: int = 2  # videos prepared at a time; Livepeer: 5
     max_upload_bytes: int = 2 * 1024**3  # Livepeer: 30 GB
     fail_shorter_than_s: float = 0.0  # 3.0 behaves like github.com/livepeer/studio/issues/1328
+    back_url: str = ""  # where the watch page's way back leads; without one it has none
     upload_idle_s: float = 60.0  # a connection that sends nothing for so long is closed; the upload stays
 
     def hasten(self, seconds: float) -> float:

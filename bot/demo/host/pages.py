@@ -24,7 +24,7 @@ _STYLE = (
     "body{margin:0;background:#111;color:#eee;font:16px/1.5 system-ui,sans-serif}main{max-width:60rem;margin:0 auto;"
     "padding:1rem}video{width:100%;max-height:80vh;background:#000}h1{font-size:1.2rem;overflow-wrap:anywhere;"
     "unicode-bidi:plaintext;white-space:pre-wrap}.label{border:1px solid #888;border-radius:1rem;padding:.1rem .6rem}"
-    "a{color:#8bf}"
+    "a{color:#8bf}nav{margin-bottom:.8rem}"
 )
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -41,9 +41,10 @@ _HEADERS = {
 class Pages:
     """Serves an asset only while it is not deleted, and only names that this host gives out itself."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, back_url: str = "") -> None:
+        """`back_url` is where the watch page's way back leads; without one it has none."""
         self._store = store
-        self.public_url = ""
+        self.public_url, self.back_url = "", back_url
 
     def routes(self) -> list[web.RouteDef]:
         files, watch = "/media/{id:[0-9a-z]{16}}/{file:.+}", "/v/{id:[0-9a-z]{16}}"
@@ -85,9 +86,11 @@ class Pages:
         sources = f'<source src="{escape(files)}/index.m3u8" type="application/vnd.apple.mpegurl">'
         if asset.mp4:
             sources = f'<source src="{escape(files)}/{escape(asset.mp4["file"])}" type="video/mp4">' + sources
+        back = f'<nav><a href="{escape(self.back_url)}">← Back to the chat</a></nav>' if self.back_url else ""
         return (
-            f'<video controls playsinline preload="metadata" poster="{escape(files)}/{POSTER}">{sources}</video>'
-            f'<h1>{escape(asset.name)}</h1><p><span class="label">{_LABEL}</span></p>'
+            f'{back}<video controls playsinline loop preload="metadata" aria-label="{escape(asset.name)}" '
+            f'poster="{escape(files)}/{POSTER}">{sources}</video><h1>{escape(asset.name)}</h1>'
+            f'<p><span class="label">{_LABEL}</span></p>'
         )
 
     def _tags(self, asset: Asset) -> str:

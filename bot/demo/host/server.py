@@ -83,7 +83,7 @@ class EmbeddedHost:
             store.recover()
             self._phases = Phases(store, self.config, self.faults)
             self._uploads = Uploads(store, self._phases, self.config, self.faults)
-            api, pages = Api(store, self._phases, self.config, self._key), Pages(store)
+            api, pages = Api(store, self._phases, self.config, self._key), Pages(store, self.config.back_url)
             self._webhooks = Webhooks(store, self.config, api.authorize)
             self._webhooks.snapshot, store.observe = api.external, self._webhooks.changed
             app = web.Application(middlewares=[self._answer], client_max_size=_JSON_BYTES)

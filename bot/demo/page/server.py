@@ -11,6 +11,7 @@ import contextlib
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ import aiohttp
 from aiohttp import web
 
 from bot.demo.faults import bears
+from bot.demo.page import attachments
 from bot.demo.page.panel import PanelFacts
 from bot.demo.service import bind, port_of, serve_app
 
@@ -58,6 +60,7 @@ class Page:
         self._sockets: set[web.WebSocketResponse] = set()
         self._watching: asyncio.Task[None] | None = None
         self._panel = "{}"
+        self._alone = False
         self.port = 0
 
     @property
@@ -65,22 +68,32 @@ class Page:
         """The page's address. The token follows the #, which browsers send to nobody."""
         return f"http://127.0.0.1:{self.port}/#{self._token}"
 
-    async def start(self, port: int = 0) -> None:
-        """Listen on loopback; where the port is taken, on a free one."""
+    async def start(self, port: int = 0, host: str | None = None) -> None:
+        """Listen on loopback; where the port is taken, on a free one.
+
+        With a host, listen there and on this port, or raise OSError. Browsers then need no other port: the page passes
+        the attachments of the embedded Discord on.
+        """
+        self._alone = host is not None
         try:
-            listener = bind("127.0.0.1", port)
+            listener = bind(host or "127.0.0.1", port)
         except OSError:
+            if host is not None:
+                raise
             listener = bind("127.0.0.1", 0)
         self.port = port_of(listener)
         app = web.Application(client_max_size=MOST_REQUEST_BYTES, middlewares=[self._guard])
         app.router.add_routes(
             [
                 web.get("/", self._file),
+                web.get("/channels/{guild:[0-9]+}/{channel:[0-9]+}", self._file),
+                web.get("/channels/{guild:[0-9]+}/{channel:[0-9]+}/{message:[0-9]+}", self._file),
                 web.get("/{name:[a-z]+[.](js|css|svg)}", self._file),
                 web.get("/api/events", self._events),
                 web.get("/api/{look:[a-z]+}", self._look),
                 web.get("/api/interactions/{id:[0-9]+}", self._look),
                 web.post("/api/{act:[a-z]+}", self._act),
+                web.get(attachments.PATH + r"{file:\d+/\d+/[^/]+}", self._attachment),
             ]
         )
         self._runner = await serve_app(app, listener)
@@ -128,6 +141,7 @@ class Page:
         if not path.is_file():
             raise web.HTTPNotFound
         media = urlsplit(self._discord).netloc if self._discord else "127.0.0.1:*"
+        media = request.host if self._alone else media
         return web.Response(
             body=path.read_bytes(),
             content_type=_TYPES[path.suffix],
@@ -143,6 +157,20 @@ class Page:
             },
         )
 
+    async def _attachment(self, request: web.Request) -> web.StreamResponse:
+        if not self._alone or self._session is None or self._discord is None:
+            raise web.HTTPNotFound
+        try:
+            return await attachments.pass_on(request, self._session, self._discord)
+        except (aiohttp.ClientError, TimeoutError):
+            raise web.HTTPServiceUnavailable from None
+
+    def _shown(self, text: str, request: web.Request) -> str:
+        """Return an answer of the embedded Discord as this browser can use it."""
+        if not self._alone or self._discord is None:
+            return text
+        return attachments.move_addresses(text, self._discord, f"http://{request.host}")
+
     async def _look(self, request: web.Request) -> web.StreamResponse:
         look = request.match_info.get("look")
         if look == "behind":
@@ -150,7 +178,7 @@ class Page:
         if look is not None and look not in _LOOKS:
             return _refused("There is nothing by that name.", 404)
         path = look or f"interactions/{request.match_info['id']}"
-        return await self._ask("GET", path, query=dict(request.query))
+        return await self._ask(request, "GET", path, query=dict(request.query))
 
     async def _act(self, request: web.Request) -> web.StreamResponse:
         fields = _ACTS.get(request.match_info["act"])
@@ -162,17 +190,24 @@ class Page:
             return _refused("That request cannot be read.", 400)
         if not isinstance(body, dict) or not set(body) <= fields:
             return _refused("A member's client cannot do that.", 400)
-        return await self._ask("POST", request.match_info["act"], body=body)
+        return await self._ask(request, "POST", request.match_info["act"], body=body)
 
     async def _ask(
-        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: object = None
+        self,
+        request: web.Request,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
     ) -> web.StreamResponse:
         if self._session is None:
             return _refused("The embedded Discord is starting.", 503)
         url = f"{self._discord}/control/{path}"
         try:
             async with self._session.request(method, url, params=query, json=body) as answer:
-                return web.Response(status=answer.status, body=await answer.read(), content_type="application/json")
+                text = self._shown(await answer.text(), request)
+                return web.Response(status=answer.status, text=text, content_type="application/json")
         except (aiohttp.ClientError, TimeoutError):
             return _refused("The embedded Discord does not answer. It is being started again; try once more.", 503)
 
@@ -191,7 +226,7 @@ class Page:
                 await ws.close(code=1013, message=b"The embedded Discord is starting.")
             else:
                 await ws.send_str(f'{{"event":"BEHIND","data":{self._panel}}}')
-                await self._pipe(ws, self._session, member)
+                await self._pipe(ws, self._session, member, partial(self._shown, request=request))
         finally:
             self._sockets.discard(ws)
         return ws
@@ -206,13 +241,15 @@ class Page:
         right = secrets.compare_digest(token.encode(errors="replace"), self._token.encode())
         return member if right else None
 
-    async def _pipe(self, ws: web.WebSocketResponse, session: aiohttp.ClientSession, member: str) -> None:
+    async def _pipe(
+        self, ws: web.WebSocketResponse, session: aiohttp.ClientSession, member: str, shown: Callable[[str], str]
+    ) -> None:
         url = f"{self._discord}/control/events"
         try:
             async with session.ws_connect(url, params={"member": member}, heartbeat=20) as events:
                 reader = asyncio.create_task(_read_until_closed(ws), name="a window")
                 try:
-                    forward = asyncio.create_task(_forward(events, ws), name="events to a window")
+                    forward = asyncio.create_task(_forward(events, ws, shown), name="events to a window")
                     await asyncio.wait({reader, forward}, return_when=asyncio.FIRST_COMPLETED)
                     forward.cancel()
                     await asyncio.gather(forward, return_exceptions=True)
@@ -235,11 +272,13 @@ class Page:
             await asyncio.sleep(PANEL_S)
 
 
-async def _forward(events: aiohttp.ClientWebSocketResponse, ws: web.WebSocketResponse) -> None:
+async def _forward(
+    events: aiohttp.ClientWebSocketResponse, ws: web.WebSocketResponse, shown: Callable[[str], str]
+) -> None:
     async for message in events:
         if message.type is not aiohttp.WSMsgType.TEXT:
             return
-        await ws.send_str(message.data)
+        await ws.send_str(shown(message.data))
 
 
 async def _read_until_closed(ws: web.WebSocketResponse) -> None:

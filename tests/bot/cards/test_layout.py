@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from discord import ui
 
-from bot.cards.layout import minutes, note, quote, seconds
+from bot.cards.layout import copyable, minutes, note, quote, seconds
 
 
 @pytest.mark.parametrize("text", ["**bold**", "[a](https://b.c)", "<@1>", "@everyone", "# head", "`code`", "||x||"])
@@ -19,6 +19,19 @@ def test_quoted_words_are_only_words(text: str) -> None:
 def test_quoted_words_are_cut_with_an_ellipsis() -> None:
     assert quote("abcdef", 4) == "\u2068abc…\u2069"
     assert quote("abcd", 4) == "\u2068abcd\u2069"
+
+
+@pytest.mark.parametrize("text", ["**bold** <@1>", "a ``` b", "@everyone", "x" * 600, "🎬 " * 30 + "end"])
+def test_words_can_be_copied_out_of_a_block_that_they_cannot_leave(text: str) -> None:
+    block = copyable(text)
+    inner = block.partition("```\n")[2].rpartition("\n```")[0]
+    assert "```" not in inner
+    assert inner.replace("\u200b", "") == text
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\u200b\u202e"])
+def test_what_nobody_can_see_needs_no_block(text: str) -> None:
+    assert copyable(text) == ""
 
 
 @pytest.mark.parametrize(

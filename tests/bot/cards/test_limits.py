@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from simcord.backend.errors import BackendError
 from simcord.components import COMPONENTS_V2_FLAG, ComponentValidationError, validate_components, validate_modal
 
+from bot.cards import help as help_cards
 from bot.cards import layout, limits
+from bot.cards import prompt_words as word_cards
 from bot.cards import receipts as receipt_cards
 from bot.cards import results as result_cards
 from bot.cards import reviews as review_cards
@@ -31,13 +33,15 @@ from bot.domain.reviews import Review
 from bot.domain.rounds import Round
 from bot.domain.standings import Entry, Outcome
 from bot.domain.videos import QueuePlace, Video
-from bot.domain.votes import Choice, Standing, Tally
+from bot.domain.votes import CardVotes, Choice, Standing, Tally
 from bot.domain.wallets import SigningRequest, Wallet
 from bot.prompt_filter.rules import LONGEST_SAY
 from contracts.outbox.progress import VoteReceipt
 from generation.jobs import Progress
 
-MODULES = (layout, receipt_cards, result_cards, review_cards, round_cards, video_cards, wallet_cards)
+MODULES = (
+    help_cards, layout, receipt_cards, result_cards, review_cards, round_cards, video_cards, wallet_cards, word_cards,
+)  # fmt: skip
 ID = (1 << 63) - 1
 HEX = "ab" * 32
 ADDRESS = "0x" + "Ab" * 20
@@ -87,7 +91,8 @@ rounds = st.builds(
     Round, id=st.just(ID), guild_id=st.just(ID), number=st.just(1_000_000), task=tasks, opened_by=st.just(ID),
     channel_id=st.just(ID), thread_id=st.sampled_from([None, ID]), announcement_id=st.just(ID),
     status=st.sampled_from(["opening", "open", "closing", "closed"]), opens_at_ms=st.just(1),
-    closes_at_ms=st.just(9_999_999_999_999), winner_video_id=st.none(), result_message_id=st.none(),
+    closes_at_ms=st.just(9_999_999_999_999), winner_video_id=st.none(),
+    result_message_id=st.sampled_from([None, ID - 1]),
     chain_key=st.just(HEX), chain_id=st.none(), finalized_tx=st.none(), trouble=reasons,
 )  # fmt: skip
 entries = st.builds(Entry, videos, st.builds(Tally, up=st.just(10**9), down=st.just(10**9)))
@@ -133,7 +138,7 @@ wallets = st.builds(
 )
 counts = st.just(10**6)
 seconds = st.just(10.0**6)
-places = st.none() | st.builds(QueuePlace, ahead=counts, estimate_s=seconds, served=st.booleans())
+places = st.none() | st.builds(QueuePlace, ahead=counts, estimate_s=st.none() | seconds, served=st.booleans())
 words = st.none() | st.builds(
     lambda known, unknown: {
         "known": [[3 * n, 3 * n + 3] for n in range(known)],
@@ -151,6 +156,10 @@ progresses = st.none() | st.builds(
 
 Built = st.SearchStrategy[Any]
 noted = layout.note
+
+
+counts = st.integers(0, 10**12)
+votes_on_cards = st.builds(CardVotes, st.builds(Tally, counts, counts), counts, counts, st.booleans())
 
 
 def from_(function: Callable[..., Any], *arguments: st.SearchStrategy[Any], **named: st.SearchStrategy[Any]) -> Built:
@@ -184,14 +193,23 @@ def signing() -> Built:
 # Every public function of the card modules that gives a card, a form, or a text of one; a new one must come here.
 CARDS: dict[str, Built] = {
     "videos.video_card": from_(
-        video_cards.video_card, videos, st.just("attachment://a.mp4"), st.sampled_from([None, "Host"])
+        video_cards.video_card, videos, st.just("attachment://a.mp4"), st.sampled_from([None, "Host"]),
+        closed=st.none() | rounds,
     ),
+    "help.help_card": from_(
+        help_cards.help_card, st.none() | rounds, is_set_up=st.booleans(), is_moderator=st.booleans(),
+        model_id=st.sampled_from(["tiny", "another"]), now_ms=st.just(2),
+    ),
+    "videos.votes_line": text(video_cards.votes_line, votes_on_cards),
     "videos.removed_card": from_(video_cards.removed_card, videos),
     "layout.note": from_(layout.note, texts(9000)),
     "videos.progress_text": text(video_cards.progress_text, videos, rounds, places, progresses),
+    "prompt_words.words_line": text(word_cards.words_line, prompts, progresses),
     "videos.progress_card": from_(video_cards.progress_card, texts(9000), videos),
     "videos.vote_answer": from_(video_cards.vote_answer, standings, st.just(str(ID)), seconds),
     "rounds.announcement": from_(round_cards.announcement, rounds),
+    "rounds.closed_announcement": from_(round_cards.closed_announcement, rounds),
+    "rounds.closing_note": from_(round_cards.closing_note, rounds),
     "rounds.not_opened": from_(round_cards.not_opened, rounds),
     "results.standings_text": text(
         result_cards.standings_text, rounds, st.lists(entries, max_size=14), st.just({str(ID): 10**9})
@@ -207,14 +225,18 @@ CARDS: dict[str, Built] = {
         st.lists(from_(review_cards.held_line, reviews), max_size=3)
     ),
     "rounds.status_text": text(round_cards.status_text, rounds, counts, counts, counts, counts, texts(3000)),
-    "results.result_card": from_(result_cards.result_card, rounds, outcomes, texts(3000)),
+    "results.result_card": from_(result_cards.result_card, rounds, outcomes, texts(3000), st.sampled_from([None, "attachment://a.mp4"])
+    ),
+    "results.details_card": from_(result_cards.details_card, rounds, texts(3000)),
     "results.standings_card": from_(
         result_cards.standings_card, rounds, outcomes, st.just({str(ID): 10**9})
     ),
     "results.rejected_note": from_(
         result_cards.rejected_note, st.lists(st.tuples(counts, counts, texts(600)), min_size=1, max_size=30)
     ),
-    "reviews.blocked_card": from_(review_cards.blocked_card, texts(LONGEST_SAY + 100), st.just(ID)),
+    "reviews.blocked_card": from_(
+        review_cards.blocked_card, texts(LONGEST_SAY + 100), st.just(ID), prompts.map(layout.copyable)
+    ),
     "reviews.list_card": from_(
         review_cards.list_card, st.lists(reviews, max_size=5, unique_by=lambda review: review.id), counts,
         passed=st.integers(0, 10**6),
@@ -235,7 +257,10 @@ CARDS: dict[str, Built] = {
 KINDS = ("View", "str", "Modal", "ui.", "Item", "Button")  # that such a function returns
 # Pieces of the above, or ids; each is bounded by what it is a part of.
 PIECES = {
+    "help.examples",
+    "layout.copyable",
     "layout.quote", "layout.view_of", "layout.row", "layout.seconds", "layout.minutes", "rounds.thread_name",
+    "rounds.closing_mark", "results.details_id", "rounds.result_link",
     "videos.custom_id", "videos.title", "videos.bar", "videos.message_link", "reviews.button",
     "reviews.review_parts", "wallets.short",
     "wallets.paste_id", "wallets.signature_id", "wallets.ballot_lines",
@@ -328,6 +353,7 @@ def test_a_cut_is_never_within_anything(pieces: list[str], most: int) -> None:
         ("see [this](https://a.b/c) now", 14, "see…"),
         ("**bold words here** and", 12, "**bold wo…**"),
         ("\u2068a quoted prompt\u2069 and more of it", 12, "\u2068a quoted…\u2069"),
+        ("`\u2068` opened in code", 8, "`\u2068` op…\u2069"),
         ("👨‍👩‍👧👨‍👩‍👧👨‍👩‍👧", 12, "👨‍👩‍👧…"),
         ("e\u0301e\u0301e\u0301e\u0301", 6, "e\u0301e\u0301…"),
         ("🇩🇪🇫🇷🇯🇵", 10, "🇩🇪🇫🇷…"),

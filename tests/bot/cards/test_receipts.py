@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
+
+import pytest
 
 from bot.cards.receipts import MOST_RECEIPTS, receipt_card
 from bot.domain.ledger_links import PublicLedger
@@ -28,6 +31,32 @@ def test_a_receipt_says_how_it_is_checked() -> None:
     assert f"Your voter id in this server is `{'cd' * 32}`." in text
     assert "from the ledger alone, run: `flock audit`" in text
     assert "more; the command below" not in text
+
+
+ON_THE_WAY = replace(FINAL, state="pending", tx=None, seq=None)
+REJECTED = replace(FINAL, state="rejected", tx=None, reason="It came late.")
+WITHDRAWN = replace(FINAL, choice=0)
+
+
+@pytest.mark.parametrize(
+    ("receipts", "words"),
+    [
+        ([FINAL], "**Your vote counts ✓** It's on the ledger for good."),
+        ([FINAL, FINAL, WITHDRAWN], "**Your 2 votes count ✓** They're on the ledger"),
+        ([ON_THE_WAY], "⏳ **Your vote is saved.** On the way to the ledger."),
+        ([ON_THE_WAY, ON_THE_WAY], "⏳ **Your 2 votes are saved.** On the way to the ledger."),
+        ([FINAL, ON_THE_WAY], "⏳ **1 of your 2 votes is on the ledger ✓** The others are on the way."),
+        ([REJECTED], "⚠️ **Your vote was not recorded on the ledger.** The reason is below."),
+        ([FINAL, REJECTED], "⚠️ **1 of your 2 votes was not recorded on the ledger.** The reason is below."),
+        ([WITHDRAWN], "You have withdrawn your vote."),
+    ],
+)
+def test_a_receipt_begins_with_one_plain_line(receipts: list[VoteReceipt], words: str) -> None:
+    """Only what is final on the ledger is said to count; no hash comes before that line."""
+    lines = [(video(number), each) for number, each in enumerate(receipts)]
+    text = text_of(receipt_card(ROUND, lines, "cd" * 32, LEDGER, "flock audit")).strip()
+    assert text.startswith(words)
+    assert ("count ✓" in text or "counts ✓" in text) is ("count" in words)
 
 
 def test_votes_that_do_not_fit_are_counted() -> None:

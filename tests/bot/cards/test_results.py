@@ -15,10 +15,25 @@ from bot.domain.standings import Entry, Outcome, final_outcome, winner
 from bot.domain.votes import Choice, Standing, Tally
 from tests.bot.sync.test_view_counts import video
 
-ROUND = cast(Round, SimpleNamespace(number=5, task="weather", status="closed", closes_at_ms=7_000))
+ROUND = cast(Round, SimpleNamespace(id=5, number=5, task="weather", status="closed", closes_at_ms=7_000))
 A, B = (Entry(video(n, status="published", chain_id=1024 + n), Tally(up=n, down=0)) for n in (1, 2))
+REMOVED = Entry(replace(B.video, status="removed"), B.tally)
 COUNTED = Outcome([A, B], B)
 BY_LEDGER = final_outcome([A, B], {"1": Tally(1, 0), "2": Tally(0, 0)}, "1", rejected=2, source="ledger")
+
+
+def nodes(view: Any) -> list[dict[str, Any]]:
+    """Every component of a card."""
+    found: list[dict[str, Any]] = []
+
+    def walk(component: dict[str, Any]) -> None:
+        found.append(component)
+        for child in component.get("components", []):
+            walk(child)
+
+    for component in view.to_components():
+        walk(component)
+    return found
 
 
 def text_of(view: Any) -> str:
@@ -83,9 +98,11 @@ def test_a_result_that_is_the_same_needs_no_explanation() -> None:
             final_outcome([A], {"1": Tally(0, 0)}, None, rejected=1, source="ledger"),
             "closed\nNo vote reached the ledger, so there is no winner",
         ),
-        (Outcome([], None), "closed\nNobody voted, so there is no winner."),
+        (Outcome([replace(A, tally=Tally(0, 0))], None), "closed\nNobody voted, so there is no winner."),
+        (Outcome([], None), "closed\nNo video was posted in this round, so there is no winner."),
+        (Outcome([REMOVED], REMOVED), "closed\nA moderator removed the winner, and nobody voted for another video."),
     ],
-    ids=["one vote", "a video", "who knows why", "away", "no vote", "nobody voted"],
+    ids=["one vote", "a video", "who knows why", "away", "no vote", "nobody voted", "no video", "removed"],
 )
 def test_each_difference_has_its_sentence(outcome: Outcome, words: str) -> None:
     """Also in the standings, as far as it is about the videos."""
@@ -114,6 +131,47 @@ def test_a_removed_winner_is_not_shown() -> None:
     changed = result(final_outcome([A, gone], {"1": A.tally, "2": Tally(0, 0)}, "1", rejected=2, source="ledger"))
     assert "By the preliminary tally, **a video that a moderator removed** had won." in changed
     assert not any("video 2" in text for text in (counted, final, changed))
+
+
+def test_a_result_shows_the_winners_video_and_hides_hashes_behind_a_button() -> None:
+    """Without a video that can be played, it says where to look; without a winner there is none."""
+    shown = result_cards.result_card(ROUND, COUNTED, "the chain's sentence", "attachment://a.mp4")
+    galleries = [each for each in nodes(shown) if "items" in each]
+    assert [item["media"]["url"] for each in galleries for item in each["items"]] == ["attachment://a.mp4"]
+    assert "✨ AI-generated · See [its card](https://discord.com/channels/" in text_of(shown)
+    assert "can't be played" not in text_of(shown)
+    assert [(each["label"], each["custom_id"]) for each in nodes(shown) if "custom_id" in each] == [
+        ("Details", "s1:details:5")
+    ]
+    gone = result_cards.result_card(ROUND, COUNTED, "the chain's sentence")
+    assert not [each for each in nodes(gone) if "items" in each]
+    assert "The video can't be played here. See [its card](https://discord.com/channels/" in text_of(gone)
+    nobody = result_cards.result_card(ROUND, Outcome([], None), "the chain's sentence")
+    assert not [each for each in nodes(nobody) if "items" in each]
+    assert "AI-generated" not in text_of(nobody)
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (Tally(2, 0), "It was a tie: of videos with the same votes, the one posted first wins."),
+        (Tally(3, 1), "It was close: of videos with the same score, the one with more 👍 wins."),
+        (Tally(1, 0), None),
+    ],
+    ids=["a tie", "the same score", "clear"],
+)
+def test_a_tie_is_explained(other: Tally, words: str | None) -> None:
+    """By the rule that decided it; where one video is clearly ahead, nothing is explained."""
+    entries = [replace(A, tally=other), B]
+    text = result(Outcome(entries, winner(entries)))
+    assert words is None or words in text
+    assert ("It was" in text) is (words is not None)
+
+
+def test_the_details_name_the_ledgers_sentence() -> None:
+    text = text_of(result_cards.details_card(ROUND, "transaction `0x12`"))
+    assert "### Round 5 on the ledger\ntransaction `0x12`" in text
+    assert "`/receipt round:5` shows your own votes." in text
 
 
 def test_an_open_round_has_standings_without_a_word_of_the_ledger() -> None:

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from bot.cards.rounds import announcement, not_opened, status_text, thread_name
+from bot.cards.rounds import announcement, closed_announcement, closing_note, not_opened, status_text, thread_name
 from bot.domain.rounds import Round
 from tests.bot.cards.test_results import text_of
 
@@ -25,6 +25,20 @@ def test_an_announcement_says_what_to_do_and_until_when() -> None:
     assert "Use `/prompt` to make a video" in text
     assert "The round closes <t:7:R> (<t:7:f>)." in text
     assert thread_name(round_of()) == "Round 5: weather"
+
+
+def test_a_closed_round_is_announced_as_closed() -> None:
+    """With a link to its result; before that is posted, with the command that shows it."""
+    closed = round_of(status="closed", guild_id=1, channel_id=2, announcement_id=4, result_message_id=3)
+    text = text_of(closed_announcement(closed))
+    assert "## Round 5: \u2068weather\u2069" in text
+    assert "🏁 This round closed <t:7:R> (<t:7:f>). [See the result](https://discord.com/channels/1/2/3)" in text
+    assert "/prompt" not in text
+    assert text_of(closing_note(closed)).strip().startswith("🏁 **Round 5 is closed.**")
+    unposted = round_of(status="closed", guild_id=1, channel_id=2, announcement_id=4, result_message_id=None)
+    for view in (closed_announcement(unposted), closing_note(unposted)):
+        assert "`/standings` shows the result." in text_of(view)
+        assert "https://" not in text_of(view)
 
 
 def test_a_round_that_was_not_opened_takes_no_prompts() -> None:

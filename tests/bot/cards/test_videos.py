@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
-from bot.cards.videos import my_videos, progress_text, provenance_card, title, video_card, vote_answer
+from bot.cards.videos import my_videos, progress_text, provenance_card, title, video_card, vote_answer, votes_line
 from bot.domain.rounds import Round
 from bot.domain.videos import QueuePlace
-from bot.domain.votes import Choice, Standing
+from bot.domain.votes import CardVotes, Choice, Standing, Tally
 from generation.jobs import Progress
 from generation.prompt_words import PromptWords
 from tests.bot.cards.test_results import text_of
 from tests.bot.sync.test_view_counts import video
 
-ROUND = cast(Round, SimpleNamespace(number=5))
+ROUND = cast(Round, SimpleNamespace(number=5, status="open"))
+CLOSED = cast(
+    Round,
+    SimpleNamespace(number=5, status="closed", guild_id=1, channel_id=2, result_message_id=3, announcement_id=4),
+)
 VIDEO = replace(video(1), reason=None, cancel_requested=False, model_id="tiny")
 STANDING = Standing(Choice.WITHDRAWN, True, 5, 7_000, "a prompt")
 
@@ -25,7 +29,12 @@ STANDING = Standing(Choice.WITHDRAWN, True, 5, 7_000, "a prompt")
 @pytest.mark.parametrize(
     ("status", "place", "words"),
     [
-        ("queued", QueuePlace(0, 60.0), "Round 5: next in the queue, ready in about 60 s."),
+        ("queued", QueuePlace(0, 60.0), "Round 5: next in the queue, rendered in about 60 s."),
+        (
+            "queued",
+            QueuePlace(0, None),
+            "next in the queue. How long it takes is known after this model's first video.",
+        ),
         ("queued", QueuePlace(2, 60.0), "number 3 in the queue"),
         (
             "queued",
@@ -46,6 +55,28 @@ def test_each_status_has_its_sentence(status: str, place: QueuePlace | None, wor
     text = progress_text(replace(VIDEO, status=status), ROUND, place, None)
     assert words in text
     assert ("video 1" in text) is (status != "removed")
+
+
+def test_a_video_of_a_closed_round_is_no_longer_up_for_votes() -> None:
+    """What ended otherwise keeps its sentence."""
+    text = progress_text(replace(VIDEO, status="published"), CLOSED, None, None)
+    assert "🏁 Round 5 is closed. Your video took part: https://discord.com/channels/" in text
+    assert "up for votes" not in text
+    assert "Try again with" in progress_text(replace(VIDEO, status="failed"), CLOSED, None, None)
+
+
+def buttons_of(view: Any) -> list[str]:
+    return [button["label"] for row in view.to_components()[0]["components"] for button in row.get("components", [])]
+
+
+def test_the_card_of_a_closed_round_takes_no_votes() -> None:
+    """It keeps the other buttons, and links the result; the card of an open round has all of them."""
+    closed = video_card(VIDEO, "attachment://a.mp4", closed=CLOSED)
+    assert buttons_of(closed) == ["Feedback", "Report"]
+    assert "🏁 Round 5 is closed · [See the result](https://discord.com/channels/1/2/3)" in text_of(closed)
+    open_ = video_card(VIDEO, "attachment://a.mp4")
+    assert buttons_of(open_) == ["Up", "Down", "Feedback", "Report"]
+    assert "closed" not in text_of(open_)
 
 
 def test_progress_is_a_bar_with_the_time_that_is_left() -> None:
@@ -83,6 +114,27 @@ def test_a_card_names_the_author_and_the_host() -> None:
     )
     bare = replace(VIDEO, page_url=None, playback_url=None)
     assert "Requested by <@4> · ✨ AI-generated" in text_of(video_card(bare, "attachment://a.mp4"))
+
+
+@pytest.mark.parametrize(
+    ("votes", "words"),
+    [
+        (CardVotes(), "No votes yet"),
+        (CardVotes(Tally(1, 0)), "**1 vote**"),
+        (CardVotes(Tally(1_004, 1), underway=1_005), "**1,005 votes**"),
+        (CardVotes(Tally(4, 1), on_ledger=3, underway=2), "**5 votes** · 3 on the ledger"),
+        (CardVotes(Tally(4, 1), on_ledger=5), "**5 votes** · ✓ on the ledger"),
+        (CardVotes(Tally(4, 1), on_ledger=5, underway=1), "**5 votes** · 5 on the ledger"),  # a withdrawal is not there
+        (CardVotes(Tally(4, 1), on_ledger=4), "**5 votes** · 4 on the ledger"),  # it rejected the fifth
+        (CardVotes(Tally(4, 1), on_ledger=5, hidden=False), "👍 **4** · 👎 **1** · ✓ on the ledger"),
+        (CardVotes(Tally(4, 1), hidden=False), "👍 **4** · 👎 **1**"),
+        (CardVotes(Tally(0, 0), underway=1), "No votes yet"),
+    ],
+)
+def test_a_card_says_how_many_voted_and_what_the_ledger_has(votes: CardVotes, words: str) -> None:
+    """The tick stands for all of them; who leads is hidden until it may be seen."""
+    assert votes_line(votes) == words
+    assert words in text_of(video_card(VIDEO, "attachment://a.mp4", votes=votes)).splitlines()
 
 
 def test_a_removed_video_has_no_title() -> None:

@@ -112,13 +112,19 @@ async def test_the_result_is_the_ledgers_and_says_what_was_refused(scenario: Sce
     assert "2 votes were rejected by the ledger; `/receipt round:1` shows which of yours." in after
     assert re.search(r"By the preliminary tally, \*\*.*the one that had won.*\*\* had won", after)
     round_ = await rounds.get(scenario.database, scenario.number)
-    assert f"transaction `{round_.finalized_tx}`" in after
+    assert "On the ledger for good" in after
+    assert not re.search("0x[0-9a-f]{40}", after, re.IGNORECASE)
+    pressed = await scenario.ben.press(await result(scenario, "Final tally"), "Details")
+    assert pressed.ephemeral
+    details = pressed.text
+    assert f"transaction `{round_.finalized_tx}`" in details
     assert scenario.stack.deployment is not None
     address = scenario.stack.deployment.address
     command = (
         rf"flock audit --rpc {scenario.stack.rpc_url} --ledger {address}( --since \d+)? --round {round_.chain_id}`"
     )
-    assert re.search(command, after)
+    assert re.search(command, details)
+    assert "flock audit" not in after
     report = await audit(scenario.stack.rpc_url, address, round=round_.chain_id)
     won = await scenario.video_on(first)
     assert [audited.winner for audited in report.rounds] == [won.chain_id]

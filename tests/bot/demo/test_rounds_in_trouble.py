@@ -87,7 +87,7 @@ async def test_a_reaction_from_while_the_bot_was_away_counts_though_the_round_cl
     await wait_for("the bot to come back", back, seconds=SETTLED_S)
     # The thread stays open to reactions: its lock is refused.
     lock = f"/channels/{videos[0].thread_id}"
-    await scenario.switch("discord", fault="refuse", status=403, code=50013, method="PATCH", path=lock)
+    await scenario.switch("discord", fault="refuse", status=403, code=50013, method="PATCH", path=lock, rate=1.0)
     closed = await scenario.insist(scenario.mira, "round close")
     assert "is closed for votes" in closed.text
     for card in cards:

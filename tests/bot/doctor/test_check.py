@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from bot.doctor.check import Check, Look, in_thread
 from bot.doctor.report import look_at
+from bot.domain.errors import OperatorError
 from bot.settings import Settings
 
 
@@ -63,3 +64,26 @@ async def test_a_blocking_function_runs_beside_the_loop() -> None:
         async with asyncio.timeout(0.05):
             await in_thread(release.wait)
     release.set()
+
+
+async def test_a_cause_is_told_once() -> None:
+    """What rests on a thing that does not answer says nothing of its own; what fails by itself does."""
+
+    async def away(_settings: Settings) -> list[Check]:
+        raise OperatorError("The node does not answer.")
+
+    async def other(_settings: Settings) -> list[Check]:
+        raise OperatorError("The key is broken.")
+
+    async def judged(_settings: Settings) -> list[Check]:
+        return [Check(False, "judged", "too little coin", "Send some.")]
+
+    settings = Settings(_env_file=None)
+    looks = [Look("ledger", away, "Look."), Look("relayer", away, "Look.", rests_on=("ledger",))]
+    assert [check.name for check in await look_at(settings, looks)] == ["ledger"]
+    looks = [Look("ledger", away, "Look."), Look("judged", judged, "", rests_on=("ledger",))]
+    assert [check.name for check in await look_at(settings, looks)] == ["ledger", "judged"]
+    looks = [Look("judged", judged, "Look."), Look("relayer", other, "Look.", rests_on=("judged",))]
+    assert [check.name for check in await look_at(settings, looks)] == ["judged", "relayer"]
+    looks = [Look("ledger", away, "Look."), Look("relayer", away, "Look.")]
+    assert [check.name for check in await look_at(settings, looks)] == ["ledger", "relayer"]

@@ -7,10 +7,11 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, insert, text
 
 from bot.doctor.report import render
-from migrations.database import sync_url, upgrade_database
+from migrations.database import now_ms, sync_url, upgrade_database
+from migrations.schema import executor_leases
 from tests.bot.conftest import free_port
 from tests.builders.doctor import checks_of
 
@@ -56,4 +57,31 @@ async def test_a_server_that_is_not_there_is_told_without_its_password(monkeypat
     url = f"postgresql://flock:hunter2-hunter2@127.0.0.1:{free_port()}/flock"
     found = await checks_of(monkeypatch, {}, FLOCK_DATABASE_URL=url)
     assert not found["database"].ok
+    assert [name for name, check in found.items() if "database cannot be opened" in check.detail] == ["database"]
     assert "hunter2" not in render(list(found.values()), as_json=True)
+
+
+async def test_two_bots_on_one_database_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By the names of both, with what to do; one bot, or one that died a minute ago, is well."""
+    url = f"sqlite:///{tmp_path}/flock.db"
+    await upgrade_database(url)
+    engine = create_engine(sync_url(url))
+
+    def beat(executor_id: str, role: str, beat_at_ms: int) -> None:
+        row = {"executor_id": executor_id, "role": role, "queues": [], "beat_at_ms": beat_at_ms}
+        with engine.begin() as connection:
+            connection.execute(insert(executor_leases).values(row))
+
+    try:
+        beat("bot-attic-0a1b2c3d", "bot", now_ms() + 60_000)
+        beat("bot-shed-0a1b2c3d", "bot", now_ms() - 60_000)
+        beat("worker-shed-0a1b2c3d", "worker", now_ms() + 60_000)
+        assert (await checks_of(monkeypatch, {}, FLOCK_DATABASE_URL=url))["processes"].ok
+        beat("bot-cellar-0a1b2c3d", "bot", now_ms() + 60_000)
+        check = (await checks_of(monkeypatch, {}))["processes"]
+        assert not check.ok
+        assert "2 bots" in check.detail
+        assert "bot-attic-0a1b2c3d, bot-cellar-0a1b2c3d" in check.detail
+        assert check.remedy.startswith("Stop all bots but one")
+    finally:
+        engine.dispose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import discord
 import pytest
@@ -10,8 +11,11 @@ from simcord.backend.models.channel import Overwrite
 from simcord.enums import OverwriteType
 
 from bot.demo.discord.server import DiscordConfig, EmbeddedDiscord
+from bot.doctor.check import Check
+from bot.permissions import PERMISSIONS
 from bot.store.rounds import set_up_guild
 from migrations.database import open_database, upgrade_database
+from tests.bot.conftest import free_port
 from tests.builders.doctor import checks_of
 
 
@@ -33,7 +37,9 @@ async def test_a_missing_permission_is_named(monkeypatch: pytest.MonkeyPatch, tm
             "FLOCK_DISCORD_API_BASE": base,
             "FLOCK_DISCORD_TOKEN": "the-bots-token",
         }
-        assert (await checks_of(monkeypatch, where))[f"server {guild}"].ok
+        whole = await checks_of(monkeypatch, where)
+        assert whole[f"server {guild}"].ok
+        the_bot_can_be_invited(whole["invitation"])
 
         deny = Overwrite(
             target_id=guild, type=OverwriteType.ROLE, allow=0, deny=discord.Permissions(attach_files=True).value
@@ -52,3 +58,27 @@ async def test_a_missing_permission_is_named(monkeypatch: pytest.MonkeyPatch, tm
     finally:
         await database.dispose()
         await server.close()
+
+
+def the_bot_can_be_invited(check: Check) -> None:
+    """The link asks for slash commands and for exactly the permissions that the bot uses."""
+    said, link = check.detail.split("; invite it with ")
+    assert said == "the bot is in 1 server"
+    asked = dict(parse_qsl(urlsplit(link).query))
+    assert link.startswith("https://discord.com/oauth2/authorize?")
+    assert asked["scope"].split() == ["bot", "applications.commands"]
+    assert discord.Permissions(int(asked["permissions"])) == PERMISSIONS
+    assert not PERMISSIONS.administrator
+    assert asked["client_id"].isdigit()
+
+
+async def test_a_discord_that_is_not_there_is_told_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Servers that were set up are not looked at then; with a database that is away as well, both are told."""
+    url = f"sqlite:///{tmp_path}/flock.db"
+    await upgrade_database(url)
+    database = open_database(url)
+    await set_up_guild(database, 424242, 434343, 1)
+    await database.dispose()
+    where = {"FLOCK_DATABASE_URL": url, "FLOCK_DISCORD_API_BASE": f"http://127.0.0.1:{free_port()}/api/v10"}
+    found = await checks_of(monkeypatch, where, FLOCK_DISCORD_TOKEN="the-bots-token")
+    assert [name for name, check in found.items() if "reached" in check.detail] == ["Discord"]

@@ -33,6 +33,31 @@ async def test_files_that_others_can_read_are_found(monkeypatch: pytest.MonkeyPa
     assert all(found[what].ok for what in places)
 
 
+async def test_a_secret_that_every_user_can_read_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With the command that mends it; a file that a container or systemd has mounted has the mode that they give."""
+    secret = tmp_path / "the token"
+    secret.write_text("a-token-that-nobody-may-see")
+    secret.chmod(0o644)
+    found = (await checks_of(monkeypatch, {}, FLOCK_DISCORD_TOKEN_FILE=str(secret)))["secret files"]
+    assert not found.ok
+    assert "FLOCK_DISCORD_TOKEN" in found.detail
+    assert found.remedy == f"Run: chmod 600 '{secret}'"
+    secret.chmod(0o640)
+    assert (await checks_of(monkeypatch, {}))["secret files"].ok
+    monkeypatch.delenv("FLOCK_DISCORD_TOKEN_FILE")
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "FLOCK_DISCORD_TOKEN").write_text("a-token-that-nobody-may-see")
+    (credentials / "FLOCK_DISCORD_TOKEN").chmod(0o444)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    assert (await checks_of(monkeypatch, {}))["secret files"].ok
+
+
+async def test_without_files_of_secrets_nothing_is_said_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most installations have none."""
+    assert "secret files" not in await checks_of(monkeypatch, {})
+
+
 async def test_nothing_is_made_where_there_is_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """On an empty machine the doctor says what will be made, and makes none of it."""
     found = await checks_of(monkeypatch, {})

@@ -57,7 +57,7 @@ async def test_the_command_says_the_same_and_exits_with_0_or_1(told: Told, tmp_p
         ("FLOCK_LEDGER_ADDRESS", "0x" + "1" * 40, "ledger", "no contract"),
         ("FLOCK_LEDGER_ADDRESS", "somewhere", "ledger", "0x"),
         ("FLOCK_VOTER_PEPPER", "another pepper of 32 characters or more", "pepper", "not the one"),
-        ("FLOCK_KEYSTORE", "/nowhere/key", "relayer's key", "cannot be read"),
+        ("FLOCK_KEYSTORE", "/nowhere/key", "relayer's key", "does not exist"),
         ("FLOCK_RPC_URL", "http://127.0.0.1:9/v3/0123456789abcdef0123456789abcdef", "ledger", "does not answer"),
         ("FLOCK_DATABASE_URL", "sqlite:////etc/hostname", "database", ""),
         ("FLOCK_DISCORD_API_BASE", "http://127.0.0.1:9/api/v10", "Discord", "cannot be reached"),
@@ -75,6 +75,41 @@ async def test_one_wrong_thing_is_found(
     assert found["disk"].ok
     others = {"Discord", "video host", "ledger"} - {what}
     assert sum(found[other].ok for other in others) >= len(others) - 1
+
+
+async def test_what_rests_on_a_thing_that_is_away_is_not_told_again(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that does not answer fails the ledger alone; with a good one the relayer is looked at."""
+    found = await checks_of(monkeypatch, told.stack.bot_env, FLOCK_RPC_URL="http://127.0.0.1:9")
+    assert [name for name, check in found.items() if "does not answer" in check.detail] == ["ledger"]
+    assert "relayer" not in found
+    assert "relayer" in await checks_of(monkeypatch, told.stack.bot_env)
+
+
+async def test_a_key_file_that_is_missing_has_the_remedy_that_makes_it(
+    told: Told, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another wrong thing about the key has another remedy."""
+    found = await checks_of(monkeypatch, told.stack.bot_env, FLOCK_KEYSTORE=str(tmp_path / "none.json"))
+    assert found["relayer's key"].remedy.startswith("Run `flock deploy --new-key`")
+    (tmp_path / "none.json").write_text("{}")
+    (tmp_path / "none.json").chmod(0o600)
+    found = await checks_of(monkeypatch, told.stack.bot_env, FLOCK_KEYSTORE=str(tmp_path / "none.json"))
+    assert found["relayer's key"].remedy.startswith("Check FLOCK_SIGNER")
+
+
+async def test_misspelt_settings_and_missing_ones_are_told_with_their_own_remedies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A remedy for each, no two of them the same."""
+    monkeypatch.setenv("FLOCK_DISCRD_TOKEN", "hunter2")
+    checks = [check for check in await examine(timeout=10.0) if check.name == "settings"]
+    assert checks[0].detail == "FLOCK_DISCRD_TOKEN is not a setting; did you mean FLOCK_DISCORD_TOKEN?"
+    assert not any("hunter2" in check.detail for check in checks)
+    missing = {check.detail.split()[0]: check.remedy for check in checks[1:]}
+    assert "FLOCK_DISCORD_TOKEN" in missing
+    assert len(set(missing.values())) == len(missing) > 4
 
 
 async def test_a_wrong_setting_leaves_the_other_checks(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from bot.domain.videos import Video
-from bot.files.attachments import fetch_mp4, read_here, rendered_here
+from bot.files.attachments import fetch_mp4, plays, read_here, rendered_here
 from generation.video.encode import encode
 
 
@@ -116,3 +116,14 @@ async def test_a_host_that_is_away_is_asked_again() -> None:
         nobody = f"http://127.0.0.1:{probe.getsockname()[1]}/video"
     with pytest.raises(httpx.TransportError):
         await fetch_mp4(nobody, 1 << 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_played"),
+    [("video", True), ("there", True), ("page", False), ("list", False), ("nothing", False), ("missing", False)],
+)
+async def test_only_an_mp4_plays_at_an_address(host: str, name: str, is_played: bool) -> None:
+    """Neither a page, nor a list of segments, nor an address at which there is nothing."""
+    assert await plays(f"{host}/{name}") is is_played
+    assert not await plays("ftp://host.example/video")
+    assert not await plays(f"{host}/round-and-round")

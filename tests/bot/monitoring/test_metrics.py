@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import platform
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from bot.monitoring.metrics import Metrics, serving
 from migrations.database import open_database, upgrade_database
 from migrations.schema import chain_transactions
 from tests.bot.conftest import Told, free_port, open_watched
+
+ROOT = Path(__file__).parents[3]
 
 
 async def metrics_of(port: int) -> tuple[dict[tuple[str, ...], float], str]:
@@ -57,6 +61,25 @@ async def test_the_numbers_fit_the_story(told: Told) -> None:
     assert found["flock_relayer_trouble",] == found["flock_relayer_needs_seconds",] == 0
     found, _ = await metrics_of(told.worker_metrics_port)
     assert ("flock_gateway_connected",) not in found
+
+
+async def test_what_is_served_is_documented(told: Told) -> None:
+    """Each metric of bot and worker has its row in docs/operations.md, and each row is served by one of them."""
+    table = set(
+        re.findall(r"^\| `((?:flock|process)_[a-z_]+)", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
+    )
+    names = {}
+    for role, port in (("bot", told.metrics_port), ("worker", told.worker_metrics_port)):
+        _, text = await metrics_of(port)
+        names[role] = {
+            name for name in re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE) if not name.endswith("_created")
+        }
+        assert f'flock_build_info{{python="{platform.python_version()}",role="{role}"' in text
+    assert names["bot"] | names["worker"] <= table
+    unseen = {"flock_relayer_left_seconds", "flock_gpu_memory_used_bytes", "flock_gpu_memory_total_bytes"}
+    assert table - names["bot"] - names["worker"] <= unseen
+    assert {"process_resident_memory_bytes", "flock_data_free_bytes", "flock_host_errors_total"} <= names["worker"]
+    assert "flock_discord_errors_total" in names["bot"] - names["worker"]
 
 
 async def test_who_is_well_says_so(told: Told) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.cards import videos as video_cards
 from bot.store import rounds as rounds_store
 from bot.store import videos
-from generation.jobs import RenderResult
+from generation.jobs import RenderResult, gpu_queue
 from migrations.database import now_ms
 from migrations.schema import executor_leases, render_timings, rounds
 from migrations.schema import videos as table
@@ -83,20 +83,39 @@ async def test_a_member_is_told_when_nobody_renders(database: AsyncEngine) -> No
         in await told()
     )
     await beat("worker-that-lives", "gpu.tiny:tiny", 0)
-    assert "next in the queue, ready in about 60 s." in await told()
+    assert "next in the queue. How long it takes is known after this model's first video." in await told()
 
 
 async def test_the_estimate_is_what_renders_took_lately(database: AsyncEngine) -> None:
-    """Before the first render of a model it is a guess; other models' times say nothing."""
+    """Before the first render of a model no figure is given; other models' times say nothing."""
     await ask_all(database, [("11", ANA), ("21", BEN)])
     second = next(video for video in await videos.under_way(database) if video.id == "21")
-    assert (await videos.queue_place(database, second, "tiny")).estimate_s == 2 * videos.GUESS_S
+    assert (await videos.queue_place(database, second, "tiny")).estimate_s is None
     async with database.begin() as connection:
         for model, seconds in (("tiny", 4.0), ("tiny", 6.0), ("huge", 900.0)):
             await connection.execute(
                 insert(render_timings).values(model_id=model, seconds=seconds, finished_at_ms=now_ms())
             )
     assert (await videos.queue_place(database, second, "tiny")).estimate_s == 10.0
+
+
+async def test_the_estimate_is_within_a_factor_of_two_of_a_known_clock(database: AsyncEngine) -> None:
+    """Renders of 7 s after a first one of 60 s, by one worker and by two."""
+    await ask_all(database, [("11", ANA), ("21", BEN), ("31", CHLOE)])
+    queue = {video.id: video for video in await videos.under_way(database)}
+    async with database.begin() as connection:
+        for seconds in (60.0, 7.0, 7.0, 7.5, 6.8):
+            await connection.execute(
+                insert(render_timings).values(model_id="tiny", seconds=seconds, finished_at_ms=now_ms())
+            )
+    for workers, ends in ((1, (7.0, 14.0, 21.0)), (2, (7.0, 7.0, 14.0))):
+        async with database.begin() as connection:
+            values = {"executor_id": f"worker {workers}", "role": "worker", "queues": [gpu_queue("tiny", "tiny")]}
+            await connection.execute(insert(executor_leases).values(beat_at_ms=now_ms(), **values))
+        for video_id, end in zip(("11", "21", "31"), ends, strict=True):
+            place = await videos.queue_place(database, queue[video_id], "tiny")
+            assert place.served
+            assert end / 2 <= (place.estimate_s or 0.0) <= 2 * end
 
 
 async def test_a_render_that_was_repeated_takes_the_first_ones_place(database: AsyncEngine) -> None:

@@ -146,7 +146,7 @@ async def test_an_unforeseen_error_wedges_nothing(
         assert "could **not** be opened. Something went wrong on our side" in opened.text
         assert "a bug" in caplog.text
         caplog.clear()
-    for part in ("end", "lock", "show_result"):
+    for part in ("end", "close_thread", "close_announcement", "archive", "show_result"):
         assert "is open" in (await town.open()).text
         with monkeypatch.context() as patch:
             patch.setattr("bot.cogs.rounds.ANSWER_S", 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, update
@@ -12,12 +13,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.client import Client
 from bot.domain.ledger_links import PublicLedger
 from bot.ledger_status import LedgerStatus
+from bot.posts.progress import ProgressMessages
 from bot.posts.rounds import RoundPosts
+from bot.posts.videos import VideoPosts
+from bot.posts.winners import WinnerVideos
 from bot.round_results import Results
 from bot.store import rounds
 from bot.store.vote_writer import VoteWriter
 from bot.sync.wallet_events import WalletEvents
 from bot.workflows import round as round_life
+from bot.workflows.closing import ClosingWorkflow
 from bot.workflows.round import RoundWorkflow
 from bot.workflows.video_queue import VideoQueue
 from contracts.ledger.client import Ledger
@@ -46,11 +51,24 @@ def round_workflow(database: AsyncEngine) -> RoundWorkflow:
         return None
 
     status = LedgerStatus(database=database, links=PublicLedger("", None, None), relayer_trouble=no_trouble)
+    client = Client()
+    progress = ProgressMessages(database=database, client=client, progress_s=1.0, model_class="tiny")
+    video_posts = VideoPosts(database=database, client=client, data_dir=Path(), host_name=None, progress=progress)
+    posts = RoundPosts(
+        database=database,
+        client=client,
+        results=Results(database, ledger),
+        ledger_status=status,
+        winners=WinnerVideos(client=client, posts=video_posts, data_dir=Path()),
+    )
     return RoundWorkflow(
         database=database,
         engine=engine,
         queue=VideoQueue(database=database, engine=engine),
-        posts=RoundPosts(database=database, client=Client(), results=Results(database, ledger), ledger_status=status),
+        posts=posts,
+        closing=ClosingWorkflow(
+            database=database, engine=engine, posts=posts, video_posts=video_posts, progress=progress
+        ),
         wallet_events=WalletEvents(database=database, ledger=ledger, votes=VoteWriter(database, PEPPER)),
     )
 

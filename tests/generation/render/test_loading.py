@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,12 +12,15 @@ from typing import Any
 import pytest
 
 from generation.models import presets
+from generation.models.known_words import FILE, PromptReader
 from generation.models.registry import Model, known_revision
 from generation.render.acceleration import context_parallel
 from generation.render.child import Renderer
 from generation.render.loading import load
 from generation.render.memory import NoPipelineError, group_offload
 from generation.render_messages import RenderRequest
+from generation.tiny.make import WEIGHTS
+from generation.tiny.training.known_words import write_known_words
 from generation.worker.render_process import RenderChild, RenderError
 from tests.generation.families import text, unets
 from tests.generation.families.built import build
@@ -36,6 +40,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def wan(folder: Path) -> Path:
     return build("Wan", folder)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """The embedded pipeline in a folder of its own, without its list of known words."""
+    shutil.copytree(WEIGHTS, tmp_path / "tiny")
+    (tmp_path / "tiny" / FILE).unlink(missing_ok=True)
+    return tmp_path / "tiny"
+
+
+def words_told(made: Model, prompt: str) -> list[dict[str, Any] | None]:
+    """What a render process tells of the prompt's words, tick by tick."""
+    out = io.StringIO()
+    renderer = Renderer(out)
+    renderer.load(made, 0)
+    renderer.denoise(RenderRequest(prompt, 1, "a.mp4", "a.jpg"), 1)
+    ticks = [json.loads(line) for line in out.getvalue().splitlines()]
+    return [tick["words"] for tick in ticks if tick["kind"] == "tick" and tick["phase"] == "denoising"]
 
 
 def model(source: Path, **settings: Any) -> Model:
@@ -65,6 +87,34 @@ def adapter(wan: Path, folder: Path) -> Path:
     layers = get_peft_model_state_dict(pipeline.transformer)
     WanPipeline.save_lora_weights(folder / "adapter", transformer_lora_layers=layers)
     return folder / "adapter"
+
+
+def test_known_words_are_told_with_the_first_step(tiny: Path) -> None:
+    """Their places are the prompt's own, spaces and characters that no tokenizer reads included."""
+    write_known_words(tiny)
+    made = model(tiny)
+    first, *later = words_told(made, " \x00a RED ball surfing \ud83d")
+    assert first is not None
+    assert (first["known"], first["unknown"]) == ([[4, 7], [8, 12]], [[13, 20]])
+    assert "red ball" in first["example"]
+    assert later
+    assert later == [None] * len(later)
+
+
+def test_without_the_file_nothing_is_told(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor with one that is no use, which the operator reads of, nor where the tokenizer fails: the render goes on."""
+    assert set(words_told(model(tiny), "a red ball")) == {None}
+    (tiny / FILE).write_text('{"version": 9, "words": {"red": "colour"}}')
+    assert any(FILE in note for note in load(model(tiny)).notes)
+    assert set(words_told(model(tiny), "a red ball")) == {None}
+    write_known_words(tiny)
+    assert not any(FILE in note for note in load(model(tiny)).notes)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(PromptReader, "read", fail)
+    assert set(words_told(model(tiny), "a red ball")) == {None}
 
 
 def test_adapters_change_the_pictures_by_their_scale(wan: Path, adapter: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from generation.video.encode import Fit, best_frame, encode
+from generation.video.encode import Fit, best_frame, encode, enlarge
 from tests.builders.clips import boxes, clip
 
 
@@ -54,6 +54,20 @@ def test_odd_sizes_become_even(tmp_path: Path) -> None:
     assert (odd.width, odd.height) == (96, 64)
     larger = encode(clip(height=65, width=97), 8, tmp_path / "b.mp4", tmp_path / "b.jpg", upscale=2)
     assert (larger.width, larger.height) == (194, 130)
+
+
+def test_enlarging_is_smooth() -> None:
+    """An edge becomes a slope of several shades, an even colour stays as it is, and sizes are whole multiples."""
+    halves = np.zeros((2, 8, 8, 3), np.uint8)
+    halves[:, :, 4:] = 255
+    larger = enlarge(halves, 4)
+    assert larger.shape == (2, 32, 32, 3)
+    across = larger[0, 16, :, 0].astype(int)
+    assert across[2] < 8 and across[-3] > 247
+    shades = {int(value) for value in across[10:22]}
+    assert len(shades) > 4, "repeated pixels would have two shades"
+    even = np.full((1, 5, 7, 3), (200, 30, 90), np.uint8)
+    assert int(np.abs(enlarge(even, 3).astype(int) - even[0, 0, 0]).max()) <= 2
 
 
 def test_the_poster_shows_something(tmp_path: Path) -> None:

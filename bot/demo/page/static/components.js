@@ -2,6 +2,7 @@
 
 import { h, safeUrl, newId } from "./dom.js";
 import { markdown } from "./markdown.js";
+import { watch } from "./playback.js";
 
 const BUTTON_STYLES = { 1: "primary", 2: "secondary", 3: "success", 4: "danger", 5: "link", 6: "premium" };
 
@@ -11,8 +12,8 @@ const KINDS = {
   3: menu,
   9: (c, ctx) => h("div", { class: "section" }, h("div", {}, all(c.components, ctx)), render(c.accessory, ctx)),
   10: (c, ctx) => h("div", { class: "text" }, markdown(c.content ?? "", ctx)),
-  11: (c) => media({ media: c.media, description: c.description }, "thumbnail"),
-  12: (c) => h("div", { class: `gallery of-${Math.min(c.items.length, 3)}` }, c.items.map((item) => media(item, "large"))),
+  11: (c, ctx) => media({ media: c.media, description: c.description }, "thumbnail", ctx),
+  12: (c, ctx) => h("div", { class: `gallery of-${Math.min(c.items.length, 3)}` }, c.items.map((item) => media(item, "large", ctx))),
   13: (c) => file(c.file?.url, c.name),
   14: (c) => h("hr", { class: c.divider === false ? "space" : "" }),
   17: container,
@@ -41,8 +42,9 @@ function button(c, ctx) {
     const href = safeUrl(c.url);
     return h("a", { class: "button link", href, target: "_blank", rel: "noopener noreferrer" }, label, " ↗");
   }
+  const chosen = ctx.isChosen(c.custom_id);
   return h("button", {
-    type: "button", class: `button ${BUTTON_STYLES[c.style] ?? "secondary"}`, disabled: c.disabled || c.style === 6,
+    type: "button", class: `button ${BUTTON_STYLES[c.style] ?? "secondary"}${chosen ? " chosen" : ""}`, "aria-pressed": chosen ? "true" : null, disabled: c.disabled || c.style === 6,
     "data-custom-id": c.custom_id, onclick: (event) => ctx.press(c.custom_id, [], event.currentTarget),
   }, label);
 }
@@ -59,15 +61,28 @@ function menu(c, ctx) {
   return h("span", { class: "row" }, select, h("button", { type: "button", class: "button secondary", onclick: send }, "Choose"));
 }
 
-function media(item, size) {
+function media(item, size, ctx) {
   const url = safeUrl(item.media?.url);
   const described = item.description ?? "";
   if (!url) return h("p", { class: "subtext" }, "(media that cannot be shown)");
   const isVideo = (item.media.content_type ?? "").startsWith("video/") || /\.(mp4|webm|mov)(\?|$)/i.test(url);
+  const { width, height } = item.media.width ? item.media : ctx.sizeOf(item.media.url) ?? {};
   const shown = isVideo
-    ? h("video", { src: url, controls: true, preload: "metadata", playsinline: true, loop: true, "aria-label": described || "Video", class: size })
-    : h("img", { src: url, alt: described, loading: "lazy", class: size });
+    ? watch(h("video", {
+      src: url, poster: posterOf(url), controls: true, preload: "metadata", playsinline: true, loop: true, muted: true,
+      width, height, "aria-label": described || "Video", class: size,
+    }))
+    : h("img", { src: url, alt: described, loading: "lazy", width, height, class: size });
+  // The box has its size before the media come, so that nothing moves then.
+  if (width && height) shown.style.setProperty("--ratio", String(width / height));
   return item.spoiler ? h("details", { class: "hidden-media" }, h("summary", {}, "Spoiler"), shown) : shown;
+}
+
+// Discord's media proxy makes a picture of a video's beginning, and so does the embedded one.
+function posterOf(url) {
+  const poster = new URL(url);
+  poster.searchParams.set("format", "jpeg");
+  return poster.href;
 }
 
 export function file(address, name) {
@@ -75,10 +90,10 @@ export function file(address, name) {
   return url ? h("a", { class: "file", href: url, target: "_blank", rel: "noopener noreferrer" }, "📄 ", name ?? url.split("/").at(-1)) : null;
 }
 
-export function attachment(a) {
+export function attachment(a, ctx) {
   const type = a.content_type ?? "";
   if (type.startsWith("video/") || type.startsWith("image/")) {
-    return media({ media: { url: a.url, content_type: type }, description: a.description ?? a.filename }, "large");
+    return media({ media: { ...a, content_type: type }, description: a.description ?? a.filename }, "large", ctx);
   }
   return file(a.url, a.filename);
 }
@@ -88,7 +103,7 @@ export function embed(e, ctx) {
     e.title ? h("p", { class: "heading h3" }, e.title) : null,
     e.description ? h("div", { class: "text" }, markdown(e.description, ctx)) : null,
     (e.fields ?? []).map((f) => h("div", { class: "text" }, h("strong", {}, f.name), markdown(f.value, ctx))),
-    e.image ? media({ media: e.image }, "large") : null,
+    e.image ? media({ media: e.image }, "large", ctx) : null,
     e.footer ? h("p", { class: "subtext" }, e.footer.text) : null);
 }
 

@@ -5,6 +5,22 @@ import { h, newId, replace } from "./dom.js";
 const TYPES = { STRING: 3, INTEGER: 4, BOOLEAN: 5, USER: 6, CHANNEL: 7, ROLE: 8, NUMBER: 10 };
 const SUBCOMMANDS = [1, 2];
 const SUGGEST_MS = 250;
+const LONG = 100; // characters that nobody types twice
+
+const letters = (text) => [...text].length;
+
+// Says how much of an option's space is used. Like Discord it does not cut what is typed, but says how much is too much.
+function counter(option, input) {
+  if (!option.max_length) return null;
+  const shown = h("span", { class: "count" });
+  const show = () => {
+    shown.textContent = `${letters(input.value)}/${option.max_length}`;
+    shown.classList.toggle("over", letters(input.value) > option.max_length);
+  };
+  input.addEventListener("input", show);
+  show();
+  return shown;
+}
 
 // Returns commands as people type them: "round open" is a command of its own.
 export function flatten(commands) {
@@ -22,10 +38,11 @@ export class Composer {
   // `ctx`: commands(), channels(), members(), say(text), run(name, options), suggest(name, options, focused, value), where()
   constructor(form, ctx) {
     Object.assign(this, { form, ctx, command: null, chosen: 0, offered: [] });
-    this.list = h("ul", { id: "offers", role: "listbox", "aria-label": "Commands", hidden: true });
+    this.list = h("ul", { id: "offers", role: "listbox", "aria-label": "Commands", tabindex: "0", hidden: true });
+    this.count = h("p", { class: "sr", "aria-live": "polite" });
+    // A field of several lines may not be a combobox: it has a popup, and says how much is in it.
     this.input = h("textarea", {
-      rows: 1, maxlength: 2000, "aria-label": "Message", role: "combobox", "aria-expanded": "false",
-      "aria-controls": "offers", "aria-autocomplete": "list", oninput: () => this.#typed(), onkeydown: (event) => this.#key(event),
+      rows: 1, maxlength: 2000, "aria-label": "Message", "aria-haspopup": "listbox", "aria-controls": "offers", "aria-autocomplete": "list", oninput: () => this.#typed(), onkeydown: (event) => this.#key(event),
     });
     form.addEventListener("submit", (event) => { event.preventDefault(); this.#send(); });
     this.plain();
@@ -42,7 +59,7 @@ export class Composer {
     const { name, locked } = this.ctx.where();
     this.input.disabled = locked;
     this.input.placeholder = locked ? "This thread is closed" : `Message ${name} · type / for commands`;
-    replace(this.form, this.list, h("div", { class: "line" }, this.input,
+    replace(this.form, this.list, this.count, h("div", { class: "line" }, this.input,
       h("button", { class: "icon send", type: "submit", "aria-label": "Send", disabled: locked }, "➤")));
     this.#offer([]);
   }
@@ -62,7 +79,7 @@ export class Composer {
     this.offered = commands;
     this.chosen = 0;
     this.list.hidden = !commands.length;
-    this.input.setAttribute("aria-expanded", String(commands.length > 0));
+    this.count.textContent = commands.length ? `${commands.length} commands` : "";
     replace(this.list, commands.map((command, number) => h("li", {
       id: `offer-${number}`, role: "option", "aria-selected": String(number === 0),
       onmousedown: (event) => { event.preventDefault(); this.#choose(command); },
@@ -111,9 +128,12 @@ export class Composer {
     }, `+ ${option.name}`)));
     this.line.append(more, h("button", { class: "icon", type: "button", "aria-label": "Cancel the command", onclick: () => { this.plain(); this.focus(); } }, "✕"),
       h("button", { class: "icon send", type: "submit", "aria-label": `Send /${command.name}` }, "➤"));
-    replace(this.form, this.trouble, this.line, h("p", { class: "hint" }, command.options[0]?.description ?? command.description));
+    replace(this.form, this.list, this.trouble, this.line, h("p", { class: "hint" }, command.options[0]?.description ?? command.description));
     const first = this.fields[0];
-    if (first && rest) first.input.value = rest;
+    if (first && rest) {
+      first.input.value = rest;
+      first.input.dispatchEvent(new Event("input"));
+    }
     (first?.input ?? this.line.querySelector(".send")).focus();
   }
 
@@ -133,7 +153,7 @@ export class Composer {
         this.#typed();
       }
     });
-    const label = h("label", { class: "option", for: id }, h("span", { class: "name" }, option.name), input);
+    const label = h("label", { class: "option", for: id }, h("span", { class: "name" }, option.name), input, counter(option, input));
     if (before) this.line.insertBefore(label, before);
     else this.line.append(label);
     this.fields.push({ option, input });
@@ -150,9 +170,10 @@ export class Composer {
     }
     if (option.type === TYPES.USER) return choose(this.ctx.members().map((m) => [m.id, `@${m.name}`]));
     const number = option.type === TYPES.INTEGER || option.type === TYPES.NUMBER;
-    const input = h(number ? "input" : "textarea", {
-      id, rows: number ? null : 1, type: number ? "number" : null, step: option.type === TYPES.NUMBER ? "any" : null,
-      min: option.min_value, max: option.max_value, maxlength: option.max_length, placeholder: option.description,
+    const single = number || option.autocomplete;
+    const input = h(single ? "input" : "textarea", {
+      id, rows: single ? null : 1, type: number ? "number" : single ? "text" : null, step: option.type === TYPES.NUMBER ? "any" : null,
+      min: option.min_value, max: option.max_value, placeholder: option.description,
     });
     if (option.autocomplete) this.#suggest(option, input);
     return input;
@@ -167,20 +188,29 @@ export class Composer {
     let marked = 0;
     input.setAttribute("role", "combobox");
     input.setAttribute("aria-controls", "offers");
-    const hide = () => { choices = []; list.hidden = true; list.remove(); };
+    input.setAttribute("aria-expanded", "false");
+    input.setAttribute("aria-autocomplete", "list");
+    const hide = () => {
+      choices = [];
+      list.hidden = true;
+      input.setAttribute("aria-expanded", "false");
+      input.removeAttribute("aria-activedescendant");
+    };
     const take = (choice) => { input.value = choice.name; input.dataset.value = choice.value; hide(); };
     const mark = (number) => {
       marked = number;
       [...list.children].forEach((item, i) => item.setAttribute("aria-selected", String(i === number)));
+      if (choices.length) input.setAttribute("aria-activedescendant", `offer-${number}`);
+      list.children[number]?.scrollIntoView({ block: "nearest" });
     };
     const ask = async () => {
       const number = ++latest;
       const offered = await this.ctx.suggest(this.command.name, this.#values(), option.name, input.value).catch(() => []);
       if (number !== latest || !input.isConnected) return;
       choices = offered;
-      replace(list, choices.map((choice) => h("li", { role: "option", onmousedown: (event) => { event.preventDefault(); take(choice); } }, choice.name)));
+      replace(list, choices.map((choice, i) => h("li", { id: `offer-${i}`, role: "option", onmousedown: (event) => { event.preventDefault(); take(choice); } }, choice.name)));
       list.hidden = !choices.length;
-      this.form.prepend(list);
+      input.setAttribute("aria-expanded", String(choices.length > 0));
       mark(0);
     };
     // Handled before the field's own keys: Enter takes a suggestion first, and sends only when there is none.
@@ -234,6 +264,12 @@ export class Composer {
       missing.input.focus();
       return;
     }
+    const long = this.fields.find(({ option, input }) => option.max_length && letters(input.value) > option.max_length);
+    if (long) {
+      this.trouble.textContent = `“${long.option.name}” has ${letters(long.input.value)} characters; ${long.option.max_length} are allowed.`;
+      long.input.focus();
+      return;
+    }
     const { name } = this.command;
     const values = this.#values();
     const fields = [...this.fields];
@@ -246,13 +282,35 @@ export class Composer {
     } catch (error) {
       // Nothing that was typed is lost: the command is shown again, with the reason.
       if (!this.command && !this.input.value) {
-        this.#choose(before);
-        for (const { option, input } of fields) {
-          const field = this.fields.find((f) => f.option.name === option.name);
-          if (field) field.input.value = input.value;
-        }
+        this.#fill(before, Object.fromEntries(fields.map(({ option, input }) => [option.name, input.value])));
         this.trouble.textContent = error.message;
       }
+    }
+  }
+
+  // Shows a command again as it was sent.
+  again(name, values) {
+    const command = this.ctx.commands().find((c) => c.name === name);
+    if (command) this.#fill(command, values);
+  }
+
+  // An answer came. A long text that the bot has answered for its author's eyes only, as it does to refuse, is not lost.
+  answered(name, values, messages) {
+    const refused = messages.length > 0 && messages.every((m) => m.ephemeral);
+    const idle = !this.command && !this.input.value;
+    if (refused && idle && Object.values(values).some((v) => typeof v === "string" && v.length > LONG)) this.again(name, values);
+  }
+
+  #fill(command, values) {
+    this.#choose(command);
+    for (const [name, value] of Object.entries(values)) {
+      if (value === "") continue;
+      const option = command.options.find((o) => o.name === name);
+      const field = this.fields.find((f) => f.option.name === name);
+      const input = field?.input ?? (option && this.#addField(option, this.line.querySelector(".more")));
+      if (!input) continue;
+      input.value = String(value);
+      input.dispatchEvent(new Event("input"));
     }
   }
 }

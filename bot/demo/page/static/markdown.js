@@ -49,7 +49,7 @@ export function markdown(text, ctx) {
     }
     if ((found = /^(#{1,3}) +(\S.*)$/.exec(line))) {
       flush();
-      nodes.push(h("p", { class: `heading h${found[1].length}`, role: "heading", "aria-level": found[1].length + 2 }, inline(found[2], ctx)));
+      nodes.push(h("p", { class: `heading h${found[1].length}`, role: "heading", "aria-level": 3 }, inline(found[2], ctx)));
     } else if ((found = /^-# +(\S.*)$/.exec(line))) {
       flush();
       nodes.push(h("p", { class: "subtext" }, inline(found[1], ctx)));

@@ -31,7 +31,9 @@ export function messageElement(message, ctx) {
     h("div", { class: "content" }, content(message, ctx)),
   );
   if (message.ephemeral) {
+    const again = ctx.again(message);
     element.append(h("footer", { class: "subtext" }, "👁 Only you can see this · ",
+      again ? [h("button", { type: "button", class: "plain", onclick: again }, "Edit and send again"), " · "] : null,
       h("button", { type: "button", class: "plain", onclick: () => ctx.dismiss(message.id) }, "Dismiss message")));
   } else {
     element.append(reactions(message, ctx), tools(message, ctx, author.id));
@@ -48,7 +50,7 @@ function content(message, ctx) {
     message.content ? h("div", { class: "text" }, markdown(message.content, ctx)) : null,
     (message.embeds ?? []).map((e) => embed(e, ctx)),
     cards,
-    loose.map(attachment),
+    loose.map((a) => attachment(a, ctx)),
     message.edited_timestamp && message.content ? h("span", { class: "subtext" }, " (edited)") : null,
     message.thread ? h("p", { class: "thread-link" }, "🧵 ", threadButton(message.thread, message.thread.name, ctx)) : null,
   ];
@@ -73,9 +75,15 @@ function reactions(message, ctx) {
 
 function tools(message, ctx, authorId) {
   const mine = authorId === ctx.memberId;
+  // On a phone the emojis are behind one button.
+  const more = (event) => {
+    const shown = event.currentTarget.parentElement.classList.toggle("all");
+    event.currentTarget.setAttribute("aria-expanded", String(shown));
+  };
   return h("div", { class: "tools", role: "group", "aria-label": "Actions for this message" },
+    h("button", { type: "button", class: "icon more-emoji", "aria-label": "Add a reaction", "aria-expanded": "false", onclick: more }, "☺︎+"),
     QUICK.map((emoji) => h("button", {
-      type: "button", class: "icon", "aria-label": `React with ${emoji}`, "data-quick": emoji,
+      type: "button", class: "icon quick", "aria-label": `React with ${emoji}`, "data-quick": emoji,
       onclick: () => ctx.react(message, emoji, !(message.reacted?.[emoji] ?? []).includes(ctx.member)),
     }, emoji)),
     h("button", { type: "button", class: "icon", "aria-label": "Copy the link to this message", title: "Copy link", onclick: () => ctx.copyLink(message) }, "🔗"),

@@ -28,7 +28,7 @@ export function openModal(modal, send) {
           ok.disabled = false;
         }
       },
-    }, h("h3", { id: "modal-title" }, modal.title), fields.map(([element]) => element), problem,
+    }, h("h2", { id: "modal-title" }, modal.title), fields.map(([element]) => element), problem,
     h("div", { class: "row end" }, h("button", { type: "button", class: "button secondary", onclick: () => finish(null) }, "Cancel"), ok));
     const dialog = h("dialog", { "aria-labelledby": "modal-title", oncancel: (event) => { event.preventDefault(); finish(null); } }, form);
     document.getElementById("modals").append(dialog);

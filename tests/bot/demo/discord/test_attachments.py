@@ -5,9 +5,11 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+import av
 import pytest
+from aiohttp import web
 
-from bot.demo.discord.attachments import Attachments, safe_name
+from bot.demo.discord.attachments import Attachments, _still_of, safe_name
 from tests.generation.hosting.conftest import make_video
 
 
@@ -47,3 +49,16 @@ def test_a_picture_has_its_size_and_a_broken_one_none(tmp_path: Path) -> None:
     video = store.store_attachment(1, 1, "clip.mp4", clip, None)
     assert (video["width"], video["height"]) == (128, 96)
     assert "width" not in store.store_attachment(2, 1, "clip.mp4", b"no video", None)
+
+
+def test_a_video_has_a_still_and_a_broken_one_none(tmp_path: Path) -> None:
+    """The first frame comes as a JPEG of the video's size, which is made once; what cannot be read is not found."""
+    still = _still_of(make_video(tmp_path / "clip.mp4", frames=2))
+    with av.open(str(still)) as picture:
+        frame = next(picture.decode(video=0))
+    assert (frame.width, frame.height) == (128, 96)
+    made = still.stat().st_mtime_ns
+    assert _still_of(tmp_path / "clip.mp4").stat().st_mtime_ns == made
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    with pytest.raises(web.HTTPNotFound):
+        _still_of(tmp_path / "broken.mp4")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.demo.discord.interactions import COMMAND, Interactions, is_settled, plain
+from bot.demo.discord.interactions import COMMAND, Interactions, _whole_name, is_settled, plain
 from bot.demo.discord.world import World
 
 DATA = {"id": "1", "name": "prompt", "type": 1, "options": []}
@@ -62,3 +62,11 @@ def test_a_plain_payload_is_a_copy() -> None:
     copy = plain(original)
     copy["list"][1]["a"] = 3
     assert original == {"list": [1, {"a": 2}]}
+
+
+def test_a_command_has_its_whole_name() -> None:
+    """A subcommand's name holds its parents, as Discord writes it; options that are no subcommands add nothing."""
+    show = {"name": "show", "type": 1, "options": [{"name": "public", "type": 5, "value": True}]}
+    assert _whole_name({"name": "wallet", "options": [show]}) == "wallet show"
+    assert _whole_name({"name": "a", "options": [{"name": "b", "type": 2, "options": [show]}]}) == "a b show"
+    assert _whole_name({"name": "prompt", "options": [{"name": "text", "type": 3, "value": "x"}]}) == "prompt"

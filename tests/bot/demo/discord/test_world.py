@@ -53,7 +53,7 @@ def everything(world: World) -> Any:
 
 
 def test_a_new_guild(tmp_path: Path) -> None:
-    """A new state has the guild that was asked for, and its bot may do what README.md asks for, and no more."""
+    """A new state has the guild that was asked for, and its bot may do what docs/setup.md asks for, and no more."""
     with opened(tmp_path, people=People("Gallery", ("max",), ("eva",), ("hall",))) as world:
         backend, guild = world.backend, world.guild
         assert guild.name == "Gallery"

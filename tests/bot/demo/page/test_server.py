@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from bot.demo.page.server import STATIC, Page
 from tests.bot.demo.discord.town import CONTROL_TOKEN, Process, Town
 
 TOKEN = "the-visitors'"
+ANYWHERE = "0.0.0.0"  # noqa: S104  # a container's page listens there, behind a token
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,10 @@ async def test_the_page_and_its_files(browser: aiohttp.ClientSession) -> None:
         async with browser.get(name) as answer:
             assert answer.status == 200
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    for wrong in ("/nothing.js", "/..%2fserver.py", "/server.py"):
+    for address in ("/channels/1/2", "/channels/1/2/3"):  # of a channel, and of a message
+        async with browser.get(address) as answer:
+            assert (answer.status, await answer.text()) == (200, html)
+    for wrong in ("/channels/1", "/channels/1/..", "/nothing.js", "/..%2fserver.py", "/server.py"):
         async with browser.get(wrong) as answer:
             assert answer.status == 404
 
@@ -186,6 +191,41 @@ async def test_before_discord_is_there() -> None:
         await other.close()
     finally:
         await page.close()
+
+
+async def test_a_page_that_listens_alone_passes_attachments_on(process: Process, town: Town) -> None:
+    """Of a machine that shows one port, browsers get the videos too, with ranges and the sandbox of their files."""
+    alone, usual = Page(TOKEN, nothing_behind), Page(TOKEN, nothing_behind)
+    await alone.start(0, ANYWHERE)
+    await usual.start()
+    try:
+        for page in (alone, usual):
+            page.show_discord(process.url, CONTROL_TOKEN)
+        posted = json.loads((await town.community.person("ana").command("post", number=7)).text)
+        query = {"member": "ana", "channel_id": posted["thread"]}
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as session:
+            url = f"http://127.0.0.1:{alone.port}/api/messages"
+            async with session.get(url, params=query) as answer:
+                [clip] = set(re.findall(rf"http://127.0.0.1:{alone.port}(/attachments/[^\"]+)", await answer.text()))
+            assert process.url not in await answer.text()
+            # 127.0.0.2 stands for the container's outer address
+            headers = {"Host": f"127.0.0.1:{alone.port}", "Range": "bytes=4-7"}
+            async with session.get(f"http://127.0.0.2:{alone.port}{clip}", headers=headers) as answer:
+                assert (answer.status, len(await answer.read())) == (206, 4)
+                assert "sandbox" in answer.headers["Content-Security-Policy"]
+            async with session.get(f"http://127.0.0.1:{alone.port}/") as answer:
+                assert f"media-src http://127.0.0.1:{alone.port};" in answer.headers["Content-Security-Policy"]
+            async with session.get(f"http://127.0.0.1:{usual.port}{clip}") as answer:
+                assert answer.status == 404
+            async with session.get(f"http://127.0.0.1:{alone.port}/attachments/1/2/../../control/world") as answer:
+                assert answer.status == 404
+            with pytest.raises(aiohttp.ClientConnectorError):
+                await session.get(f"http://127.0.0.2:{usual.port}/")
+        with pytest.raises(OSError, match="in use"):
+            await Page(TOKEN, nothing_behind).start(alone.port, ANYWHERE)
+    finally:
+        await alone.close()
+        await usual.close()
 
 
 def test_the_page_has_no_way_to_read_words_as_html() -> None:
