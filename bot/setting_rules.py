@@ -110,7 +110,10 @@ def _entropy(symbols: Iterable[object]) -> float:
 
 def check_shown_address(value: str) -> str:
     """Allow an address without a user or a password; it may have a part that is filled in later, such as {key}."""
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+    except ValueError:  # its own words quote the value
+        raise ValueError("must be an address") from None
     if parts.username or parts.password:
         raise ValueError("must not have a user or a password in it, since members read it")
     return value
@@ -120,13 +123,20 @@ def check_public_node(value: str) -> str:
     """Allow a node's address that has neither a password nor a key, in the forms in which providers give keys."""
     parts = urlsplit(check_shown_address(check_address(value)))
     queries = [*parse_qsl(parts.query), *parse_qsl(parts.fragment)]
-    places = [*(parts.hostname or "").split("."), *parts.path.split("/"), *(content for _, content in queries)]
-    if any(_KEY_NAME.search(name) for name, _ in queries) or any(_looks_like_a_key(place) for place in places):
+    places = [*parts.path.split("/"), *(content for _, content in queries)]
+    subdomains = (parts.hostname or "").split(".")[:-2]
+    if (
+        any(_KEY_NAME.search(name) for name, _ in queries)
+        or any(_looks_like_a_key(place) for place in places)
+        or any(re.fullmatch(r"[0-9a-f]{32,}", label) for label in subdomains)
+    ):
         raise ValueError("must not have a key in it, since members read it: use a node that anybody may use")
     return value
 
 
-_KEY_NAME = re.compile(r"key|token|secret|auth|passw|access|sig", re.IGNORECASE)
+_KEY_NAME = re.compile(
+    r"(^|[-_.])(d?key|api-?key|token|secret|auth|passw\w*|access|sig(nature)?)($|[-_.])", re.IGNORECASE
+)
 
 
 def _looks_like_a_key(part: str) -> bool:

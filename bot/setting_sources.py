@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 
 PREFIX = "FLOCK_"
 MOST_BYTES = 16 * 1024
+LONGEST_MISTAKE = 4  # letters too many behind a secret's name; what is longer may be the secret itself
 WITH_SECRETS = ("database_url", "rpc_url")  # a password or a key may stand in these addresses
 # Variables of this form are not for the bot: those of the demo's services, and of tests.
 OTHERS = re.compile(r"(DEMO|REAL|TEST)_\w+")
@@ -60,8 +61,11 @@ def look_at_sources(kind: type[BaseSettings], replaced: Collection[str] = ()) ->
     sources = Sources()
     environment = _named_ours(EnvSettingsSource(kind).env_vars)
     in_file: dict[str, str] = {}
+    broken: set[str] = set()  # names of .env that have no = behind them, or more than a name before it
     try:
-        in_file = _named_ours(DotEnvSettingsSource(kind).env_vars)
+        variables = DotEnvSettingsSource(kind).env_vars
+        in_file = _named_ours(variables)
+        broken = set(_named_ours({name: None for name, value in variables.items() if value is None}))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         sources.reads_env_file = False
@@ -70,7 +74,10 @@ def look_at_sources(kind: type[BaseSettings], replaced: Collection[str] = ()) ->
     secrets = {name for name, info in kind.model_fields.items() if _is_secret(name, str(info.annotation))}
     known = {*kind.model_fields, *(f"{name}_file" for name in secrets)}
     for name in sorted(given.keys() - known):
-        if not OTHERS.fullmatch(name.upper()):
+        if name in broken or _may_hold_a_secret(name, secrets):
+            near = max((each for each in known if name.startswith(each)), key=len, default="")
+            sources.problems[f"{PREFIX}{near.upper()}…"] = _unreadable(near)
+        elif not OTHERS.fullmatch(name.upper()):
             sources.problems[f"{PREFIX}{name.upper()}"] = _unknown(name, known)
     credentials = _credentials(sources, kind, secrets)
     for name in sorted(secrets - set(replaced)):
@@ -91,6 +98,17 @@ def _is_of_another(name: str, value: str) -> bool:
 
 def _is_secret(name: str, annotation: str) -> bool:
     return SecretStr.__name__ in annotation or name in WITH_SECRETS
+
+
+def _may_hold_a_secret(name: str, secrets: Collection[str]) -> bool:
+    """Return True for a name that no shell would take, and for one that goes on where a secret's name ends."""
+    ends = (name.removeprefix(secret) for secret in secrets if name.startswith(secret))
+    return not re.fullmatch(r"\w{1,60}", name) or any(len(end.removesuffix("_file")) > LONGEST_MISTAKE for end in ends)
+
+
+def _unreadable(near: str) -> Problem:
+    sentence = f"A line that begins with {PREFIX}{near.upper()} has no = behind the name of a setting."
+    return Problem(sentence, "Write NAME=VALUE. The line is not shown, since it may hold a secret.")
 
 
 def _unknown(name: str, known: Collection[str]) -> Problem:

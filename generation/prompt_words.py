@@ -37,7 +37,14 @@ class PromptWords:
             _check(places, len(prompt))
         if max(len(words.topics), len(words.example)) > MOST_TEXT:
             raise ShapeError("PromptWords has too long a text.")
+        if not (is_text(words.topics) and is_text(words.example)):
+            raise ShapeError("PromptWords has a text that is none.")
         return words
+
+
+def is_text(text: str) -> bool:
+    """Return False for a string with half a character or a NUL, which neither Discord nor a database takes."""
+    return not any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in text)
 
 
 def _check(places: Sequence[Sequence[int]], length: int) -> None:

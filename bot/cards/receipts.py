@@ -49,14 +49,16 @@ def receipt_card(
 
 def _summary(receipts: Sequence[VoteReceipt]) -> str:
     """Return in one line whether a member's votes count."""
-    votes = [receipt for receipt in receipts if receipt.choice != Choice.WITHDRAWN]
+    # A withdrawal that was rejected withdraws nothing.
+    votes = [each for each in receipts if each.choice != Choice.WITHDRAWN or each.state == OutboxState.REJECTED]
     count = len(votes)
     if not votes:
         return "You have withdrawn your vote." if len(receipts) == 1 else "You have withdrawn all your votes."
     final = sum(receipt.state == OutboxState.FINAL for receipt in votes)
     rejected = sum(receipt.state == OutboxState.REJECTED for receipt in votes)
     if rejected:
-        some = "Your vote was" if count == 1 else f"{rejected:,} of your {amount(count, 'vote')} {_was(rejected)}"
+        one = "Your withdrawal was" if votes[0].choice == Choice.WITHDRAWN else "Your vote was"
+        some = one if count == 1 else f"{rejected:,} of your {amount(count, 'vote')} {_was(rejected)}"
         return f"⚠️ **{some} not recorded on the ledger.** The reason is below."
     if final == count:
         if count == 1:

@@ -65,7 +65,7 @@ def message_link(video: Video) -> str:
 def votes_line(votes: CardVotes) -> str:
     """Return the line of a card that says how many have voted, and how much of that is on the ledger."""
     if not votes.number:
-        return "No votes yet"
+        return "No votes yet" if votes.hidden else "No votes"
     line = f"**{amount(votes.number, 'vote')}**"
     if not votes.hidden:
         line = f"👍 **{votes.tally.up:,}** · 👎 **{votes.tally.down:,}**"

@@ -115,15 +115,22 @@ class Confirmations:
             if not finished:
                 await insist(lambda: interaction.response.defer(ephemeral=True, thinking=not is_own))
             view = await task
-            async with self._locks.setdefault(key, asyncio.Lock()):  # in the order in which the votes were recorded
+            lock = self._locks.setdefault(key, asyncio.Lock())
+            waits = finished and not is_own and lock.locked()  # for the answers to earlier presses
+            if waits:
+                await insist(interaction.response.defer)
+            async with lock:  # in the order in which the votes were recorded
                 if is_own or not finished:
                     await self._send(interaction, view, is_own=is_own)
                     await self._edit(key, view)
                 elif await self._edit(key, view):
-                    await insist(interaction.response.defer)
+                    if not waits:
+                        await insist(interaction.response.defer)
                     return
                 else:
                     await self._send(interaction, view, is_own=False)
+                    if waits:
+                        return  # what its token edits is the card, which is no confirmation
                 self._keep(key, interaction)
         except Exception as error:
             task.cancel()
@@ -153,10 +160,12 @@ class Confirmations:
     async def _edit(self, key: tuple[int, str], view: ui.LayoutView) -> bool:
         """Edit the kept confirmations, and forget those that cannot be edited. Return True if one was."""
         now = asyncio.get_running_loop().time()
-        kept = [each for each in self._kept.pop(key, []) if each.until > now]
+        kept = [each for each in self._kept.get(key, []) if each.until > now]
         edited = [each for each in kept if await self._edit_kept(each, view)]
         if edited:
             self._kept[key] = edited
+        else:
+            self._kept.pop(key, None)
         return bool(edited)
 
     async def _edit_kept(self, kept: _Kept, view: ui.LayoutView) -> bool:

@@ -26,6 +26,7 @@ from bot.monitoring.process_metrics import ProcessMetrics
 from bot.store.totals import Totals, TotalsCounter
 from migrations.database import now_ms
 from migrations.schema import executor_leases, outbox, videos, workflow_attempts
+from migrations.states.ledger import TransactionKind
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,9 @@ FROM_TOTALS: Sequence[tuple[Callable[[Totals], Numbers], Family]] = (
     ),
     (lambda totals: totals.gas, Family("flock_gas_used", "Gas of final transactions.", "kind", CounterMetricFamily)),
     (
-        lambda totals: totals.reverts,
+        lambda totals: {
+            kind: totals.reverts[kind] for kind in TransactionKind
+        },  # a 0 first: an alert sees the first one
         Family(
             "flock_reverts", "Transactions in a block that did nothing: their gas is lost.", "kind", CounterMetricFamily
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import aiohttp
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+OLD = timedelta(hours=1)
 UNFORESEEN = "Something went wrong on our side. The operator can see it in the log."
 _UNKNOWN_CHANNEL, _UNKNOWN_MESSAGE, _MISSING_ACCESS = 10003, 10008, 50001
 _MODERATED = frozenset({200000, 200001})
@@ -63,6 +65,11 @@ def obstacle(client: Client, channel_id: int, error: Exception) -> Obstacle:
 def is_gone(error: Exception) -> bool:
     """Return True if the channel or the message that was asked for no longer exists."""
     return isinstance(error, discord.NotFound) and error.code in {_UNKNOWN_CHANNEL, _UNKNOWN_MESSAGE}
+
+
+def is_old(message_id: int) -> bool:
+    """Return True for a message that is over an hour old: Discord takes far fewer edits of these (its code 30046)."""
+    return discord.utils.utcnow() - discord.utils.snowflake_time(message_id) > OLD
 
 
 def _sentence(client: Client, channel_id: int, error: Exception) -> str:

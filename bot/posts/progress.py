@@ -56,16 +56,16 @@ class ProgressMessages:
 
         Raises what passes by itself; the caller tries again.
         """
-        video = await videos.get(self._database, video_id)
-        channel_id, message_id = video.progress_channel_id, video.progress_message_id
-        if channel_id is None or message_id is None:
-            return
-        round_ = await rounds.get(self._database, video.round_id)
-        progress = (await videos.progress_of(self._database, [video.id])).get(video.id)
-        card = video_cards.progress_card(video_cards.progress_text(video, round_, None, progress), video)
         try:
-            channel = await self._client.channel(channel_id)
-            async with self.editing(video_id):
+            async with self.editing(video_id):  # what is read here is what the last edit shows
+                video = await videos.get(self._database, video_id)
+                channel_id, message_id = video.progress_channel_id, video.progress_message_id
+                if channel_id is None or message_id is None:
+                    return
+                round_ = await rounds.get(self._database, video.round_id)
+                progress = (await videos.progress_of(self._database, [video.id])).get(video.id)
+                card = video_cards.progress_card(video_cards.progress_text(video, round_, None, progress), video)
+                channel = await self._client.channel(channel_id)
                 await channel.get_partial_message(message_id).edit(view=card)
         except discord.HTTPException as error:
             if passes(error):

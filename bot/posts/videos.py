@@ -31,6 +31,7 @@ from migrations.states.community import RoundStatus, VideoStatus
 
 log = logging.getLogger(__name__)
 
+_THREAD_ARCHIVED = 50083
 TRUST_REFUSAL_S = 3600.0  # after that, a size that Discord refused is tried again: the refusal may have been a mishap
 
 
@@ -39,7 +40,7 @@ class PostError(Exception):
 
 
 class ThreadArchivedError(Exception):
-    """A card in a thread that somebody has archived while its round is open: no message in it can be edited."""
+    """A card in a thread that is archived, by somebody or after a week without a message: none in it can be edited."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,8 @@ class VideoPosts:
                 if thread.archived:
                     return  # the round is over, and `/standings` has the link
                 await self._draw_again(video, thread)
+        except ThreadArchivedError:
+            return  # as above, since it was looked at
         except discord.HTTPException as error:
             if passes(error):
                 raise
@@ -166,6 +169,8 @@ class VideoPosts:
                 if thread.archived:  # else none of its messages can be edited
                     thread = await thread.edit(archived=False)
                 await self._draw_again(video, thread)
+        except ThreadArchivedError:
+            raise TimeoutError("The thread was archived meanwhile.") from None  # it passes: the next try opens it
         except discord.NotFound:
             log.info("The card of video %s is gone already.", video_id)
         except discord.HTTPException as error:
@@ -185,9 +190,13 @@ class VideoPosts:
                 return line, False
             thread = await self._client.thread(video.thread_id or 0)
             message = await thread.fetch_message(video.message_id or 0)
-            if line in marks(message):
+            found = marks(message)
+            if line in found:
                 return line, False
             if thread.archived:
+                round_ = await rounds.get(self._database, video.round_id)
+                if round_.status == RoundStatus.CLOSED and video_cards.custom_id("up", video_id) in found:
+                    return line, False  # an earlier version closed it; a card of this one is drawn by `close_card`
                 raise ThreadArchivedError
             return video_cards.votes_line(await self._draw_again(video, thread, message)), True
 
@@ -210,7 +219,10 @@ class VideoPosts:
     async def _draw_again(
         self, video: Video, thread: discord.Thread, message: discord.Message | None = None
     ) -> CardVotes:
-        """Edit a card, so that it shows video, votes and round as they are now. Return the votes. Its file stays."""
+        """Edit a card, so that it shows video, votes and round as they are now. Return the votes. Its file stays.
+
+        Raises ThreadArchivedError, and what Discord answers.
+        """
         message = message or await thread.fetch_message(video.message_id or 0)
         name = attachment_name(video)
         attached = [each for each in message.attachments if each.filename == name]
@@ -219,7 +231,12 @@ class VideoPosts:
         round_ = await rounds.get(self._database, video.round_id)
         closed = round_ if round_.status == RoundStatus.CLOSED else None
         card = video_cards.video_card(video, media_url, self._host_name, votes=votes, closed=closed)
-        await message.edit(view=card, attachments=attached)
+        try:
+            await message.edit(view=card, attachments=attached)
+        except discord.HTTPException as error:
+            if error.code == _THREAD_ARCHIVED:  # by another editor, since it was looked at
+                raise ThreadArchivedError from error
+            raise
         return votes
 
     async def empty_card(self, video_id: str) -> None:

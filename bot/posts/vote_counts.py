@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.cards.videos import votes_line
-from bot.posts.obstacles import is_gone
+from bot.posts.obstacles import is_gone, is_old
 from bot.posts.videos import ThreadArchivedError, VideoPosts
 from bot.retry import is_unreadable, passes
 from bot.store.vote_writer import PostedVotes, votes_on_cards
@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 GATHER_S = 1.5  # from the first vote to the edit: the votes of that time are shown by one edit
 CARD_S = 5.0  # the least between two edits of one card
 THREAD_S = 1.5  # the least between two edits in one thread
-EDIT_S = 15.0  # the longest that one card may keep the others in its thread waiting
+OLD_S = 7.0  # the same after the edit of a message that is over an hour old
+EDIT_S = 30.0  # the longest that one card may keep the others in its thread waiting
 AGAIN_S, LONGEST_AGAIN_S = 10.0, 600.0  # between two tries at a card that could not be edited
 LOOK_S = 15.0  # between two looks at all cards; votes and what is on its way to the ledger are looked at in each tick
 MOST_LOAD = 0.05  # of the time is spent on asking the database
@@ -42,6 +43,7 @@ class _Card:
 
     thread_id: int
     guild_id: int
+    message_id: int
     closed: bool  # its round
     due: float
     pause: float = 0.0  # before the next try, if the last one failed
@@ -80,6 +82,7 @@ class VoteCounts:
             await self._look()
         except (SQLAlchemyError, OSError) as error:
             log.warning("Votes on cards could not be counted (%s).", type(error).__name__)
+            self._rest_until = asyncio.get_running_loop().time() + GATHER_S
         for thread_id in {card.thread_id for card in self._late.values()} - set(self._threads):
             if self._next_card(thread_id) is not None:
                 task = asyncio.create_task(self._work(thread_id), name=f"votes in thread {thread_id}")
@@ -115,8 +118,9 @@ class VoteCounts:
             self._next_look = began + LOOK_S
             self._forget_all_but({card.video_id for card in posted})
         self._on_their_way = set() if everything else self._on_their_way - wanted
+        busy = {card.thread_id for card in posted if card.closed and card.votes.underway}
         for card in posted:
-            self._compare(card, clock())
+            self._compare(card, clock(), is_busy=card.thread_id in busy)
         self._rest_until = clock() + (clock() - began) / MOST_LOAD
 
     def _forget_all_but(self, video_ids: set[str]) -> None:
@@ -127,21 +131,21 @@ class VoteCounts:
         self._gone &= video_ids
         self._on_their_way &= video_ids
 
-    def _compare(self, posted: PostedVotes, now: float) -> None:
-        """Note whether a card is to be edited, and when."""
+    def _compare(self, posted: PostedVotes, now: float, *, is_busy: bool) -> None:
+        """Note whether a card is to be edited, and when. Votes of a busy thread are on their way to the ledger."""
         video_id, votes = posted.video_id, posted.votes
         if votes.underway:
             self._on_their_way.add(video_id)
         line = votes_line(votes)
         if video_id in self._gone or self._shown.get(video_id) == line:
             self._late.pop(video_id, None)
-        elif posted.closed and votes.underway:
+        elif posted.closed and is_busy:
             self._late.pop(video_id, None)  # its thread is archived: it is opened once, for all of the last votes
         elif (late := self._late.get(video_id)) is not None:
             late.closed = posted.closed
         else:
             due = max(now + GATHER_S, self._edited.get(video_id, now - CARD_S) + CARD_S)
-            self._late[video_id] = _Card(posted.thread_id, posted.guild_id, posted.closed, due)
+            self._late[video_id] = _Card(posted.thread_id, posted.guild_id, posted.message_id, posted.closed, due)
 
     # ------------------------------------------------------------------ Discord
 
@@ -163,7 +167,7 @@ class VoteCounts:
                     self._failed(video_id, card, error)
                     edited = True
                 if edited:
-                    await asyncio.sleep(THREAD_S)
+                    await asyncio.sleep(OLD_S if is_old(card.message_id) else THREAD_S)
 
     async def _show(self, video_id: str, card: _Card, opened: contextlib.AsyncExitStack) -> bool:
         """Bring one card up to date. Return True if that took an edit. Raises what Discord answers.

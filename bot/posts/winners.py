@@ -17,9 +17,11 @@ from bot.domain.videos import Video
 from bot.files.attachments import attachment_name, fetch_mp4, plays, read_here
 from bot.posts.once import is_too_large
 from bot.posts.videos import VideoPosts
-from bot.retry import passes
+from bot.retry import UNREADABLE, passes
 
 log = logging.getLogger(__name__)
+
+HOST_S = 10.0  # for each place where a video may be: a result does not wait long for its video
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,9 @@ class WinnerVideos:
     async def address(self, video: Video) -> Media:
         """Return the video by its host's address alone, if that can be played in a message."""
         try:
-            return Media(url=video.playback_url) if await plays(video.playback_url or "") else Media()
-        except httpx.TransportError:
+            async with asyncio.timeout(HOST_S):
+                return Media(url=video.playback_url) if await plays(video.playback_url or "") else Media()
+        except (httpx.TransportError, TimeoutError):
             return Media()
 
     async def without_file(self, video: Video, guild: discord.Guild, error: discord.HTTPException) -> Media:
@@ -67,19 +70,21 @@ class WinnerVideos:
         data = await asyncio.to_thread(read_here, video, self._data_dir) or await self._file_of_card(video)
         if data is None:
             try:
-                data = await fetch_mp4(video.playback_url or "", limit)
-            except httpx.TransportError:
+                async with asyncio.timeout(HOST_S):
+                    data = await fetch_mp4(video.playback_url or "", limit)
+            except (httpx.TransportError, TimeoutError):
                 data = None
         return data
 
     async def _file_of_card(self, video: Video) -> bytes | None:
         """Return the file that is attached to the video's card; None where there is none."""
         try:
-            thread = await self._client.thread(video.thread_id or 0)
-            message = await thread.fetch_message(video.message_id or 0)
-            for attached in message.attachments:
-                if attached.filename == attachment_name(video):
-                    return await attached.read()
-        except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError) as error:
+            async with asyncio.timeout(HOST_S):
+                thread = await self._client.thread(video.thread_id or 0)
+                message = await thread.fetch_message(video.message_id or 0)
+                for attached in message.attachments:
+                    if attached.filename == attachment_name(video):
+                        return await attached.read()
+        except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError, *UNREADABLE) as error:
             log.info("The card of video %s could not be read (%s).", video.id, type(error).__name__)
         return None

@@ -223,6 +223,7 @@ class PostedVotes:
     video_id: str
     guild_id: int
     thread_id: int
+    message_id: int
     closed: bool  # its round
     votes: CardVotes
 
@@ -237,6 +238,7 @@ async def votes_on_cards(database: AsyncEngine, video_ids: Collection[str] | Non
             videos.c.id,
             videos.c.guild_id,
             videos.c.thread_id,
+            videos.c.message_id,
             rounds.c.status,
             count_of(Choice.UP).label("up"),
             count_of(Choice.DOWN).label("down"),
@@ -256,7 +258,7 @@ async def votes_on_cards(database: AsyncEngine, video_ids: Collection[str] | Non
         count = on_ledger.get(row.id, (0, 0))
         closed = row.status == RoundStatus.CLOSED
         votes_ = CardVotes(Tally(row.up, row.down), on_ledger=count[0], underway=count[1], hidden=not closed)
-        posted.append(PostedVotes(row.id, row.guild_id, row.thread_id, closed, votes_))
+        posted.append(PostedVotes(row.id, row.guild_id, row.thread_id, row.message_id or 0, closed, votes_))
     return posted
 
 

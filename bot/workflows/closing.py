@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.cards.rounds import result_link
-from bot.posts.obstacles import Obstacle
+from bot.posts.obstacles import Obstacle, is_old
 from bot.posts.progress import ProgressMessages
 from bot.posts.rounds import RoundPosts
 from bot.posts.videos import VideoPosts
-from bot.retry import passes
+from bot.retry import is_unreadable, passes
 from bot.store import rounds, videos
 from bot.workflows.steps import step
 from generation.jobs import BOT_QUEUE
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 WORKFLOW = "closing_life"
 PACE_S = 1.0  # between two edits: Discord allows about five in five seconds a channel, and others edit there too
+OLD_PACE_S = 7.0  # the same for messages that are over an hour old
 AT_ONCE = 10  # messages in one step: as many are edited again, at most, after a restart
 AGAIN_S, LONGEST_AGAIN_S = 30.0, 3600.0  # between two tries at what Discord did not take
 MOST_TRIES = 12  # which take about six hours
@@ -113,17 +114,21 @@ class ClosingWorkflow:
             left = []
             for number, id_ in enumerate(ids):
                 if number:
-                    await asyncio.sleep(PACE_S)
+                    await asyncio.sleep(await self._pace(id_))
                 try:
                     await close(id_)
                 except Exception as error:
-                    if passes(error):
+                    if passes(error) or is_unreadable(error):
                         left.append(id_)
                     else:
                         log.exception("%s of %s failed, unforeseen.", name, id_)
             return left
 
         return await step(name, body)
+
+    async def _pace(self, id_: str) -> float:
+        video = await videos.get_or_none(self._database, id_)
+        return OLD_PACE_S if video is not None and video.message_id and is_old(video.message_id) else PACE_S
 
     async def _has_result(self, round_id: int) -> bool:
         return result_link(await rounds.get(self._database, round_id)) is not None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
-from generation.prompt_words import MOST_PLACES, MOST_TEXT, PromptWords
+from generation.prompt_words import MOST_PLACES, MOST_TEXT, PromptWords, is_text
 from generation.strict_json import ShapeError, read_dataclass
 
 FILE = "known_words.json"
@@ -85,6 +85,9 @@ class KnownWords:
             raise KnownWordsError(f"{FILE} is not used: it needs 1 to {MOST_WORDS:,} words.")
         if not all(0 < len(text) <= MOST_WORD for text in (*self.words, *self.words.values(), *self.quiet)):
             raise KnownWordsError(f"{FILE} is not used: a word has 1 to {MOST_WORD} characters.")
+        texts = (*self.words, *self.words.values(), *self.quiet, self.topics, self.example)
+        if not all(is_text(text) for text in texts):
+            raise KnownWordsError(f"{FILE} is not used: it holds what is no text.")
         if max(len(self.topics), len(self.example)) > MOST_TEXT:
             raise KnownWordsError(f"{FILE} is not used: its topics or its example have over {MOST_TEXT} characters.")
 
@@ -156,6 +159,8 @@ def reader_of(folder: Path, tokenizer: object) -> tuple[PromptReader | None, lis
         return PromptReader(known, lambda text: tokenizer(text, add_special_tokens=False).encodings[0]), []
     except KnownWordsError as error:
         return None, [str(error)]
+    except Exception as error:  # whatever a tokenizer raises: no model fails for the want of this
+        return None, [f"{FILE} is not used: the model's tokenizer cannot read it ({type(error).__name__})."]
 
 
 def _is_of_word(letter: str) -> bool:

@@ -54,6 +54,26 @@ def test_a_misspelt_name_is_told_with_the_right_one(
     assert text.startswith(f"{name.upper()} is not a setting; did you mean {meant}?")
 
 
+@pytest.mark.parametrize(
+    ("line", "begins"),
+    [
+        (f"FLOCK_DISCORD_TOKEN{TOKEN}", "FLOCK_DISCORD_TOKEN"),
+        (f"FLOCK_DISCORD_TOKEN:{TOKEN}", "FLOCK_DISCORD_TOKEN"),
+        (f"FLOCK_DISCORD_TOKEN: {TOKEN}", "FLOCK_DISCORD_TOKEN"),
+        ("FLOCK_VOTER_PEPPERnobody_may_see_this=", "FLOCK_VOTER_PEPPER"),
+        (f"FLOCK_{TOKEN}", "FLOCK_"),
+    ],
+)
+def test_a_line_without_its_equals_sign_is_told_without_what_it_holds(tmp_path: Path, line: str, begins: str) -> None:
+    """It may be a secret, and reports of errors are public."""
+    (tmp_path / ".env").write_text(line + "\n")
+    sources = look_at_sources(Settings)
+    everything = " ".join([*sources.problems, *told(sources)]).lower()
+    assert "may-see" not in everything
+    assert "may_see" not in everything
+    assert not told(sources) or f"begins with {begins} has no = " in told(sources)[0]
+
+
 def test_a_name_like_no_other_is_told_without_a_guess(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong guess would mislead."""
     monkeypatch.setenv("FLOCK_QUUX", "1")

@@ -35,6 +35,8 @@ def test_places_are_read_as_they_were_written() -> None:
         {"known": [[0, 1]] * (MOST_PLACES + 1)},
         {"topics": "x" * 101},
         {"example": "x" * 101},
+        {"topics": "a\ud800"},
+        {"example": "a\0"},
         {"known": [], "also": 1},
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
 PATH = "/attachments/"
 _ASKED = ("Range", "If-Range", "If-None-Match", "If-Modified-Since")
@@ -27,9 +28,16 @@ def move_addresses(text: str, discord: str, page: str) -> str:
 
 
 async def pass_on(request: web.Request, session: aiohttp.ClientSession, discord: str) -> web.Response:
-    """Answer GET and HEAD of an attachment with the embedded Discord's answer, ranges included."""
+    """Answer GET and HEAD of an attachment with the embedded Discord's answer, ranges and stills included.
+
+    `session` must have no right of its own. Nothing but an attachment can be asked for: a name has no way out of it.
+    """
     asked = {name: request.headers[name] for name in _ASKED if name in request.headers}
-    url = f"{discord}{PATH}{request.match_info['file']}"
+    name = request.match_info["name"]
+    if "/" in name or name in {".", ".."}:  # as they are once %2F and its like are decoded
+        raise web.HTTPNotFound
+    url = URL(discord) / PATH.strip("/") / request.match_info["channel"] / request.match_info["id"] / name
+    url = url.with_query({key: request.query[key] for key in ("format",) if key in request.query})
     async with session.request(request.method, url, headers=asked, allow_redirects=False) as answer:
         headers = {name: answer.headers[name] for name in _ANSWERED if name in answer.headers}
         return web.Response(status=answer.status, body=await answer.read(), headers=headers)

@@ -56,6 +56,7 @@ class Page:
         self._look_at_stack = look
         self._discord: str | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._files: aiohttp.ClientSession | None = None
         self._runner: web.AppRunner | None = None
         self._sockets: set[web.WebSocketResponse] = set()
         self._watching: asyncio.Task[None] | None = None
@@ -93,7 +94,7 @@ class Page:
                 web.get("/api/{look:[a-z]+}", self._look),
                 web.get("/api/interactions/{id:[0-9]+}", self._look),
                 web.post("/api/{act:[a-z]+}", self._act),
-                web.get(attachments.PATH + r"{file:\d+/\d+/[^/]+}", self._attachment),
+                web.get(attachments.PATH + r"{channel:\d+}/{id:\d+}/{name:[^/]+}", self._attachment),
             ]
         )
         self._runner = await serve_app(app, listener)
@@ -103,6 +104,7 @@ class Page:
         """Show this embedded Discord from now on."""
         headers = {"Authorization": f"Bearer {control_token}"}
         self._session = aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=60))
+        self._files = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))  # anybody's: without the token
         self._discord = url
 
     async def close(self) -> None:
@@ -115,8 +117,9 @@ class Page:
             await ws.close(code=1001, message=b"The demo has ended.")
         if self._runner is not None:
             await self._runner.cleanup()
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._session, self._files):
+            if session is not None:
+                await session.close()
 
     # ------------------------------------------------------------------ borders
 
@@ -158,10 +161,10 @@ class Page:
         )
 
     async def _attachment(self, request: web.Request) -> web.StreamResponse:
-        if not self._alone or self._session is None or self._discord is None:
+        if not self._alone or self._files is None or self._discord is None:
             raise web.HTTPNotFound
         try:
-            return await attachments.pass_on(request, self._session, self._discord)
+            return await attachments.pass_on(request, self._files, self._discord)
         except (aiohttp.ClientError, TimeoutError):
             raise web.HTTPServiceUnavailable from None
 

@@ -48,6 +48,10 @@ WITHDRAWN = replace(FINAL, choice=0)
         ([FINAL, ON_THE_WAY], "⏳ **1 of your 2 votes is on the ledger ✓** The others are on the way."),
         ([REJECTED], "⚠️ **Your vote was not recorded on the ledger.** The reason is below."),
         ([FINAL, REJECTED], "⚠️ **1 of your 2 votes was not recorded on the ledger.** The reason is below."),
+        (
+            [replace(REJECTED, choice=0)],
+            "⚠️ **Your withdrawal was not recorded on the ledger.** The reason is below.",
+        ),
         ([WITHDRAWN], "You have withdrawn your vote."),
     ],
 )

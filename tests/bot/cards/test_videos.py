@@ -129,6 +129,7 @@ def test_a_card_names_the_author_and_the_host() -> None:
         (CardVotes(Tally(4, 1), on_ledger=5, hidden=False), "👍 **4** · 👎 **1** · ✓ on the ledger"),
         (CardVotes(Tally(4, 1), hidden=False), "👍 **4** · 👎 **1**"),
         (CardVotes(Tally(0, 0), underway=1), "No votes yet"),
+        (CardVotes(hidden=False), "No votes"),
     ],
 )
 def test_a_card_says_how_many_voted_and_what_the_ledger_has(votes: CardVotes, words: str) -> None:

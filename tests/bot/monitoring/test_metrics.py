@@ -124,6 +124,7 @@ async def test_reverted_transactions_are_counted_by_kind(tmp_path: Path) -> None
     text = await Metrics(database, "bot").text()
     assert b'flock_reverts_total{kind="link"} 2.0' in text
     assert b'flock_reverts_total{kind="votes"} 1.0' in text
+    assert b'flock_reverts_total{kind="close"} 0.0' in text  # or an alert would miss the first one
     await database.dispose()
 
 

@@ -134,6 +134,7 @@ async def test_an_open_round_hides_who_leads_and_a_closed_one_shows_it(town: Tow
     await town.close()
     await set_entries(town, round_, "final")
     await shows(town, video, "👍 2 · 👎 1 · ✓ on the ledger")
+    assert [button.label for button in (await card(town, video)).buttons] == ["Feedback", "Report"]
 
     async def archived() -> bool | None:
         metadata = town.backend.channels[round_.thread_id].thread_metadata

@@ -260,6 +260,16 @@ async def test_many_cards_are_edited_one_after_the_other(town: Town, monkeypatch
         assert [row[0] for row in steps].count("close cards") == 3
 
 
+async def test_a_thread_that_is_archived_in_the_middle_keeps_no_button_alive(town: Town) -> None:
+    """Another editor archives it between a look at a card and its edit: the card is tried again, and closed."""
+    round_, (video, _) = await a_round(town)
+    path = f"/channels/{round_.thread_id}/messages/{video.message_id}"
+    await town.fault(fault="refuse", code=50083, method="PATCH", path=path, count=1)
+    await town.close()
+    await closed(town, round_)
+    assert await labels(town, video) == CLOSED
+
+
 async def test_a_round_that_was_over_before_costs_nothing(town: Town) -> None:
     """What an earlier version closed is left as it is: no workflow is begun for it."""
     round_, _ = await a_round(town, 0)

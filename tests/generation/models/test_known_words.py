@@ -127,6 +127,21 @@ def test_a_tokenizer_without_places_is_named_to_the_operator(tmp_path: Path, tok
     assert notes == [f"{FILE} is not used: the model's tokenizer does not tell where a token stands."]
 
 
+def test_a_tokenizer_that_fails_on_a_word_stops_no_model(tmp_path: Path) -> None:
+    """The operator reads that the file is of no use; the model renders without it."""
+
+    class Broken:
+        is_fast = True
+
+        def __call__(self, text: str, **_: object) -> object:
+            raise TypeError(text)
+
+    write(tmp_path, GOOD)
+    reader, notes = reader_of(tmp_path, Broken())
+    assert reader is None
+    assert notes == [f"{FILE} is not used: the model's tokenizer cannot read it (TypeError)."]
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -147,6 +162,9 @@ def test_a_tokenizer_without_places_is_named_to_the_operator(tmp_path: Path, tok
         ({**GOOD, "quiet": [7]}, "of the wrong type"),
         ({**GOOD, "topics": "x" * 101}, "over 100 characters"),
         ({**GOOD, "example": "x" * 101}, "over 100 characters"),
+        ({**GOOD, "words": {"\ud800": "x"}}, "what is no text"),
+        ({**GOOD, "topics": "a\udc00"}, "what is no text"),
+        ({**GOOD, "quiet": ["a\0"]}, "what is no text"),
         ({**GOOD, "code": "import os"}, "has no field"),
         ('{"version": 1, "words": {"red": "' + "x" * (1 << 18) + '"}}', "more than 256 KiB"),
     ],

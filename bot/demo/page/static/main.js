@@ -17,8 +17,8 @@ const WAIT_S = 20;
 const $ = (id) => document.getElementById(id);
 
 // The token comes with the link, and is kept for links to messages; it leaves the address with the first channel.
-const token = location.hash.slice(1) || localStorage.getItem("token") || "";
-localStorage.setItem("token", token);
+const given = location.hash === "#log" ? "" : location.hash.slice(1); // that is where the skip link leads
+const token = given || localStorage.getItem("token") || "";
 addEventListener("hashchange", () => location.hash.length > 1 && !location.hash.startsWith("#log") && location.reload());
 const api = new Api(token);
 
@@ -71,6 +71,7 @@ async function begin() {
     await new Promise((resolve) => setTimeout(resolve, 500));
   }
   notice(null);
+  localStorage.setItem("token", token); // it is the right one; a wrong one replaces none
   const name = new URLSearchParams(location.search).get("as") ?? sessionStorage.getItem("member");
   const member = people().find((m) => m.name === name) ?? people().find((m) => !m.moderator) ?? people()[0];
   const place = here();
@@ -454,7 +455,7 @@ function press(message) {
       const body = { member: state.member, channel_id: message.channel_id, message_id: message.id, custom_id: customId, wait: WAIT_S };
       const { status } = await api.act("press", values.length ? { ...body, values } : body);
       if (!status || status.failed) throw new CannotError("This interaction failed: the application did not respond.");
-      const subject = learn(body.member, customId, status.messages);
+      const subject = learn(body.member, customId, [...status.messages, ...(status.changed ?? [])]);
       status.messages.forEach(upsert);
       if (subject) refreshButtons(`:${subject}"`);
       if (status.modal) await showModal(status);

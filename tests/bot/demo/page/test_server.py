@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from bot.demo.page.server import STATIC, Page
 from tests.bot.demo.discord.town import CONTROL_TOKEN, Process, Town
@@ -217,10 +218,20 @@ async def test_a_page_that_listens_alone_passes_attachments_on(process: Process,
                 assert f"media-src http://127.0.0.1:{alone.port};" in answer.headers["Content-Security-Policy"]
             async with session.get(f"http://127.0.0.1:{usual.port}{clip}") as answer:
                 assert answer.status == 404
-            async with session.get(f"http://127.0.0.1:{alone.port}/attachments/1/2/../../control/world") as answer:
-                assert answer.status == 404
+            async with session.get(f"http://127.0.0.1:{alone.port}{clip}", params={"format": "jpeg"}) as answer:
+                through_the_page = answer.status, answer.content_type
+            async with session.get(f"{process.url}{clip}", params={"format": "jpeg"}) as answer:
+                assert (answer.status, answer.content_type) == through_the_page != (200, "video/mp4")
             with pytest.raises(aiohttp.ClientConnectorError):
                 await session.get(f"http://127.0.0.2:{usual.port}/")
+        # Whoever has no token gets out of the attachments by no name, and the control plane's token is no help there.
+        up = "..%2F..%2F..%2Fcontrol%2F"
+        async with aiohttp.ClientSession() as session:
+            for way in ("../../control/world", f"{up}world", f"{up}messages%3Fchannel_id=5", "%2E%2E"):
+                path = URL(f"http://127.0.0.1:{alone.port}/attachments/1/2/{way}", encoded=True)
+                async with session.get(path) as answer:
+                    assert answer.status == 404, way
+                    assert "guild" not in await answer.text()
         with pytest.raises(OSError, match="in use"):
             await Page(TOKEN, nothing_behind).start(alone.port, ANYWHERE)
     finally:
