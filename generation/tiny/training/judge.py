@@ -112,9 +112,16 @@ def find(frames: NDArray[np.uint8], rows: NDArray[np.float32]) -> Masks:
     """Return masks of the one or two pieces that stand out from the background: (pieces, frames, height, width).
 
     `rows` is the background (see `behind`). Two pieces come in the order of reading: from the left or, where they stand
-    above each other, from the top.
+    above each other, from the top. Each ends halfway between its colour and the background, however soft its edge.
     """
-    stands_out = np.linalg.norm(frames.astype(np.float32) - rows[None, :, None], axis=3) > STANDS_OUT
+    distance = np.linalg.norm(frames.astype(np.float32) - rows[None, :, None], axis=3)
+    pieces = _pieces(distance > STANDS_OUT)
+    levels = [np.percentile(distance[masks], 75) / 2 if masks.any() else STANDS_OUT for masks in pieces]
+    return np.stack([masks & (distance > level) for masks, level in zip(pieces, levels, strict=True)])
+
+
+def _pieces(stands_out: Masks) -> Masks:
+    """Return the one or two largest pieces of each mask, in the order of reading."""
     largest = np.stack([_largest(mask) for mask in stands_out])
     second = np.stack([_largest(mask & ~piece) for mask, piece in zip(stands_out, largest, strict=True)])
     second_areas = second.sum((1, 2))
@@ -247,7 +254,8 @@ def _motion(pieces: Masks) -> str | None:
 
 def _path(pieces: Masks) -> NDArray[np.float64]:
     """Return the mean row and column of all pieces in each frame: (frames, 2)."""
-    return np.array([[_centre(mask) for mask in masks] for masks in pieces]).mean(0)
+    path: NDArray[np.float64] = np.array([[_centre(mask) for mask in masks] for masks in pieces]).mean(0)
+    return path
 
 
 def _radii(masks: Masks, shape: str) -> NDArray[np.float64]:

@@ -155,7 +155,7 @@ def flicker(frames: NDArray[np.uint8]) -> float:
     behind = judge.behind(frames)
     if judge.background(behind) == "rain":
         return float("nan")
-    passed = judge.find(frames, behind).any((0, 1))
+    passed: NDArray[np.bool_] = np.asarray(judge.find(frames, behind).any((0, 1)))
     for _ in range(STILL):
         wider = passed.copy()
         wider[1:] |= passed[:-1]

@@ -138,8 +138,9 @@ def train_encoder(
     dice: np.random.Generator,
     steps: int,
     say: Callable[[int, int, str], None],
+    of_two: float = world.TWO,
 ) -> None:
-    """Train the encoder in place, with captions that are written at each step."""
+    """Train the encoder in place, with captions that are written at each step, so many of them `of_two` shapes."""
     tokenizer = without_languages(tokenizer)
     table = codes()
     optimizers = split(encoder, "block.", lr=RATE)
@@ -147,7 +148,8 @@ def train_encoder(
     encoder.train()
     smooth = 1.0
     for step in range(steps):
-        batch = [captions.write(world.random_scene(dice), dice) for _ in range(BATCH)]
+        scenes = [world.random_scene(dice, two=bool(dice.random() < of_two)) for _ in range(BATCH)]
+        batch = [captions.write(scene, dice) for scene in scenes]
         ids, mask = _padded_tokens(tokenizer, [caption.text for caption in batch], int(dice.choice(LENGTHS)))
         targets = target_vectors(table, torch.tensor([target(caption) for caption in batch]))
         output = encoder(ids).last_hidden_state  # no mask: the pipeline passes none

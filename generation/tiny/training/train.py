@@ -6,10 +6,12 @@ to draw them; the denoiser learns to make the clips' latents. The same seeds, th
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,7 @@ import torch
 from generation.models.registry import TINY_LOOKS
 from generation.tiny.training import denoiser as denoisers
 from generation.tiny.training import text, vae, world
-from generation.tiny.training.decoder import train_decoder
+from generation.tiny.training.decoder import FIT_CLIPS, fit_decoder, train_decoder
 from generation.tiny.training.known_words import write_known_words
 from generation.tiny.training.measure import measure, show
 
@@ -29,11 +31,11 @@ if TYPE_CHECKING:
 
 BUILD = Path("build/tiny")
 SEED = 2026
-TEXT_STEPS = 4000
-DECODER_STEPS = 450
+TEXT_STEPS, TEXT_LESSONS = 4000, (world.TWO, 0.5)  # of each lesson; the share of captions with two shapes
+DECODER_STEPS = 400
 CLIPS = 16_000
 STEPS, BATCH = 8000, 32
-SAVED_EVERY = 250  # steps; the saved pipeline can be tried, and an interrupted training goes on from there
+SAVED_EVERY = 250  # steps; an interrupted training goes on from there
 
 
 class Progress:
@@ -55,16 +57,34 @@ class Progress:
 def train(folder: Path) -> None:
     """Train everything and write the pipeline to `folder`, with a card that has its figures.
 
-    Finished parts lie in build/tiny, from which an interrupted training goes on. Threads: OMP_NUM_THREADS, or all
-    cores.
+    The denoiser needs one core and the latents; the other parts are made beside it, on as many cores as
+    OMP_NUM_THREADS says, or all. Finished parts lie in build/tiny, from which an interrupted training goes on.
     """
     BUILD.mkdir(parents=True, exist_ok=True)
+    missing = [part for part in PARTS if not (BUILD / f"{part}.pt").is_file()]
+    beside, spawn = max(1, torch.get_num_threads() - 1), multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(beside, spawn, torch.set_num_threads, (1,)) as others:
+        done = {part: others.submit(_make_part, part) for part in missing}
+        if "latents" in done:
+            done["latents"].result()
+        torch.set_num_threads(1)
+        denoiser = _train_denoiser(_kept("latents"))
+        for part in done.values():
+            part.result()
+    encoder, autoencoder = text.build_encoder(), vae.build_vae()
+    encoder.load_state_dict(_kept("text"))
+    autoencoder.load_state_dict(_kept("autoencoder"))
+    save_pipeline(folder, text.build_tokenizer(), encoder, autoencoder, denoiser)
+    torch.set_num_threads(beside + 1)
+    figures = measure(folder)
+    sys.stderr.write(show(figures) + "\n")
+    write_card(folder, figures)
+    shutil.rmtree(BUILD)
+
+
+def _train_denoiser(clips: dict[str, torch.Tensor]) -> LTXVideoTransformer3DModel:
+    """Return the average of the weights over the last steps; `clips` are the latents and facts of `_latents`."""
     torch.manual_seed(SEED)
-    tokenizer, encoder = text.build_tokenizer(), text.build_encoder()
-    encoder.load_state_dict(_once("text", lambda: _train_text(encoder, tokenizer)))
-    autoencoder = vae.build_vae()
-    autoencoder.load_state_dict(_once("autoencoder", _train_autoencoder))
-    clips = _once("latents", _latents)
     apprentice = denoisers.Apprentice(STEPS, BATCH, SEED)
     checkpoint = BUILD / "denoiser.pt"
     if checkpoint.is_file():
@@ -79,20 +99,16 @@ def train(folder: Path) -> None:
             say(apprentice.step, STEPS, f"loss {smooth:.4f}")
         if apprentice.step % SAVED_EVERY == 0:
             _replace(checkpoint, apprentice.state())
-            save_pipeline(folder, tokenizer, encoder, autoencoder, apprentice.averaged)
-    save_pipeline(folder, tokenizer, encoder, autoencoder, apprentice.averaged)
-    figures = measure(folder)
-    sys.stderr.write(show(figures) + "\n")
-    write_card(folder, figures)
-    shutil.rmtree(BUILD)
+    return apprentice.averaged
 
 
-def _once(part: str, make: Callable[[], dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """Return the result of `make`, which build/tiny keeps for a training that goes on."""
-    path = BUILD / f"{part}.pt"
-    if not path.is_file():
-        _replace(path, make())
-    state: dict[str, torch.Tensor] = torch.load(path, weights_only=True)
+def _make_part(part: str) -> None:
+    torch.manual_seed(SEED)
+    _replace(BUILD / f"{part}.pt", PARTS[part]())
+
+
+def _kept(part: str) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(BUILD / f"{part}.pt", weights_only=True)
     return state
 
 
@@ -102,8 +118,12 @@ def _replace(path: Path, state: Mapping[str, object]) -> None:
     draft.replace(path)
 
 
-def _train_text(encoder: T5EncoderModel, tokenizer: PreTrainedTokenizerFast) -> dict[str, torch.Tensor]:
-    text.train_encoder(encoder, tokenizer, np.random.default_rng(SEED), TEXT_STEPS, Progress("text encoder"))
+def _train_text() -> dict[str, torch.Tensor]:
+    """Return the weights of the text encoder: it learns single shapes well before it learns which of two is first."""
+    encoder, tokenizer = text.build_encoder(), text.build_tokenizer()
+    for number, of_two in enumerate(TEXT_LESSONS):
+        say, dice = Progress(f"text encoder, lesson {number + 1}"), np.random.default_rng(SEED + number)
+        text.train_encoder(encoder, tokenizer, dice, TEXT_STEPS, say, of_two)
     state: dict[str, torch.Tensor] = encoder.state_dict()
     return state
 
@@ -115,10 +135,13 @@ def _components() -> vae.Components:
 
 
 def _train_autoencoder() -> dict[str, torch.Tensor]:
-    """Return the weights of the autoencoder: its encoder computed, its decoder trained."""
+    """Return the weights of the autoencoder: its encoder computed, its decoder fitted and trained."""
     parts, autoencoder = _components(), vae.build_vae()
     vae.write_weights(autoencoder, parts)
-    train_decoder(autoencoder, parts, np.random.default_rng(SEED + 2), DECODER_STEPS, Progress("decoder"))
+    dice = np.random.default_rng(SEED + 2)
+    clips = np.concatenate([clips for _, clips in denoisers.make_clips(FIT_CLIPS, dice)])
+    fit_decoder(autoencoder, parts, vae.to_tensor(clips), torch.Generator().manual_seed(SEED + 2))
+    train_decoder(autoencoder, parts, dice, DECODER_STEPS, Progress("decoder"))
     state: dict[str, torch.Tensor] = autoencoder.state_dict()
     return state
 
@@ -133,6 +156,14 @@ def _latents() -> dict[str, torch.Tensor]:
         if len(rows) % 20 == 0:
             say(len(rows) * len(scenes), CLIPS)
     return {"latents": torch.cat(latents), "rows": torch.cat(rows)}
+
+
+# What build/tiny keeps beside the denoiser, and its makers; the denoiser waits for the first.
+PARTS: dict[str, Callable[[], dict[str, torch.Tensor]]] = {
+    "latents": _latents,
+    "text": _train_text,
+    "autoencoder": _train_autoencoder,
+}
 
 
 def save_pipeline(
@@ -173,7 +204,7 @@ def write_card(folder: Path, figures: dict[str, float]) -> None:
             size=size,
             clips=CLIPS,
             seen=STEPS * BATCH,
-            captions=TEXT_STEPS * text.BATCH,
+            captions=TEXT_STEPS * len(TEXT_LESSONS) * text.BATCH,
             width=world.SIZE,
             looks=TINY_LOOKS,
         )
@@ -217,6 +248,6 @@ it lacks too, by arithmetic on the frames (`generation/tiny/training/judge.py`):
 
 {figures}
 
-Limits: two shapes at most, which move alike, {width}x{width} pixels; a prompt about anything else gets some shape of its
-choice.
+Limits: two shapes at most, which move alike, {width}x{width} pixels; a prompt about anything else gets some shape of
+its choice.
 """

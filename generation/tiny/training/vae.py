@@ -4,16 +4,18 @@ The encoder needs no learning: a latent of 72 numbers for a block of 24x24 pixel
 levels of components (6x6 pixels of a frame; 2x2x2 of these; 2x2x2 of those again). That is exact to compute and takes
 seconds.
 
-The way back by the transpose alone is blurred, and shows the borders of the blocks. So the decoder begins there, as
+The way back by the transpose alone is blurred, and shows the borders of the blocks. So the decoder begins there, with
 residual blocks that do nothing yet, and `decoder.py` trains it: its convolutions see the neighbours of each block.
 
 The class has a norm and a SiLU before its last convolution. At first they do no harm: one channel holds a constant far
-greater than all others, so the norm divides by a constant, and silu(x) is nearly x / 2.
+greater than all others, so the norm divides by a constant, and silu(x) is nearly x / 2. The loudest components are
+there twice, with both signs: silu(x) - silu(-x) is x.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,9 +34,12 @@ FINE, MIDDLE, COARSE = 40, 80, 72  # components kept on each level
 PLACES, LOUD = 8, 12.0
 LATENTS = COARSE + PLACES
 # Channels. Of the decoder: on the way, and of the last level, which holds the fine components and the constant.
-ENCODER, DECODER, LAST = LATENTS + 2, 88, 44
+MIRRORED = 3  # fine components that the last level holds with both signs: the colour of a whole patch
+ENCODER, DECODER, LAST = LATENTS + 2, 88, FINE + 1 + MIRRORED
 RESIDUAL = (2, 1, 0)  # blocks of two convolutions on each level of the decoder, the finest first
-CONSTANT, ENCODER_CONSTANT = 100.0, 60_000.0
+CONSTANT, ENCODER_CONSTANT = 300.0, 60_000.0
+# The patch's channels are (colour, column, row) in the class, (colour, row, column) here.
+ORDER = torch.arange(3 * PATCH * PATCH).reshape(3, PATCH, PATCH).transpose(1, 2).reshape(-1)
 CLIPS = 250  # from which the components are computed
 
 
@@ -130,9 +135,18 @@ class Components:
 
     def encode(self, clips: Tensor) -> Tensor:
         """Return the same as `encode` below, much quicker: (batch, LATENTS, f, h, w)."""
-        pairs = _blocks(_channels_first(_blocks(_padded(clips), 1, PATCH) @ self.fine.T), 2, 2)
-        latents = _blocks(_channels_first(pairs @ self.middle.T), 2, 2) @ self.coarse.T
+        latents = self.levels(clips)[2] @ self.coarse.T
         return with_places(_channels_first((latents - self.mean) / self.std))
+
+    def levels(self, clips: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what each level's components are of, as the decoder's steps should draw it again.
+
+        Patches of 3 * PATCH * PATCH pixels, pairs of patches' components, blocks of pairs' components: each
+        (batch, f, h, w, channels), in the order of `_blocks`.
+        """
+        patches = _blocks(_padded(clips), 1, PATCH)
+        pairs = _blocks(_channels_first(patches @ self.fine.T), 2, 2)
+        return patches, pairs, _blocks(_channels_first(pairs @ self.middle.T), 2, 2)
 
 
 def with_places(latents: Tensor) -> Tensor:
@@ -146,11 +160,7 @@ def with_places(latents: Tensor) -> Tensor:
 def write_weights(vae: AutoencoderKLLTXVideo, parts: Components) -> None:
     """Write the components into the autoencoder."""
     encoder, decoder = vae.encoder, vae.decoder
-    # The patch's channels are (colour, column, row) in the class, (colour, row, column) here.
-    order = torch.arange(3 * PATCH * PATCH).reshape(3, PATCH, PATCH).transpose(1, 2).reshape(-1)
-    fine = parts.fine[:, order]
-
-    _tap(encoder.conv_in)[:FINE] = fine
+    _tap(encoder.conv_in)[:FINE] = parts.fine[:, ORDER]
     for down, basis, channels in ((0, parts.middle, FINE), (1, parts.coarse, MIDDLE)):
         weight = encoder.down_blocks[down].downsamplers[0].conv.weight.data
         # Of the three taps the last two in each direction: the pair of frames, rows and columns that becomes one.
@@ -160,13 +170,48 @@ def write_weights(vae: AutoencoderKLLTXVideo, parts: Components) -> None:
     encoder.conv_out.conv.bias.data[LATENTS] = -20.0  # log of the variance: next to none
 
     _tap(decoder.conv_in, 1)[:COARSE, :COARSE] = torch.eye(COARSE)
-    _tap(decoder.up_blocks[0].upsamplers[0].conv, 1)[: 8 * MIDDLE, :COARSE] = parts.coarse.T
-    up = decoder.up_blocks[1].upsamplers[0].conv
-    _tap(up, 1)[: 8 * FINE, :MIDDLE] = parts.middle.T
-    up.conv.bias.data[8 * FINE : 8 * FINE + 8] = CONSTANT
-    _tap(decoder.conv_out, 1)[:, :FINE] = 2 * CONSTANT / math.sqrt(LAST) * fine.T
+    decoder.up_blocks[1].resnets[-1].conv2.conv.bias.data[FINE] = CONSTANT
+    write_steps(vae, first_steps(parts))
     vae.latents_mean[:COARSE] = parts.mean
     vae.latents_std.fill_(1.0)[:COARSE] = parts.std
+
+
+Step = tuple[Tensor, Tensor]  # kernel (out, in, 3, 3, 3) and bias of a convolution
+
+
+def first_steps(parts: Components) -> list[Step]:
+    """Return the transpose of the encoder's steps, as `write_steps` takes them."""
+    matrices = parts.coarse.T, parts.middle.T, parts.fine[:, ORDER].T
+    return [(_at_its_place(matrix), torch.zeros(len(matrix))) for matrix in matrices]
+
+
+def write_steps(vae: AutoencoderKLLTXVideo, steps: Sequence[Step]) -> None:
+    """Write the decoder's three linear steps: blocks from latents, pairs from blocks' parts, patches from pairs' parts.
+
+    A patch's pixels are (colour, column, row), as the class has them.
+    """
+    (blocks, pairs, patches), decoder = steps, vae.decoder
+    _write(decoder.up_blocks[0].upsamplers[0].conv, (8 * MIDDLE, COARSE), blocks)
+    # Each component of `pairs` has eight rows, one for each part; then comes the constant, which a later bias adds.
+    kernel, bias = (torch.cat([rows, torch.zeros_like(rows[:8]), -rows[: 8 * MIRRORED]]) for rows in pairs)
+    _write(decoder.up_blocks[1].upsamplers[0].conv, (8 * LAST, MIDDLE), (kernel, bias))
+    kernel, bias = patches
+    kernel = 2 * CONSTANT / math.sqrt(LAST) * kernel
+    kernel[:, :MIRRORED] /= 2
+    kernel = torch.cat([kernel, kernel.new_zeros(len(kernel), 1, 3, 3, 3), -kernel[:, :MIRRORED]], 1)
+    _write(decoder.conv_out, (len(bias), LAST), (kernel, bias))
+
+
+def _write(convolution: nn.Module, size: tuple[int, int], step: Step) -> None:
+    outputs, inputs = size
+    convolution.conv.weight.data[:outputs, :inputs], convolution.conv.bias.data[:outputs] = step
+
+
+def _at_its_place(matrix: Tensor) -> Tensor:
+    """Return the kernel that multiplies each place by `matrix` (out, in), and sees no neighbour."""
+    kernel = matrix.new_zeros(*matrix.shape, 3, 3, 3)
+    kernel[:, :, 1, 1, 1] = matrix
+    return kernel
 
 
 def _tap(convolution: nn.Module, time: int = 2) -> Tensor:

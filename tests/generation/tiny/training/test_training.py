@@ -12,6 +12,7 @@ SCRIPT = """
 import json
 import numpy as np, torch
 from generation.tiny.training import decoder, denoiser, judge, text, vae, world
+from generation.tiny.training.measure import seam_ratio
 torch.manual_seed(0)
 told, lessons = {}, []
 
@@ -27,8 +28,16 @@ with torch.no_grad():
     latents = vae.encode(model, fresh)
     back = vae.decode(model, latents)
 told["quick"] = float((parts.encode(fresh) - latents).abs().max() / latents.std())
-told["psnr"] = float(10 * torch.log10(4 / (back - fresh).square().mean()))
+def psnr(clips):
+    return float(10 * torch.log10(4 / (clips - fresh).square().mean()))
+def seams(clips):
+    return float(np.median([seam_ratio(frames) for frames in vae.to_frames(clips)]))
 told["frames"] = list(back.shape)
+told["at first"] = psnr(back), seams(back)
+decoder.fit_decoder(model, parts, vae.to_tensor(clips), torch.Generator().manual_seed(3))
+with torch.no_grad():
+    back = vae.decode(model, latents)
+told["fitted"] = psnr(back), seams(back)
 decoder.train_decoder(model, parts, np.random.default_rng(4), 3, lambda done, of, note: lessons.append(note))
 with torch.no_grad():
     trained = vae.decode(model, latents)
@@ -48,7 +57,7 @@ with torch.no_grad():
     own = model(
         hidden_states=noisy, encoder_hidden_states=prompt[:, None], timestep=sigma * 1000,
         encoder_attention_mask=torch.ones(3, 1), num_frames=5, height=4, width=4,
-        rope_interpolation_scale=(4 / denoiser.RATE, 16, 16), return_dict=False,
+        rope_interpolation_scale=(4 / denoiser.RATE, vae.BLOCK, vae.BLOCK), return_dict=False,
     )[0]
 told["forward"] = float((quick - own).abs().max() / own.std())
 
@@ -86,10 +95,17 @@ def told() -> dict:
 
 
 def test_pictures_survive_the_autoencoder(told: dict) -> None:
-    """Components written into the class's weights bring clips back that the judge can read."""
+    """Components written into the class's weights bring clips back, and the judge can read them."""
     assert told["frames"] == [8, 3, 17, 96, 96]
-    assert told["psnr"] > 22
+    assert told["at first"][0] > 22
     assert told["read"] >= 6  # of 8
+
+
+def test_the_fit_takes_the_seams_away(told: dict) -> None:
+    """At first each block is drawn by itself, and its borders show; what is drawn is no worse without them."""
+    (psnr, seams), (fitted_psnr, fitted_seams) = told["at first"], told["fitted"]
+    assert seams > 2.5 > 2 > fitted_seams
+    assert fitted_psnr > psnr - 1.5
 
 
 def test_the_decoder_learns(told: dict) -> None:
