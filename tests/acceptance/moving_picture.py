@@ -182,7 +182,7 @@ async def record(browser: Browser, page: Page, story: Story) -> Film:
         await story.wait_for_bot(database)
         await story.open_round(database)
         await story.make_videos(database)
-        window = await _visit(browser, page)
+        window = await visit(browser, page, VISITOR, SIZE)
         await _go_to(window, re.compile("Round 1"))
         async with recording(window, film):
             await _scenes(film, window, story, database)
@@ -191,13 +191,14 @@ async def record(browser: Browser, page: Page, story: Story) -> Film:
     return film
 
 
-async def _visit(browser: Browser, page: Page) -> Window:
-    context = await browser.new_context(viewport={"width": SIZE["width"], "height": SIZE["height"]})
+async def visit(browser: Browser, page: Page, member: str, size: dict[str, int]) -> Window:
+    """Open the page in a window of its own, as a member."""
+    context = await browser.new_context(viewport={"width": size["width"], "height": size["height"]})
     window = await context.new_page()
     await window.goto(page.link)
     await expect(window).to_have_title(re.compile("FLock"))
-    await window.get_by_label("You are").select_option(VISITOR, force=True)
-    await expect(window).to_have_title(re.compile(VISITOR))
+    await window.get_by_label("You are").select_option(member, force=True)
+    await expect(window).to_have_title(re.compile(member))
     return window
 
 

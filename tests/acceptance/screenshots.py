@@ -92,19 +92,9 @@ async def take_stills() -> None:
                 await panel.close()
 
 
-async def visit(browser: Browser, page: Page, member: str, size: dict[str, int]) -> Window:
-    context = await browser.new_context(viewport={"width": size["width"], "height": size["height"]})
-    window = await context.new_page()
-    await window.goto(page.link)
-    await expect(window).to_have_title(re.compile("FLock"))
-    await window.get_by_label("You are").select_option(member, force=True)
-    await expect(window).to_have_title(re.compile(member))
-    return window
-
-
 async def while_rendering(browser: Browser, page: Page) -> None:
     """A member's view while a video is denoised."""
-    window = await visit(browser, page, "ana", DESKTOP)
+    window = await moving_picture.visit(browser, page, "ana", DESKTOP)
     await expect(window.locator(".message", has_text=re.compile("Rendering ▰▰"))).not_to_have_count(0)
     await shoot(window, "rendering")
 
@@ -112,7 +102,7 @@ async def while_rendering(browser: Browser, page: Page) -> None:
 async def finished(browser: Browser, page: Page) -> None:
     """The voting thread after the story, on a desk and on a phone."""
     for name, size in (("story", DESKTOP), ("phone", PHONE)):
-        window = await visit(browser, page, "emi", size)
+        window = await moving_picture.visit(browser, page, "emi", size)
         if size is PHONE:
             await window.get_by_role("button", name="Channels").click()
         await window.locator("#channels").get_by_role("button", name="Round 1").click()

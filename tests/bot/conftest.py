@@ -17,6 +17,7 @@ from bot.demo.stack import Stack
 from bot.demo.story import PROMPTS, Story
 from bot.demo.supervisor import Supervisor
 from bot.demo.terminal import Terminal
+from tests.builders.live_bot import Town, open_town
 
 
 def free_port() -> int:
@@ -88,3 +89,18 @@ async def told(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Told]:
         worker={**shared, "FLOCK_METRICS_PORT": str(ports[1])},
     ) as story:
         yield Told(story, await story.tell(), *ports)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running_town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
+    """One for all tests of a module, which starts it when it asks for `town`."""
+    async with open_town(tmp_path_factory.mktemp("town")) as town:
+        yield town
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def town(running_town: Town) -> AsyncIterator[Town]:
+    """A live bot in a guild, in order before and after a test."""
+    await running_town.in_order()
+    yield running_town
+    await running_town.in_order()

@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
-from tests.builders.live_bot import Town, open_town
+from tests.builders.live_bot import Town
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 COPY = "Your text, to copy:"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
-    async with open_town(tmp_path_factory.mktemp("prompts")) as town:
-        yield town
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def town(running: Town) -> AsyncIterator[Town]:
-    await running.in_order()
-    yield running
-    await running.in_order()
 
 
 async def test_a_prompt_that_is_too_long_can_be_copied(town: Town) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -11,24 +10,11 @@ import pytest_asyncio
 from bot.cogs import replies
 from bot.demo.discord.people import Message, Person, wait_for
 from bot.domain.videos import Video
-from tests.builders.live_bot import ALWAYS, Town, open_town, post_video
+from tests.builders.live_bot import ALWAYS, Town, post_video
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WITHDRAW = "Withdraw my vote"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
-    async with open_town(tmp_path_factory.mktemp("voting")) as town:
-        yield town
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def town(running: Town) -> AsyncIterator[Town]:
-    await running.in_order()
-    yield running
-    await running.in_order()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import update
 
 from bot.demo.discord.people import Message, NoAnswerError, wait_for
@@ -19,24 +18,11 @@ from bot.posts.vote_counts import VoteCounts
 from bot.store import rounds
 from migrations.schema import outbox, reactions, votes
 from migrations.schema import rounds as rounds_table
-from tests.builders.live_bot import ALWAYS, Town, open_town, post_video
+from tests.builders.live_bot import ALWAYS, Town, post_video
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 A_WHILE_S = 2.0  # in which everything would have been shown, with the short waits of these tests
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
-    async with open_town(tmp_path_factory.mktemp("counts")) as town:
-        yield town
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def town(running: Town) -> AsyncIterator[Town]:
-    await running.in_order()
-    yield running
-    await running.in_order()
 
 
 async def a_round(town: Town, posted: int = 1) -> tuple[Round, list[Video]]:

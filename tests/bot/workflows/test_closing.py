@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
 from bot.demo.discord.people import Message, wait_for
 from bot.domain.rounds import Round
@@ -14,25 +11,12 @@ from bot.store import rounds, videos
 from bot.workflows import closing
 from bot.workflows.closing import workflow_id
 from generation.jobs import BOT_QUEUE
-from tests.builders.live_bot import ALWAYS, Town, open_town, post_video
+from tests.builders.live_bot import ALWAYS, Town, post_video
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 VOTES = ["Up", "Down", "Feedback", "Report"]
 CLOSED = ["Feedback", "Report"]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
-    async with open_town(tmp_path_factory.mktemp("closing")) as town:
-        yield town
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def town(running: Town) -> AsyncIterator[Town]:
-    await running.in_order()
-    yield running
-    await running.in_order()
 
 
 async def a_round(town: Town, posted: int = 2) -> tuple[Round, list[Video]]:
