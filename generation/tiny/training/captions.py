@@ -235,6 +235,17 @@ def write(scene: Scene, dice: np.random.Generator, *, unseen: bool = False, full
     return Caption(caption, colour, shape, motion, background, size, speed, second_colour, second_shape)
 
 
+def write_pair(scene: Scene, dice: np.random.Generator) -> Caption:
+    """Return a few words for the two shapes of a scene, and nothing else: which of them comes first is soon learned."""
+    first, second = (
+        _tidy(f"{_pick(COLOUR_WORDS, colour, dice)} {_pick(SHAPE_WORDS, shape, dice)}")
+        for colour, shape in scene.shapes
+    )
+    text = f"{first} {dice.choice(('and', 'with', 'beside', 'next to'))} {second}"
+    two = {"second_colour": scene.second_colour, "second_shape": scene.second_shape}
+    return Caption(text, scene.colour, scene.shape, **two)
+
+
 def write_open(scene: Scene, dice: np.random.Generator) -> Caption:
     """Return a caption that names one attribute of the scene, or none, and leaves all others open."""
     name = str(dice.choice(["colour", "shape", "motion", "background", "size", "nothing"]))

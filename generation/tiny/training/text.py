@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -132,24 +133,43 @@ def _padded_tokens(tokenizer: PreTrainedTokenizerFast, texts: list[str], length:
     return tokens(tokenizer, texts, min(TOKENS if length <= TOKENS else length, max(length, longest)))
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """Some steps of the encoder's training."""
+
+    steps: int
+    of_two: float  # share of captions of two shapes
+    pairs: float  # share of those that are a few words
+    pace: float = 1.0  # share of the full rates
+
+
+# Which of two shapes comes first is found in a few words, or not at all: whole captions of them come afterwards.
+LESSONS = (Lesson(4000, world.TWO, 0.0), Lesson(800, 1.0, 1.0, pace=0.5), Lesson(3000, 0.5, 0.3, pace=0.5))
+
+
+def _write(lesson: Lesson, dice: np.random.Generator) -> captions.Caption:
+    two = bool(dice.random() < lesson.of_two)
+    scene = world.random_scene(dice, two=two)
+    pair = two and lesson.pairs and dice.random() < lesson.pairs
+    return captions.write_pair(scene, dice) if pair else captions.write(scene, dice)
+
+
 def train_encoder(
     encoder: T5EncoderModel,
     tokenizer: PreTrainedTokenizerFast,
     dice: np.random.Generator,
-    steps: int,
+    lesson: Lesson,
     say: Callable[[int, int, str], None],
-    of_two: float = world.TWO,
 ) -> None:
-    """Train the encoder in place, with captions that are written at each step, so many of them `of_two` shapes."""
+    """Train the encoder in place, with captions that are written at each step."""
     tokenizer = without_languages(tokenizer)
-    table = codes()
+    table, steps = codes(), lesson.steps
     optimizers = split(encoder, "block.", lr=RATE)
-    rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+    rates = [lesson.pace * group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
     encoder.train()
     smooth = 1.0
     for step in range(steps):
-        scenes = [world.random_scene(dice, two=bool(dice.random() < of_two)) for _ in range(BATCH)]
-        batch = [captions.write(scene, dice) for scene in scenes]
+        batch = [_write(lesson, dice) for _ in range(BATCH)]
         ids, mask = _padded_tokens(tokenizer, [caption.text for caption in batch], int(dice.choice(LENGTHS)))
         targets = target_vectors(table, torch.tensor([target(caption) for caption in batch]))
         output = encoder(ids).last_hidden_state  # no mask: the pipeline passes none

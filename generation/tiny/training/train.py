@@ -31,10 +31,9 @@ if TYPE_CHECKING:
 
 BUILD = Path("build/tiny")
 SEED = 2026
-TEXT_STEPS, TEXT_LESSONS = 4000, (world.TWO, 0.5)  # of each lesson; the share of captions with two shapes
 DECODER_STEPS = 400
 CLIPS = 16_000
-STEPS, BATCH = 8000, 32
+STEPS, BATCH = 6000, 32
 SAVED_EVERY = 250  # steps; an interrupted training goes on from there
 
 
@@ -119,11 +118,11 @@ def _replace(path: Path, state: Mapping[str, object]) -> None:
 
 
 def _train_text() -> dict[str, torch.Tensor]:
-    """Return the weights of the text encoder: it learns single shapes well before it learns which of two is first."""
+    """Return the weights of the text encoder."""
     encoder, tokenizer = text.build_encoder(), text.build_tokenizer()
-    for number, of_two in enumerate(TEXT_LESSONS):
-        say, dice = Progress(f"text encoder, lesson {number + 1}"), np.random.default_rng(SEED + number)
-        text.train_encoder(encoder, tokenizer, dice, TEXT_STEPS, say, of_two)
+    for number, lesson in enumerate(text.LESSONS):
+        say = Progress(f"text encoder, lesson {number + 1} of {len(text.LESSONS)}")
+        text.train_encoder(encoder, tokenizer, np.random.default_rng(SEED + number), lesson, say)
     state: dict[str, torch.Tensor] = encoder.state_dict()
     return state
 
@@ -204,7 +203,7 @@ def write_card(folder: Path, figures: dict[str, float]) -> None:
             size=size,
             clips=CLIPS,
             seen=STEPS * BATCH,
-            captions=TEXT_STEPS * len(TEXT_LESSONS) * text.BATCH,
+            captions=sum(lesson.steps for lesson in text.LESSONS) * text.BATCH,
             width=world.SIZE,
             looks=TINY_LOOKS,
         )

@@ -59,6 +59,20 @@ def test_a_caption_of_one_shape_names_no_second(seed: int) -> None:
 
 
 @given(SEEDS)
+def test_a_pair_names_both_shapes_in_order_and_nothing_else(seed: int) -> None:
+    """The first is before the word between them, the second after; no held-out word is between them."""
+    dice = np.random.default_rng(seed)
+    scene = world.random_scene(dice, two=True)
+    caption = captions.write_pair(scene, dice)
+    first, _, second = next(caption.text.partition(f" {word} ") for word in ("and", "with", "beside", "next to")
+                            if f" {word} " in caption.text)  # fmt: skip
+    for part, (colour, shape) in zip((first, second), scene.shapes, strict=True):
+        assert any(word in part for word in captions.COLOUR_WORDS[colour])
+        assert any(word in part for word in captions.SHAPE_WORDS[shape])
+    assert (caption.motion, caption.background, caption.size, caption.speed) == (None,) * 4
+
+
+@given(SEEDS)
 def test_an_open_caption_names_one_attribute_at_most(seed: int) -> None:
     """The others are left to the model."""
     dice = np.random.default_rng(seed)

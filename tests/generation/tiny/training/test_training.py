@@ -80,7 +80,7 @@ told["losses"] = [float(np.mean(losses[:5])), float(np.mean(losses[-5:]))]
 table = torch.cat(list(text.codes().values()))
 told["codes"] = float((table @ table.T - torch.eye(len(table)) * (table[0] @ table[0])).abs().max())
 said = []
-text.train_encoder(text.build_encoder(), text.build_tokenizer(), np.random.default_rng(2), 50,
+text.train_encoder(text.build_encoder(), text.build_tokenizer(), np.random.default_rng(2), text.Lesson(50, 0.2, 0.5),
                    lambda done, of, note: said.append(note))
 told["text"] = float(said[-1].split()[-1])
 print(json.dumps(told))
