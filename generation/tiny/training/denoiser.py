@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 HEADS, HEAD, LAYERS = 5, 32, 4
 SHIFT = 2.5  # of the noise levels, in training and in the pipeline: most is decided at high noise
 RATE = 25  # frames a second that LTXPipeline assumes; its positions in time depend on it
+FALL = 0.25  # share of the steps in which the learning rate falls
 BLUR = 0.08  # of the codes
+# In noise alone no latent says where it stands; that can be told only from how many neighbours it has. A video begins
+# there, so that much of the training must.
+FROM_NOISE, PLACES_WEIGHT = 0.1, 2.0  # share of the clips that are noise alone; weight of the places
 # The share of prompts that leave an attribute open; and of those that leave all of them open, as an empty prompt does.
 LEFT_OPEN = {
     "colour": 0.12,
@@ -161,13 +165,14 @@ class Apprentice:
         clean = flat(latents[sample].float())
         # More weight on the shape: it has edges, and the later components hold edges.
         weight = 1 + 2 * (clean[..., 3:COARSE].square().mean(2, keepdim=True) > 0.05).float()
-        weight = weight * torch.where(torch.arange(LATENTS) < COARSE, 1.0, 1 / LOUD**2)
+        weight = weight * torch.where(torch.arange(LATENTS) < COARSE, 1.0, PLACES_WEIGHT / LOUD**2)
         prompt = text.target_vectors(self.table, _leave_some_open(rows[sample], dice))
         prompt = prompt + BLUR * torch.randn(prompt.shape, generator=dice)
         # One clip from each part of the range of noise levels: the loss then depends less on chance.
         part = (torch.randperm(self.batch, generator=dice) + torch.rand(self.batch, generator=dice)) / self.batch
         sigma = torch.sigmoid(1.1 * torch.special.ndtri(part.clamp(1e-4, 1 - 1e-4)))
         sigma = SHIFT * sigma / (1 + (SHIFT - 1) * sigma)
+        sigma[: round(FROM_NOISE * self.batch)] = 1.0
         noise = torch.randn(clean.shape, generator=dice)
         share = sigma[:, None, None]
         flow = predict(self.denoiser, (1 - share) * clean + share * noise, sigma, prompt, turns)
@@ -189,8 +194,8 @@ class Apprentice:
         return float(loss.item())
 
     def _rate_share(self) -> float:
-        """Return the share of the full learning rate: a short rise, a plateau, and a fall to 0 in the last quarter."""
-        fall = (self.steps - self.step) / (self.steps * 0.25)
+        """Return the share of the full learning rate: a short rise, a plateau, and a fall to 0."""
+        fall = (self.steps - self.step) / (self.steps * FALL)
         return min(1.0, (self.step + 1) / 100, fall)
 
     def state(self) -> TrainingState:
