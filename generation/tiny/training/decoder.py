@@ -17,7 +17,17 @@ from torch.nn import functional
 
 from generation.tiny.training import world
 from generation.tiny.training.optimizers import split
-from generation.tiny.training.vae import BLOCK, ORDER, PATCH, Components, Step, first_steps, to_tensor, write_steps
+from generation.tiny.training.vae import (
+    BLOCK,
+    COARSE,
+    ORDER,
+    PATCH,
+    Components,
+    Step,
+    first_steps,
+    to_tensor,
+    write_steps,
+)
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLLTXVideo
@@ -41,7 +51,7 @@ def fit_decoder(vae: AutoencoderKLLTXVideo, parts: Components, clips: Tensor, no
     """
     patches, pairs, blocks = parts.levels(clips)
     place = parts.std[:, None, None, None], parts.mean[:, None, None, None]
-    latents = parts.encode(clips)[:, : len(parts.std)]
+    latents = parts.encode(clips)[:, :COARSE]
     given = (latents + FIT_NOISE * torch.randn(latents.shape, generator=noise)) * place[0] + place[1]
     passed = _passed(clips)[:, 0, 0]
     # The first frame stands for four, see `vae.py`: the decoder drops the repeated ones.
@@ -128,7 +138,9 @@ def train_decoder(
         wanted = to_tensor(np.stack([world.render(world.random_scene(dice), dice) for _ in range(BATCH)]))
         clean = parts.encode(wanted)
         blur = NOISE * torch.randn(BATCH, 1, 1, 1, 1, generator=noise).abs()
-        frames = decoder((clean + blur * torch.randn(clean.shape, generator=noise)) * std + mean)
+        blurred = clean + blur * torch.randn(clean.shape, generator=noise)
+        blurred[:, COARSE:] = 0  # the places are the denoiser's affair
+        frames = decoder(blurred * std + mean)
         loss = _loss(frames - wanted, _passed(wanted))
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
