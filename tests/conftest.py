@@ -29,6 +29,7 @@ _told: list[str] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also run what takes minutes and seldom breaks")
     parser.addoption("--long-chaos", action="store_true", help="also run the long chaos test, about ten minutes")
     parser.addoption("--chaos-seed", type=int, help="another seed for tests/chaos than the one written there")
 
@@ -53,6 +54,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_runtest_setup() -> None:
     """py-evm raises the limit when it is imported; a server that runs in a test must fail as it does by itself."""
     sys.setrecursionlimit(_recursion_limit)
+
+
+@pytest.fixture
+def in_a_long_run(pytestconfig: pytest.Config) -> None:
+    """Skip a test that takes minutes and seldom breaks, if nobody asks for a long run."""
+    if not pytestconfig.getoption("--long"):
+        pytest.skip('it takes minutes and seldom breaks; run it by `make test ARGS="--long"`')
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from bot.domain.errors import (
     VideoOverError,
     VideoUnknownError,
 )
-from bot.domain.policy import Quota, read_prompt
+from bot.domain.policy import LONGEST_PROMPT, Quota, read_prompt
 from bot.prompt_filter.rules import PromptRules
 from bot.retry import patiently
 from bot.store import reviews as review_store
@@ -67,7 +67,11 @@ class Prompts(commands.Cog):
     @app_commands.command(name="prompt", description="Make a video from your prompt for the current round.")
     @app_commands.describe(text="What the video should show, and how it moves.")
     @app_commands.guild_only()
-    async def prompt(self, interaction: Interaction, text: str) -> None:
+    async def prompt(self, interaction: Interaction, text: app_commands.Range[str, 1, LONGEST_PROMPT]) -> None:
+        """Take a prompt. Discord shows how much of its length is used, and sends none that is longer.
+
+        `read_prompt` refuses too long a one as well: a client may still have an earlier definition of the command.
+        """
         video_id = str(interaction.id)
         await answer(interaction, self._ask_or_give_back(interaction, text, video_id), ephemeral=False)
         if await videos.get_or_none(self._database, video_id):

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import aiohttp
 import discord
@@ -22,6 +23,7 @@ from bot.client import Client
 from bot.domain.videos import Video
 from bot.domain.votes import CardVotes
 from bot.files.attachments import attachment, attachment_name
+from bot.posts.comparison import is_shown
 from bot.posts.once import is_too_large, marks, post_once
 from bot.posts.progress import ProgressMessages
 from bot.retry import UNREADABLE, passes
@@ -41,6 +43,10 @@ class PostError(Exception):
 
 class ThreadArchivedError(Exception):
     """A card in a thread that is archived, by somebody or after a week without a message: none in it can be edited."""
+
+
+class ThreadLockedError(ThreadArchivedError):
+    """A thread that is archived and locked, as only a moderator does: it is left as it is."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,7 @@ class VideoPosts:
             log.warning("The link could not be added to the card of video %s: HTTP %s.", video_id, error.status)
 
     async def close_card(self, video_id: str) -> None:
-        """Take the buttons for votes from the card of a video whose round is closed."""
+        """Take the buttons for votes from the card of a video whose round is closed, unless `show_votes` did it."""
         try:
             async with self._progress.editing(video_id):
                 video = await videos.get(self._database, video_id)
@@ -198,7 +204,18 @@ class VideoPosts:
                 if round_.status == RoundStatus.CLOSED and video_cards.custom_id("up", video_id) in found:
                     return line, False  # an earlier version closed it; a card of this one is drawn by `close_card`
                 raise ThreadArchivedError
-            return video_cards.votes_line(await self._draw_again(video, thread, message)), True
+            votes, edited = await self._draw_again(video, thread, message)
+            return video_cards.votes_line(votes), edited
+
+    async def reopen(self, thread_id: int) -> None:
+        """Open the thread of an open round again, which Discord archives after a week without a message.
+
+        Raises ThreadLockedError, and what Discord answers.
+        """
+        thread = cast(discord.Thread, await self._client.fetch_channel(thread_id))  # the cache may not know of the lock
+        if thread.locked:
+            raise ThreadLockedError
+        await thread.edit(archived=False)
 
     @asynccontextmanager
     async def opened(self, thread_id: int) -> AsyncIterator[None]:
@@ -218,9 +235,10 @@ class VideoPosts:
 
     async def _draw_again(
         self, video: Video, thread: discord.Thread, message: discord.Message | None = None
-    ) -> CardVotes:
-        """Edit a card, so that it shows video, votes and round as they are now. Return the votes. Its file stays.
+    ) -> tuple[CardVotes, bool]:
+        """Edit a card, so that it shows video, votes and round as they are now. Its file stays.
 
+        Return the votes, and True if that took an edit: two may want to show the same, such as the close of a round.
         Raises ThreadArchivedError, and what Discord answers.
         """
         message = message or await thread.fetch_message(video.message_id or 0)
@@ -231,13 +249,15 @@ class VideoPosts:
         round_ = await rounds.get(self._database, video.round_id)
         closed = round_ if round_.status == RoundStatus.CLOSED else None
         card = video_cards.video_card(video, media_url, self._host_name, votes=votes, closed=closed)
+        if len(attached) == len(message.attachments) and is_shown(card, message):
+            return votes, False
         try:
             await message.edit(view=card, attachments=attached)
         except discord.HTTPException as error:
             if error.code == _THREAD_ARCHIVED:  # by another editor, since it was looked at
                 raise ThreadArchivedError from error
             raise
-        return votes
+        return votes, True
 
     async def empty_card(self, video_id: str) -> None:
         """Replace video, prompt and buttons of a card by a sentence. The thread of a closed round is opened for it."""

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.cards.videos import votes_line
 from bot.posts.obstacles import is_gone, is_old
-from bot.posts.videos import ThreadArchivedError, VideoPosts
+from bot.posts.videos import ThreadArchivedError, ThreadLockedError, VideoPosts
 from bot.retry import is_unreadable, passes
 from bot.store.vote_writer import PostedVotes, votes_on_cards
 
@@ -34,6 +34,7 @@ OLD_S = 7.0  # the same after the edit of a message that is over an hour old
 EDIT_S = 30.0  # the longest that one card may keep the others in its thread waiting
 AGAIN_S, LONGEST_AGAIN_S = 10.0, 600.0  # between two tries at a card that could not be edited
 LOOK_S = 15.0  # between two looks at all cards; votes and what is on its way to the ledger are looked at in each tick
+AT_ONCE = 4  # cards that are looked at and edited at the same time: after a start all may be due, in many threads
 MOST_LOAD = 0.05  # of the time is spent on asking the database
 
 
@@ -50,7 +51,7 @@ class _Card:
 
 
 class VoteCounts:
-    """Keeps the votes on cards up to date. The cards of a thread take turns; threads do not wait for each other."""
+    """Keeps the votes on cards up to date. The cards of a thread take turns; threads do not, but for a great many."""
 
     def __init__(self, *, database: AsyncEngine, posts: VideoPosts) -> None:
         self._database = database
@@ -61,6 +62,8 @@ class VoteCounts:
         self._edited: dict[str, float] = {}  # by video: the time of the last edit
         self._late: dict[str, _Card] = {}  # by video
         self._gone: set[str] = set()  # videos whose card or thread was deleted
+        self._locked: set[int] = set()  # threads that are archived and locked, as the log says
+        self._in_flight = asyncio.Semaphore(AT_ONCE)
         self._threads: dict[int, asyncio.Task[None]] = {}
         self._next_look = self._rest_until = 0.0
         self.edits = 0  # of cards in this run
@@ -158,14 +161,18 @@ class VoteCounts:
     async def _work(self, thread_id: int) -> None:
         """Bring the cards of a thread up to date, one after the other, until none is due."""
         async with contextlib.AsyncExitStack() as opened:  # the thread of a closed round, for all of its cards
-            while (video_id := self._next_card(thread_id)) is not None:
-                card = self._late.pop(video_id)
-                try:
-                    async with asyncio.timeout(EDIT_S):
-                        edited = await self._show(video_id, card, opened)
-                except Exception as error:
-                    self._failed(video_id, card, error)
-                    edited = True
+            while self._next_card(thread_id) is not None:
+                async with self._in_flight:
+                    video_id = self._next_card(thread_id)
+                    if video_id is None:  # while this waited, the votes became those that it shows
+                        return
+                    card = self._late.pop(video_id)
+                    try:
+                        async with asyncio.timeout(EDIT_S):
+                            edited = await self._show(video_id, card, opened)
+                    except Exception as error:
+                        self._failed(video_id, card, error)
+                        edited = True
                 if edited:
                     await asyncio.sleep(OLD_S if is_old(card.message_id) else THREAD_S)
 
@@ -177,11 +184,13 @@ class VoteCounts:
         try:
             line, edited = await self._posts.show_votes(video_id)
         except ThreadArchivedError:
-            if not card.closed:
-                raise
-            await opened.enter_async_context(self._posts.opened(card.thread_id))
+            if card.closed:
+                await opened.enter_async_context(self._posts.opened(card.thread_id))
+            else:
+                await self._posts.reopen(card.thread_id)
             line, edited = await self._posts.show_votes(video_id)
         self._shown[video_id] = line
+        self._locked.discard(card.thread_id)
         if edited:
             self.edits += 1
             self._edited[video_id] = asyncio.get_running_loop().time()
@@ -189,8 +198,11 @@ class VoteCounts:
 
     def _failed(self, video_id: str, card: _Card, error: Exception) -> None:
         """Note when to try again, if ever. The trouble of one card holds up no other."""
-        failure = f"HTTP {error.status}" if isinstance(error, discord.HTTPException) else type(error).__name__
-        log.info("The votes on the card of video %s are not shown yet: %s.", video_id, failure)
+        if isinstance(error, ThreadLockedError):
+            self._note_locked(card.thread_id)
+        else:
+            failure = f"HTTP {error.status}" if isinstance(error, discord.HTTPException) else type(error).__name__
+            log.info("The votes on the card of video %s are not shown yet: %s.", video_id, failure)
         if is_gone(error):
             self._gone.add(video_id)
             return
@@ -202,3 +214,9 @@ class VoteCounts:
                 log.error("The votes on the card of video %s could not be shown.", video_id, exc_info=error)
         card.due = asyncio.get_running_loop().time() + card.pause
         self._late[video_id] = card
+
+    def _note_locked(self, thread_id: int) -> None:
+        """Say once in the log that a thread is left as it is; its cards are tried again as long as their round is."""
+        if thread_id not in self._locked:
+            self._locked.add(thread_id)
+            log.warning("Thread %d is archived and locked: its cards show no new votes until it is open.", thread_id)

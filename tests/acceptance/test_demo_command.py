@@ -7,9 +7,11 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import pytest
 
 
 def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -32,13 +34,31 @@ def left_behind(state: Path) -> list[str]:
     return found
 
 
-def test_the_demo_prints_one_json_object_and_goes_on_from_its_state(tmp_path: Path) -> None:
-    """Twice on the same state: rounds 1 and 2 on one chain; stdout is JSON alone, the story is on stderr."""
-    state = tmp_path / "state"
-    for number, prompts in ((1, ["a red circle", "a blue square"]), (2, ["<b>a green star</b> & more"])):
+@dataclass(frozen=True)
+class Life:
+    """A state that lived through the demo twice, and both runs."""
+
+    state: Path
+    runs: list[subprocess.CompletedProcess[str]]
+
+
+ASKED = (["a red circle", "a blue square"], ["<b>a green star</b> & more"])
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
+    """Run the demo twice on the same state, for all tests that look at what it printed and left."""
+    state, runs = tmp_path_factory.mktemp("demo") / "state", []
+    for prompts in ASKED:
         arguments = [part for prompt in prompts for part in ("--prompt", prompt)]
-        run = demo("--once", "--json", "--state", str(state), *arguments)
-        assert run.returncode == 0, run.stderr[-3000:]
+        runs.append(demo("--once", "--json", "--state", str(state), *arguments))
+        assert runs[-1].returncode == 0, runs[-1].stderr[-3000:]
+    return Life(state, runs)
+
+
+def test_the_demo_prints_one_json_object_and_goes_on_from_its_state(life: Life) -> None:
+    """Twice on the same state: rounds 1 and 2 on one chain; stdout is JSON alone, the story is on stderr."""
+    for number, (prompts, run) in enumerate(zip(ASKED, life.runs, strict=True), start=1):
         result = json.loads(run.stdout)
         assert run.stdout.count("\n") == 1
         assert set(result) == {"round", "videos", "audit", "seconds"}
@@ -59,7 +79,7 @@ def test_the_demo_prints_one_json_object_and_goes_on_from_its_state(tmp_path: Pa
         assert result["seconds"]["total"] > 0
         assert "presses 👍" in run.stderr
         assert "You can join" not in run.stderr  # nobody can: it ends after the story
-    assert left_behind(state) == []
+    assert left_behind(life.state) == []
 
 
 def test_a_prompt_that_the_bot_refuses_ends_the_demo_with_its_sentence(tmp_path: Path) -> None:
@@ -72,17 +92,16 @@ def test_a_prompt_that_the_bot_refuses_ends_the_demo_with_its_sentence(tmp_path:
     assert left_behind(tmp_path / "state") == []
 
 
-def test_secrets_of_the_demo_are_in_no_log(tmp_path: Path) -> None:
+def test_secrets_of_the_demo_are_in_no_log(life: Life) -> None:
     """Tokens and keys of a state are in its key files alone, which only their owner can read."""
-    state = tmp_path / "state"
-    run = demo("--once", "--state", str(state), "--prompt", "a red circle")
-    assert run.returncode == 0, run.stderr[-3000:]
+    state = life.state
     keys = json.loads((state / "demo.json").read_text())
     secrets = [keys[name] for name in ("bot_token", "control_token", "host_key", "pepper")]
     secrets.append((state / "chain" / "dev.key").read_text().strip().removeprefix("0x"))
     for path in (state / "demo.json", state / "chain" / "dev.key", state / "flock.db"):
         assert path.stat().st_mode & 0o077 == 0, path
-    text = run.stdout + run.stderr + "".join(log.read_text() for log in (state / "logs").glob("*.log"))
+    printed = "".join(run.stdout + run.stderr for run in life.runs)
+    text = printed + "".join(log.read_text() for log in (state / "logs").glob("*.log"))
     for secret in secrets:
         assert secret not in text
     assert httpx.__name__ not in text  # at INFO it would log addresses that are credentials

@@ -45,6 +45,29 @@ for package in {PACKAGES!r}:
 print(json.dumps(failed))
 """
 
+HELP_OF_ALL = """
+import contextlib, io, json, sys
+from bot.__main__ import main
+shown = {}
+for command in sys.argv[1:]:
+    with contextlib.redirect_stdout(io.StringIO()) as text:
+        try:
+            main([command, "--help"])
+        except SystemExit as end:
+            shown[command] = (end.code, text.getvalue())
+print(json.dumps(shown))
+"""
+
+# Of the looks of `flock doctor --worker` the one at the model alone: that at the libraries imports torch.
+LOOK_AT_MODEL = """
+import asyncio
+from bot.doctor import worker
+from bot.doctor.report import look_at, render
+from bot.settings import read_settings
+looks = [look for look in worker.LOOKS if look.name == "model"]
+print(render(asyncio.run(look_at(read_settings().settings, looks)), as_json=False))
+"""
+
 
 @dataclass(frozen=True)
 class Start:
@@ -231,12 +254,21 @@ def test_no_command_is_left_out() -> None:
     assert commands(parser) == ["new"]
 
 
-@pytest.mark.parametrize("command", [None, *commands()])
-def test_help_is_shown(base: Path, tmp_path: Path, command: str | None) -> None:
+def test_help_is_shown(base: Path, tmp_path: Path) -> None:
     """It needs nothing but the base."""
-    said = start(base, tmp_path, "-m", "bot", *([command] if command else []), "--help")
+    said = start(base, tmp_path, "-m", "bot", "--help")
     assert (said.returncode, said.stderr) == (0, "")
     assert said.stdout.startswith("usage: flock")
+
+
+def test_help_of_each_command_is_shown(base: Path, tmp_path: Path) -> None:
+    """It needs nothing but the base either. One process shows them all: each would take a second to start."""
+    said = start(base, tmp_path, "-c", HELP_OF_ALL, *commands())
+    assert (said.returncode, said.stderr) == (0, "")
+    shown: dict[str, tuple[int, str]] = json.loads(said.stdout)
+    assert list(shown) == commands()
+    for command, (status, text) in shown.items():
+        assert (status, text.startswith(f"usage: flock {command}")) == (0, True), command
 
 
 @pytest.mark.parametrize("case", STARTS, ids=lambda case: f"{case.words} {' '.join(case.settings)[:20]}".strip())
@@ -275,10 +307,15 @@ def test_a_worker_without_what_adapters_need_is_told_so(environment: Environment
     plain = f'[models.mine]\nsource = "{tmp_path}/m"\nrevision = "{"0" * 40}"\n'
     adapter = f'[[models.mine.adapters]]\nsource = "{tmp_path}/m"\nweight_name = "a.safetensors"\n'
     settings = {"FLOCK_MODELS_FILE": "models.toml", "FLOCK_MODEL_ID": "mine"}
-    for text, wanted in ((plain, "✓ model: mine"), (plain + adapter, f"✗ model: mine has adapters → {TRAIN}")):
+    doctor, look = ("-m", "bot", "doctor", "--worker"), ("-c", LOOK_AT_MODEL)
+    for text, arguments, wanted in (
+        (plain, look, "✓ model: mine"),
+        (plain + adapter, look, f"✗ model: mine has adapters → {TRAIN}"),
+        (plain + adapter, doctor, f"✗ model: mine has adapters → {TRAIN}"),
+    ):
         (tmp_path / "models.toml").write_text(text)
-        said = start(environment("flock[worker]"), tmp_path, "-m", "bot", "doctor", "--worker", **settings)
-        assert says_in_order(said.stdout, wanted), said.stdout
+        said = start(environment("flock[worker]"), tmp_path, *arguments, **settings)
+        assert says_in_order(said.stdout, wanted), said.stdout + said.stderr
         assert (TRAIN in said.stdout) is (text != plain)
 
 

@@ -65,12 +65,24 @@ async def test_who_has_not_voted_has_no_receipt(story: Story) -> None:
     ],
 )
 async def test_a_prompt_that_cannot_be_used(story: Story, database: AsyncEngine, text: str, words: str) -> None:
-    """Empty, invisible and endless prompts get a sentence, and no video is queued."""
+    """Empty, invisible and endless prompts get a sentence, and no video is queued.
+
+    A client with an earlier definition of the command sends all of them.
+    """
     async with database.connect() as connection:
         before = await connection.scalar(select(func.count()).select_from(videos))
-    told(await story.person("ben").command("prompt", text=text), words)
+    told(await story.person("ben").command("prompt", outdated=True, text=text), words)
     async with database.connect() as connection:
         assert await connection.scalar(select(func.count()).select_from(videos)) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("", "at least 1"), ("x" * 4000, "at most 500"), ("💥" * 501, "at most 500")]
+)
+async def test_a_prompt_that_discord_does_not_send(story: Story, text: str, words: str) -> None:
+    """The command declares how long a prompt may be: the text never leaves its member's client."""
+    with pytest.raises(CannotDoError, match=words):
+        await story.person("ben").command("prompt", text=text)
 
 
 @pytest.mark.parametrize(

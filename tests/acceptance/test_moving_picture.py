@@ -17,9 +17,9 @@ GOOD = Figures(seconds=10.0, frames=70, width=880, repeats=True, bytes=900_000)
 
 
 def screen(shade: int) -> bytes:
-    """Return a picture of a window, as PNG."""
+    """Return a small picture with the shape of a window, as PNG."""
     file = io.BytesIO()
-    Image.new("RGB", (1040, 640), (shade, 40, 90)).save(file, "PNG")
+    Image.new("RGB", (208, 128), (shade, 40, 90)).save(file, "PNG")
     return file.getvalue()
 
 
@@ -51,14 +51,18 @@ def test_a_picture_that_cannot_be_shown_is_noticed(change: dict[str, int], fault
     assert faults(replace(GOOD, **change)) == [fault]
 
 
-def test_a_long_film_becomes_ten_seconds(tmp_path: Path) -> None:
-    """Each scene gets its share of the time, however long it took, in order; the file repeats."""
-    shots = film_of(300).cut()
+def test_a_long_film_becomes_ten_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each scene gets its share of the time, however long it took, in order; the file repeats.
+
+    The picture is a small one here: a hundred frames of the full size take half a minute.
+    """
+    monkeypatch.setattr("tests.acceptance.moving_picture.WIDTH", 220)
+    shots = film_of(150).cut()  # more often than a frame of the picture is taken
     assert len(shots) == 10 * FRAMES_A_SECOND
     assert list(dict.fromkeys(name for name, _ in shots)) == [name for name, _ in SCENES]
     write(shots, tmp_path / "a.webp")
     made = figures(tmp_path / "a.webp")
-    assert (made.seconds, made.frames, made.width, made.repeats) == (10.0, len(shots), WIDTH, True)
+    assert (made.seconds, made.frames, made.width, made.repeats) == (10.0, len(shots), 220, True)
     assert faults(made) == []
 
 
@@ -66,11 +70,12 @@ def test_a_screen_that_stands_still_is_no_moving_picture(tmp_path: Path) -> None
     """Equal frames become one, so that only the names of the scenes move; the time stays the same."""
     write(film_of(1).cut(), tmp_path / "a.webp")
     made = figures(tmp_path / "a.webp")
-    assert (made.seconds, made.frames) == (10.0, len(SCENES))
+    assert (made.seconds, made.frames, made.width, made.repeats) == (10.0, len(SCENES), WIDTH, True)
     assert faults(made) == ["it hardly moves"]
 
 
 @needs_chromium
+@pytest.mark.usefixtures("in_a_long_run")
 async def test_the_recorder_works_on_the_page_of_today(tmp_path: Path) -> None:
     """It types, waits, plays, votes and closes in the real page, and what it writes can be shown."""
     path = tmp_path / "demo.webp"

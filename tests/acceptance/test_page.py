@@ -113,6 +113,17 @@ async def live_through_a_round(browser: Browser, page: Page, story: Story) -> No
     # A needed option that is empty is said beside the field, and nothing is sent.
     await ana.type_command("/prompt ")
     await expect(ana.window.get_by_role("alert")).to_contain_text("needs “text”")
+
+    # A prompt that is too long stays with her too: the client counts, and says how much is too much.
+    text = ana.window.get_by_role("textbox", name="text", exact=True)
+    await expect(ana.window.locator(".option .count")).to_have_text("0/500")
+    await text.fill("x" * 500)
+    await expect(ana.window.locator(".option .count.over")).to_have_count(0)
+    await text.fill("x" * 501)
+    await expect(ana.window.locator(".option .count.over")).to_have_text("501/500")
+    await text.press("Enter")
+    await expect(ana.window.get_by_role("alert")).to_contain_text("“text” has 501 characters; 500 are allowed.")
+    await text.fill("")
     await ana.window.keyboard.press("Escape")
 
     # She is led: one sentence and three examples, above the fold. She asks; her message moves on by itself until it

@@ -1,7 +1,8 @@
 """The documents with commands, followed word for word in an empty folder; what cannot run here is said, with why.
 
 The install commands of docs/setup.md are the first to run, each in a clean environment; all others run in what they
-made.
+made. They are left out where nobody asks for a long run (`--long`): what each command needs of the packages is tried
+in test_extras.py every time.
 """
 
 from __future__ import annotations
@@ -159,8 +160,14 @@ def clone(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
-    """The bot's machine and a worker's, after the first two commands of docs/setup.md."""
+def installed(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Installed]:
+    """The bot's machine and a worker's, after the first two commands of docs/setup.md.
+
+    They install two gigabytes. Where nobody asks for a long run, the environment of the tests serves as both.
+    """
+    if not pytestconfig.getoption("--long"):
+        yield Installed(HERE, HERE, 'it takes minutes and seldom breaks; run it by `make test ARGS="--long"`')
+        return
     folder = tmp_path_factory.mktemp("installed")
     yield install(folder, installs())
     shutil.rmtree(folder, ignore_errors=True)  # pytest would keep its two gigabytes for three runs
@@ -282,15 +289,16 @@ async def runs(programs: Path, folder: Path, command: str, **settings: str) -> t
     return process.returncode or 0, said.decode()
 
 
-def clean(installed: Installed) -> None:
-    """Skips where the programs are ours: those have every package."""
+@pytest.fixture
+def clean_machines(installed: Installed) -> None:
+    """Skip a test where the programs are ours: those have every package."""
     if installed.why_not is not None:
         pytest.skip(f"Nothing was installed: {installed.why_not}.")
 
 
+@pytest.mark.usefixtures("clean_machines")
 async def test_the_bots_machine_needs_no_package_of_a_worker(reader: Reader, tmp_path: Path) -> None:
     """It has none of them, tells what a round costs all the same, and what to install for a worker."""
-    clean(reader.installed)
     bot, folder = reader.installed.bot, tmp_path / "empty"
     for package in ("av", "cryptography", "numpy", "torch", "boto3", "eth"):
         status, said = await runs(bot, folder, f"python -c 'import {package}'")
@@ -304,9 +312,9 @@ async def test_the_bots_machine_needs_no_package_of_a_worker(reader: Reader, tmp
         assert (status, remedy("worker") in said, "Traceback" in said) == (1, True, False), said
 
 
+@pytest.mark.usefixtures("clean_machines")
 async def test_a_workers_machine_renders_with_what_was_installed(installed: Installed, tmp_path: Path) -> None:
     """Doctor is content, and a video that we rendered comes out again, bit by bit."""
-    clean(installed)
     worker, folder = installed.worker, tmp_path / "empty"
     assert await runs(worker, folder, "pip check") == (0, "No broken requirements found.\n")
     status, said = await runs(worker, folder, "flock doctor --worker")

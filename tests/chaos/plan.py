@@ -28,12 +28,21 @@ class Plan:
         return {"bot": self.bot_kills, "worker": self.worker_kills, "child": self.child_kills, "host": self.host_kills}
 
 
-_SEED = 20_261_123
+# Each kind of process is killed twice, the worker in the middle of a render both times: this seed draws so.
+# The prompts come so slowly that the last kills find work as well.
 QUICK = Plan(
-    _SEED, prompts=100, votes=600, bot_kills=5, worker_kills=4, child_kills=3, host_kills=3, every_s=1.0, voters=8
+    20_261_124, prompts=40, votes=240, bot_kills=2, worker_kills=2, child_kills=2, host_kills=2, every_s=2.5, voters=8
 )
 LONG = Plan(
-    _SEED, prompts=240, votes=3000, bot_kills=16, worker_kills=16, child_kills=10, host_kills=8, every_s=2.0, voters=20
+    20_261_123,
+    prompts=240,
+    votes=3000,
+    bot_kills=16,
+    worker_kills=16,
+    child_kills=10,
+    host_kills=8,
+    every_s=2.0,
+    voters=20,
 )
 
 

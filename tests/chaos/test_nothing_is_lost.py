@@ -46,7 +46,7 @@ async def test_no_prompt_and_no_vote_is_lost_while_processes_are_killed(
 async def test_nor_in_a_long_time(
     tmp_path: Path, begin: Callable[[str, Plan], Outcome], pytestconfig: pytest.Config
 ) -> None:
-    """The same with four times the prompts and three times the kills."""
+    """The same with six times the prompts and six times the kills."""
     if not pytestconfig.getoption("--long-chaos"):
         pytest.skip('it takes about ten minutes; run it by `make test ARGS="tests/chaos --long-chaos"`')
     await live_through(begin("long", LONG), tmp_path)

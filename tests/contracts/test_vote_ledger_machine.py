@@ -488,7 +488,7 @@ def test_any_schedule_leaves_what_the_model_says(deployed: Any, tmp_path: Path) 
     run_state_machine_as_test(
         Here,
         settings=settings(
-            max_examples=8,
+            max_examples=5,
             stateful_step_count=50,
             deadline=None,
             database=None,

@@ -31,7 +31,7 @@ source = "tiny"
 width = 384
 height = 384
 frames = 9
-steps = 16
+steps = 6
 
 [models.vast]
 source = "tiny"

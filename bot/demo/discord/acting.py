@@ -49,11 +49,16 @@ class Acting:
     # ------------------------------------------------------------------ interactions
 
     def run_command(self, body: Payload) -> int:
-        """Send a slash command: `name` may have subcommands (`round open`). Returns the interaction's id."""
+        """Send a slash command: `name` may have subcommands (`round open`). Returns the interaction's id.
+
+        With `outdated`, send it as a client that has an earlier definition of the command, without limits of lengths.
+        """
         member_id, channel_id = self.member(body), int(body["channel_id"])
         command, leaf, nesting = self._command(str(body["name"]), member_id, channel_id)
         typed = dict(body.get("options") or {})
         declared = {option["name"]: option for option in leaf.get("options") or []}
+        if body.get("outdated"):
+            declared = {name: _without_lengths(option) for name, option in declared.items()}
         if unknown := set(typed) - set(declared):
             raise CannotError(f"/{body['name']} has no option {min(unknown)!r}.")
         missing = [name for name, option in declared.items() if option.get("required") and name not in typed]
@@ -252,6 +257,10 @@ def _command_data(command: Payload, nesting: list[str], options: list[Payload]) 
     if command.get("guild_id"):
         data["guild_id"] = command["guild_id"]
     return data
+
+
+def _without_lengths(option: Payload) -> Payload:
+    return {key: value for key, value in option.items() if key not in {"min_length", "max_length"}}
 
 
 def _check_component(component: Payload | None, custom_id: str, values: list[str]) -> None:

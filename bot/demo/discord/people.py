@@ -183,13 +183,16 @@ class Person:
     community: Community
     name: str
 
-    async def command(self, name: str, *, in_channel: str = "general", **options: object) -> Answer:
+    async def command(
+        self, name: str, *, in_channel: str = "general", outdated: bool = False, **options: object
+    ) -> Answer:
         """Run a slash command such as `prompt` or `round open`, and wait for the first answer.
 
         `in_channel` is a name or an id; an option that is a channel is an id, one that is a member a name or an id.
+        With `outdated`, the client has an earlier definition of the command, which limits no lengths.
         """
         channel_id = await self._channel(in_channel)
-        body = {"channel_id": channel_id, "name": name, "options": options}
+        body = {"channel_id": channel_id, "name": name, "options": options, "outdated": outdated}
         return await self._answer(await self._post("command", wait=_WAIT_S, **body))
 
     async def commands(self, *, in_channel: str = "general") -> tuple[str, ...]:

@@ -28,7 +28,8 @@ MOST_REQUEST_BYTES = 64 * 1024
 HELLO_S = 10.0
 PANEL_S = 1.0  # between two looks behind the scenes, while somebody watches
 
-# The acts that a member's client may ask of the control plane, with their fields. `forged` is not among them.
+# The acts that a member's client may ask of the control plane, with their fields. `forged` and `outdated` are not
+# among them.
 _ACTS: Mapping[str, frozenset[str]] = {
     "command": frozenset({"member", "channel_id", "name", "options", "wait"}),
     "autocomplete": frozenset({"member", "channel_id", "name", "options", "focused", "value", "wait"}),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bot.demo.discord.people import CannotDoError
+from bot.domain.policy import LONGEST_PROMPT
 from tests.builders.live_bot import Town
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -11,11 +13,22 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 COPY = "Your text, to copy:"
 
 
+@pytest.mark.parametrize(("name", "letter"), [("ana", "x"), ("emi", "💥")])
+async def test_discord_itself_sends_no_prompt_that_is_too_long(town: Town, name: str, letter: str) -> None:
+    """The command declares the limit that the bot enforces, so that the text stays in its member's client."""
+    await town.open()
+    member = town.community.person(name)
+    with pytest.raises(CannotDoError, match="at most 500 characters, got 501"):
+        await member.command("prompt", text=letter * (LONGEST_PROMPT + 1))
+    taken = await member.command("prompt", text=letter * LONGEST_PROMPT)
+    assert not taken.ephemeral, taken.text
+
+
 async def test_a_prompt_that_is_too_long_can_be_copied(town: Town) -> None:
     """The whole text stands in a block, in which its markup has no effect."""
     await town.open()
     text = "**a** red ``` ball <@1> rolls " * 20
-    refused = await town.community.person("ben").command("prompt", text=text)
+    refused = await town.community.person("ben").command("prompt", outdated=True, text=text)
     assert refused.ephemeral
     assert "characters; the limit is 500" in refused.text
     assert len(refused.text) <= 2000
@@ -27,7 +40,7 @@ async def test_a_prompt_that_is_too_long_can_be_copied(town: Town) -> None:
 async def test_a_text_that_is_too_long_for_a_message_comes_as_a_file(town: Town) -> None:
     await town.open()
     text = "a red ball 💥 " * 200
-    refused = await town.community.person("ben").command("prompt", text=text)
+    refused = await town.community.person("ben").command("prompt", outdated=True, text=text)
     assert refused.ephemeral
     assert refused.text.endswith("Your text is in the file below.")
     [attached] = refused.message.attachments

@@ -122,26 +122,31 @@ async def test_a_video_on_its_way_is_stopped(scenario: Scenario) -> None:
     assert "Not here." in ((await wait_for("its end", over, seconds=SETTLED_S)).reason or "")
 
 
-@pytest.mark.parametrize("away", ["discord", "host"])
-async def test_a_removal_outlives_the_death_of_the_bot(scenario: Scenario, away: str) -> None:
-    """Killed in the middle of it, while Discord or the host takes nothing: after the restart it is carried through."""
-    video, card = await posted(scenario)
-    paths = {"discord": "/channels/*/messages/*", "host": "/api/asset/*"}
-    methods = {"discord": "PATCH", "host": "DELETE"}
-    await scenario.switch(away, fault="error", status=503, path=paths[away], method=methods[away], count=1_000_000)
-    assert (
-        "is being removed"
-        in (await scenario.mira.command("video remove", video=link_to(card, video), reason="No.")).text
-    )
+async def test_removals_outlive_the_death_of_the_bot(scenario: Scenario) -> None:
+    """Killed in the middle of two, while Discord does not take the one's edit nor the host the other's deletion: after
+    the restart both are carried through."""
+    kept_by_discord, kept_by_host = await posted(scenario), await posted(scenario)
+    outages = {
+        "discord": {"path": f"/channels/*/messages/{kept_by_discord[1].id}", "method": "PATCH"},
+        "host": {"path": "/api/asset/*", "method": "DELETE"},
+    }
+    for service, of_what in outages.items():
+        await scenario.switch(service, fault="error", status=503, **of_what, count=1_000_000)
+    for video, card in (kept_by_discord, kept_by_host):
+        said = await scenario.mira.command("video remove", video=link_to(card, video), reason="No.")
+        assert "is being removed" in said.text
 
     async def struck() -> bool | None:
-        return True if any(rule["done"] for rule in (await scenario.switch(away))["faults"]) else None
+        met = [any(rule["done"] for rule in (await scenario.switch(service))["faults"]) for service in outages]
+        return True if all(met) else None
 
-    await wait_for("the removal to meet the outage", struck, seconds=SETTLED_S)
+    await wait_for("the removals to meet the outages", struck, seconds=SETTLED_S)
+    assert GONE not in (await scenario.card_of(kept_by_discord[0])).text
     scenario.stack.supervisor.kill("bot")
     await scenario.clear_faults()
-    await emptied(scenario, video)
-    await deleted_at_the_host(scenario, video)
+    for video, _ in (kept_by_discord, kept_by_host):
+        await emptied(scenario, video)
+        await deleted_at_the_host(scenario, video)
 
 
 async def test_a_video_that_is_removed_while_it_is_uploaded_leaves_nothing(scenario: Scenario) -> None:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 from sqlalchemy import update
 
+from bot.cards.videos import votes_line
 from bot.demo.discord.people import Message, NoAnswerError, wait_for
 from bot.demo.discord.world import MODERATOR
 from bot.domain.rounds import Round
 from bot.domain.videos import Video
+from bot.domain.votes import CardVotes
+from bot.posts import vote_counts
+from bot.posts.videos import VideoPosts
 from bot.posts.vote_counts import VoteCounts
 from bot.store import rounds
+from bot.store.vote_writer import PostedVotes
 from migrations.schema import outbox, reactions, votes
 from migrations.schema import rounds as rounds_table
 from tests.builders.live_bot import ALWAYS, Town, post_video
@@ -127,6 +132,110 @@ async def test_an_open_round_hides_who_leads_and_a_closed_one_shows_it(town: Tow
         return True if metadata.archived and metadata.locked else None
 
     await wait_for("the thread to be archived again", archived, seconds=30)
+
+
+def set_thread(town: Town, round_: Round, **metadata: bool) -> None:
+    """Discord archives a thread after a week without a message; a moderator may lock it too."""
+    town.backend.edit_channel(round_.thread_id, {}, thread_metadata=metadata)
+
+
+async def test_a_thread_that_discord_archived_is_opened_once_for_new_votes(town: Town) -> None:
+    """The round is open still: all of its cards show their votes, and their thread stays open."""
+    round_, posted = await a_round(town, 3)
+    ana, ben, *_ = await voters(town)
+    set_thread(town, round_, archived=True)
+    with pytest.MonkeyPatch.context() as patch:
+        opened: list[int] = []
+        reopen = town.app.video_posts.reopen
+
+        async def count(thread_id: int) -> None:
+            opened.append(thread_id)
+            await reopen(thread_id)
+
+        patch.setattr(town.app.video_posts, "reopen", count)
+        for video in posted:
+            await vote(town, video, ana, "Up")
+        for video in posted:
+            await shows(town, video, "1 vote")
+        await vote(town, posted[0], ben, "Up")
+        await shows(town, posted[0], "2 votes")
+    assert opened == [round_.thread_id]
+    metadata = town.backend.channels[round_.thread_id].thread_metadata
+    assert (bool(metadata.archived), bool(metadata.locked)) == (False, False)
+
+
+async def test_a_thread_that_a_moderator_locked_is_left_as_it_is(town: Town, caplog: pytest.LogCaptureFixture) -> None:
+    """The log says so once, whatever the number of its cards and tries; once it is open, they show their votes."""
+    round_, posted = await a_round(town, 2)
+    ana, *_ = await voters(town)
+    set_thread(town, round_, archived=True, locked=True)
+    for video in posted:
+        await vote(town, video, ana, "Up")
+    await asyncio.sleep(2 * A_WHILE_S)
+    assert [await line(town, video) for video in posted] == ["No votes yet"] * 2
+    metadata = town.backend.channels[round_.thread_id].thread_metadata
+    assert (metadata.archived, metadata.locked) == (True, True)
+    said = [record.getMessage() for record in caplog.records if "archived and locked" in record.getMessage()]
+    assert said == [f"Thread {round_.thread_id} is archived and locked: its cards show no new votes until it is open."]
+    set_thread(town, round_, archived=False, locked=False)
+    for video in posted:
+        await shows(town, video, "1 vote")
+
+
+class SlowPosts(VideoPosts):
+    """Cards that are all due, of which each takes until `gate` is open; `most` were looked at at the same time."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.now = self.most = 0
+        self.shown: list[str] = []
+
+    async def show_votes(self, video_id: str) -> tuple[str, bool]:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await self.gate.wait()
+        finally:
+            self.now -= 1
+        self.shown.append(video_id)
+        return votes_line(CardVotes()), True
+
+
+@pytest.mark.parametrize("threads", [2, 12])
+async def test_a_burst_in_many_threads_edits_four_cards_at_a_time(
+    town: Town, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    """Few threads do not wait for each other; of many the rest comes when there is room, and none is left out."""
+    cards = [PostedVotes(str(n), 1, n, n << 22, False, CardVotes()) for n in range(1, threads + 1)]
+
+    async def all_cards(*_: object) -> list[PostedVotes]:
+        return cards
+
+    monkeypatch.setattr(vote_counts, "votes_on_cards", all_cards)
+    monkeypatch.setattr(vote_counts, "GATHER_S", 0.0)
+    monkeypatch.setattr(vote_counts, "OLD_S", 0.0)
+    posts = SlowPosts()
+    counts = VoteCounts(database=town.database, posts=posts)
+    town.app._scheduler.pause()  # the bot is away: it knows none of these cards
+
+    async def until(look: Callable[[], bool]) -> None:
+        while not look():
+            await counts.tick()
+            await asyncio.sleep(0.01)
+
+    most = min(threads, vote_counts.AT_ONCE)
+    try:
+        async with asyncio.timeout(60):
+            await until(lambda: posts.now == most)
+            for _ in range(20):
+                await counts.tick()
+                await asyncio.sleep(0.01)
+            posts.gate.set()
+            await until(lambda: set(posts.shown) == {card.video_id for card in cards})
+        await counts.close()
+    finally:
+        town.app._scheduler.resume()
+    assert posts.most == most
 
 
 async def test_a_burst_of_votes_makes_few_edits(town: Town) -> None:

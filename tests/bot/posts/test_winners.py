@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from bot.demo.discord.people import Message, wait_for
 from bot.domain.rounds import Round
 from bot.domain.videos import Video
-from tests.builders.live_bot import ALWAYS, Town, open_town, post_video
+from tests.builders.live_bot import ALWAYS, Town, post_video
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MP4 = b"\0\0\0\x18ftypisom of a test"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
-    async with open_town(tmp_path_factory.mktemp("winners")) as town:
-        yield town
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def town(running: Town) -> AsyncIterator[Town]:
-    await running.in_order()
-    yield running
 
 
 async def a_decided_round(town: Town) -> tuple[Round, Video, Video]:

@@ -55,6 +55,11 @@ def thread_state(town: Town, round_: Round) -> tuple[bool, bool]:
     return bool(metadata.locked), bool(metadata.archived)
 
 
+def edited_at(town: Town, video: Video) -> str:
+    """The time of the last edit of a card, as Discord writes it."""
+    return str(town.backend.get_message(video.thread_id, video.message_id).edited_timestamp)
+
+
 async def closed(town: Town, round_: Round) -> Round:
     """The round, once its closing is done."""
 
@@ -104,6 +109,24 @@ async def test_a_closed_round_looks_closed_everywhere(town: Town) -> None:
         assert f"Round {round_.number} is closed. Your video took part: https://discord.com/" in await progress(
             town, video
         )
+
+
+async def test_a_card_that_looks_closed_already_is_not_edited_again(town: Town) -> None:
+    """Close and vote counts both want to show the same; where anything differs, its card is edited, and it alone."""
+    round_, posted = await a_round(town)
+    await town.close()
+    await closed(town, round_)
+    await town.app.video_posts.close_card(posted[0].id)  # whatever came late, such as the link to the result
+    before, edited, other = await card(town, posted[0]), edited_at(town, posted[0]), edited_at(town, posted[1])
+    await town.app.video_posts.close_card(posted[0].id)
+    assert edited_at(town, posted[0]) == edited
+    await videos.change(town.database, posted[0].id, playback_id="abc", playback_url="https://host.example/abc")
+    await town.app.video_posts.close_card(posted[0].id)
+    after = await card(town, posted[0])
+    assert after.text != before.text
+    assert edited_at(town, posted[0]) > edited
+    assert edited_at(town, posted[1]) == other
+    assert (after.media, after.attachments, after.buttons) == (before.media, before.attachments, before.buttons)
 
 
 async def test_reactions_on_a_closed_round_do_not_count(town: Town) -> None:

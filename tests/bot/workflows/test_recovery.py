@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import insert, text, update
 
 from bot.domain.rounds import Round
@@ -19,23 +17,11 @@ from migrations.database import now_ms
 from migrations.schema import reviews as reviews_table
 from migrations.schema import rounds as table
 from migrations.schema import videos as videos_table
-from tests.builders.live_bot import ALWAYS, Town, open_town
+from tests.builders.live_bot import ALWAYS, Town
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DEAD = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
-    async with open_town(tmp_path_factory.mktemp("mending")) as town:
-        yield town
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def town(running: Town) -> AsyncIterator[Town]:
-    await running.in_order()
-    yield running
 
 
 async def wedged(town: Town, life: str | None, *, seconds: int = 3600, **values: Any) -> Round:

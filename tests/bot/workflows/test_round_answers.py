@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import select
 
 from bot.retry import patiently
 from bot.store import rounds
 from migrations.schema import outbox
-from tests.builders.live_bot import ALWAYS, Town, begin_elsewhere, open_town
+from tests.builders.live_bot import ALWAYS, Town, begin_elsewhere
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -64,18 +62,6 @@ CLOSING = {
     "look for the result": ("GET", "/channels/{}/messages"),
     "post the result": ("POST", "/channels/{}/messages"),
 }
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
-    async with open_town(tmp_path_factory.mktemp("answers")) as town:
-        yield town
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def town(running: Town) -> AsyncIterator[Town]:
-    await running.in_order()
-    yield running
 
 
 async def announcements(town: Town, number: int) -> list[str]:

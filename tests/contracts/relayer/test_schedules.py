@@ -31,7 +31,7 @@ def node_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Anvil]:
 
 
 @settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     derandomize=True,
     database=None,

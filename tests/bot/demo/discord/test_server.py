@@ -46,6 +46,16 @@ async def test_a_command_that_the_client_refuses(town: Town, command: str, optio
         await town.ana.command(command, **options)
 
 
+@pytest.mark.parametrize("text", ["x" * 101, "💥" * 101])
+async def test_a_client_with_an_earlier_definition_limits_no_length(town: Town, text: str) -> None:
+    """What it sends reaches the bot; an option that the command does not have is refused as ever."""
+    assert (await town.ana.command("ping", outdated=True, text=text)).text == text
+    with pytest.raises(CannotDoError, match="at most 100 characters, got 101"):
+        await town.ana.command("ping", text=text)
+    with pytest.raises(CannotDoError, match="no option 'txt'"):
+        await town.ana.command("ping", outdated=True, txt="a")
+
+
 async def test_a_deferred_answer_moves(town: Town) -> None:
     """A deferred answer is edited while real time passes; a follow-up comes after it."""
     answer = await town.ana.command("slow")

@@ -104,12 +104,17 @@ async def test_only_the_link_opens_it(page: Page) -> None:
 
 
 async def test_what_a_members_client_cannot_do(browser: aiohttp.ClientSession, town: Town) -> None:
-    """Forged clicks and the control plane's other powers are not for browsers; broken requests get a sentence."""
+    """Forged clicks and the control plane's other powers are not for browsers; broken requests get a sentence.
+
+    Nor may a browser evade the limits of a command's options, as a client with an earlier definition of it does.
+    """
     world = await town.community.world()
     place = {"member": "ana", "channel_id": world["channels"][0]["id"]}
     forged = {**place, "message_id": "1", "custom_id": "v1:press:1", "forged": True}
     for path, body, status in (
         ("press", forged, 400),
+        ("command", {**place, "name": "ping", "options": {"text": "x" * 101}, "outdated": True}, 400),
+        ("command", {**place, "name": "ping", "options": {"text": "x" * 101}}, 422),
         ("say", ["not", "an object"], 400),
         ("gateway", {"do": "drop"}, 404),
         ("faults", {}, 404),
