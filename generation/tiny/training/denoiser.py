@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 HEADS, HEAD, LAYERS = 5, 32, 4
 SHIFT = 2.5  # of the noise levels, in training and in the pipeline: most is decided at high noise
 RATE = 25  # frames a second that LTXPipeline assumes; its positions in time depend on it
-FALL = 0.6  # share of the steps in which the learning rate falls
+FALL = 0.6  # share of a round's steps in which the learning rate falls
+AGAIN = 0.5  # share of the learning rate in the rounds after the first
 BLUR = 0.08  # of the codes
 # In noise alone no latent says where it stands; that can be told only from how many neighbours it has. A video begins
 # there, so that much of the training must; and what is mistaken there stays, since later steps believe the places that
@@ -152,7 +153,7 @@ class Apprentice:
     """A denoiser in training: weights, their average over the steps, optimizers. It can be interrupted."""
 
     def __init__(self, steps: int, batch: int, seed: int) -> None:
-        """Begin a training of `steps` in all; each step's dice come from `seed` and its number."""
+        """Begin a training in rounds of `steps`; each step's dice come from `seed` and its number."""
         self.steps, self.batch, self.seed, self.step = steps, batch, seed, 0
         self.denoiser = build_denoiser()
         self.averaged = copy.deepcopy(self.denoiser).eval().requires_grad_(requires_grad=False)
@@ -196,9 +197,10 @@ class Apprentice:
         return float(loss.item())
 
     def _rate_share(self) -> float:
-        """Return the share of the full learning rate: a short rise, a plateau, and a fall to 0."""
-        fall = (self.steps - self.step) / (self.steps * FALL)
-        return min(1.0, (self.step + 1) / 100, fall)
+        """Return the share of the full learning rate: in each round a short rise, a plateau, and a fall to 0."""
+        rounds, step = divmod(self.step, self.steps)
+        share = min(1.0, (step + 1) / 100, (self.steps - step) / (self.steps * FALL))
+        return share * AGAIN if rounds else share
 
     def state(self) -> TrainingState:
         """Return everything that another process needs to go on from here."""

@@ -33,7 +33,7 @@ BUILD = Path("build/tiny")
 SEED = 2026
 DECODER_STEPS = 400
 CLIPS = 16_000
-STEPS, BATCH = 6000, 32
+STEPS, BATCH = 6000, 32  # in a round of the denoiser's training; the weights in the repository have had several
 SAVED_EVERY = 250  # steps; an interrupted training goes on from there
 
 
@@ -53,11 +53,12 @@ class Progress:
         sys.stderr.flush()
 
 
-def train(folder: Path) -> None:
+def train(folder: Path, rounds: int = 1) -> None:
     """Train everything and write the pipeline to `folder`, with a card that has its figures.
 
     The denoiser needs one core and the latents; the other parts are made beside it, on as many cores as
-    OMP_NUM_THREADS says, or all. Finished parts lie in build/tiny, from which an interrupted training goes on.
+    OMP_NUM_THREADS says, or all. Finished parts lie in build/tiny, from which an interrupted training goes on. Each
+    of the `rounds` takes the denoiser about an hour, and makes it better.
     """
     BUILD.mkdir(parents=True, exist_ok=True)
     missing = [part for part in PARTS if not (BUILD / f"{part}.pt").is_file()]
@@ -67,7 +68,7 @@ def train(folder: Path) -> None:
         if "latents" in done:
             done["latents"].result()
         torch.set_num_threads(1)
-        denoiser = _train_denoiser(_kept("latents"))
+        denoiser = _train_denoiser(_kept("latents"), rounds)
         for part in done.values():
             part.result()
     encoder, autoencoder = text.build_encoder(), vae.build_vae()
@@ -77,11 +78,11 @@ def train(folder: Path) -> None:
     torch.set_num_threads(beside + 1)
     figures = measure(folder)
     sys.stderr.write(show(figures) + "\n")
-    write_card(folder, figures)
+    write_card(folder, figures, rounds)
     shutil.rmtree(BUILD)
 
 
-def _train_denoiser(clips: dict[str, torch.Tensor]) -> LTXVideoTransformer3DModel:
+def _train_denoiser(clips: dict[str, torch.Tensor], rounds: int) -> LTXVideoTransformer3DModel:
     """Return the average of the weights over the last steps; `clips` are the latents and facts of `_latents`."""
     torch.manual_seed(SEED)
     apprentice = denoisers.Apprentice(STEPS, BATCH, SEED)
@@ -91,11 +92,11 @@ def _train_denoiser(clips: dict[str, torch.Tensor]) -> LTXVideoTransformer3DMode
     turns = denoisers.angles(apprentice.denoiser, tuple(clips["latents"].shape[2:]))
     say, smooth = Progress("denoiser", apprentice.step), 0.0
     begun_at = apprentice.step
-    while apprentice.step < STEPS:
+    while apprentice.step < rounds * STEPS:
         loss = apprentice.learn(clips["latents"], clips["rows"], turns)
         smooth += (loss - smooth) * max(0.02, 1 / (apprentice.step - begun_at))
         if apprentice.step % 50 == 0:
-            say(apprentice.step, STEPS, f"loss {smooth:.4f}")
+            say(apprentice.step, rounds * STEPS, f"loss {smooth:.4f}")
         if apprentice.step % SAVED_EVERY == 0:
             _replace(checkpoint, apprentice.state())
     return apprentice.averaged
@@ -194,7 +195,7 @@ def save_pipeline(
     draft.rename(folder)
 
 
-def write_card(folder: Path, figures: dict[str, float]) -> None:
+def write_card(folder: Path, figures: dict[str, float], rounds: int) -> None:
     """Write the model card: its purpose, training, figures and limits."""
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     (folder / "README.md").write_text(
@@ -202,7 +203,8 @@ def write_card(folder: Path, figures: dict[str, float]) -> None:
             figures=show(figures),
             size=size,
             clips=CLIPS,
-            seen=STEPS * BATCH,
+            seen=rounds * STEPS * BATCH,
+            rounds=f" --rounds {rounds}" if rounds > 1 else "",
             captions=sum(lesson.steps for lesson in text.LESSONS) * text.BATCH,
             width=world.SIZE,
             looks=TINY_LOOKS,
@@ -239,7 +241,7 @@ frames = pipeline(
 ).frames[0]
 ```
 
-Trained by `python -m generation.tiny train` on {clips} synthetic clips, seen {seen} times in all, and
+Trained by `python -m generation.tiny train{rounds}` on {clips} synthetic clips, seen {seen} times in all, and
 {captions} captions, all drawn and written by the code in `generation/tiny`. {size:.1f} MB in half precision.
 
 Measured on prompts whose combination of colour, shape and motion the training set lacks, in patterns of sentences that
