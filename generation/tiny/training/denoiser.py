@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from diffusers import LTXVideoTransformer3DModel
 
 HEADS, HEAD, LAYERS = 5, 32, 4
-SHIFT = 2.5  # of the noise levels, in training and in the pipeline: most is decided at high noise
+SHIFT = 3.0  # of the noise levels, in training and in the pipeline: most is decided at high noise
 RATE = 25  # frames a second that LTXPipeline assumes; its positions in time depend on it
 FALL = 0.6  # share of a round's steps in which the learning rate falls
 AGAIN = 0.5  # share of the learning rate in the rounds after the first
@@ -33,7 +33,11 @@ BLUR = 0.08  # of the codes
 # there, so that much of the training must; and what is mistaken there stays, since later steps believe the places that
 # they see. In a weight like that of the picture they are learned far too late: after 600 steps the first step was wrong
 # by 0.16 of half the width, with this one by 0.03 after 400.
-FROM_NOISE, PLACES_WEIGHT = 0.1, 50.0  # share of the clips that are noise alone; weight of the places
+# Background, colour and speed are the same in all latents of a video, and decided while noise hides each of them: only
+# what they have in common tells. That is a small part of the error, so it is counted once more, so many times.
+WHOLE = 4.0
+EDGES_FROM = 0.7  # the noise level below which edges count more; at half of it they have their full weight
+FROM_NOISE, PLACES_WEIGHT = 0.06, 50.0  # share of the clips that are noise alone; weight of the places
 # The share of prompts that leave an attribute open; and of those that leave all of them open, as an empty prompt does.
 LEFT_OPEN = {
     "colour": 0.12,
@@ -140,6 +144,24 @@ def _rotate(x: Tensor, turns: Tensor) -> Tensor:
     return torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (-1, 2))) * turns).flatten(2)
 
 
+def _weight(clean: Tensor, sigma: Tensor) -> Tensor:
+    """Return the weight of each number in the loss: (batch, f * h * w, LATENTS).
+
+    The shape has more, since it is small: it has edges, and the later components hold edges. But only where noise hides
+    it no more. Elsewhere the mean of all that a latent may become would lean to what has edges: each video would be a
+    blob that stays, in rain.
+    """
+    edges = (clean[..., 3:COARSE].square().mean(2, keepdim=True) > 0.05).float()
+    seen = ((EDGES_FROM - sigma) / EDGES_FROM * 2).clamp(0, 1)[:, None, None]
+    return (1 + 2 * edges * seen) * torch.where(torch.arange(LATENTS) < COARSE, 1.0, PLACES_WEIGHT / LOUD**2)
+
+
+def _whole(error: Tensor, times: int) -> Tensor:
+    """Return the square of what the errors have in common: over a video, over each of its times, over each place."""
+    by_time = error.unflatten(1, (times, -1))
+    return error.mean(1).square().mean() + by_time.mean(2).square().mean() + by_time.mean(1).square().mean()
+
+
 class TrainingState(TypedDict):
     """A training as it is stored between two processes."""
 
@@ -166,9 +188,6 @@ class Apprentice:
         dice = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
         sample = torch.randint(len(latents), (self.batch,), generator=dice)
         clean = flat(latents[sample].float())
-        # More weight on the shape: it has edges, and the later components hold edges.
-        weight = 1 + 2 * (clean[..., 3:COARSE].square().mean(2, keepdim=True) > 0.05).float()
-        weight = weight * torch.where(torch.arange(LATENTS) < COARSE, 1.0, PLACES_WEIGHT / LOUD**2)
         prompt = text.target_vectors(self.table, _leave_some_open(rows[sample], dice))
         prompt = prompt + BLUR * torch.randn(prompt.shape, generator=dice)
         # One clip from each part of the range of noise levels: the loss then depends less on chance.
@@ -176,10 +195,12 @@ class Apprentice:
         sigma = torch.sigmoid(1.1 * torch.special.ndtri(part.clamp(1e-4, 1 - 1e-4)))
         sigma = SHIFT * sigma / (1 + (SHIFT - 1) * sigma)
         sigma[: round(FROM_NOISE * self.batch)] = 1.0
+        weight = _weight(clean, sigma)
         noise = torch.randn(clean.shape, generator=dice)
         share = sigma[:, None, None]
         flow = predict(self.denoiser, (1 - share) * clean + share * noise, sigma, prompt, turns)
-        loss = ((flow - (noise - clean)).square() * weight).mean() / weight.mean()
+        error = (flow - (noise - clean)) * weight.sqrt()
+        loss = (error.square().mean() + WHOLE * _whole(error, latents.shape[2])) / weight.mean()
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
