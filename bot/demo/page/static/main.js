@@ -1,61 +1,20 @@
-// The page: a small Discord on the demo's guild. It keeps the state; the other modules build what is shown of it.
+// The page: a small Discord on the demo's guild. It begins here; the other modules know, show and do.
 
+import { copyLink, dismiss, press, react, remove, run, settle, suggest } from "./acts.js";
 import { addressOf, here, keepScroll, write } from "./address.js";
-import { Api, CannotError, Events } from "./api.js";
-import { attachment } from "./components.js";
-import { isChosen, learn, learnReaction } from "./choices.js";
+import { CannotError, Events } from "./api.js";
+import { learnReaction } from "./choices.js";
 import { Composer, flatten } from "./composer.js";
 import { avatar, h, replace } from "./dom.js";
 import { showLead } from "./lead.js";
-import { messageElement, pendingElement } from "./message.js";
-import { openModal } from "./modal.js";
+import { changeReactions, forget, hasVideo, load, showEarlier, showMessage, stayAtEnd, toEnd, upsert } from "./log.js";
 import { showPanel } from "./panel.js";
+import {
+  $, FORUM, api, attempt, channel, ctx, isThread, members, newestThread, notice, openRound, people, state, token, where,
+} from "./world.js";
 
-const THREADS = [10, 11, 12];
-const FORUM = 15;
-const WAIT_S = 20;
-const $ = (id) => document.getElementById(id);
-
-// The token comes with the link, and is kept for links to messages; it leaves the address with the first channel.
-const given = location.hash === "#log" ? "" : location.hash.slice(1); // that is where the skip link leads
-const token = given || localStorage.getItem("token") || "";
-addEventListener("hashchange", () => location.hash.length > 1 && !location.hash.startsWith("#log") && location.reload());
-const api = new Api(token);
-
-const state = {
-  world: null, member: null, channelId: null,
-  messages: new Map(), // of the channel that is shown, by id
-  pending: new Map(), // commands under way, by interaction id
-  sent: new Map(), // commands that this window has sent, by interaction id: a refused one can be sent again
-  unread: new Set(), commands: [], dismissed: new Set(),
-};
 let events = null;
-let following = true; // of the end of the messages
 let led = false; // a visitor who has done nothing yet is shown the open round, whichever it is
-let generation = 0; // of the messages that are shown: late answers for another channel are dropped
-
-// ---------------------------------------------------------------- looking things up
-
-const members = () => state.world.members;
-const me = () => members().find((m) => m.name === state.member);
-const channel = (id) => state.world.channels.find((c) => c.id === id);
-const isThread = (c) => THREADS.includes(c?.type);
-
-const ctx = {
-  get member() { return state.member; },
-  get memberId() { return me()?.id; },
-  get moderator() { return Boolean(me()?.moderator); },
-  memberName: (id) => members().find((m) => m.id === id)?.name,
-  channelName: (id) => channel(id)?.name,
-  threadOf: (id) => state.world.channels.find((c) => c.id === id && isThread(c)),
-  isChosen: (customId) => isChosen(state.member, customId),
-  sizeOf: () => null,
-  again: (message) => {
-    const sent = state.sent.get(message.interaction_metadata?.id);
-    return sent && Object.keys(sent.options).length ? () => composer.again(sent.name, sent.options) : null;
-  },
-  open, press: null, react, remove, dismiss, copyLink,
-};
 
 // ---------------------------------------------------------------- beginning
 
@@ -80,13 +39,6 @@ async function begin() {
   state.channelId = first?.id ?? null;
   await become(member.name, led ? null : place.messageId);
 }
-
-const newest = (a, b) => (BigInt(b.id) > BigInt(a.id) ? 1 : -1);
-const threads = () => state.world.channels.filter((c) => isThread(c) && channel(c.parent_id)?.type !== FORUM).sort(newest);
-const newestThread = () => threads()[0];
-const openRound = () => threads().find((c) => !c.thread_metadata?.archived && !c.thread_metadata?.locked);
-
-const people = () => members().filter((m) => !m.bot && !m.owner);
 
 async function become(name, messageId = null) {
   state.member = name;
@@ -149,12 +101,6 @@ function showTop() {
   replace($("where"), parent ? [h("button", { type: "button", class: "plain", onclick: () => open(parent.id, null) }, `#${parent.name}`), " › "] : "#", c?.name ?? "…");
 }
 
-const where = () => {
-  const c = channel(state.channelId);
-  const locked = Boolean(c?.thread_metadata?.locked) && !ctx.moderator;
-  return { name: c ? `${isThread(c) ? "" : "#"}${c.name}` : "…", locked };
-};
-
 // `how` says what becomes of the address: "push", "replace", or null where the history has moved already.
 async function open(channelId, messageId, how = "push", top = null) {
   if (!channel(channelId)) return;
@@ -168,7 +114,7 @@ async function open(channelId, messageId, how = "push", top = null) {
   showChannels();
   showTop();
   composer.plain();
-  following = !messageId && top === null;
+  stayAtEnd(!messageId && top === null);
   await Promise.all([load(), loadCommands()]);
   if (state.channelId !== channelId) return;
   showHints();
@@ -186,38 +132,6 @@ async function open(channelId, messageId, how = "push", top = null) {
   }
 }
 
-async function load() {
-  const mine = ++generation;
-  let list;
-  try {
-    list = await api.look("messages", { member: state.member, channel_id: state.channelId });
-  } catch (error) {
-    if (mine === generation) { state.messages.clear(); showLog(); notice(error.message); }
-    return;
-  }
-  if (mine !== generation) return;
-  state.messages = new Map(list.filter((m) => !state.dismissed.has(m.id)).map((m) => [m.id, m]));
-  showLog();
-}
-
-const isVideo = (a) => a.content_type?.startsWith("video/");
-const hasVideo = (message) => Boolean(message.attachments?.some(isVideo));
-
-// An open round without a video yet shows one of the round before, so that there is something to see.
-async function showEarlier(channelId) {
-  const before = threads().find((c) => c.id !== channelId && BigInt(c.id) < BigInt(channelId));
-  if (openRound()?.id !== channelId || !before || [...state.messages.values()].some(hasVideo)) return;
-  const list = await api.look("messages", { member: state.member, channel_id: before.id }).catch(() => []);
-  const likes = (m) => (m.reacted?.["👍"]?.length ?? 0) - (m.reacted?.["👎"]?.length ?? 0);
-  const best = list.filter(hasVideo).sort((a, b) => likes(b) - likes(a))[0];
-  if (!best || state.channelId !== channelId || [...state.messages.values()].some(hasVideo)) return;
-  entries.querySelector(".earlier")?.remove();
-  entries.querySelector(".beginning").after(h("section", { class: "earlier", "aria-label": "From the round before" },
-    h("p", {}, "Nobody has made a video here yet. This one is from ",
-      h("button", { type: "button", class: "plain", onclick: () => open(before.id, best.id) }, before.name), "."),
-    attachment(best.attachments.find(isVideo), ctx)));
-}
-
 async function loadCommands() {
   try {
     state.commands = flatten(await api.look("commands", { member: state.member, channel_id: state.channelId }));
@@ -225,18 +139,6 @@ async function loadCommands() {
     state.commands = [];
   }
 }
-
-// ---------------------------------------------------------------- messages
-
-const atEnd = () => $("log").scrollHeight - $("log").scrollTop - $("log").clientHeight < 120;
-const toEnd = () => { $("log").scrollTop = $("log").scrollHeight; };
-const entries = h("div", { id: "entries" });
-$("log").append(entries);
-$("log").addEventListener("scroll", () => { following = atEnd(); });
-// Whoever is at the end stays there, whatever grows: a picture that comes, hints that go, a keyboard that opens.
-const sizes = new ResizeObserver(() => following && toEnd());
-sizes.observe(entries);
-sizes.observe($("log"));
 
 function showHints() {
   const c = channel(state.channelId);
@@ -247,88 +149,6 @@ function showHints() {
     open: (id) => open(id, null),
     send: (text) => attempt(() => run("prompt", { text })).then(toEnd, () => {}),
   });
-}
-
-function showLog() {
-  const c = channel(state.channelId);
-  ctx.press = press(null);
-  const ordered = [...state.messages.values()].sort((a, b) => (BigInt(a.id) < BigInt(b.id) ? -1 : 1));
-  const posts = c?.type === FORUM ? state.world.channels.filter((t) => t.parent_id === c.id) : [];
-  // Messages that come anew after a lost connection stay where the reader was.
-  const reader = { top: $("log").scrollTop, at: document.activeElement?.closest?.(".message")?.id };
-  replace(entries,
-    h("div", { class: "beginning" }, h("h2", {}, isThread(c) ? c.name : `#${c?.name}`), h("p", {}, isThread(c) ? "The beginning of this thread." : "The beginning of this channel.")),
-    posts.map((post) => h("button", { type: "button", class: "post", onclick: () => open(post.id, null) }, h("strong", {}, post.name), h("span", {}, ` ${post.message_count ?? 0} messages`))),
-    ordered.map(element), [...state.pending.values()].filter((p) => p.channelId === state.channelId).map((p) => pendingElement(p, ctx)));
-  if (following) toEnd();
-  else $("log").scrollTop = reader.top;
-  if (reader.at) $(reader.at)?.focus({ preventScroll: true });
-}
-
-const element = (message) => messageElement(message, contextOf(message));
-
-function contextOf(message) {
-  const sizeOf = (url) => message.attachments?.find((a) => a.url === url || a.proxy_url === url);
-  return Object.defineProperties(Object.create(ctx), { press: { value: press(message) }, sizeOf: { value: sizeOf } });
-}
-
-// Puts one message in its place. The element that had the focus keeps it.
-function showMessage(message, before = null) {
-  const old = $(`message-${message.id}`);
-  const fresh = element(message);
-  if (old) {
-    const focused = old.contains(document.activeElement) ? document.activeElement : null;
-    const key = focused && ["data-custom-id", "data-reaction", "data-quick"].find((name) => focused.hasAttribute(name));
-    keepMedia(old, fresh);
-    if (before) markChanges(before, message, fresh);
-    old.replaceWith(fresh);
-    if (key) fresh.querySelector(`[${key}="${CSS.escape(focused.getAttribute(key))}"]`)?.focus();
-    else if (focused) fresh.focus({ preventScroll: true });
-  } else {
-    const later = [...$("log").querySelectorAll(".message[data-id]")].find((other) => BigInt(other.dataset.id) > BigInt(message.id));
-    const place = later ?? entries.querySelector(".pending");
-    if (place) place.before(fresh);
-    else entries.append(fresh);
-  }
-  if (following) toEnd();
-}
-
-// Shows which texts of a card an edit has changed. A message without media is progress: it changes all the time.
-function markChanges(before, message, fresh) {
-  if (!fresh.querySelector(".container video, .container img")) return;
-  const old = texts(before.components);
-  texts(message.components).forEach((text, i) => text !== old[i] && fresh.querySelectorAll(".container .text")[i]?.classList.add("changed"));
-}
-
-const texts = (components) => (components ?? []).flatMap((c) => (c.type === 10 ? [c.content] : texts(c.components)));
-
-// Shows anew the messages whose buttons are about something.
-function refreshButtons(part) {
-  for (const message of state.messages.values()) if (JSON.stringify(message.components ?? []).includes(part)) showMessage(message);
-}
-
-// Lets a video go on playing when its card is edited.
-function keepMedia(old, fresh) {
-  for (const media of fresh.querySelectorAll("video")) {
-    const playing = [...old.querySelectorAll("video")].find((other) => other.src === media.src);
-    if (playing) media.replaceWith(playing);
-  }
-}
-
-function upsert(message) {
-  if (message.channel_id !== state.channelId || state.dismissed.has(message.id)) return;
-  const before = state.messages.get(message.id);
-  const merged = { ...before, ...message };
-  if (!message.reacted) merged.reacted = before?.reacted ?? {};
-  state.messages.set(message.id, merged);
-  showMessage(merged, before);
-  if (hasVideo(merged)) entries.querySelector(".earlier")?.remove();
-  if (!before) showHints();
-}
-
-function forget(id) {
-  state.messages.delete(id);
-  $(`message-${id}`)?.remove();
 }
 
 // ---------------------------------------------------------------- events
@@ -367,11 +187,6 @@ function onEvent(event, data) {
   HANDLERS[event]?.(data);
 }
 
-function changeReactions(id, change) {
-  const message = state.messages.get(id);
-  if (message) upsert({ ...message, reacted: change(message.reacted ?? {}) });
-}
-
 function reacted({ message_id: id, user_id: userId, emoji }, on) {
   const name = ctx.memberName(userId) ?? "somebody";
   const message = state.messages.get(id);
@@ -380,140 +195,6 @@ function reacted({ message_id: id, user_id: userId, emoji }, on) {
     const others = (all[emoji.name] ?? []).filter((other) => other !== name);
     return { ...all, [emoji.name]: on ? [...others, name] : others };
   });
-}
-
-// ---------------------------------------------------------------- acts
-
-async function run(name, options) {
-  const channelId = state.channelId;
-  // An error here is the client's own, such as a missing option: the composer shows it beside the typed text.
-  const start = await api.act("command", { member: state.member, channel_id: channelId, name, options, wait: 0 });
-  const pending = { id: start.interaction_id, name, channelId, options, state: "thinking" };
-  state.pending.set(pending.id, pending);
-  state.sent.set(pending.id, { name, options });
-  showPending(pending);
-  follow(pending.id);
-}
-
-async function suggest(name, options, focused, value) {
-  const { status } = await api.act("autocomplete", { member: state.member, channel_id: state.channelId, name, options, focused, value, wait: 3 });
-  return status?.choices ?? [];
-}
-
-// Waits for the answer. Events usually come first; this is for what has no event, such as silence.
-async function follow(id, onModal = null) {
-  for (;;) {
-    let status;
-    try {
-      status = await api.look(`interactions/${id}`, { wait: WAIT_S });
-    } catch {
-      await new Promise((resolve) => setTimeout(resolve, 1000));
-      if (!state.pending.has(id)) return null;
-      continue;
-    }
-    status.messages.forEach(upsert);
-    const pending = state.pending.get(id);
-    if (settle(status)) {
-      if (pending && status.kind !== null) composer.answered(pending.name, pending.options, status.messages);
-      if (status.modal) await showModal(status);
-      return status;
-    }
-  }
-}
-
-function settle(status) {
-  const over = status.failed || status.expired || (status.kind !== null && !status.loading);
-  const pending = state.pending.get(status.id);
-  if (over && pending) {
-    if (status.failed || (status.expired && status.loading)) {
-      pending.state = "failed";
-      showPending(pending);
-    } else {
-      state.pending.delete(status.id);
-      document.querySelector(`[data-pending="${status.id}"]`)?.remove();
-    }
-  }
-  return over;
-}
-
-function showPending(pending) {
-  const old = document.querySelector(`[data-pending="${pending.id}"]`);
-  if (pending.channelId !== state.channelId) return old?.remove();
-  const fresh = pendingElement(pending, ctx);
-  if (old) old.replaceWith(fresh);
-  else entries.append(fresh);
-  if (following) toEnd();
-}
-
-function press(message) {
-  return async (customId, values, control) => {
-    if (!message || control.getAttribute("aria-busy") === "true") return;
-    control.setAttribute("aria-busy", "true");
-    const shown = control.closest(".message");
-    shown.querySelector(".trouble")?.remove();
-    try {
-      const body = { member: state.member, channel_id: message.channel_id, message_id: message.id, custom_id: customId, wait: WAIT_S };
-      const { status } = await api.act("press", values.length ? { ...body, values } : body);
-      if (!status || status.failed) throw new CannotError("This interaction failed: the application did not respond.");
-      const subject = learn(body.member, customId, [...status.messages, ...(status.changed ?? [])]);
-      status.messages.forEach(upsert);
-      if (subject) refreshButtons(`:${subject}"`);
-      if (status.modal) await showModal(status);
-    } catch (error) {
-      ($(`message-${message.id}`) ?? shown).append(h("p", { class: "trouble", role: "alert" }, error.message));
-    } finally {
-      control.removeAttribute("aria-busy");
-    }
-  };
-}
-
-async function showModal(status) {
-  const channelId = status.channel_id;
-  await openModal(status.modal, async (values) => {
-    const { status: answer } = await api.act("modal", { member: state.member, channel_id: channelId, interaction_id: status.id, values, wait: WAIT_S });
-    if (!answer || answer.failed) throw new CannotError("The application did not respond. What you typed is still here.");
-    answer.messages.forEach(upsert);
-  });
-}
-
-async function react(message, emoji, on) {
-  await attempt(() => api.act("react", { member: state.member, channel_id: message.channel_id, message_id: message.id, emoji, on }));
-}
-
-async function remove(message) {
-  await attempt(() => api.act("delete", { member: state.member, channel_id: message.channel_id, message_id: message.id }));
-}
-
-function dismiss(id) {
-  state.dismissed.add(id);
-  state.pending.delete(id);
-  forget(id);
-  document.querySelector(`[data-pending="${id}"]`)?.remove();
-}
-
-async function copyLink(message) {
-  const link = `${location.origin}${addressOf(state.world.guild.id, message.channel_id, message.id)}`;
-  await attempt(async () => {
-    await navigator.clipboard.writeText(link);
-    notice("Link copied.", 3000);
-  });
-}
-
-async function attempt(act) {
-  try {
-    await act();
-  } catch (error) {
-    notice(error.message, 6000);
-    throw error;
-  }
-}
-
-let noticeTimer;
-function notice(text, ms) {
-  clearTimeout(noticeTimer);
-  $("notice").hidden = !text;
-  $("notice").textContent = text ?? "";
-  if (ms) noticeTimer = setTimeout(() => notice(null), ms);
 }
 
 // ---------------------------------------------------------------- the frame
@@ -525,6 +206,14 @@ const composer = new Composer($("composer"), {
   where: () => (state.world ? where() : { name: "…", locked: true }),
   say: (text) => attempt(() => api.act("say", { member: state.member, channel_id: state.channelId, content: text })),
   run, suggest,
+});
+Object.assign(ctx, {
+  again: (message) => {
+    const sent = state.sent.get(message.interaction_metadata?.id);
+    return sent && Object.keys(sent.options).length ? () => composer.again(sent.name, sent.options) : null;
+  },
+  answered: (...answer) => composer.answered(...answer),
+  pressOn: press, open, react, remove, dismiss, copyLink, showHints,
 });
 
 addEventListener("popstate", (event) => {
