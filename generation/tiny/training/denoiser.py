@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from diffusers import LTXVideoTransformer3DModel
 
 HEADS, HEAD, LAYERS = 5, 32, 4
-SHIFT = 3.0  # of the noise levels, in training and in the pipeline: most is decided at high noise
+SHIFT = 2.0  # of the noise levels in the pipeline: most is decided at high noise
 RATE = 25  # frames a second that LTXPipeline assumes; its positions in time depend on it
 FALL = 0.6  # share of a round's steps in which the learning rate falls
 AGAIN = 0.5  # share of the learning rate in the rounds after the first
@@ -40,7 +42,7 @@ PLACES_WEIGHT = 50.0
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a round of the training looks at.
+    """A round of the training: its length, and what it looks at.
 
     Edges count more, since the shape is small. At high noise that makes the mean of all that a latent may become lean
     to what has edges: each video would be a blob that stays, in rain. So only the first round does it there, which
@@ -49,16 +51,22 @@ class Lesson:
     Background, colour and speed are the same in all latents of a video, and decided while noise hides each of them:
     only what they have in common tells. That is a small part of the error, and later rounds count it once more. In the
     first, with a weight of 4, it drowned the rest: motions were right in 0.12 of the videos instead of 0.89.
+
+    The last round looks more at low noise, where corners become sharp.
     """
 
+    steps: int
     shift: float  # of the noise levels
     from_noise: float  # share of the clips that are noise alone
     edges_from: float  # the noise level below which edges count more; at half of it they have their full weight
     whole: float  # the weight of what the errors of a video have in common
 
 
-FIRST = Lesson(shift=2.5, from_noise=0.1, edges_from=math.inf, whole=0.0)
-LATER = Lesson(shift=SHIFT, from_noise=0.06, edges_from=0.7, whole=0.3)
+ROUNDS = (
+    Lesson(steps=6000, shift=2.5, from_noise=0.1, edges_from=math.inf, whole=0.0),
+    Lesson(steps=6000, shift=3.0, from_noise=0.06, edges_from=0.7, whole=0.3),
+    Lesson(steps=5000, shift=1.8, from_noise=0.03, edges_from=1.0, whole=0.15),
+)
 # The share of prompts that leave an attribute open; and of those that leave all of them open, as an empty prompt does.
 LEFT_OPEN = {
     "colour": 0.12,
@@ -190,9 +198,9 @@ class TrainingState(TypedDict):
 class Apprentice:
     """A denoiser in training: weights, their average over the steps, optimizers. It can be interrupted."""
 
-    def __init__(self, steps: int, batch: int, seed: int) -> None:
-        """Begin a training in rounds of `steps`; each step's dice come from `seed` and its number."""
-        self.steps, self.batch, self.seed, self.step = steps, batch, seed, 0
+    def __init__(self, rounds: Sequence[Lesson], batch: int, seed: int) -> None:
+        """Begin a training in these rounds; each step's dice come from `seed` and its number."""
+        self.rounds, self.batch, self.seed, self.step = rounds, batch, seed, 0
         self.denoiser = build_denoiser()
         self.averaged = copy.deepcopy(self.denoiser).eval().requires_grad_(requires_grad=False)
         self.optimizers = split(self.denoiser, "transformer_blocks", lr=2e-3)
@@ -201,7 +209,7 @@ class Apprentice:
 
     def learn(self, latents: Tensor, rows: Tensor, turns: Tensor) -> float:
         """Do one step and return its loss. `latents`: (clips, LATENTS, f, h, w), any precision; `rows`: see `facts`."""
-        lesson = FIRST if self.step < self.steps else LATER
+        lesson, _ = self._round()
         dice = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
         sample = torch.randint(len(latents), (self.batch,), generator=dice)
         clean = flat(latents[sample].float())
@@ -234,11 +242,17 @@ class Apprentice:
                 mean.lerp_(parameter, 1 - keep)
         return float(loss.item())
 
+    def _round(self) -> tuple[Lesson, int]:
+        """Return the round of this step, and how many of its steps are done."""
+        ends = list(accumulate(lesson.steps for lesson in self.rounds))
+        number = min(bisect_right(ends, self.step), len(ends) - 1)
+        return self.rounds[number], self.step - ends[number] + self.rounds[number].steps
+
     def _rate_share(self) -> float:
         """Return the share of the full learning rate: in each round a short rise, a plateau, and a fall to 0."""
-        rounds, step = divmod(self.step, self.steps)
-        share = min(1.0, (step + 1) / 100, (self.steps - step) / (self.steps * FALL))
-        return share * AGAIN if rounds else share
+        lesson, step = self._round()
+        share = min(1.0, (step + 1) / 100, (lesson.steps - step) / (lesson.steps * FALL))
+        return share if self.step == step else share * AGAIN
 
     def state(self) -> TrainingState:
         """Return everything that another process needs to go on from here."""

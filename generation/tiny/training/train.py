@@ -33,7 +33,7 @@ BUILD = Path("build/tiny")
 SEED = 2026
 DECODER_STEPS = 400
 CLIPS = 16_000
-STEPS, BATCH = 6000, 32  # in a round of the denoiser's training; the weights in the repository have had several
+BATCH = 32  # of the denoiser's training
 SAVED_EVERY = 250  # steps; an interrupted training goes on from there
 
 
@@ -85,21 +85,26 @@ def train(folder: Path, rounds: int = 1) -> None:
 def _train_denoiser(clips: dict[str, torch.Tensor], rounds: int) -> LTXVideoTransformer3DModel:
     """Return the average of the weights over the last steps; `clips` are the latents and facts of `_latents`."""
     torch.manual_seed(SEED)
-    apprentice = denoisers.Apprentice(STEPS, BATCH, SEED)
+    apprentice = denoisers.Apprentice(denoisers.ROUNDS[:rounds], BATCH, SEED)
     checkpoint = BUILD / "denoiser.pt"
     if checkpoint.is_file():
         apprentice.go_on_from(torch.load(checkpoint, weights_only=True))
     turns = denoisers.angles(apprentice.denoiser, tuple(clips["latents"].shape[2:]))
     say, smooth = Progress("denoiser", apprentice.step), 0.0
     begun_at = apprentice.step
-    while apprentice.step < rounds * STEPS:
+    steps = _steps(rounds)
+    while apprentice.step < steps:
         loss = apprentice.learn(clips["latents"], clips["rows"], turns)
         smooth += (loss - smooth) * max(0.02, 1 / (apprentice.step - begun_at))
         if apprentice.step % 50 == 0:
-            say(apprentice.step, rounds * STEPS, f"loss {smooth:.4f}")
+            say(apprentice.step, steps, f"loss {smooth:.4f}")
         if apprentice.step % SAVED_EVERY == 0:
             _replace(checkpoint, apprentice.state())
     return apprentice.averaged
+
+
+def _steps(rounds: int) -> int:
+    return sum(lesson.steps for lesson in denoisers.ROUNDS[:rounds])
 
 
 def _make_part(part: str) -> None:
@@ -203,7 +208,7 @@ def write_card(folder: Path, figures: dict[str, float], rounds: int) -> None:
             figures=show(figures),
             size=size,
             clips=CLIPS,
-            seen=rounds * STEPS * BATCH,
+            seen=_steps(rounds) * BATCH,
             rounds=f" --rounds {rounds}" if rounds > 1 else "",
             captions=sum(lesson.steps for lesson in text.LESSONS) * text.BATCH,
             width=world.SIZE,

@@ -11,6 +11,7 @@ import pytest
 SCRIPT = """
 import json
 import numpy as np, torch
+from dataclasses import replace
 from generation.tiny.training import decoder, denoiser, judge, text, vae, world
 from generation.tiny.training.measure import seam_ratio
 torch.manual_seed(0)
@@ -47,7 +48,8 @@ readings = [judge.read(frames) for frames in vae.to_frames(back)]
 told["read"] = sum(r.colour == s.colour and r.motion == s.motion for r, s in zip(readings, scenes))
 
 # The quick forward pass against the class's own.
-apprentice = denoiser.Apprentice(40, 4, 0)
+short = [replace(denoiser.ROUNDS[0], steps=40)] * 2
+apprentice = denoiser.Apprentice(short, 4, 0)
 model = apprentice.denoiser
 torch.nn.init.normal_(model.proj_out.weight, std=0.1)
 noisy, prompt, sigma = torch.randn(3, 80, vae.LATENTS), torch.randn(3, text.WIDTH), torch.rand(3)
@@ -66,12 +68,12 @@ rows = denoiser.facts(scenes)
 def learn(apprentice, steps):
     return [apprentice.learn(latents, rows, turns) for _ in range(steps)]
 torch.manual_seed(5)
-whole = denoiser.Apprentice(40, 4, 0)
+whole = denoiser.Apprentice(short, 4, 0)
 torch.manual_seed(5)
-broken = denoiser.Apprentice(40, 4, 0)
+broken = denoiser.Apprentice(short, 4, 0)
 losses = learn(whole, 40)
 first = learn(broken, 3)
-other = denoiser.Apprentice(40, 4, 0)
+other = denoiser.Apprentice(short, 4, 0)
 other.go_on_from(broken.state())
 told["same"] = first + learn(other, 3) == losses[:6]
 told["losses"] = [float(np.mean(losses[:5])), float(np.mean(losses[-5:]))]
