@@ -44,8 +44,8 @@ TINY_LOOKS: PresetValues = {
     "height": 96,
     "frames": 17,
     "fps": 8,
-    "steps": 12,
-    "guidance": 2.0,
+    "steps": 14,
+    "guidance": 2.5,
     "negative_prompt": "",  # it would not understand its family's
     "upscale": 4,
     "max_sequence_length": 48,
