@@ -45,7 +45,7 @@ TINY_LOOKS: PresetValues = {
     "frames": 17,
     "fps": 8,
     "steps": 14,
-    "guidance": 2.5,
+    "guidance": 3.5,
     "negative_prompt": "",  # it would not understand its family's
     "upscale": 4,
     "max_sequence_length": 48,

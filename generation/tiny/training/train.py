@@ -58,7 +58,7 @@ def train(folder: Path, rounds: int = 1) -> None:
 
     The denoiser needs one core and the latents; the other parts are made beside it, on as many cores as
     OMP_NUM_THREADS says, or all. Finished parts lie in build/tiny, from which an interrupted training goes on. Each
-    of the `rounds` takes the denoiser about an hour, and makes it better.
+    of the `rounds` takes the denoiser about an hour of one core, and makes it better.
     """
     BUILD.mkdir(parents=True, exist_ok=True)
     missing = [part for part in PARTS if not (BUILD / f"{part}.pt").is_file()]
