@@ -40,14 +40,14 @@ MEMORY_FILE = "hashes.json"  # beside the embedded model: hashes of files that w
 
 # The embedded model's own values of its preset; a models file may change any of them.
 TINY_LOOKS: PresetValues = {
-    "width": 64,
-    "height": 64,
+    "width": 96,
+    "height": 96,
     "frames": 17,
     "fps": 8,
-    "steps": 16,
-    "guidance": 3.0,
+    "steps": 14,
+    "guidance": 3.5,
     "negative_prompt": "",  # it would not understand its family's
-    "upscale": 6,
+    "upscale": 4,
     "max_sequence_length": 48,
 }
 

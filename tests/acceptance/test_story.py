@@ -21,8 +21,8 @@ from tests.acceptance.conftest import OpenStory
 # Slower than the demo's, so that a kill is sure to find a render under way.
 SLOW_MODEL = """
 [models.tiny]
-width = 128
-height = 128
+width = 192
+height = 192
 frames = 17
 fps = 8
 steps = 60

@@ -51,7 +51,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "clicks": {"clickers": 10, "bursts": 1, "renders": 8},
     "render": {"times": 1, "steps": 2, "queued": 3},
-    "tiny": {"prompts": 2},
+    "tiny": {"share": 0.01},
     "encode": {"frames": 5, "height": 64, "width": 96, "times": 1},
     "uploads": {"uploads": 2, "frames": 96},
 }

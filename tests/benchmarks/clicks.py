@@ -21,7 +21,7 @@ from migrations.database import open_database
 from migrations.schema import render_progress, videos, votes
 from tests.benchmarks.figures import Figure
 
-MODELS = "[models.tiny]\nwidth = 128\nheight = 128\nframes = 17\nsteps = 40\n"  # about a second each
+MODELS = "[models.tiny]\nwidth = 192\nheight = 192\nframes = 17\nsteps = 40\n"  # about a second each
 
 
 async def measure(*, clickers: int = 500, bursts: int = 4, renders: int = 40) -> list[Figure]:

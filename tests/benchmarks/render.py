@@ -33,7 +33,7 @@ print("ready", flush=True)
 for line in sys.stdin:
     begun = time.monotonic()
     pipeline(
-        prompt=f"a red circle {int(line)}", height=256, width=256, num_frames=17,
+        prompt=f"a red circle {int(line)}", height=288, width=288, num_frames=17,
         num_inference_steps=steps, guidance_scale=5.0, max_sequence_length=48,
         generator=torch.Generator("cpu").manual_seed(int(line)), output_type="np",
     )
@@ -53,7 +53,7 @@ async def measure(*, times: int = 5, steps: int = 30, queued: int = 10) -> list[
         url = f"sqlite:///{folder}/bench.db"
         await upgrade_database(url)
         (data_dir / "models.toml").write_text(
-            f"[models.tiny]\nwidth = 256\nheight = 256\nframes = 17\nsteps = {steps}\nguidance = 5.0\nupscale = 1\n"
+            f"[models.tiny]\nwidth = 288\nheight = 288\nframes = 17\nsteps = {steps}\nguidance = 5.0\nupscale = 1\n"
         )
         database = open_database(url)
         worker = Worker(WorkerConfig(url, data_dir, "bench", "tiny", data_dir / "models.toml"), database)
@@ -85,7 +85,7 @@ async def measure(*, times: int = 5, steps: int = 30, queued: int = 10) -> list[
             await database.dispose()
     job, call = statistics.median(ours), statistics.median(bare)
     beside = (
-        f"a job of {steps} steps, 17 frames of 256x256: {job:.2f} s with progress, cancel, mp4, poster and hash, "
+        f"a job of {steps} steps, 17 frames of 288x288: {job:.2f} s with progress, cancel, mp4, poster and hash, "
         f"against {call:.2f} s for the bare pipeline call"
     )
     together = (

@@ -26,8 +26,8 @@ from migrations.schema import votes
 # Few frames and steps of the real pipeline: what is tried here is what goes wrong around it.
 QUICK_MODEL = """
 [models.tiny]
-width = 64
-height = 64
+width = 96
+height = 96
 frames = 9
 fps = 8
 steps = 2

@@ -32,7 +32,7 @@ from tests.chaos.oracle import DOWN, UP, WITHDRAWN, Key, differences
 from tests.chaos.plan import LONG, QUICK, Outcome, Plan
 
 # The real pipeline, with small pictures and few of them: a render takes about a second.
-MODELS = "[models.tiny]\nwidth = 64\nheight = 64\nframes = 9\nfps = 8\nsteps = 2\n"
+MODELS = "[models.tiny]\nwidth = 96\nheight = 96\nframes = 9\nfps = 8\nsteps = 2\n"
 SETTLE_S = 120.0
 
 

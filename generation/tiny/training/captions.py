@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from generation.tiny.training.languages import PARTICLES
 from generation.tiny.training.world import Scene
 
 Words = dict[str, tuple[str, ...]]
@@ -101,6 +102,38 @@ TRAINING = (
     "{a}. it {does} {place}",
     "{a} which is {doing} {place}",
     "make {a} that {does} {place} please",
+    # As many other languages order their words; the tokenizer replaces the words, not their order.
+    "a {shape} {colour} {does} {place}",
+    "{shape} {colour} {doing} {place}",
+    "{place} {colour} {shape} {doing}",
+)
+# {b}, {theother} and {m}: the second shape, as {a}, {the} and {n}; {do}: "roll right slowly".
+TRAINING_TWO = (
+    "{a} and {b} {do} {place}",
+    "{a} and {b} {do} {place}",
+    "{a} and {b} {doing} {place}",
+    "{a} with {b}, {doing} {place}",
+    "{a} next to {b} {doing} {place}",
+    "{a} beside {b}, {doing} {place}",
+    "{place} {a} and {b} {do}",
+    "{place}, {a} and {b}, {doing}",
+    "{n} and {m} {doing} {place}",
+    "{n} and {m} {do} {place}",
+    "{n}, {m}, {doing} {place}",
+    "two shapes: {a} and {b}. they {do} {place}",
+    "{doing} {place}: {a} and {b}",
+    "{a} {doing} {place}, and {b}",
+    "{a} {does} with {b} {place}",
+    "both {the} and {theother} {do} {place}",
+    "{n} & {m} {doing} {place}",
+)
+HELD_OUT_TWO = (
+    "please draw {a} together with {b}, {doing} {place}",
+    "watch how {the} and {theother} {do} {place}",
+    "somewhere {place} we see {a} and also {b} that {do}",
+    "i would like a clip of {the} and {theother} {doing} {place}",
+    "look: {a} plus {b} {doing} {place}!",
+    "could you show {n} and {m} {doing} {place}?",
 )
 HELD_OUT = (
     "please draw {a} as it {does} {place}",
@@ -141,6 +174,8 @@ class Caption:
     background: str | None = None
     size: str | None = None
     speed: str | None = None
+    second_colour: str | None = None
+    second_shape: str | None = None
 
 
 def write(scene: Scene, dice: np.random.Generator, *, unseen: bool = False, full: bool = False) -> Caption:
@@ -151,9 +186,12 @@ def write(scene: Scene, dice: np.random.Generator, *, unseen: bool = False, full
 
     if not full and says(0.06):
         return noise(dice)
-    pattern = str(dice.choice(HELD_OUT if unseen else TRAINING))
+    # A caption of two shapes names both, else it asks for one.
+    two = scene.second_shape is not None
+    patterns = (HELD_OUT_TWO if unseen else TRAINING_TWO) if two else (HELD_OUT if unseen else TRAINING)
+    pattern = str(dice.choice(patterns))
     colour = scene.colour if full or says(0.88) or "{colour}" in pattern else None
-    shape = scene.shape if full or says(0.9) else None
+    shape = scene.shape if full or two or says(0.9) else None
     motion = scene.motion if full or says(0.85) else None
     background = scene.background if says(0.6) else None
     size = scene.size if says(0.6) and scene.size in SIZE_WORDS else None
@@ -164,23 +202,81 @@ def write(scene: Scene, dice: np.random.Generator, *, unseen: bool = False, full
     if not full and says(0.1):
         adjectives.insert(int(dice.integers(3)), str(dice.choice(NOISE)))
     noun = _pick(SHAPE_WORDS, shape, dice) or str(dice.choice(["thing", "shape", "object", "something", *NOISE[:40]]))
+    second_colour = scene.second_colour if two and (full or says(0.88)) else None
+    other = _tidy(f"{_pick(COLOUR_WORDS, second_colour, dice)} {_pick(SHAPE_WORDS, scene.second_shape, dice)}")
+    if two and says(0.3):  # a size is that of both; the words of one are enough
+        other = f"{_pick(SIZE_WORDS, size, dice)} {other}".strip()
+    elif not two and not full and says(0.06):  # "a red ball and a cat" asks for one shape
+        noun = f"{noun} and {_with_article(str(dice.choice(NOISE[:40])))}"
     pace = _pick(SPEED_WORDS, speed, dice)
     verb = _verb(motion, dice, often_both_sides=not unseen) if motion else _idle(dice)
     does, doing = (_in_order(form, pace, dice) for form in verb)
     phrase = _tidy(" ".join([*adjectives, noun]))
     text = pattern.format(
-        a=f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}",
+        a=_with_article(phrase),
         the=f"the {phrase}",
         n=phrase,
+        b=_with_article(other),
+        theother=f"the {other}",
+        m=other,
         shape=noun,
         colour=_pick(COLOUR_WORDS, colour, dice),
         does=does,
+        do=_in_order(_plural(verb[0]), pace, dice),
         doing=doing,
         place=_pick(PLACES, background, dice),
     )
     if says(0.5):
         text = _with_strangers(text, dice)
-    return Caption(_finish(_tidy(text), dice), colour, shape, motion, background, size, speed)
+    if says(0.25):
+        text = _with_particles(text, dice)
+    second_shape = scene.second_shape if two else None
+    caption = _finish(_tidy(text), dice)
+    return Caption(caption, colour, shape, motion, background, size, speed, second_colour, second_shape)
+
+
+def write_pair(scene: Scene, dice: np.random.Generator) -> Caption:
+    """Return a few words for the two shapes of a scene, and nothing else: which of them comes first is soon learned."""
+    first, second = (
+        _tidy(f"{_pick(COLOUR_WORDS, colour, dice)} {_pick(SHAPE_WORDS, shape, dice)}")
+        for colour, shape in scene.shapes
+    )
+    text = f"{first} {dice.choice(('and', 'with', 'beside', 'next to'))} {second}"
+    two = {"second_colour": scene.second_colour, "second_shape": scene.second_shape}
+    return Caption(text, scene.colour, scene.shape, **two)
+
+
+def write_open(scene: Scene, dice: np.random.Generator) -> Caption:
+    """Return a caption that names one attribute of the scene, or none, and leaves all others open."""
+    name = str(dice.choice(["colour", "shape", "motion", "background", "size", "nothing"]))
+    thing = str(dice.choice(["thing", "shape", "object", "something"]))
+    if name == "colour":
+        return Caption(_with_article(f"{_pick(COLOUR_WORDS, scene.colour, dice)} {thing}"), colour=scene.colour)
+    if name == "shape":
+        return Caption(_with_article(_pick(SHAPE_WORDS, scene.shape, dice)), shape=scene.shape)
+    if name == "motion":
+        return Caption(f"a {thing} {VERBS[scene.motion][0][0]}", motion=scene.motion)
+    if name == "background":
+        return Caption(f"a {thing} {_pick(PLACES, scene.background, dice)}", background=scene.background)
+    if name == "size" and scene.size in SIZE_WORDS:
+        return Caption(_with_article(f"{_pick(SIZE_WORDS, scene.size, dice)} {thing}"), size=scene.size)
+    return Caption(f"a {thing}")
+
+
+def _with_article(phrase: str) -> str:
+    return f"{'an' if phrase[:1] and phrase[0] in 'aeiou' else 'a'} {phrase}"
+
+
+def _plural(verb: str) -> str:
+    """Return a verb for two, "moves right" as "move right"."""
+    first, _, rest = verb.partition(" ")
+    if first.endswith("ies"):
+        first = first[:-3] + "y"
+    elif first.endswith(("sses", "shes", "ches", "oes")):
+        first = first[:-2]
+    elif first.endswith("s"):
+        first = first[:-1]
+    return f"{first} {rest}".strip()
 
 
 def noise(dice: np.random.Generator) -> Caption:
@@ -201,7 +297,8 @@ def corpus() -> list[str]:
     tables = (COLOUR_WORDS, SHAPE_WORDS, SPEED_WORDS, SIZE_WORDS, PLACES)
     words = [word for table in tables for synonyms in table.values() for word in synonyms]
     words += [form for verbs in VERBS.values() for verb in verbs for form in verb]
-    return [*words, *TRAINING, *NOISE, *FILLERS]
+    particles = [word for words_of in PARTICLES.values() for word in words_of]
+    return [*words, *TRAINING, *TRAINING_TWO, *NOISE, *FILLERS, *particles]
 
 
 def _pick(table: Words, name: str | None, dice: np.random.Generator) -> str:
@@ -234,6 +331,15 @@ def _with_strangers(text: str, dice: np.random.Generator) -> str:
         word = str(dice.choice(FILLERS)) if dice.random() < 0.5 else "".join(letters)
         text = f"{word} {text}" if dice.random() < 0.6 else f"{text} {word}"
     return text
+
+
+def _with_particles(text: str, dice: np.random.Generator) -> str:
+    """Put one to five little words of another language anywhere: the tokenizer leaves them where it replaces others."""
+    particles = PARTICLES[str(dice.choice(list(PARTICLES)))]
+    words = text.split()
+    for _ in range(int(dice.integers(1, 6))):
+        words.insert(int(dice.integers(len(words) + 1)), str(dice.choice(particles)))
+    return " ".join(words)
 
 
 def _tidy(text: str) -> str:

@@ -8,15 +8,18 @@ import torch
 from torch import Tensor
 
 
-def split(module: torch.nn.Module, layers: str, *, lr: float) -> list[torch.optim.Optimizer]:
-    """Return optimizers for all parameters: Muon for matrices with `layers` in their names, else AdamW with `lr`."""
+def split(module: torch.nn.Module, layers: str, *, lr: float, matrix_lr: float = 0.02) -> list[torch.optim.Optimizer]:
+    """Return optimizers for all parameters: Muon for matrices with `layers` in their names, else AdamW with `lr`.
+
+    The kernel of a convolution is a matrix whose rows are its outputs.
+    """
     matrices: list[Tensor] = []
     rest: list[Tensor] = []
     for name, parameter in module.named_parameters():
         table = "scale_shift" in name or "relative_attention_bias" in name
-        (matrices if parameter.ndim == 2 and layers in name and not table else rest).append(parameter)
+        (matrices if parameter.ndim in {2, 5} and layers in name and not table else rest).append(parameter)
     return [
-        Orthogonal(matrices, lr=0.02),
+        Orthogonal(matrices, lr=matrix_lr),
         torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.97), weight_decay=0.0),
     ]
 
@@ -39,8 +42,9 @@ class Orthogonal(torch.optim.Optimizer):  # type: ignore[misc]  # torch comes wi
                     continue
                 momentum = self.state[matrix].setdefault("momentum", torch.zeros_like(matrix))
                 momentum.lerp_(matrix.grad, 0.05)
-                update = _orthogonal(matrix.grad.lerp(momentum, 0.95))
-                matrix.add_(update, alpha=-group["lr"] * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5)
+                update = _orthogonal(matrix.grad.lerp(momentum, 0.95).flatten(1))
+                tall = max(1.0, update.shape[0] / update.shape[1]) ** 0.5
+                matrix.add_(update.view_as(matrix), alpha=-group["lr"] * tall)
 
 
 def _orthogonal(x: Tensor) -> Tensor:

@@ -1,17 +1,21 @@
 """The autoencoder: principal components of the world's pictures, written into the weights of AutoencoderKLLTXVideo.
 
-A world of flat colours needs no learned decoder: a latent of 76 numbers for a block of 16x16 pixels and 4 frames is a
-projection on three levels of components (4x4 pixels of a frame; 2x2x2 of these; 2x2x2 of those again), and the way
-back is its transpose. That is exact to compute, takes seconds, and keeps noise of latents as small in pixels.
+The encoder needs no learning: a latent of 72 numbers for a block of 24x24 pixels and 4 frames is a projection on three
+levels of components (6x6 pixels of a frame; 2x2x2 of these; 2x2x2 of those again). That is exact to compute and takes
+seconds.
 
-The class has a norm and a SiLU before its last convolution. Both do no harm: one channel holds a constant far greater
-than all others, so the norm divides by a constant. In the decoder each number goes through twice, since
-silu(x) - silu(-x) = x. In the encoder, which needs no half precision, the constant is so great that silu(x) = x / 2.
+The way back by the transpose alone is blurred, and shows the borders of the blocks. So the decoder begins there, with
+residual blocks that do nothing yet, and `decoder.py` trains it: its convolutions see the neighbours of each block.
+
+The class has a norm and a SiLU before its last convolution. At first they do no harm: one channel holds a constant far
+greater than all others, so the norm divides by a constant, and silu(x) is nearly x / 2. The loudest components are
+there twice, with both signs: silu(x) - silu(-x) is x.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,20 +26,25 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLLTXVideo
 
-PATCH = 4
-FINE, MIDDLE, COARSE = 36, 72, 76  # components kept on each level
+PATCH = 6
+BLOCK = 4 * PATCH  # pixels of a latent, both ways
+FINE, MIDDLE, COARSE = 40, 80, 72  # components kept on each level
 # A denoiser of this family knows of positions only their distances. So a latent carries its own, in channels that the
 # decoder ignores, loud enough to be read through much noise.
 PLACES, LOUD = 8, 12.0
 LATENTS = COARSE + PLACES
-# Channels: room for a latent; at the end each fine component twice, and the constant.
-DECODER, ENCODER = max(COARSE, 2 * FINE + 2), LATENTS + 2
-CONSTANT, ENCODER_CONSTANT = 128.0, 60_000.0
-CLIPS, BLOCKS = 250, 16_000  # from which the components are computed
+# Channels. Of the decoder: on the way, and of the last level, which holds the fine components and the constant.
+MIRRORED = 3  # fine components that the last level holds with both signs: the colour of a whole patch
+ENCODER, DECODER, LAST = LATENTS + 2, 88, FINE + 1 + MIRRORED
+RESIDUAL = (2, 1, 0)  # blocks of two convolutions on each level of the decoder, the finest first
+CONSTANT, ENCODER_CONSTANT = 300.0, 60_000.0
+# The patch's channels are (colour, column, row) in the class, (colour, row, column) here.
+ORDER = torch.arange(3 * PATCH * PATCH).reshape(3, PATCH, PATCH).transpose(1, 2).reshape(-1)
+CLIPS = 250  # from which the components are computed
 
 
 def build_vae() -> AutoencoderKLLTXVideo:
-    """Return the autoencoder with all weights zero."""
+    """Return the autoencoder with all weights zero, but for the residual blocks' first convolutions."""
     from diffusers import AutoencoderKLLTXVideo
 
     vae = AutoencoderKLLTXVideo(
@@ -44,18 +53,19 @@ def build_vae() -> AutoencoderKLLTXVideo:
         down_block_types=("LTXVideoDownBlock3D", "LTXVideoDownBlock3D"),
         decoder_block_out_channels=(DECODER, DECODER),
         layers_per_block=(0, 0, 0),
-        decoder_layers_per_block=(0, 0, 0),
+        decoder_layers_per_block=RESIDUAL,
         spatio_temporal_scaling=(True, True),
         decoder_spatio_temporal_scaling=(True, True),
         decoder_inject_noise=(False, False, False),
         downsample_type=("conv", "conv"),
         upsample_residual=(False, False),
-        upsample_factor=(1, 1),
+        upsample_factor=(DECODER // LAST, 1),
         patch_size=PATCH,
-        decoder_causal=True,
+        decoder_causal=False,
     )
-    for parameter in vae.parameters():
-        parameter.data.zero_()
+    for name, parameter in vae.named_parameters():
+        if ".conv1." not in name:
+            parameter.data.zero_()
     return vae.eval().requires_grad_(requires_grad=False)
 
 
@@ -109,7 +119,7 @@ class Components:
     def __init__(self, clips: Tensor) -> None:
         """Compute them from `clips`: (batch, 3, frames, height, width)."""
         # Most blocks are plain background: those that show an edge count ten times.
-        busy = _blocks(_padded(clips), 4, 4 * PATCH).std(-1) > 0.08
+        busy = _blocks(_padded(clips), 4, BLOCK).std(-1) > 0.08
         weight = torch.where(busy, 1.0, 0.1)[..., None]
         patches = _blocks(_padded(clips), 1, PATCH)
         self.fine = _components((patches * _spread(weight, 4)).flatten(0, 3), FINE)
@@ -125,9 +135,18 @@ class Components:
 
     def encode(self, clips: Tensor) -> Tensor:
         """Return the same as `encode` below, much quicker: (batch, LATENTS, f, h, w)."""
-        pairs = _blocks(_channels_first(_blocks(_padded(clips), 1, PATCH) @ self.fine.T), 2, 2)
-        latents = _blocks(_channels_first(pairs @ self.middle.T), 2, 2) @ self.coarse.T
+        latents = self.levels(clips)[2] @ self.coarse.T
         return with_places(_channels_first((latents - self.mean) / self.std))
+
+    def levels(self, clips: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what each level's components are of, as the decoder's steps should draw it again.
+
+        Patches of 3 * PATCH * PATCH pixels, pairs of patches' components, blocks of pairs' components: each
+        (batch, f, h, w, channels), in the order of `_blocks`.
+        """
+        patches = _blocks(_padded(clips), 1, PATCH)
+        pairs = _blocks(_channels_first(patches @ self.fine.T), 2, 2)
+        return patches, pairs, _blocks(_channels_first(pairs @ self.middle.T), 2, 2)
 
 
 def with_places(latents: Tensor) -> Tensor:
@@ -141,11 +160,7 @@ def with_places(latents: Tensor) -> Tensor:
 def write_weights(vae: AutoencoderKLLTXVideo, parts: Components) -> None:
     """Write the components into the autoencoder."""
     encoder, decoder = vae.encoder, vae.decoder
-    # The patch's channels are (colour, column, row) in the class, (colour, row, column) here.
-    order = torch.arange(3 * PATCH * PATCH).reshape(3, PATCH, PATCH).transpose(1, 2).reshape(-1)
-    fine = parts.fine[:, order]
-
-    _tap(encoder.conv_in)[:FINE] = fine
+    _tap(encoder.conv_in)[:FINE] = parts.fine[:, ORDER]
     for down, basis, channels in ((0, parts.middle, FINE), (1, parts.coarse, MIDDLE)):
         weight = encoder.down_blocks[down].downsamplers[0].conv.weight.data
         # Of the three taps the last two in each direction: the pair of frames, rows and columns that becomes one.
@@ -154,23 +169,55 @@ def write_weights(vae: AutoencoderKLLTXVideo, parts: Components) -> None:
     _tap(encoder.conv_out)[:COARSE, :COARSE] = 2 * ENCODER_CONSTANT / math.sqrt(ENCODER) * torch.eye(COARSE)
     encoder.conv_out.conv.bias.data[LATENTS] = -20.0  # log of the variance: next to none
 
-    _tap(decoder.conv_in)[:COARSE, :COARSE] = torch.eye(COARSE)
-    _tap(decoder.up_blocks[0].upsamplers[0].conv)[: 8 * MIDDLE, :COARSE] = parts.coarse.T
-    up = decoder.up_blocks[1].upsamplers[0].conv
-    _tap(up)[: 8 * FINE, :MIDDLE] = parts.middle.T
-    _tap(up)[8 * FINE : 16 * FINE, :MIDDLE] = -parts.middle.T
-    up.conv.bias.data[16 * FINE : 16 * FINE + 8] = CONSTANT
-    gain = CONSTANT / math.sqrt(DECODER)
-    _tap(decoder.conv_out)[:, :FINE] = gain * fine.T
-    _tap(decoder.conv_out)[:, FINE : 2 * FINE] = -gain * fine.T
+    _tap(decoder.conv_in, 1)[:COARSE, :COARSE] = torch.eye(COARSE)
+    decoder.up_blocks[1].resnets[-1].conv2.conv.bias.data[FINE] = CONSTANT
+    write_steps(vae, first_steps(parts))
     vae.latents_mean[:COARSE] = parts.mean
     vae.latents_std.fill_(1.0)[:COARSE] = parts.std
 
 
-def _tap(convolution: nn.Module) -> Tensor:
+Step = tuple[Tensor, Tensor]  # kernel (out, in, 3, 3, 3) and bias of a convolution
+
+
+def first_steps(parts: Components) -> list[Step]:
+    """Return the transpose of the encoder's steps, as `write_steps` takes them."""
+    matrices = parts.coarse.T, parts.middle.T, parts.fine[:, ORDER].T
+    return [(_at_its_place(matrix), torch.zeros(len(matrix))) for matrix in matrices]
+
+
+def write_steps(vae: AutoencoderKLLTXVideo, steps: Sequence[Step]) -> None:
+    """Write the decoder's three linear steps: blocks from latents, pairs from blocks' parts, patches from pairs' parts.
+
+    A patch's pixels are (colour, column, row), as the class has them.
+    """
+    (blocks, pairs, patches), decoder = steps, vae.decoder
+    _write(decoder.up_blocks[0].upsamplers[0].conv, (8 * MIDDLE, COARSE), blocks)
+    # Each component of `pairs` has eight rows, one for each part; then comes the constant, which a later bias adds.
+    kernel, bias = (torch.cat([rows, torch.zeros_like(rows[:8]), -rows[: 8 * MIRRORED]]) for rows in pairs)
+    _write(decoder.up_blocks[1].upsamplers[0].conv, (8 * LAST, MIDDLE), (kernel, bias))
+    kernel, bias = patches
+    kernel = 2 * CONSTANT / math.sqrt(LAST) * kernel
+    kernel[:, :MIRRORED] /= 2
+    kernel = torch.cat([kernel, kernel.new_zeros(len(kernel), 1, 3, 3, 3), -kernel[:, :MIRRORED]], 1)
+    _write(decoder.conv_out, (len(bias), LAST), (kernel, bias))
+
+
+def _write(convolution: nn.Module, size: tuple[int, int], step: Step) -> None:
+    outputs, inputs = size
+    convolution.conv.weight.data[:outputs, :inputs], convolution.conv.bias.data[:outputs] = step
+
+
+def _at_its_place(matrix: Tensor) -> Tensor:
+    """Return the kernel that multiplies each place by `matrix` (out, in), and sees no neighbour."""
+    kernel = matrix.new_zeros(*matrix.shape, 3, 3, 3)
+    kernel[:, :, 1, 1, 1] = matrix
+    return kernel
+
+
+def _tap(convolution: nn.Module, time: int = 2) -> Tensor:
     """Return the weight for the frame and pixel itself: (out, in). A causal convolution has it last in time."""
     weight: Tensor = convolution.conv.weight.data
-    return weight[:, :, -1, 1, 1]
+    return weight[:, :, time, 1, 1]
 
 
 def encode(vae: AutoencoderKLLTXVideo, clips: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The tiny model's whole world: coloured shapes that move in front of a background, drawn with numpy alone.
+"""The tiny model's whole world: one or two coloured shapes that move in front of a background, drawn with numpy alone.
 
 No torch here: the judge, the tests and the benchmarks read the world too.
 """
@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-SIZE = 64  # pixels, both ways
+SIZE = 96  # pixels, both ways
 FRAMES = 17
 FPS = 8
 
@@ -41,8 +41,16 @@ BACKGROUNDS: dict[str, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
     "rain": ((100, 112, 130), (100, 112, 130)),
     "sunset": ((88, 58, 118), (226, 150, 106)),
 }
-SIZES = {"small": 10.0, "medium": 11.8, "large": 13.67}  # a shape's radius in pixels
+SIZES = {"small": 14.0, "medium": 17.5, "large": 21.0}  # a shape's radius in pixels
 SPEEDS = {"slow": 0.6, "medium": 1.0, "fast": 1.45}
+WAY = 28.0  # pixels that a shape moves at medium speed
+JUMP = 24.0  # height of a jump, in pixels; a slow one is lower, a fast one comes twice
+TURN = 0.42  # turns of a spin at medium speed
+# A shape that grows is at first this share of its size; then it grows by a share, and by another times its speed.
+AT_FIRST, GROWTH, GROWTH_BY_SPEED = 0.65, 0.25, 0.5
+# Two shapes are smaller, this far from the middle: beside each other or, if they move sideways, above each other.
+SMALLER, APART = 0.64, 25.0
+TWO = 0.2  # share of scenes with two shapes
 
 CLASH = 95.0  # a colour nearer than this to its background would not be seen
 HELD_OUT_SHARE = 0.2
@@ -51,7 +59,10 @@ GRID, REACH = 192, 1.7  # of the tables of distances: cells, and how many radii 
 
 @dataclass(frozen=True)
 class Scene:
-    """The content of a video. Each name is from one of the tables above."""
+    """The content of a video. Each name is from one of the tables above.
+
+    A second shape is at the right of the first or, if they move sideways, below it; it moves as the first does.
+    """
 
     colour: str
     shape: str
@@ -59,6 +70,8 @@ class Scene:
     background: str = "dark"
     size: str = "medium"
     speed: str = "medium"
+    second_colour: str | None = None
+    second_shape: str | None = None
 
     @property
     def held_out(self) -> bool:
@@ -67,8 +80,16 @@ class Scene:
 
     @property
     def visible(self) -> bool:
-        """True if the shape stands out from its background."""
-        return visible(self.colour, self.background)
+        """True if the shapes stand out from their background."""
+        return all(visible(colour, self.background) for colour, _ in self.shapes)
+
+    @property
+    def shapes(self) -> list[tuple[str, str]]:
+        """The colour and shape of the one shape, or of both."""
+        first = [(self.colour, self.shape)]
+        if not (self.second_colour and self.second_shape):
+            return first
+        return [*first, (self.second_colour, self.second_shape)]
 
 
 @cache
@@ -92,8 +113,12 @@ def measurable(shape: str, motion: str) -> bool:
     return (shape, motion) != ("circle", "spin")
 
 
-def random_scene(dice: np.random.Generator, *, unseen: bool = False) -> Scene:
-    """Return a visible, measurable scene of the training set or, with `unseen`, of the held-out combinations."""
+def random_scene(dice: np.random.Generator, *, unseen: bool = False, two: bool | None = None) -> Scene:
+    """Return a visible, measurable scene of the training set or, with `unseen`, of the held-out combinations.
+
+    With `two` it has two shapes or one; else some scenes have two.
+    """
+    two = bool(dice.random() < TWO) if two is None else two
     while True:
         scene = Scene(
             colour=str(dice.choice(list(COLOURS))),
@@ -102,8 +127,11 @@ def random_scene(dice: np.random.Generator, *, unseen: bool = False) -> Scene:
             background=str(dice.choice(list(BACKGROUNDS))),
             size=str(dice.choice(list(SIZES))),
             speed=str(dice.choice(list(SPEEDS))),
+            second_colour=str(dice.choice(list(COLOURS))) if two else None,
+            second_shape=str(dice.choice(SHAPES)) if two else None,
         )
-        if scene.visible and measurable(scene.shape, scene.motion) and scene.held_out == unseen:
+        spins = all(measurable(shape, scene.motion) for _, shape in scene.shapes)
+        if scene.visible and spins and scene.held_out == unseen:
             return scene
 
 
@@ -182,7 +210,7 @@ def coverage(
 def _specks() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the rows and columns of the stars of the night: always the same sky."""
     dice = np.random.default_rng(7)
-    return dice.integers(3, SIZE - 3, 22), dice.integers(3, SIZE - 3, 22)
+    return dice.integers(4, SIZE - 5, 24), dice.integers(4, SIZE - 5, 24)
 
 
 @cache
@@ -193,50 +221,57 @@ def backdrop(background: str, frames: int) -> NDArray[np.float32]:
     picture = np.broadcast_to(top * (1 - fall) + bottom * fall, (frames, SIZE, SIZE, 3)).copy()
     if background == "night":
         rows, columns = _specks()
-        picture[:, rows, columns] += 70
+        for right, down, light in ((0, 0, 75), (1, 0, 40), (0, 1, 40), (1, 1, 25)):
+            picture[:, rows + down, columns + right] += light
     elif background == "rain":
         y, x = np.mgrid[:SIZE, :SIZE]
         for number in range(frames):
-            streak = ((x * 3 + y + 5 * (x // 12) - 6 * number) % 36 < 12) & (x % 12 == 5)
-            picture[number][streak] += 26
+            fallen = (x * 3 + y + 7 * (x // 16) - 8 * number) % 48
+            streak = (fallen < 16) & (x % 16 >= 7) & (x % 16 <= 8)
+            picture[number][streak] += 24
     return picture
 
 
 def path(scene: Scene, frames: int, dice: np.random.Generator) -> list[tuple[float, float, float, float]]:
-    """Return the place of the shape in every frame: x, y, radius in pixels, angle in radians."""
+    """Return the place of the first shape in every frame, alone: x, y, radius in pixels, angle in radians."""
     pace, radius = SPEEDS[scene.speed], SIZES[scene.size] * dice.uniform(0.98, 1.02)
     t = np.linspace(0, 1, frames)
     middle = SIZE / 2
-    x = np.full(frames, middle + dice.uniform(-1.67, 1.67))
-    y = np.full(frames, middle + dice.uniform(-1.67, 1.67))
+    x = np.full(frames, middle + dice.uniform(-2.5, 2.5))
+    y = np.full(frames, middle + dice.uniform(-2.5, 2.5))
     angle = np.zeros(frames)
     r = np.full(frames, radius)
     sign = -1 if scene.motion in {"left", "up"} else 1
     if scene.motion in {"right", "left", "up", "down"}:
-        way = 20.67 * pace
-        along = middle + dice.uniform(-1.33, 1.33) + sign * way * (t - 0.5)
+        along = middle + dice.uniform(-2, 2) + sign * WAY * pace * (t - 0.5)
         if scene.motion in {"right", "left"}:
             x = along
         else:
             y = along
     elif scene.motion == "jump":
         hops = 2 if scene.speed == "fast" else 1
-        height = dice.uniform(15.33, 16.67) * (0.8 if scene.speed == "slow" else 1)
-        y = middle + height / 2 + dice.uniform(-1.33, 1.33) - height * np.abs(np.sin(math.pi * hops * t))
+        height = JUMP * dice.uniform(0.96, 1.04) * (0.7 if scene.speed == "slow" else 1)
+        y = middle + height / 2 + dice.uniform(-2, 2) - height * np.abs(np.sin(math.pi * hops * t))
     elif scene.motion == "spin":
-        angle = t * 2 * math.pi * 0.42 * pace
+        angle = t * 2 * math.pi * TURN * pace
     elif scene.motion in {"grow", "shrink"}:
-        size = 1 + (0.55 + 0.3 * pace) * (t if scene.motion == "grow" else 1 - t)
-        r = radius * 0.72 * size
+        size = 1 + (GROWTH + GROWTH_BY_SPEED * pace) * (t if scene.motion == "grow" else 1 - t)
+        r = radius * AT_FIRST * size
     return list(zip(x, y, r, angle, strict=True))
 
 
 def render(scene: Scene, dice: np.random.Generator, frames: int = FRAMES) -> NDArray[np.uint8]:
     """Return a clip of the scene: (frames, SIZE, SIZE, 3), RGB. Place, exact colour and size vary with the dice."""
-    ink = np.array(COLOURS[scene.colour], np.float32) + dice.uniform(-5, 5, 3).astype(np.float32)
     clip = backdrop(scene.background, frames).astype(np.uint8)
-    for number, (x, y, radius, angle) in enumerate(path(scene, frames, dice)):
-        place, covered = coverage(scene.shape, x, y, radius, angle)
-        behind, covered = clip[number][place], covered[..., None]
-        clip[number][place] = (behind * (1 - covered) + ink * covered).clip(0, 255).round()
+    way = path(scene, frames, dice)
+    two = len(scene.shapes) == 2
+    sideways = scene.motion in {"left", "right"}
+    for side, (colour, shape) in zip((-1, 1), scene.shapes, strict=False):
+        ink = np.array(COLOURS[colour], np.float32) + dice.uniform(-5, 5, 3).astype(np.float32)
+        aside = side * APART if two else 0.0
+        for number, (x, y, radius, angle) in enumerate(way):
+            centre = (x, y + aside) if sideways else (x + aside, y)
+            place, covered = coverage(shape, *centre, radius * (SMALLER if two else 1), angle)
+            behind, covered = clip[number][place], covered[..., None]
+            clip[number][place] = (behind * (1 - covered) + ink * covered).clip(0, 255).round()
     return clip

@@ -22,8 +22,8 @@ from generation.worker.rerender import MOST
 MODELS = """
 [models.quick]
 source = "tiny"
-width = 64
-height = 64
+width = 96
+height = 96
 frames = 5
 steps = 2
 """

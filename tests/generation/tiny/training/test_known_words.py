@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from generation.models.known_words import FILE, KnownWords, PromptReader, reader_of
+from generation.tiny.make import WEIGHTS
 from generation.tiny.training import captions, languages, text, world
 from generation.tiny.training.known_words import write_known_words
 
@@ -42,6 +44,17 @@ def test_the_file_is_one_that_a_worker_uses(tmp_path: Path) -> None:
     assert {"the", "und", "が"} <= set(known.quiet)
     assert not set(known.words) & set(known.quiet)
     assert (tmp_path / FILE).stat().st_size < 100_000
+
+
+def test_the_committed_model_has_the_words_of_this_code(tmp_path: Path) -> None:
+    """A caption or a lexicon that changes without a new training would promise what the model has not learned."""
+    write_known_words(tmp_path)
+    assert (WEIGHTS / FILE).read_bytes() == (tmp_path / FILE).read_bytes()
+    text.build_tokenizer().save_pretrained(tmp_path)
+    committed, built = (
+        json.loads((folder / "tokenizer.json").read_text()) for folder in (WEIGHTS / "tokenizer", tmp_path)
+    )
+    assert committed == built
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ import pytest
 SCRIPT = """
 import json
 import numpy as np, torch
-from generation.tiny.training import denoiser, judge, text, vae, world
+from dataclasses import replace
+from generation.tiny.training import decoder, denoiser, judge, text, vae, world
+from generation.tiny.training.measure import seam_ratio
 torch.manual_seed(0)
-told = {}
+told, lessons = {}, []
 
 # Autoencoder: components of 60 clips, then clips that it has not met, there and back.
 dice = np.random.default_rng(1)
@@ -27,13 +29,27 @@ with torch.no_grad():
     latents = vae.encode(model, fresh)
     back = vae.decode(model, latents)
 told["quick"] = float((parts.encode(fresh) - latents).abs().max() / latents.std())
-told["psnr"] = float(10 * torch.log10(4 / (back - fresh).square().mean()))
+def psnr(clips):
+    return float(10 * torch.log10(4 / (clips - fresh).square().mean()))
+def seams(clips):
+    return float(np.median([seam_ratio(frames) for frames in vae.to_frames(clips)]))
 told["frames"] = list(back.shape)
+told["at first"] = psnr(back), seams(back)
+decoder.fit_decoder(model, parts, vae.to_tensor(clips), torch.Generator().manual_seed(3))
+with torch.no_grad():
+    back = vae.decode(model, latents)
+told["fitted"] = psnr(back), seams(back)
+decoder.train_decoder(model, parts, np.random.default_rng(4), 3, lambda done, of, note: lessons.append(note))
+with torch.no_grad():
+    trained = vae.decode(model, latents)
+told["changed"] = float((trained - back).abs().mean())
+told["lessons"] = [float(note.split()[-1]) for note in lessons]
 readings = [judge.read(frames) for frames in vae.to_frames(back)]
 told["read"] = sum(r.colour == s.colour and r.motion == s.motion for r, s in zip(readings, scenes))
 
 # The quick forward pass against the class's own.
-apprentice = denoiser.Apprentice(40, 4, 0)
+short = [replace(denoiser.ROUNDS[0], steps=40)] * 2
+apprentice = denoiser.Apprentice(short, 4, 0)
 model = apprentice.denoiser
 torch.nn.init.normal_(model.proj_out.weight, std=0.1)
 noisy, prompt, sigma = torch.randn(3, 80, vae.LATENTS), torch.randn(3, text.WIDTH), torch.rand(3)
@@ -43,7 +59,7 @@ with torch.no_grad():
     own = model(
         hidden_states=noisy, encoder_hidden_states=prompt[:, None], timestep=sigma * 1000,
         encoder_attention_mask=torch.ones(3, 1), num_frames=5, height=4, width=4,
-        rope_interpolation_scale=(4 / denoiser.RATE, 16, 16), return_dict=False,
+        rope_interpolation_scale=(4 / denoiser.RATE, vae.BLOCK, vae.BLOCK), return_dict=False,
     )[0]
 told["forward"] = float((quick - own).abs().max() / own.std())
 
@@ -52,21 +68,39 @@ rows = denoiser.facts(scenes)
 def learn(apprentice, steps):
     return [apprentice.learn(latents, rows, turns) for _ in range(steps)]
 torch.manual_seed(5)
-whole = denoiser.Apprentice(40, 4, 0)
+whole = denoiser.Apprentice(short, 4, 0)
 torch.manual_seed(5)
-broken = denoiser.Apprentice(40, 4, 0)
+broken = denoiser.Apprentice(short, 4, 0)
 losses = learn(whole, 40)
 first = learn(broken, 3)
-other = denoiser.Apprentice(40, 4, 0)
+other = denoiser.Apprentice(short, 4, 0)
 other.go_on_from(broken.state())
 told["same"] = first + learn(other, 3) == losses[:6]
 told["losses"] = [float(np.mean(losses[:5])), float(np.mean(losses[-5:]))]
+
+# A second round begins from where the first has ended.
+rates = []
+def rate(apprentice):
+    return apprentice.optimizers[0].param_groups[0]["lr"]
+rates.append(rate(whole))
+again = learn(whole, 20)
+rates.append(rate(whole))
+told["again"] = {"rates": rates, "losses": [float(np.mean(losses[-5:])), float(np.mean(again))]}
+
+# A round that looks more at shapes that spin, and one that does not.
+many = denoiser.facts([world.random_scene(dice) for _ in range(300)])
+def spinning(share):
+    sample = denoiser._sample(many, 20, share, torch.Generator().manual_seed(1))
+    motion, shape = list(text.ATTRIBUTES).index("motion"), list(text.ATTRIBUTES).index("shape")
+    spin = text.ATTRIBUTES["motion"].index("spin") + 1
+    return [int((many[sample, motion] == spin).sum()), len(set(many[sample, shape].tolist()))]
+told["spinning"] = spinning(0.0), spinning(0.5)
 
 # The text encoder: forty captions' worth of lessons lower its loss, and its codes stand apart.
 table = torch.cat(list(text.codes().values()))
 told["codes"] = float((table @ table.T - torch.eye(len(table)) * (table[0] @ table[0])).abs().max())
 said = []
-text.train_encoder(text.build_encoder(), text.build_tokenizer(), np.random.default_rng(2), 50,
+text.train_encoder(text.build_encoder(), text.build_tokenizer(), np.random.default_rng(2), text.Lesson(50, 0.2, 0.5),
                    lambda done, of, note: said.append(note))
 told["text"] = float(said[-1].split()[-1])
 print(json.dumps(told))
@@ -81,10 +115,23 @@ def told() -> dict:
 
 
 def test_pictures_survive_the_autoencoder(told: dict) -> None:
-    """Components written into the class's weights bring clips back that the judge can read."""
-    assert told["frames"] == [8, 3, 17, 64, 64]
-    assert told["psnr"] > 26
-    assert told["read"] >= 7  # of 8
+    """Components written into the class's weights bring clips back, and the judge can read them."""
+    assert told["frames"] == [8, 3, 17, 96, 96]
+    assert told["at first"][0] > 22
+    assert told["read"] >= 6  # of 8
+
+
+def test_the_fit_takes_the_seams_away(told: dict) -> None:
+    """At first each block is drawn by itself, and its borders show; few clips are enough to take them away."""
+    (psnr, seams), (fitted_psnr, fitted_seams) = told["at first"], told["fitted"]
+    assert seams > 2.5 > 2 > fitted_seams
+    assert fitted_psnr > psnr - 2  # it knows the clips that it was fitted to, and these are others
+
+
+def test_the_decoder_learns(told: dict) -> None:
+    """Three lessons change what it draws, by little; a whole training is measured at the committed weights."""
+    assert 0 < told["changed"] < 0.2
+    assert 0 < told["lessons"][-1] < 1
 
 
 def test_the_class_encodes_as_the_components_do(told: dict) -> None:
@@ -107,3 +154,19 @@ def test_codes_stand_at_right_angles_and_can_be_learned(told: dict) -> None:
     """No attribute's value is mistaken for another's."""
     assert told["codes"] < 1e-3
     assert told["text"] < 3
+
+
+def test_a_second_round_goes_on_from_the_first(told: dict) -> None:
+    """Its rate rises again after the first has ended with next to none, and what was learned stays."""
+    ended, risen = told["again"]["rates"]
+    assert risen > 2 * ended
+    first, second = told["again"]["losses"]
+    assert second < 1.1 * first
+
+
+def test_a_round_may_look_more_at_shapes_that_spin(told: dict) -> None:
+    """Half of its clips and a few by chance; the twin has those by chance alone."""
+    (by_chance, _), (often, shapes) = told["spinning"]
+    assert by_chance <= 6
+    assert 10 <= often <= 15
+    assert shapes >= 4

@@ -71,9 +71,27 @@ def test_a_scene_can_be_seen(seed: int) -> None:
         assert -radius / 2 < y < world.SIZE + radius / 2
 
 
+@given(SEEDS)
+def test_two_shapes_do_not_touch(seed: int) -> None:
+    """Each is drawn whole, however large it grows, in its own half of the picture."""
+    dice = np.random.default_rng(seed)
+    chosen = world.random_scene(dice, two=True)
+    clip = world.render(chosen, dice)
+    still = world.backdrop(chosen.background, world.FRAMES).astype(np.uint8)
+    drawn = (clip != still).any(3)
+    assert drawn.any((1, 2)).all()
+    along = drawn.any(2) if chosen.motion in {"left", "right"} else drawn.any(1)
+    for frame in along:
+        pieces = np.diff(np.concatenate([[False], frame, [False]]).astype(int)).clip(0).sum()
+        assert pieces == 2, chosen
+
+
 def test_black_at_night_cannot_be_seen() -> None:
     """The twin: the world knows which pairs hide one another, and that nobody can tell whether a circle spins."""
     assert not scene(colour="black", background="night").visible
     assert scene(colour="black", background="light").visible
+    two = {"second_colour": "black", "second_shape": "star"}
+    assert not scene(background="night", **two).visible
+    assert scene(background="light", **two).visible
     assert not world.measurable("circle", "spin")
     assert world.measurable("star", "spin")
