@@ -165,6 +165,7 @@ class LearningOperations:
             assert len(await releases.facts(connection, shown)) == len(shown)
             assert not await releases.is_paused(connection, MODEL)
             await candidates.in_states(connection, MODEL, CandidateState.WON, CandidateState.TRAINING)
+            assert await candidates.adapters_that_passed(connection, MODEL)
 
     async def _battle(self) -> Battle:
         return await battles.get(self._database, self._round)

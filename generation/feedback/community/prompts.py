@@ -26,7 +26,7 @@ def captions_for(
     dice = np.random.default_rng([seed, held_out])
     out: dict[str, Caption] = {}
     while len(out) < count:
-        caption = captions.write(world.random_scene(dice, unseen=held_out), dice, unseen=held_out)
+        caption = captions.write(world.random_scene(dice, unseen=held_out, two=False), dice, unseen=held_out)
         says = {name: getattr(caption, name) for name in _SAYS}
         if says[taste.opens] is not None or not any(says.values()):
             continue

@@ -42,7 +42,7 @@ def facts_of(frames: Frames) -> Facts:
     light = float(np.median(ends @ np.array([0.299, 0.587, 0.114])) / 255)
     if read.shape is None:
         return Facts(None, None, None, 0.0, 0.0, 0.0, light, motion_of(frames))
-    masks = judge.find(frames)
+    masks = judge.find(frames, judge.behind(frames))[0]  # of two shapes, the one that is read
     seen = masks.any((1, 2))
     clear, masks = frames[seen], masks[seen]
     ink = np.median(clear[masks].astype(float), axis=0)
