@@ -119,30 +119,60 @@ class LearningLoop:
         transfer: FileTransfer,
         pepper: bytes,
     ) -> None:
-        announcements = ReleaseAnnouncements(
-            database=database,
-            engine=engine,
-            posts=ReleasePosts(client=client),
-            data_dir=settings.data_dir,
-            model_class=settings.model_class,
-        )
-        announcements.register(engine)
-        releasing = Releasing(
-            database=database, model_id=settings.model_id, data_dir=settings.data_dir, announcements=announcements
-        )
+        self._settings, self._database, self._engine, self._client = settings, database, engine, client
+        self._releasing = self._build_releasing()
         posts = TrainingPosts(client=client)
         self.releases = AutomaticReleases(
             database=database,
             engine=engine,
             posts=posts,
-            make_release=releasing.release,
+            make_release=self._releasing.release,
             is_wanted=settings.release_after_battle,
         )
-        self.releases.register(engine)
-        self.battles = BattleRounds(
+        self.battles = self._build_battles(transfer, pepper)
+        self.openings = AutomaticBattles(
             database=database,
             engine=engine,
-            client=client,
+            posts=posts,
+            open_battle=self.battles.opening.open_by_itself,
+            next_rule=self.battles.registrar.next_rule,
+            eligibility=ELIGIBILITY,
+        )
+        for part in (self.releases, self.battles, self.openings):
+            part.register(engine)
+        self.trainings = Trainings(
+            settings=settings, database=database, engine=engine, client=client, begin_battle=self.openings.begin
+        )
+        self.cogs = self._build_cogs()
+        self.ticks: list[tuple[Callable[[], Awaitable[None]], float]] = [
+            (self.trainings.automatic.tick, TRAINING_S),
+            (partial(withdraw_unused, database), WITHDRAW_S),
+            (CleanUp(database=database, data_dir=settings.data_dir).tick, CLEAN_S),
+        ]
+
+    def _build_releasing(self) -> Releasing:
+        settings = self._settings
+        announcements = ReleaseAnnouncements(
+            database=self._database,
+            engine=self._engine,
+            posts=ReleasePosts(client=self._client),
+            data_dir=settings.data_dir,
+            model_class=settings.model_class,
+        )
+        announcements.register(self._engine)
+        return Releasing(
+            database=self._database,
+            model_id=settings.model_id,
+            data_dir=settings.data_dir,
+            announcements=announcements,
+        )
+
+    def _build_battles(self, transfer: FileTransfer, pepper: bytes) -> BattleRounds:
+        settings = self._settings
+        return BattleRounds(
+            database=self._database,
+            engine=self._engine,
+            client=self._client,
             transfer=transfer,
             pepper=pepper,
             data_dir=settings.data_dir,
@@ -152,33 +182,18 @@ class LearningLoop:
             hand_on=self.releases.hand_on,
             usual=(read_duration(settings.battle_duration), settings.battle_pairs),
         )
-        self.battles.register(engine)
-        self.openings = AutomaticBattles(
-            database=database,
-            engine=engine,
-            posts=posts,
-            open_battle=self.battles.opening.open_by_itself,
-            next_rule=self.battles.registrar.next_rule,
-            eligibility=ELIGIBILITY,
-        )
-        self.openings.register(engine)
-        self.trainings = Trainings(
-            settings=settings, database=database, engine=engine, client=client, begin_battle=self.openings.begin
-        )
-        self.cogs: list[commands.Cog] = [
-            Model(database=database, model_id=settings.model_id, data_dir=settings.data_dir),
+
+    def _build_cogs(self) -> list[commands.Cog]:
+        database, model_id, data_dir = self._database, self._settings.model_id, self._settings.data_dir
+        return [
+            Model(database=database, model_id=model_id, data_dir=data_dir),
             Admin(
                 database=database,
-                model_id=settings.model_id,
-                data_dir=settings.data_dir,
+                model_id=model_id,
+                data_dir=data_dir,
                 training=self.trainings.opening,
-                releasing=releasing,
+                releasing=self._releasing,
                 battles=self.battles.opening,
             ),
             self.battles.members,
-        ]
-        self.ticks: list[tuple[Callable[[], Awaitable[None]], float]] = [
-            (self.trainings.automatic.tick, TRAINING_S),
-            (partial(withdraw_unused, database), WITHDRAW_S),
-            (CleanUp(database=database, data_dir=settings.data_dir).tick, CLEAN_S),
         ]
