@@ -33,7 +33,7 @@ bench-learn: $(READY)
 screenshots: $(READY)
 	@$(BIN)/python -m tests.acceptance.screenshots $(ARGS)
 
-# The tiny model, trained from nothing: 75 minutes on two idle cores. Then its sheet. ARGS="--rounds 5" trains on.
+# The tiny model, trained from nothing: 75 minutes on two idle cores. Then its sheet. ARGS="--rounds 4" trains on.
 tiny: $(READY)
 	@nice -n 10 $(BIN)/python -m generation.tiny train $(ARGS)
 	@$(BIN)/python -m generation.tiny sheet docs/img/tiny.png

@@ -12,7 +12,7 @@ from generation.tiny.make import WEIGHTS, make_tiny_pipeline
 USAGE = """\
 usage: python -m generation.tiny FOLDER             copies the tiny pipeline there, and prints its revision
        python -m generation.tiny train [--rounds N] [FOLDER]
-                                                    trains it anew, in 1 round (75 minutes on two cores) to 5 (an
+                                                    trains it anew, in 1 round (75 minutes on two cores) to 4 (an
                                                     hour more each), by which the weights in the repository were made
        python -m generation.tiny measure [FOLDER]   measures how well it follows prompts that it has not seen
        python -m generation.tiny sheet FILE.png     draws twelve prompts that it has not seen
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     """Run a command, and return its exit status: 0, or 2 for a wrong command line."""
     os.environ["HF_HUB_OFFLINE"] = "1"  # all files are here: no hub is asked
     match arguments:
-        case ["train", "--rounds", rounds, *rest] if len(rest) < 2 and rounds in {"1", "2", "3", "4", "5"}:
+        case ["train", "--rounds", rounds, *rest] if len(rest) < 2 and rounds in {"1", "2", "3", "4"}:
             _train(rest, int(rounds))
         case ["train", *rest] if len(rest) < 2 and rest[:1] != ["--rounds"]:
             _train(rest, 1)

@@ -205,5 +205,5 @@ def sheet(folder: Path, file: Path, count: int = 12) -> None:
         for place, frame in enumerate(numbers):
             larger = Image.fromarray(frames[frame]).resize((side, side), Image.Resampling.BICUBIC)
             picture.paste(larger, (x + place * side, y + above))
-    picture.save(file)
+    picture.quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
     sys.stdout.write(f"{file}\n")

@@ -11,7 +11,7 @@ import pytest
 MAKE = [sys.executable, "-m", "generation.tiny"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["a", "b"], ["train", "--rounds", "6"]], ids=["none", "two", "too many"])
+@pytest.mark.parametrize("arguments", [[], ["a", "b"], ["train", "--rounds", "5"]], ids=["none", "two", "too many"])
 def test_a_wrong_command_line_is_answered_with_its_usage(arguments: list[str], tmp_path: Path) -> None:
     """Nothing is made."""
     said = subprocess.run([*MAKE, *arguments], capture_output=True, text=True, check=False)

@@ -87,15 +87,6 @@ again = learn(whole, 20)
 rates.append(rate(whole))
 told["again"] = {"rates": rates, "losses": [float(np.mean(losses[-5:])), float(np.mean(again))]}
 
-# A round that looks more at shapes that spin, and one that does not.
-many = denoiser.facts([world.random_scene(dice) for _ in range(300)])
-def spinning(share):
-    sample = denoiser._sample(many, 20, share, torch.Generator().manual_seed(1))
-    motion, shape = list(text.ATTRIBUTES).index("motion"), list(text.ATTRIBUTES).index("shape")
-    spin = text.ATTRIBUTES["motion"].index("spin") + 1
-    return [int((many[sample, motion] == spin).sum()), len(set(many[sample, shape].tolist()))]
-told["spinning"] = spinning(0.0), spinning(0.5)
-
 # The text encoder: forty captions' worth of lessons lower its loss, and its codes stand apart.
 table = torch.cat(list(text.codes().values()))
 told["codes"] = float((table @ table.T - torch.eye(len(table)) * (table[0] @ table[0])).abs().max())
@@ -162,11 +153,3 @@ def test_a_second_round_goes_on_from_the_first(told: dict) -> None:
     assert risen > 2 * ended
     first, second = told["again"]["losses"]
     assert second < 1.1 * first
-
-
-def test_a_round_may_look_more_at_shapes_that_spin(told: dict) -> None:
-    """Half of its clips and a few by chance; the twin has those by chance alone."""
-    (by_chance, _), (often, shapes) = told["spinning"]
-    assert by_chance <= 6
-    assert 10 <= often <= 15
-    assert shapes >= 4
