@@ -1,4 +1,4 @@
-"""Where settings come from: names that are no settings, secrets that stand in files of their own, and the example.
+"""Looks at where settings come from: names that are no settings, secrets in files of their own; and writes the example.
 
 A secret is given as FLOCK_X, as FLOCK_X_FILE with the path of a file, or as a systemd credential of the name FLOCK_X.
 No text here quotes a value: one that was put into the wrong variable may be a secret.
