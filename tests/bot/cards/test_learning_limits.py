@@ -1,4 +1,4 @@
-"""No card of the learning loop is beyond what a message of Discord's holds, whatever workers and members have written."""
+"""No card of the learning loop is beyond what a message of Discord's holds, whatever has been written in it."""
 
 from __future__ import annotations
 

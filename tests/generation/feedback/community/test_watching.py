@@ -30,7 +30,8 @@ def mp4(frames: np.ndarray, zoom: int = 6) -> bytes:
 def test_a_file_is_read_as_it_was_drawn() -> None:
     """Colour, shape and motion outlive the encoding, and so does what tastes measure."""
     dice = np.random.default_rng(3)
-    scene = replace(world.random_scene(dice, two=False), colour="red", shape="circle", motion="right", background="dark")
+    anything = world.random_scene(dice, two=False)
+    scene = replace(anything, colour="red", shape="circle", motion="right", background="dark")
     frames = world.render(scene, dice)
     seen, drawn = watch(mp4(frames)), facts_of(frames)
     assert (seen.colour, seen.shape, seen.motion) == (drawn.colour, drawn.shape, drawn.motion)
