@@ -16,7 +16,8 @@ BLANK = Facts(None, None, None, 0.0, 0.0, 0.0, 0.5, 0.0)
 def test_a_clip_of_the_world_is_read_as_it_was_drawn() -> None:
     """A red shape is warm and a blue one is not; a large one fills more of the picture."""
     dice = np.random.default_rng(3)
-    scene = replace(world.random_scene(dice, two=False), shape="circle", motion="right", background="dark", size="small")
+    anything = world.random_scene(dice, two=False)
+    scene = replace(anything, shape="circle", motion="right", background="dark", size="small")
     clips = {
         (colour, size): facts_of(world.render(replace(scene, colour=colour, size=size), dice))
         for colour in ("red", "blue")
