@@ -120,7 +120,19 @@ class LearningLoop:
         pepper: bytes,
     ) -> None:
         self._settings, self._database, self._engine, self._client = settings, database, engine, client
-        self._releasing = self._build_releasing()
+        self.announcements = ReleaseAnnouncements(
+            database=database,
+            engine=engine,
+            posts=ReleasePosts(client=client),
+            data_dir=settings.data_dir,
+            model_class=settings.model_class,
+        )
+        self._releasing = Releasing(
+            database=database,
+            model_id=settings.model_id,
+            data_dir=settings.data_dir,
+            announcements=self.announcements,
+        )
         posts = TrainingPosts(client=client)
         self.releases = AutomaticReleases(
             database=database,
@@ -138,7 +150,7 @@ class LearningLoop:
             next_rule=self.battles.registrar.next_rule,
             eligibility=ELIGIBILITY,
         )
-        for part in (self.releases, self.battles, self.openings):
+        for part in (self.announcements, self.releases, self.battles, self.openings):
             part.register(engine)
         self.trainings = Trainings(
             settings=settings, database=database, engine=engine, client=client, begin_battle=self.openings.begin
@@ -149,23 +161,6 @@ class LearningLoop:
             (partial(withdraw_unused, database), WITHDRAW_S),
             (CleanUp(database=database, data_dir=settings.data_dir).tick, CLEAN_S),
         ]
-
-    def _build_releasing(self) -> Releasing:
-        settings = self._settings
-        announcements = ReleaseAnnouncements(
-            database=self._database,
-            engine=self._engine,
-            posts=ReleasePosts(client=self._client),
-            data_dir=settings.data_dir,
-            model_class=settings.model_class,
-        )
-        announcements.register(self._engine)
-        return Releasing(
-            database=self._database,
-            model_id=settings.model_id,
-            data_dir=settings.data_dir,
-            announcements=announcements,
-        )
 
     def _build_battles(self, transfer: FileTransfer, pepper: bytes) -> BattleRounds:
         settings = self._settings

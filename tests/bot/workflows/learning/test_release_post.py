@@ -50,7 +50,7 @@ def stand_in_for_workers(town: Town, monkeypatch: pytest.MonkeyPatch, end: Any) 
             raise end
         return end
 
-    monkeypatch.setattr(town.app.announcements._engine, "result", result)
+    monkeypatch.setattr(town.app.learning.announcements._engine, "result", result)
 
 
 async def test_a_release_is_posted_once_with_its_filmstrip(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ async def test_a_release_is_posted_once_with_its_filmstrip(town: Town, monkeypat
     assert "One prompt and seed" in text
     assert read_filmstrip(town.app._settings.data_dir, "tiny", 1) == PNG
     assert job_id("tiny", 1) in await town.workflows()
-    assert await town.app.announcements._try_to_post("tiny", 1, town.guild)
+    assert await town.app.learning.announcements._try_to_post("tiny", 1, town.guild)
     assert len(await posts(town)) == 1
     shown = await town.community.person("ben").command("model")
     assert "release 1" in shown.text
@@ -85,9 +85,9 @@ async def test_without_a_filmstrip_a_release_is_posted_all_the_same(
     """Whatever a worker answers."""
     stand_in_for_workers(town, monkeypatch, end)
     await made(town)
-    assert await town.app.announcements._ask("tiny", 1)
-    await town.app.announcements._bring("tiny", 1)
-    assert await town.app.announcements._try_to_post("tiny", 1, town.guild)
+    assert await town.app.learning.announcements._ask("tiny", 1)
+    await town.app.learning.announcements._bring("tiny", 1)
+    assert await town.app.learning.announcements._try_to_post("tiny", 1, town.guild)
     [text] = await posts(town)
     assert "One prompt and seed" not in text
     assert read_filmstrip(town.app._settings.data_dir, "tiny", 1) is None
@@ -98,8 +98,8 @@ async def test_no_worker_holds_up_the_post_for_long(town: Town, monkeypatch: pyt
     stand_in_for_workers(town, monkeypatch, None)
     monkeypatch.setattr(release_post, "LONGEST_WAIT_S", -1)
     await made(town)
-    assert await town.app.announcements._ask("tiny", 1)
-    await town.app.announcements._bring("tiny", 1)
+    assert await town.app.learning.announcements._ask("tiny", 1)
+    await town.app.learning.announcements._bring("tiny", 1)
     assert (await town.workflows())[job_id("tiny", 1)] == "CANCELLED"
 
 
@@ -110,18 +110,18 @@ async def test_the_filmstrip_shows_the_releases_that_stood(town: Town) -> None:
     async with town.database.begin() as connection:
         await releases.roll_back(connection, "tiny", number=2, by=1)
     third = await made(town, 0.75)
-    job = await town.app.announcements._filmstrip_job("tiny", 3)
+    job = await town.app.learning.announcements._filmstrip_job("tiny", 3)
     assert job is not None
     assert [each.number for each in job.releases] == [1, 3]
     (town.app._settings.data_dir / "adapters" / f"{third.adapter_sha256}.safetensors").unlink()
-    assert await town.app.announcements._filmstrip_job("tiny", 3) is None
+    assert await town.app.learning.announcements._filmstrip_job("tiny", 3) is None
 
 
 async def test_what_was_taken_back_before_is_not_posted(town: Town) -> None:
     """Nor is anything in a server that has no channel for rounds."""
     await made(town)
-    assert await town.app.announcements._try_to_post("tiny", 1, town.guild + 999)
+    assert await town.app.learning.announcements._try_to_post("tiny", 1, town.guild + 999)
     async with town.database.begin() as connection:
         await releases.roll_back(connection, "tiny", number=1, by=1)
-    assert await town.app.announcements._try_to_post("tiny", 1, town.guild)
+    assert await town.app.learning.announcements._try_to_post("tiny", 1, town.guild)
     assert await posts(town) == []
