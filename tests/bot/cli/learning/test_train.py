@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bot.__main__ import build_parser
-from bot.cli import train
+from bot.cli.learning import train
 from bot.domain.errors import OperatorError
 from bot.settings import Settings
 
