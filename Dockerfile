@@ -15,7 +15,7 @@ ENV FLOCK_DATA_DIR=/data
 
 FROM base AS bot
 # Whichever video host and signer .env names.
-RUN pip install -c requirements.lock ".[s3,kms-aws,kms-gcp]"
+RUN pip install -c requirements.lock ".[s3,kms-aws,kms-gcp,export]"
 WORKDIR /
 USER flock
 ENTRYPOINT ["flock"]

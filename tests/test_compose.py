@@ -311,9 +311,9 @@ def test_a_service_runs_what_there_is(name: str) -> None:
 
 
 def test_an_image_has_what_its_settings_may_ask_for() -> None:
-    """Every video host and signer in the bot's, adapters in the worker's; only the demo and our tools are left."""
-    assert extras("bot") == {"s3", "kms-aws", "kms-gcp"}
-    assert extras("worker") == {"train", "worker"}
+    """Every video host, signer and data set in the bot's, adapters in the worker's; the demo and our tools are left."""
+    assert extras("bot") == {"s3", "kms-aws", "kms-gcp", "export"}
+    assert extras("worker") == {"train", "worker", "export"}
     assert set(EXTRAS) - extras("bot") - extras("worker") == {"demo", "dev"}
     assert extras("demo") == {"demo", "worker"}
     assert any(package.startswith("peft") for extra in extras("worker") for package in EXTRAS[extra])

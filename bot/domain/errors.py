@@ -61,6 +61,8 @@ MemberError                     always ephemeral: says what happened and what to
 ├── BattlePromptsMissingError
 ├── BattlePlaceError
 ├── BattleRegistrationError
+├── LearningPausedError
+├── TrainingUnderWayError
 └── UnreadableButtonError
 OperatorError                   says what is wrong with the set-up, and its remedy
 ├── SettingsError

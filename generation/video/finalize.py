@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,8 @@ def finalize(
         if upscale > 1:  # legible letters need the final size
             frames, upscale = enlarge(frames, upscale), 1
         frames = add_watermark(frames)
-    encoded = encode(
+    write = partial(
+        encode,
         frames,
         preset.fps,
         Path(request.video_path),
@@ -82,6 +84,13 @@ def finalize(
         tags={"title": f"{WORDS} video", "comment": f"{WORDS} by FLock with the model {named}"},
         seal=sign,
     )
+    try:
+        encoded = write()
+    except OSError:
+        # The latents may have taken the last room of the disk, and a member waits for the video.
+        if request.latents_path is None or not _deleted(Path(request.latents_path)):
+            raise
+        encoded = write()
     return encoded, {**card, "file": asdict(encoded)}
 
 
@@ -91,6 +100,15 @@ def _keep(latents: Latents, path: Path) -> None:
         write_latents(path, latents)
     except OSError as error:
         log.warning("The latents of a video could not be kept (%s): its card can make them again.", error.strerror)
+
+
+def _deleted(path: Path) -> bool:
+    """Delete kept latents, and return True if there were any."""
+    if not path.is_file():
+        return False
+    path.unlink()
+    log.warning("The latents of a video were deleted again, to make room for it: its card can make them again.")
+    return True
 
 
 def _certificate(signing: Signing | None) -> Certificate | None:

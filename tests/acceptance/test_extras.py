@@ -27,10 +27,14 @@ NEED_EXTRAS = {
     "bot.demo",
     "generation.tiny.training",
     *(f"generation.hosting.{name}" for name in ("hls", "min_duration", "s3_upload")),
-    *(f"generation.feedback.{name}" for name in ("denoisers", "scoring", "tensor_files", "tuning")),
+    *(
+        f"generation.feedback.{name}"
+        for name in ("best_of", "community", "denoisers", "scoring", "tensor_files", "tuning")
+    ),
+    "generation.training.worker",
     *(f"generation.render.{name}" for name in ("child", "denoise", "progress")),
     *(f"generation.video.{name}" for name in ("c2pa_manifest", "certificates", "encode", "finalize", "watermark")),
-    *(f"generation.worker.{name}" for name in ("file_transfers", "uploads", "worker")),
+    *(f"generation.worker.{name}" for name in ("file_transfers", "learning", "uploads", "worker")),
 }
 IMPORT_ALL = f"""
 import importlib, json, pkgutil

@@ -7,6 +7,7 @@ import asyncio
 import datetime
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -14,7 +15,6 @@ from bot.cli.process import Commands
 from bot.database import open_and_upgrade, unreachable
 from bot.domain.amounts import amount
 from bot.domain.errors import OperatorError
-from bot.files.dataset import Wish, tables_for
 from bot.settings import Settings, load_settings, reveal
 from contracts.outbox.documents import all_documents
 from contracts.outbox.entries import MIN_PEPPER
@@ -22,6 +22,9 @@ from generation.extras import require
 from generation.feedback.dataset.files import DatasetError, Manifest, write
 from generation.feedback.dataset.tables import Tables
 from generation.models.registry import load_models
+
+if TYPE_CHECKING:
+    from bot.files.dataset import Wish
 
 # The reasons of `LEFT_OUT`, as they follow a number of videos, votes or texts.
 REASONS = {
@@ -85,6 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     require("export", "The export")
     token = hub_token() if arguments.push else None  # asked before the work
+    from bot.files.dataset import Wish
+
     wish = Wish(arguments.out, tuple(arguments.round), arguments.since, arguments.server)
     sys.stdout.write(asyncio.run(export(settings, wish)))
     if token is not None:
@@ -94,6 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def export(settings: Settings, wish: Wish) -> str:
     """Write the data set, and return the lines about it. Raises OperatorError."""
+    from bot.files.dataset import tables_for  # with discord.py, which no other command of this folder needs
+
     pepper = reveal(settings.voter_pepper).encode()
     if len(pepper) < MIN_PEPPER:
         raise OperatorError("FLOCK_VOTER_PEPPER is not set: the pseudonyms of voters are made with it.")

@@ -13,7 +13,8 @@ KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and is
 FACTS = {
     "number": 3, "thread_id": 7, "shortest": 3, "length": 612, "longest": 500, "say": "No.", "review_id": 1,
     "waiting": 1, "limit": 1, "hours": 1, "channel_id": 9, "permissions": "View Channel", "address": "0x" + "Ab" * 20,
-    "state": "lost", "what": "battle round 3",
+    "state": "lost", "what": "battle round 3", "pairs": 100, "needed": 60, "here": 7,
+    "trained": 40, "obstacle": "Run `/setup` first.", "reason": "The votes are on their way to the ledger.",
 }  # fmt: skip
 
 

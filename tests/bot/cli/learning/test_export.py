@@ -14,9 +14,10 @@ from pydantic import SecretStr
 from sqlalchemy import update
 
 from bot.__main__ import main
-from bot.cli.learning.export import Wish, export, export_texts, hub_token, push
+from bot.cli.learning.export import export, export_texts, hub_token, push
 from bot.cli.process import exit_code_of
 from bot.domain.errors import OperatorError
+from bot.files.dataset import Wish
 from bot.settings import Settings
 from bot.store.learning import choices
 from contracts.audit.texts import read_folder

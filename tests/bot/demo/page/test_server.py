@@ -220,7 +220,7 @@ async def test_a_page_that_listens_alone_passes_attachments_on(process: Process,
                 assert (answer.status, len(await answer.read())) == (206, 4)
                 assert "sandbox" in answer.headers["Content-Security-Policy"]
             async with session.get(f"http://127.0.0.1:{alone.port}/") as answer:
-                assert f"media-src http://127.0.0.1:{alone.port};" in answer.headers["Content-Security-Policy"]
+                assert f"media-src 'self' http://127.0.0.1:{alone.port};" in answer.headers["Content-Security-Policy"]
             async with session.get(f"http://127.0.0.1:{usual.port}{clip}") as answer:
                 assert answer.status == 404
             async with session.get(f"http://127.0.0.1:{alone.port}{clip}", params={"format": "jpeg"}) as answer:
