@@ -101,6 +101,7 @@ async def test_a_relayer_that_is_killed_commits_to_nothing_twice(
     stored = {row.nonce: bytes(row.raw) for row in await tuners.sent(kind)}
     assert bool(stored) is (step != "before sign")
     await forget_lease(tuners.engine)
+    relayer = Relayer(tuners.engine, ledger, chain.signer, QUICK)  # the one before believes that it holds the lease
     if kind == "commitment":
         await relay_all(relayer)
         round_id = await fight(tuners)
