@@ -56,7 +56,7 @@ def pytest_runtest_setup() -> None:
     sys.setrecursionlimit(_recursion_limit)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")  # so that it comes before what modules share
 def in_a_long_run(pytestconfig: pytest.Config) -> None:
     """Skip a test that takes minutes and seldom breaks, if nobody asks for a long run."""
     if not pytestconfig.getoption("--long"):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from bot.demo.chaos import MOST_KILLS, Chaos, Switch
 from bot.demo.discord.people import CannotDoError, NoAnswerError, wait_for
@@ -99,6 +100,7 @@ async def test_chaos_over_real_services(tmp_path: Path) -> None:
         assert max(restarts.values()) < MOST_KILLS
 
 
+@pytest.mark.usefixtures("in_a_long_run")
 async def test_a_round_lives_through_chaos(tmp_path: Path) -> None:
     """Prompts and votes while everything breaks and bot and worker die: each card once, each vote as last told."""
     async with open_scenario(tmp_path / "state") as scenario:

@@ -82,6 +82,7 @@ async def a_job(
     return replace(job, **changes)
 
 
+@pytest.mark.usefixtures("in_a_long_run")
 async def test_a_killed_training_goes_on_and_its_file_reaches_the_bot(
     worker: TrainingWorker, tmp_path: Path, database: AsyncEngine
 ) -> None:

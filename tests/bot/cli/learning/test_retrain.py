@@ -101,6 +101,7 @@ def flock_retrain(place: Path, out: str, *more: str) -> subprocess.CompletedProc
     )  # fmt: skip
 
 
+@pytest.mark.usefixtures("in_a_long_run")
 def test_two_processes_make_the_same_adapter_and_another_recipe_another_one(place: Path) -> None:
     """The first one's hash stands in the manifest then; the second exits with 0, one of another seed with 1."""
     first = flock_retrain(place, "first")

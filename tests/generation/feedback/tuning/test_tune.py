@@ -31,6 +31,8 @@ SMALL = Recipe(steps=2, batch=4, warm_up=1, rank=2, tracked=0.5)
 TUNED = [name for name in families.FAMILIES if name not in (
     "HunyuanVideo 1.5", "Allegro", "Motif-Video", "Latte", "EasyAnimate", "ModelScope"
 )]  # fmt: skip
+SLOW = pytest.mark.usefixtures("in_a_long_run")
+SLOWEST = ("AnimateDiff SDXL", "LTX-2")
 NO_MOTION_ADAPTER = ("AnimateDiff", "AnimateDiff SDXL")  # their folders hold the denoiser in another form
 
 
@@ -48,7 +50,7 @@ def tuned(name: str, built: Path, folder: Path, recipe: Recipe = SMALL, **more: 
     )
 
 
-@pytest.mark.parametrize("name", TUNED)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW if name in SLOWEST else ()) for name in TUNED])
 def test_a_family_is_tuned_and_rendered_with_its_adapter(name: str, built: Path, tmp_path: Path) -> None:
     """Both denoisers of Wan 2.2 included: the render process makes the latents that the tuned pipeline makes.
 

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("in_a_long_run")
+
 SCRIPT = """
 import json
 import numpy as np, torch
