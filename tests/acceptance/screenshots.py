@@ -93,8 +93,9 @@ async def take_stills() -> None:
 
 
 async def while_rendering(browser: Browser, page: Page) -> None:
-    """A member's view while a video is denoised."""
+    """A member's view of the channel of prompts while a video is denoised."""
     window = await moving_picture.visit(browser, page, "ana", DESKTOP)
+    await window.locator("#channels").get_by_role("button", name="general").click()
     await expect(window.locator(".message", has_text=re.compile("Rendering ▰▰"))).not_to_have_count(0)
     await shoot(window, "rendering")
 
