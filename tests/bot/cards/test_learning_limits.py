@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import pytest
@@ -22,7 +21,7 @@ from migrations.states.battles import BattleChoice
 from migrations.states.community import RoundStatus, TrainingChoice
 from migrations.states.learning import ReleaseState
 from tests.bot.cards.test_battles import a_battle
-from tests.bot.cards.test_limits import HEX, ID, KINDS, Built, checked, from_, prompts, text, texts
+from tests.bot.cards.test_limits import HEX, ID, Built, builders_of, checked, from_, prompts, text, texts
 from tests.builders.battle_rounds import a_verdict
 
 MODULES = (battle_cards, candidate_cards, model_cards, training_cards)
@@ -103,14 +102,7 @@ PIECES = {
 
 def test_every_builder_is_tried_here() -> None:
     """Whoever adds a card, or a text of one, adds it to the table above."""
-    found = {
-        f"{module.__name__.removeprefix('bot.cards.')}.{name}"
-        for module in MODULES
-        for name, function in inspect.getmembers(module, inspect.isfunction)
-        if function.__module__ == module.__name__ and not name.startswith("_")
-        and any(kind in str(function.__annotations__.get("return")) for kind in KINDS)
-    }  # fmt: skip
-    assert found == CARDS.keys() | PIECES
+    assert builders_of(MODULES) == CARDS.keys() | PIECES
 
 
 @pytest.mark.parametrize("name", CARDS)
