@@ -10,7 +10,6 @@ import logging
 
 import aiohttp
 import discord
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from discord.ext import commands
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -56,6 +55,7 @@ from bot.store.vote_writer import VoteWriter
 from bot.sync.reactions import ReactionSync
 from bot.sync.view_counts import ViewCounts
 from bot.sync.wallet_events import WalletEvents
+from bot.ticks import Ticks
 from bot.video_hosts import hearing, open_host
 from bot.workflows.closing import ClosingWorkflow
 from bot.workflows.hosting import HostingWorkflow
@@ -89,7 +89,7 @@ class App:
         self._pepper = reveal(settings.voter_pepper).encode()
         self._quota = Quota(prompts_a_round=settings.prompts_a_round, waiting=settings.prompts_waiting)
         self._on_ledger_s = settings.flush_s + BLOCK_S * (1 + settings.confirmations)  # gathered, sent, confirmed
-        self._scheduler = AsyncIOScheduler()
+        self._ticks = Ticks()
         self._ledger_tasks: list[asyncio.Task[None]] = []
         self._open = False
         self._build_connections(signer)
@@ -308,24 +308,21 @@ class App:
             asyncio.create_task(self.relayer.run(), name="relayer"),
             asyncio.create_task(self.wallet_events.run(), name="wallet events"),
         ]
-        # Only what may be missed is ticked; what must happen is a durable sleep.
-        for tick, seconds in (
-            (self.progress.tick, 1.0),
-            (self.vote_counts.tick, COUNT_S),
-            (self.recovery.tick, RECOVERY_S),
-            *self.learning.ticks,
-        ):
-            self._scheduler.add_job(
-                tick, "interval", seconds=seconds, max_instances=1, coalesce=True, misfire_grace_time=None
+        self._ticks.start(
+            (
+                (self.progress.tick, 1.0),
+                (self.vote_counts.tick, COUNT_S),
+                (self.recovery.tick, RECOVERY_S),
+                *self.learning.ticks,
             )
-        self._scheduler.start()
+        )
 
     async def close(self) -> None:
         """End all work; what is unfinished goes on at the next start. Safe to repeat."""
         if not self._open:
             return
         self._open = False
-        self._scheduler.shutdown(wait=False)
+        self._ticks.close()
         await self.recovery.close()
         await self.vote_counts.close()
         await self.votes.close()

@@ -31,8 +31,7 @@ SMALL = Recipe(steps=2, batch=4, warm_up=1, rank=2, tracked=0.5)
 TUNED = [name for name in families.FAMILIES if name not in (
     "HunyuanVideo 1.5", "Allegro", "Motif-Video", "Latte", "EasyAnimate", "ModelScope"
 )]  # fmt: skip
-SLOW = pytest.mark.usefixtures("in_a_long_run")
-SLOWEST = ("AnimateDiff SDXL", "LTX-2")
+SLOWEST = ("AnimateDiff SDXL", "LTX-2")  # minutes each
 NO_MOTION_ADAPTER = ("AnimateDiff", "AnimateDiff SDXL")  # their folders hold the denoiser in another form
 
 
@@ -50,7 +49,15 @@ def tuned(name: str, built: Path, folder: Path, recipe: Recipe = SMALL, **more: 
     )
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW if name in SLOWEST else ()) for name in TUNED])
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """The name of a family; the slowest ones only in a long run."""
+    if request.param in SLOWEST:
+        request.getfixturevalue("in_a_long_run")
+    return str(request.param)
+
+
+@pytest.mark.parametrize("name", TUNED, indirect=True)
 def test_a_family_is_tuned_and_rendered_with_its_adapter(name: str, built: Path, tmp_path: Path) -> None:
     """Both denoisers of Wan 2.2 included: the render process makes the latents that the tuned pipeline makes.
 
