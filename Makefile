@@ -29,7 +29,7 @@ bench-fraud: $(READY)
 bench-learn: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.learn $(ARGS)
 
-# The pictures in docs/img; needs Chromium. ARGS=still or ARGS=moving takes one kind alone.
+# The pictures in docs/img; needs Chromium and a font with emoji. ARGS=still or ARGS=moving takes one kind alone.
 screenshots: $(READY)
 	@$(BIN)/python -m tests.acceptance.screenshots $(ARGS)
 

@@ -9,6 +9,8 @@ import asyncio
 import re
 import sys
 import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from playwright.async_api import Browser, Locator, expect
@@ -16,7 +18,7 @@ from playwright.async_api import Page as Window
 
 from bot.demo.page.panel import Panel
 from bot.demo.page.server import Page
-from bot.demo.story import PROMPTS
+from bot.demo.story import PROMPTS, Story
 from tests.acceptance import moving_picture
 from tests.acceptance.conftest import open_story
 from tests.chromium import CHROMIUM, MISSING, open_chromium
@@ -25,8 +27,9 @@ FOLDER = Path(__file__).parents[2] / "docs" / "img"
 DESKTOP = {"width": 1360, "height": 880}
 PHONE = {"width": 390, "height": 844}
 PATIENT_MS = 90_000
-# The tiny model renders within seconds: more steps, so that there is something to see of its progress.
-MANY_STEPS = "[models.tiny]\nsteps = 600\n"
+# The tiny model renders within a second: more steps, so that there is something to see of its progress. They do its
+# videos no good.
+MANY_STEPS = "[models.tiny]\nsteps = 200\n"
 SOME_STEPS = "[models.tiny]\nsteps = 60\n"
 
 
@@ -41,14 +44,17 @@ async def main() -> None:
         await take_moving_picture(FOLDER / "demo.webp")
 
 
-async def take_moving_picture(path: Path) -> None:
-    """Record README's moving picture, in a state of its own. Raise SystemExit where it is not fit to be shown."""
+@asynccontextmanager
+async def open_page(prompts: Sequence[str], models: str = "") -> AsyncIterator[tuple[Story, Browser, Page]]:
+    """Start a story in a state of its own, a browser and the page; `models` is the text of the models file, if any."""
     with tempfile.TemporaryDirectory() as state:
-        models = Path(state) / "models.toml"
-        models.write_text(SOME_STEPS)
-        settings = {"FLOCK_MODELS_FILE": str(models)}
+        settings = {}
+        if models:
+            file = Path(state) / "models.toml"
+            file.write_text(models)
+            settings["FLOCK_MODELS_FILE"] = str(file)
         async with (
-            open_story(Path(state), list(PROMPTS[:2]), settings=settings) as story,
+            open_story(Path(state), list(prompts), settings=settings) as story,
             open_chromium(PATIENT_MS) as browser,
         ):
             panel = Panel(story.stack)
@@ -56,10 +62,16 @@ async def take_moving_picture(path: Path) -> None:
             await page.start()
             page.show_discord(story.stack.discord_url, story.stack.keys.control_token)
             try:
-                film = await moving_picture.record(browser, page, story)
+                yield story, browser, page
             finally:
                 await page.close()
                 await panel.close()
+
+
+async def take_moving_picture(path: Path) -> None:
+    """Record README's moving picture. Raise SystemExit where it is not fit to be shown."""
+    async with open_page(PROMPTS[:2], SOME_STEPS) as (story, browser, page):
+        film = await moving_picture.record(browser, page, story)
     moving_picture.write(film.cut(), path)
     sys.stdout.write(f"{path}\n")
     if faults := moving_picture.faults(moving_picture.figures(path)):
@@ -67,36 +79,25 @@ async def take_moving_picture(path: Path) -> None:
 
 
 async def take_stills() -> None:
-    """Take the still pictures: while a video is rendered, and after the story."""
-    with tempfile.TemporaryDirectory() as state:
-        models = Path(state) / "models.toml"
-        models.write_text(MANY_STEPS)
-        settings = {"FLOCK_MODELS_FILE": str(models)}
-        async with (
-            open_story(Path(state), list(PROMPTS), settings=settings) as story,
-            open_chromium(PATIENT_MS) as browser,
-        ):
-            panel = Panel(story.stack)
-            page = Page(story.stack.keys.page_token, panel.look)
-            await page.start()
-            page.show_discord(story.stack.discord_url, story.stack.keys.control_token)
-            try:
-                telling = asyncio.create_task(story.tell())
-                try:
-                    await while_rendering(browser, page)
-                finally:
-                    await telling
-                await finished(browser, page)
-            finally:
-                await page.close()
-                await panel.close()
+    """Take the still pictures: while a video is rendered, and after a story that the model tells as it is."""
+    async with open_page(PROMPTS, MANY_STEPS) as (story, browser, page):
+        telling = asyncio.create_task(story.tell())
+        try:
+            await while_rendering(browser, page)
+        finally:
+            await telling
+    async with open_page(PROMPTS) as (story, browser, page):
+        await story.tell()
+        await finished(browser, page)
 
 
 async def while_rendering(browser: Browser, page: Page) -> None:
     """A member's view of the channel of prompts while a video is denoised."""
     window = await moving_picture.visit(browser, page, "ana", DESKTOP)
     await window.locator("#channels").get_by_role("button", name="general").click()
-    await expect(window.locator(".message", has_text=re.compile("Rendering ▰▰"))).not_to_have_count(0)
+    rendered = window.locator(".message", has_text=re.compile("Rendering ▰▰"))
+    await expect(rendered).not_to_have_count(0)
+    await rendered.first.evaluate("message => message.scrollIntoView({block: 'center'})")
     await shoot(window, "rendering")
 
 
