@@ -109,13 +109,20 @@ class House:
                 await choices.record_notice(self.database, self.guild, int(member["id"]))
 
     async def die_at(self, name: str, death: Death, act: Callable[[], Awaitable[object]] | None = None) -> None:
-        """Start the bot, let it die, and let its leases run out; `act` is what somebody does once it is online."""
+        """Start the bot, let it die, and let its leases run out.
+
+        `act` is what somebody does once it is online; it returns the answer that they got.
+        """
         self.start(death)
         acting = None
         if act is not None:
             await self.online()
             acting = asyncio.create_task(_attempt(act))
-        status = await self._end()
+        try:
+            status = await self._end()
+        except subprocess.TimeoutExpired:
+            answer = acting.result() if acting is not None and acting.done() else None
+            pytest.fail(f"{name}: the bot lived, and answered {answer}")
         if acting is not None:
             acting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -156,9 +163,10 @@ class House:
         return (self.folder / "bot.log").read_text()[-6000:]
 
 
-async def _attempt(act: Callable[[], Awaitable[object]]) -> None:
+async def _attempt(act: Callable[[], Awaitable[object]]) -> object:
     with contextlib.suppress(people.NoAnswerError):
-        await act()
+        return await act()
+    return None
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from bot.demo.discord.people import wait_for
 from bot.files.lessons import LISTS
 from bot.store.learning import candidates, choices
 from generation.adapters.file import adapter_path, check_adapter
+from generation.adapters.taste import trained_taste_path
 from generation.adapters.transfer import offer_file
 from generation.feedback.dataset.prompts import split_of
 from generation.feedback.tuning.examples import LIST
@@ -29,6 +30,7 @@ from generation.jobs import TrainingJob, TrainingResult
 from generation.models.registry import choose, full_revision, load_models
 from generation.training.worker import TrainingConfig, TrainingWorker
 from migrations.database import now_ms
+from migrations.files import sha256_file
 from migrations.schema import adapter_parts, commitments, executor_leases, leases, rounds, videos, votes
 from migrations.schema import candidates as table
 from migrations.states.learning import CandidateState
@@ -200,8 +202,8 @@ async def a_voted_round(house: House, revision: str) -> None:
 async def begin_and_kill(house: House, wanted: Any) -> None:
     """A moderator begins the training, and the bot dies at the wanted steps before a worker has it."""
 
-    async def ask() -> None:
-        await house.mira.command("admin model train")
+    async def ask() -> object:
+        return await house.mira.command("admin model train")
 
     is_asked = False
     for part in ("command", "before"):
@@ -287,7 +289,7 @@ async def check(house: House, workers: Workers) -> None:
     assert [line["step"] for line in steps if "loss" in line] == list(range(1, RECIPE["steps"] + 1))
     async with house.database.connect() as connection:
         assert await connection.scalar(select(func.count()).select_from(table)) == 1
-        kept = {candidate.adapter_sha256}
+        kept = {sha256, sha256_file(trained_taste_path(house.data_dir, sha256))}
         others = select(func.count()).select_from(adapter_parts).where(adapter_parts.c.sha256.not_in(kept))
         assert await connection.scalar(others) == 0
 
