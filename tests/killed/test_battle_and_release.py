@@ -88,7 +88,7 @@ DEATHS: dict[str, dict[str, Death]] = {
         "announcement closed": step("close the announcement"),
     },
     "release": {
-        "released, not committed": place("bot.cogs.learning.model:make_release"),
+        "released, not committed": place("bot.workflows.learning.releasing:make_release"),
         "released, not answered": place("bot.cogs.learning.model:Admin._release"),
     },
     "telling": {
