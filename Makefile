@@ -25,7 +25,7 @@ bench: $(READY)
 bench-fraud: $(READY)
 	@$(BIN)/python -m tests.benchmarks.fraud $(ARGS)
 
-# Hidden tastes of scripted communities, learned from their votes: an hour on two idle cores; ARGS=--small takes minutes.
+# Hidden tastes of scripted communities, learned from their votes: 90 minutes on two idle cores; ARGS=--small takes two.
 bench-learn: $(READY)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.learn $(ARGS)
 

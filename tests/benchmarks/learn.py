@@ -21,11 +21,10 @@ from typing import Any
 
 from tests.benchmarks.figures import Figure, show, write
 
-EACH, VOTES_EACH = 4, 2  # videos a prompt, votes a video
-COUNTS = (100, 300, 1000)
+EACH, MOST_VIDEOS = 4, 200  # videos a prompt, and in all: two votes a video, and more where there are many votes
+COUNTS = (300, 100, 1000)
 METHODS: dict[str, dict[str, Any]] = {
     "nft": {},
-    "nft, its own noise": {"tracked": 1.0},
     "nft, half its own noise": {"tracked": 0.5},
     "nft, motion not kept": {"motion": 0.0},
     "kto": {"method": "kto"},
@@ -33,6 +32,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "sft on the best": {"method": "sft"},
 }
 COMPARED = ("warm", "large")
+# Methods side by side: fewer steps and prompts, the same for each.
+BESIDE: dict[str, Any] = {"judged": 60, "kept": 20, "recipe": {"steps": 75}}
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ class Run:
     method: str = "nft"
     rounds: int = 1  # of votes and tuning; the votes are those of each round
     judged: int = 120
-    kept: int = 100
+    kept: int = 60
     recipe: dict[str, Any] = field(default_factory=dict)
+    best_of: int = 1  # above 1: the base is judged as well, with the best of so many videos by the taste scorer
 
 
 def carry_out(run: Run) -> dict[str, Any]:
@@ -87,6 +89,8 @@ class Community:
             live, seconds = result.path, seconds + result.seconds
         assert result is not None
         said = self.judge(live)
+        if self.run.best_of > 1:
+            said["win_best_of"] = self.judge_best_of(result)
         return {
             **asdict(self.run), **said, "drift": result.drift, "scaled": result.scaled, "gain": result.reward.gain,
             "seconds": round(seconds, 1), "channels": result.channels and len(result.channels),
@@ -110,7 +114,7 @@ class Community:
         from tests.benchmarks.tastes import vote
 
         warm, data = self.adapted(live), self.folder / f"data-{number}"
-        videos = max(2 * EACH, self.run.votes // VOTES_EACH // EACH * EACH)
+        videos = max(2 * EACH, min(self.run.votes // 2, MOST_VIDEOS) // EACH * EACH)
         prompts = prompts_for(self.taste, videos // EACH, 1000 * self.run.seed + number, held_out=False)
         rows = []
         for place in range(videos):
@@ -167,6 +171,35 @@ class Community:
             "blank": round(float(np.mean([facts.is_blank for facts in after])), 3),
         }
 
+    def judge_best_of(self, result: Any) -> float:
+        """The win rate of the base with the best of several videos, by the reward model that the votes taught."""
+        import torch
+
+        from generation.feedback.community.prompts import prompts_for
+        from generation.feedback.community.tastes import facts_of, win_rate
+        from generation.feedback.denoisers.features import LatentReader
+        from generation.feedback.denoisers.recording import render_latents
+        from generation.feedback.scoring.taste import best_of, seeds_of
+        from generation.render.denoise import frames_of
+
+        warm = self.adapted(None)
+        reader = LatentReader(warm.pipeline, warm.preset)
+
+        def score(video: Any) -> float:
+            return float(result.reward(reader(video[0].to(torch.float32), result.channels))[0])
+
+        before, _ = self.look(None)
+        after = []
+        for place, prompt in enumerate(prompts_for(self.taste, self.run.judged, 99, held_out=True)):
+
+            def render(seed: int, prompt: str = prompt) -> Any:
+                return render_latents(warm.pipeline, warm.preset, prompt, seed, frames=True)
+
+            worth = result.reward.has_learned
+            _, video = best_of(seeds_of(50_000 + place, self.run.best_of), render, score, worth=worth)
+            after.append(facts_of(frames_of(video[1])))
+        return round(win_rate(before, after, self.taste), 3)
+
     def look(self, adapter: Path | None) -> tuple[list[Any], list[Any]]:
         """The readings of the held-out prompts and of the cases; the base's are kept for other runs."""
         from generation.feedback.community.prompts import prompts_for
@@ -217,29 +250,27 @@ def runs(*, small: bool) -> list[Run]:
     if small:
         size = {"votes": 48, "judged": 10, "kept": 6, "recipe": {"steps": 10}}
         return [
-            Run("warm", **size), Run("quick", **size), Run("warm", method="dpo", **size),
+            Run("warm", **size, best_of=2), Run("quick", **size), Run("warm", method="dpo", **size),
             Run("heart", **{**size, "votes": 16}, rounds=2),
         ]  # fmt: skip
     from generation.feedback.community.tastes import TASTES
     from tests.benchmarks.tastes import RARE
 
-    every = [Run(taste, votes) for votes in (300, 100, 1000) for taste in TASTES]
+    every = [Run(taste, votes) for votes in COUNTS for taste in TASTES]
     every += [Run(RARE, 100, rounds=3)]
-    every += [
-        Run(taste, 300, seed, method)
+    return every + [
+        Run(taste, 300, seed, method, **BESIDE, best_of=4 if method == "nft" else 1)
         for taste in COMPARED
         for method in METHODS
         for seed in (1, 2, 3)
-        if (method, seed) != ("nft", 1)
     ]
-    return every
 
 
 def figures_of(done: list[dict[str, Any]]) -> list[Figure]:
     """The figures that the project has aims for, of the runs that are there."""
     from tests.benchmarks.tastes import HALF, RARE, SLOW
 
-    of_300 = [each for each in done if each["method"] == "nft" and each["rounds"] == 1 and each["seed"] == 1]
+    of_300 = [each for each in done if each["method"] == "nft" and each["rounds"] == 1 and not _is_beside(each)]
     most = max((each["votes"] for each in of_300 if each["votes"] <= 300), default=0)
     of_300 = [each for each in of_300 if each["votes"] == most]
     beside = f"{most} votes, 20 % noise, 10 % hostile voters, held-out prompts judged by the taste"
@@ -264,6 +295,35 @@ def figures_of(done: list[dict[str, Any]]) -> list[Figure]:
     return figures
 
 
+def _is_beside(run: dict[str, Any]) -> bool:
+    """True for one of the runs that lay methods side by side."""
+    return bool(run["recipe"] == BESIDE["recipe"])
+
+
+def beside(done: list[dict[str, Any]]) -> str:
+    """The methods side by side: the mean of their runs, and how far those are apart."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for each in done:
+        if _is_beside(each):
+            rows.setdefault(each["method"], []).append(each)
+            if "win_best_of" in each:
+                name = f"the base's best of {each['best_of']}"
+                rows.setdefault(name, []).append({"taste": each["taste"], "win": each["win_best_of"]})
+    if not rows:
+        return ""
+    lines = [f"{'method':<26}" + "".join(f"{taste:>8}" for taste in COMPARED) + "    mean  lowest  motion  seconds"]
+    for name, runs_of in rows.items():
+        wins = [each["win"] for each in runs_of]
+        of_taste = [[each["win"] for each in runs_of if each["taste"] == taste] for taste in COMPARED]
+        line = f"{name:<26}" + "".join(f"{sum(each) / len(each):>8.3f}" if each else f"{'-':>8}" for each in of_taste)
+        line += f"{sum(wins) / len(wins):>8.3f}{min(wins):>8.3f}"
+        if "motion_open" in runs_of[0]:
+            line += f"{sum(each['motion_open'] for each in runs_of) / len(runs_of):>+8.1%}"
+            line += f"{sum(each['seconds'] for each in runs_of) / len(runs_of):>9.0f}"
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
 def table(done: list[dict[str, Any]]) -> str:
     """All runs, a line each."""
     lines = ["taste     votes  rounds seed method                    win  ceiling adherence motion open/kept  drift  s"]
@@ -272,6 +332,7 @@ def table(done: list[dict[str, Any]]) -> str:
         f"{each['win']:>6.3f} {each['ceiling']:>7.3f} {each['adherence']:>+9.3f} {each['motion_open']:>+8.1%} "
         f"{each['motion_kept']:>+7.1%} {each['drift']:>7.3f} {each['seconds']:>4.0f}"
         for each in done
+        if not _is_beside(each)
     ]
     return "\n".join(lines) + "\n"
 
@@ -295,7 +356,7 @@ def main(arguments: list[str]) -> None:
     write(figures, options.out)
     told = json.loads(options.out.read_text())
     options.out.write_text(json.dumps({**told, "runs": done}, indent=2, ensure_ascii=False) + "\n")
-    sys.stdout.write(table(done))
+    sys.stdout.write(table(done) + "\n" + beside(done))
     show(figures)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from generation.feedback.community.tastes import TASTES, Facts
-from tests.benchmarks.learn import figures_of, runs
+from tests.benchmarks.learn import BESIDE, beside, figures_of, runs, table
 from tests.benchmarks.tastes import ceiling, vote
 
 BLANK = Facts(None, None, None, 0.0, 0.0, 0.0, 0.5, 0.0)
@@ -36,13 +36,20 @@ def test_a_yes_or_no_that_the_base_meets_has_a_ceiling() -> None:
 
 def test_the_figures_are_those_of_the_runs() -> None:
     """The mean of the tastes that the base meets in half of its videos, the worst loss, and no figure of nothing."""
-    run = {"method": "nft", "rounds": 1, "seed": 1, "votes": 300, "motion_open": -0.1, "motion_kept": 0.1}
-    run |= {"adherence": -0.01, "seconds": 40.0}
+    run = {"method": "nft", "rounds": 1, "votes": 300, "motion_open": -0.1, "motion_kept": 0.1, "recipe": {}}
+    run |= {"adherence": -0.01, "seconds": 40.0, "best_of": 4}
     done = [{**run, "taste": "warm", "win": 0.9}, {**run, "taste": "large", "win": 1.0, "adherence": 0.01}]
     figures = {figure.name: figure for figure in figures_of(done)}
     assert figures["win_rate_300"].value == pytest.approx(0.95)
     assert (figures["adherence_loss_300"].value, figures["motion_loss_300"].value) == (0.01, 0.1)
     assert figures["motion_loss_300"].met is False
     assert "win_rate_rare" not in figures
+    quick = {**run, "taste": "warm", "win": 0.2, "adherence": -1.0, "recipe": BESIDE["recipe"], "win_best_of": 0.7}
+    assert figures_of([*done, quick]) == figures_of(done)
+    assert table([quick]) == table([])
+    rows = [line.split() for line in beside([*done, quick, {**quick, "win": 0.4}]).splitlines()]
+    assert rows[1][:5] == ["nft", "0.300", "-", "0.300", "0.200"]
+    assert rows[2][-4:] == ["0.700", "-", "0.700", "0.700"]
+    assert beside(done) == ""
     assert figures_of([]) == []
     assert {run.taste for run in runs(small=False)} == set(TASTES)
