@@ -1,7 +1,8 @@
 """The takeover of dead processes' workflows: every executor renews a lease, and one of them requeues what has none.
 
 The durable engine itself continues a workflow only in the process that began it. The reaper is level-triggered: each
-scan looks at all unfinished workflows, so that nothing depends on having seen a process die.
+scan looks at all unfinished workflows, so that nothing depends on having seen a process die. Workers take over what a
+worker began, and see nothing else (docs/worker-role.sql); the bot takes over the rest, and all where no worker lives.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from migrations.schema import executor_leases, workers, workflow_attempts
 log = logging.getLogger(__name__)
 
 MACHINE_QUEUES = "upload."  # a job on such a queue can run on one machine only
+WORKER_QUEUES = ("gpu.", "train.", MACHINE_QUEUES)  # served by workers; docs/worker-role.sql names them too
+LEASES = {"bot": "reaper", "worker": "worker reaper"}  # by role: who scans
 
 
 class EngineStatus(StrEnum):
@@ -53,13 +56,20 @@ class ReaperTimes:
     orphan: float = 120.0  # an upload waits so long for its machine to come back, and is then given up
 
 
+@dataclass(frozen=True)
+class _Executor:
+    """A process with a lease: its role, and the queues that it serves."""
+
+    role: str
+    queues: tuple[str, ...]
+
+
 class Reaper:
     """The lease of one executor, and its turn at scanning for executors whose lease has run out."""
 
     # How often a job of these queues may lose its process before it is given up as poison.
     # Workflows of videos and rounds (queue "bot") are never given up.
     POISON_CAP = 3
-    POISON_QUEUES = ("gpu.", "train.", "upload.")
 
     def __init__(
         self,
@@ -116,7 +126,7 @@ class Reaper:
     async def leave(self) -> None:
         """Release the lease, so that unfinished workflows are taken over at once. Nothing may run here any more."""
         with contextlib.suppress(SQLAlchemyError):
-            await release_lease(self._database, "reaper", self._executor_id)
+            await release_lease(self._database, LEASES[self._role], self._executor_id)
             async with self._database.begin() as connection:
                 await connection.execute(
                     delete(executor_leases).where(executor_leases.c.executor_id == self._executor_id)
@@ -152,33 +162,39 @@ class Reaper:
     async def _keep_scanning(self, client: DBOSClient) -> None:
         while True:
             try:
-                if await take_lease(self._database, "reaper", self._executor_id, self._times.lease):
+                if await take_lease(self._database, LEASES[self._role], self._executor_id, self._times.lease):
                     await self.scan(client)
             except Exception as error:  # a failed scan is repeated: nothing depends on this one
                 log.warning("The search for dead processes failed (%s); trying again.", type(error).__name__)
             await asyncio.sleep(self._times.scan)
 
     async def scan(self, client: DBOSClient) -> list[str]:
-        """Put every workflow of a dead executor back into its queue; return their ids."""
+        """Put every workflow of a dead executor of this role back into its queue; return their ids."""
         unfinished = await client.list_workflows_async(
             status=[EngineStatus.PENDING, EngineStatus.ENQUEUED], load_input=False, load_output=False
         )
         if not unfinished:
             return []
         alive = await self._alive()
-        served = {queue for queues in alive.values() for queue in queues}
+        served = {queue for executor in alive.values() for queue in executor.queues}
+        is_workers_turn = any(executor.role == "worker" for executor in alive.values())
         requeued = []
         for workflow in unfinished:
             queue = workflow.queue_name
             if queue is None or (workflow.status == EngineStatus.PENDING and workflow.executor_id in alive):
                 continue
+            is_workers = queue.startswith(WORKER_QUEUES)
             if workflow.status == EngineStatus.ENQUEUED:
+                if self._role == "worker":  # of the bot: it is there whenever a job is of use to somebody
+                    continue
                 if workflow.name == RENDER_WORKFLOW and is_of_earlier_release(queue):
                     await self._move(client, workflow.workflow_id, queue)
                 await self._give_up_orphan(client, workflow, served)
                 continue
+            if (self._role == "worker") != (is_workers and is_workers_turn):
+                continue
             attempts = await self._count_attempt(workflow.workflow_id)
-            if attempts >= self.POISON_CAP and queue.startswith(self.POISON_QUEUES):
+            if attempts >= self.POISON_CAP and is_workers:
                 log.error("Job %s lost its worker %d times and is given up.", workflow.workflow_id, attempts)
                 await client.cancel_workflow_async(workflow.workflow_id)
                 continue
@@ -205,8 +221,8 @@ class Reaper:
             log.warning("The machine of %s is gone; %s is given up.", queue, workflow.workflow_id)
             await client.cancel_workflow_async(workflow.workflow_id)
 
-    async def _alive(self) -> dict[str, list[str]]:
-        """Return the queues that each executor with a lease serves, by its id."""
+    async def _alive(self) -> dict[str, _Executor]:
+        """Return the executors with a lease, by their ids."""
         limit = database_now_ms(self._database) - int(self._times.lease * 1000)
         async with self._database.begin() as connection:
             # Leases that ran out an hour ago are of no use to anybody.
@@ -214,11 +230,11 @@ class Reaper:
             leased = select(executor_leases.c.executor_id)
             await connection.execute(delete(workers).where(workers.c.executor_id.not_in(leased)))
             rows = await connection.execute(
-                select(executor_leases.c.executor_id, executor_leases.c.queues).where(
+                select(executor_leases.c.executor_id, executor_leases.c.role, executor_leases.c.queues).where(
                     executor_leases.c.beat_at_ms >= limit
                 )
             )
-            return {row.executor_id: list(row.queues) for row in rows}
+            return {row.executor_id: _Executor(row.role, tuple(row.queues)) for row in rows}
 
     async def _count_attempt(self, workflow_id: str) -> int:
         insert = upsert_into(self._database, workflow_attempts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.jobs import RENDER_WORKFLOW, UPLOAD_WORKFLOW, RenderJob
@@ -26,8 +26,8 @@ async def engine(database: AsyncEngine, database_url: str) -> AsyncIterator[Engi
     await engine.close()
 
 
-def reaper(engine: Engine, times: ReaperTimes) -> Reaper:
-    return Reaper(engine.database, executor_id="test", role="bot", queues=["bot"], times=times, on_fenced=None)
+def reaper(engine: Engine, times: ReaperTimes, role: str = "bot") -> Reaper:
+    return Reaper(engine.database, executor_id="test", role=role, queues=["bot"], times=times, on_fenced=None)
 
 
 async def submit(engine: Engine, workflow: str, queue: str) -> None:
@@ -67,3 +67,37 @@ async def test_old_leases_are_deleted(engine: Engine) -> None:
     await reaper(engine, ReaperTimes()).scan(engine.client)
     async with engine.database.connect() as connection:
         assert set(await connection.scalars(select(executor_leases.c.executor_id))) == {"late", engine.executor_id}
+
+
+async def begin(engine: Engine, queue: str) -> None:
+    """Let a process that is dead now have taken the job."""
+    await submit(engine, RENDER_WORKFLOW, queue)
+    schema = "" if engine.database.dialect.name == "sqlite" else "dbos."
+    taken = text(f"UPDATE {schema}workflow_status SET status = 'PENDING', executor_id = 'dead'")  # noqa: S608
+    async with engine.database.begin() as connection:
+        await connection.execute(taken)
+
+
+@pytest.mark.parametrize(
+    ("role", "queue", "worker_lives", "taken_over"),
+    [
+        ("bot", "bot", True, True),
+        ("worker", "bot", True, False),
+        ("worker", "gpu.test:tiny", True, True),
+        ("bot", "gpu.test:tiny", True, False),  # or both would count the same death
+        ("bot", "gpu.test:tiny", False, True),
+        ("worker", "train.test:tiny", True, True),
+        ("worker", "upload.0a1b2c", True, True),
+    ],
+)
+async def test_each_role_takes_over_its_own(
+    engine: Engine, *, role: str, queue: str, worker_lives: bool, taken_over: bool
+) -> None:
+    """The bot what a bot began, workers what a worker did; the bot all where no worker lives."""
+    await begin(engine, queue)
+    if worker_lives:
+        async with engine.database.begin() as connection:
+            row = {"executor_id": "alive", "role": "worker", "queues": [], "beat_at_ms": now_ms()}
+            await connection.execute(insert(executor_leases).values(**row))
+    assert await reaper(engine, ReaperTimes(), role).scan(engine.client) == (["job"] if taken_over else [])
+    assert await job_of(engine) == ("ENQUEUED" if taken_over else "PENDING", queue)

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.jobs import MOST_BYTES, PART_BYTES, OriginalJob, originals_queue, parts_of, upload_queue
-from generation.queue.reaper import MACHINE_QUEUES, Reaper
+from generation.queue.reaper import MACHINE_QUEUES, WORKER_QUEUES
 from generation.worker.file_transfers import Originals
 from generation.worker.uploads import HandOverError
 from migrations.schema import original_parts, originals
@@ -156,6 +156,6 @@ def test_originals_have_a_queue_of_their_own_that_is_watched_like_an_uploads() -
     queue = originals_queue("0123456789ab")
     assert queue != upload_queue("0123456789ab")
     assert queue.startswith(MACHINE_QUEUES)
-    assert queue.startswith(Reaper.POISON_QUEUES)
+    assert queue.startswith(WORKER_QUEUES)
     with pytest.raises(ValueError, match="machine's name"):
         originals_queue("../x")
