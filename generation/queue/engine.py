@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, ClassVar, Literal, ParamSpec, TypeVar
 
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, EnqueueOptions
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from generation.queue.dbos_private import (
@@ -30,6 +31,7 @@ from generation.queue.dbos_private import (
 )
 from generation.queue.portable_json import NotPortableError, read_portable_json_only
 from generation.queue.reaper import EngineStatus, Reaper, ReaperTimes
+from generation.queue.row_rules import allow_portable_json_alone
 from migrations.database import sync_url
 
 log = logging.getLogger(__name__)
@@ -95,6 +97,7 @@ class Engine:
         read_portable_json_only()
         self.database = database
         self.executor_id = f"{role}-{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+        self._role = role
         self._url = sync_url(database_url)
         self._queues = tuple(queues)
         self._client: DBOSClient | None = None
@@ -130,6 +133,8 @@ class Engine:
         await self._reaper.enter()
         DBOS.listen_queues([queue.name for queue in self._queues if queue.listen])
         DBOS.launch()  # inside the running loop, so that workflows run on it too
+        if self._role == "bot":  # it owns the tables
+            await self._set_rule_of_rows()
         self._count_running = replace_count_of_running(self._count_of_places)
         for queue in self._queues:
             await DBOS.register_queue_async(
@@ -141,6 +146,12 @@ class Engine:
             )
         self._client = await asyncio.to_thread(self._open_client)
         self._reaper.start(self._client)
+
+    async def _set_rule_of_rows(self) -> None:
+        try:
+            await allow_portable_json_alone(self.database)
+        except SQLAlchemyError as error:  # the reading side refuses such rows in any case
+            log.warning("The database was not told to refuse rows that may hold code (%s).", type(error).__name__)
 
     def _count_of_places(self, count: CountRunning) -> CountRunning:
         """Return a count of the workflows that take a place of their queue, from the engine's own count.

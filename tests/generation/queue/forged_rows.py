@@ -17,11 +17,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import TableClause, column, insert, table, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import TableClause, column, insert, table, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from generation.queue import engine as engines
 from generation.queue.engine import Engine, QueueSpec
+from generation.queue.row_rules import RULE, TABLES
 from migrations.database import open_database, upgrade_database
 
 LISTENED, NOBODYS = "bot", "nobody's"
@@ -153,6 +154,17 @@ async def work(argument: dict[str, Any]) -> dict[str, Any]:
     return {"done": argument["do"]}
 
 
+async def drop_rules(database: AsyncEngine) -> None:
+    """Take the database's own rule away, with which none of the rows could be written."""
+    async with database.begin() as connection:
+        for name in TABLES:
+            if database.dialect.name == "sqlite":
+                for event in ("insert", "update"):
+                    await connection.execute(text(f"DROP TRIGGER IF EXISTS {RULE}_{name}_{event}"))
+            else:
+                await connection.execute(text(f"ALTER TABLE dbos.{name} DROP CONSTRAINT IF EXISTS {RULE}"))
+
+
 async def main(url: str, role: Any, marks: Path, *, guarded: bool) -> None:
     if not guarded:
         engines.read_portable_json_only = lambda: None
@@ -162,6 +174,7 @@ async def main(url: str, role: Any, marks: Path, *, guarded: bool) -> None:
     engine = Engine(database, url, role=role, queues=[QueueSpec(LISTENED, 100), QueueSpec(NOBODYS, 1, listen=False)])
     engine.workflow("work")(work)
     await engine.launch()
+    await drop_rules(database)  # as if the rows came with a backup, or from before the rule
     forger = Forger(engine, marks)
     ends: dict[str, str] = {}
     for serialization in SERIALIZATIONS if guarded else SERIALIZATIONS[:1]:
