@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from bot.domain.errors import SigningOverError
 from bot.domain.votes import Choice
 from bot.domain.wallets import SignedChoice, SigningRequest, Wallet
-from migrations.database import now_ms
+from migrations.database import now_ms, take_turns
 from migrations.schema import signing_requests
 from migrations.states.community import SigningKind
 
@@ -115,6 +115,7 @@ async def take(connection: AsyncConnection, token: str) -> None:
 
 async def lock_member(connection: AsyncConnection, request: SigningRequest) -> None:
     """Lock a member until the transaction ends: nobody else signs for them, so what it counts stays true."""
+    await take_turns(connection, "signing", request.guild_id, request.member_id)
     mine = (signing_requests.c.guild_id == request.guild_id, signing_requests.c.member_id == request.member_id)
     query = select(signing_requests.c.token).where(*mine).order_by(signing_requests.c.token)
     await connection.execute(query.with_for_update())  # SQLite has one writer at a time anyway

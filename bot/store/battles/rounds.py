@@ -23,7 +23,7 @@ from bot.domain.errors import BattleOpenError
 from bot.domain.rounds import NOT_CLOSED, Round
 from bot.domain.videos import chain_key
 from generation.feedback.registration import Eligibility, candidate_is_a
-from migrations.database import now_ms
+from migrations.database import now_ms, take_turns
 from migrations.schema import battle_pairs, battle_rounds, battle_videos, rounds, videos
 from migrations.states.battles import PairState, RoundKind
 from migrations.states.community import RoundStatus, VideoStatus
@@ -43,6 +43,7 @@ async def add(
     opened_by: int,
 ) -> Battle:
     """Write a battle round with all its pairs, in the caller's transaction. Raises BattleOpenError."""
+    await take_turns(connection, "rounds", guild_id)  # with the rounds of videos, whose numbers it shares
     await check_none_open(connection, guild_id)
     last = await connection.scalar(select(func.max(rounds.c.number)).where(rounds.c.guild_id == guild_id))
     number = (last or 0) + 1
