@@ -192,8 +192,9 @@ async def close(database: AsyncEngine, round_id: int, reason: str, *, trouble: s
     The same transaction cancels the videos that are not done, for `reason`, and asks the ledger for the result.
     `trouble` says why a round could not be opened. Return False where the round is closed already.
     """
-    now = now_ms()
     async with database.begin() as connection:
+        await connection.execute(select(rounds.c.id).where(rounds.c.id == round_id).with_for_update())
+        now = now_ms()  # after the lock: votes that were taken while this waited are before the deadline
         changed = await connection.execute(
             update(rounds)
             .where(rounds.c.id == round_id, rounds.c.status.in_(NOT_CLOSED))

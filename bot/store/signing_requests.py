@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.errors import SigningOverError
@@ -77,13 +77,8 @@ async def add(
 
 async def get(database: AsyncEngine, token: str) -> SigningRequest:
     """Return a request that can still be signed. Raises SigningOverError where there is none."""
-    signable = (
-        signing_requests.c.token == token,
-        signing_requests.c.entry.is_(None),
-        signing_requests.c.expires_at_ms > now_ms(),
-    )
     async with database.connect() as connection:
-        row = (await connection.execute(select(signing_requests).where(*signable))).first()
+        row = (await connection.execute(select(signing_requests).where(*_signable(token)))).first()
     if row is None:
         raise SigningOverError
     return SigningRequest(
@@ -103,12 +98,11 @@ async def get(database: AsyncEngine, token: str) -> SigningRequest:
 
 
 async def take(connection: AsyncConnection, token: str) -> None:
-    """Take a request for the caller's transaction alone. Raises SigningOverError where another transaction has it."""
-    claimed = await connection.execute(
-        update(signing_requests)
-        .where(signing_requests.c.token == token, signing_requests.c.entry.is_(None))
-        .values(entry=0)
-    )
+    """Take a request for the caller's transaction alone.
+
+    Raises SigningOverError where another transaction has it, or where it expired while this one waited for its turn.
+    """
+    claimed = await connection.execute(update(signing_requests).where(*_signable(token)).values(entry=0))
     if claimed.rowcount != 1:
         raise SigningOverError
 
@@ -125,4 +119,13 @@ async def mark_signed(connection: AsyncConnection, request: SigningRequest, entr
     """Record the outbox entry that a signed request became."""
     await connection.execute(
         update(signing_requests).where(signing_requests.c.token == request.token).values(entry=entry)
+    )
+
+
+def _signable(token: str) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions under which a request can be signed now."""
+    return (
+        signing_requests.c.token == token,
+        signing_requests.c.entry.is_(None),
+        signing_requests.c.expires_at_ms > now_ms(),
     )

@@ -1,4 +1,4 @@
-"""Limits under a crowd of requests at once: each holds on both kinds of database.
+"""Limits under a crowd of requests at once, and deadlines under a wait: each holds on both kinds of database.
 
 An attacker sends fifty commands within a moment, so that each is counted before any of the others is written.
 """
@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.client import Client, Interaction
@@ -21,6 +23,7 @@ from bot.domain.errors import (
     MemberError,
     PromptWaitsError,
     RoundAlreadyOpenError,
+    RoundClosedError,
     TooManyWaitingError,
 )
 from bot.domain.policy import Quota
@@ -30,6 +33,8 @@ from bot.prompt_filter.rules import Finding, PromptRules
 from bot.store import reviews, rounds, videos
 from bot.workflows.review import ReviewWorkflow
 from bot.workflows.video_queue import VideoQueue
+from migrations.schema import rounds as table
+from migrations.states.community import RoundStatus
 from tests.bot.store.test_vote_writer import GUILD, add_round
 from tests.builders.engines import RecordingEngine
 
@@ -135,3 +140,24 @@ async def test_twenty_moderators_at_once_open_one_round(database: AsyncEngine) -
 
     assert await at_once(open_round, 20) == {"taken": 1, RoundAlreadyOpenError.__name__: 19}
 
+
+# ------------------------------------------------------------------ deadlines
+
+
+async def test_a_round_that_closes_while_a_prompt_waits_takes_no_video(database: AsyncEngine) -> None:
+    """The prompt read that the round is open, then it waited for its turn to write."""
+    await add_round(database, 1)
+    prompts, _ = desk(database)
+    async with database.begin() as connection:
+        await connection.execute(rounds_lock())
+        asked = asyncio.create_task(prompts._ask(interaction(1), "a prompt", "1"))
+        await asyncio.sleep(0.3)
+        await connection.execute(rounds_lock(status=RoundStatus.CLOSED))
+    with pytest.raises(RoundClosedError):
+        await asked
+    assert await videos.get_or_none(database, "1") is None
+
+
+def rounds_lock(**values: object) -> Any:
+    """A statement that locks the round's row, as every change of a round does."""
+    return update(table).where(table.c.id == 1).values(**values or {"task": "task"})

@@ -177,7 +177,8 @@ async def mark_open(database: AsyncEngine, round_id: int) -> None:
 
 async def close_within(connection: AsyncConnection, round_id: int, trouble: str | None) -> bool:
     """Close a round, once, in the caller's transaction: it takes no more votes. Return False where it is closed."""
-    now = now_ms()
+    await connection.execute(select(rounds.c.id).where(rounds.c.id == round_id).with_for_update())
+    now = now_ms()  # after the lock: votes that were taken while this waited are before the deadline
     changed = await connection.execute(
         update(rounds)
         .where(rounds.c.id == round_id, rounds.c.status.in_(NOT_CLOSED))
