@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.cards import layout
 from bot.domain.amounts import amount
 from bot.domain.ledger_links import PublicLedger
 from bot.domain.rounds import Round
@@ -31,7 +32,7 @@ class LedgerStatus:
         if progress.finalized_tx:
             return "✅ On the ledger for good: anyone can recount the votes."
         if progress.rejection:
-            reason = _HASH.sub("…", progress.rejection)
+            reason = layout.sentence(_HASH.sub("…", progress.rejection))
             return f"Not on the ledger: {reason} The votes stand as they were counted here."
         return "The votes are on their way to the ledger, whose tally is the final one."
 
@@ -47,12 +48,11 @@ class LedgerStatus:
             )
         if progress.rejection:
             return (
-                f"Not on the ledger: {progress.rejection} The votes stand as they were counted here, and nobody can "
-                "recompute them from the ledger."
+                f"Not on the ledger: {layout.sentence(progress.rejection)} The votes stand as they were counted here, "
+                "and nobody can recompute them from the ledger."
             )
         trouble = await self._relayer_trouble()
+        trouble = layout.sentence(trouble) if trouble else ""  # a node's words may be in it
         rejected = f", {count} rejected" if (count := progress.entries.get("rejected", 0)) else ""
         entries = amount(recorded, "entry", "entries")
-        return (
-            f"On the ledger: {entries} recorded, {progress.underway} on the way{rejected}. {trouble or ''}"
-        ).rstrip()
+        return (f"On the ledger: {entries} recorded, {progress.underway} on the way{rejected}. {trouble}").rstrip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sqlite3
 import time
 from collections import defaultdict
@@ -30,6 +31,7 @@ from sqlalchemy import (
     func,
     make_url,
     or_,
+    select,
 )
 from sqlalchemy import BigInteger as SqlBigInteger
 from sqlalchemy.dialects import postgresql, sqlite
@@ -140,6 +142,19 @@ def _on_sqlite_begin(connection: Connection) -> None:
         connection.info[READS] = reads
     # A transaction that reads first and then writes would fail where another one has written between the two.
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+async def take_turns(connection: AsyncConnection, kind: str, *about: object) -> None:
+    """Let the transactions of a kind about one thing, such as a member's quota, follow each other, each to its end.
+
+    What one of them counts before it inserts then stays true until its commit. On SQLite all writers do so anyway. On
+    PostgreSQL each would count only what was committed before, and all of them would find room.
+    """
+    if connection.dialect.name == "sqlite":
+        return
+    name = ":".join(["flock", kind, *map(str, about)])
+    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+    await connection.execute(select(func.pg_advisory_xact_lock(cast(key, SqlBigInteger))))
 
 
 def database_now_ms(database: AsyncEngine) -> ColumnElement[int]:

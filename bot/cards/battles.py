@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import discord
 from discord import ui
 
-from bot.cards import limits
-from bot.cards.layout import quote, row, view_of
+from bot.cards.layout import quote, row, sentence, view_of
 from bot.cards.limits import Button, Item, text_item
 from bot.cards.videos import AI_LABEL
 from bot.domain.amounts import amount
@@ -160,7 +159,7 @@ def verdict_card(battle: Battle, verdict: Verdict, pairs: PairCount) -> ui.Layou
     """Return the verdict of a battle round: the gate's sentences and numbers, and which pairs were not shown."""
     lines = [*_left_out(pairs), f"-# Registered before the first vote: `{battle.registration_hash}`"]
     if battle.round.trouble:
-        lines.insert(0, f"⚠️ {limits.shorten(battle.round.trouble, limits.MOST_REASON)}")
+        lines.insert(0, f"⚠️ {sentence(battle.round.trouble)}")
     return view_of(
         text_item(f"{verdict_mark(battle)}{_STATES[verdict.state]}"),
         text_item(verdict_text(verdict)),
@@ -184,7 +183,7 @@ def _left_out(pairs: PairCount) -> list[str]:
 
 def verdict_text(verdict: Verdict) -> str:
     """Return the gate's sentences, and the numbers behind them."""
-    sentences = limits.shorten(" ".join(verdict.reasons), MOST_SENTENCES)
+    sentences = sentence(" ".join(verdict.reasons), MOST_SENTENCES)
     low, high = verdict.interval_permille
     rate = f"Win rate **{verdict.win_rate_permille / 10:.0f} %** ({low / 10:.0f} to {high / 10:.0f} %)"
     if verdict.equal_motion_permille is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from discord import ui
 
-from bot.cards.layout import note, view_of
+from bot.cards.layout import note, sentence, view_of
 from bot.cards.limits import text_item
 from bot.domain.amounts import amount
 from bot.domain.training_report import TrainingFacts, TrainingStep
@@ -53,13 +53,13 @@ def ready_text(facts: TrainingFacts, result: TrainingResult, battle: str | None)
 
 def rejected_text(facts: TrainingFacts, reason: str, guards: Sequence[str] = ()) -> str:
     """Return the message about a candidate that comes to nothing, and why."""
-    lines = [f"⚠️ It is rejected. {reason}", *_lines("Guards", guards), f"-# {_learns_from(facts, 'learned')}"]
+    lines = [f"⚠️ It is rejected. {sentence(reason)}", *_lines("Guards", guards), f"-# {_learns_from(facts, 'learned')}"]
     return mark_of(facts.candidate_id) + "\n".join(lines)
 
 
 def not_begun_text(mark: str, reason: str) -> str:
     """Return the message about a training that did not begin; `mark` is its end, by which it is found again."""
-    return f"### 🧪 No training began\n{reason}\n{mark}"
+    return f"### 🧪 No training began\n{sentence(reason)}\n{mark}"
 
 
 def no_battle_mark(candidate_id: int) -> str:
@@ -70,7 +70,7 @@ def no_battle_mark(candidate_id: int) -> str:
 def no_battle_text(candidate_id: int, reason: str) -> str:
     """Return the message about a candidate whose battle does not begin by itself, and why."""
     return (
-        f"### ⚔️ No battle of candidate {candidate_id} begins by itself\n{reason}\n"
+        f"### ⚔️ No battle of candidate {candidate_id} begins by itself\n{sentence(reason)}\n"
         f"`/admin model battle` can still open one. New votes begin the next training meanwhile.\n"
         f"{no_battle_mark(candidate_id)}"
     )
@@ -83,7 +83,7 @@ def no_release_mark(candidate_id: int) -> str:
 
 def no_release_text(candidate_id: int, reason: str) -> str:
     """Return the message about a candidate that won and is not released by itself, and why."""
-    return f"### ⚠️ No release of candidate {candidate_id}\n{reason}\n{no_release_mark(candidate_id)}"
+    return f"### ⚠️ No release of candidate {candidate_id}\n{sentence(reason)}\n{no_release_mark(candidate_id)}"
 
 
 def card(text: str) -> ui.LayoutView:
@@ -112,7 +112,7 @@ def _learns_from(facts: TrainingFacts, verb: str) -> str:
 def _lines(title: str, sentences: Sequence[str]) -> list[str]:
     if not sentences:
         return []
-    return [f"**{title}**", *(f"- {sentence}" for sentence in sentences[:MOST_NOTES])]
+    return [f"**{title}**", *(f"- {sentence(each)}" for each in sentences[:MOST_NOTES])]
 
 
 def _duration(seconds: float) -> str:

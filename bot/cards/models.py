@@ -8,7 +8,7 @@ import discord
 from discord import ui
 
 from bot.cards import limits
-from bot.cards.layout import note, view_of
+from bot.cards.layout import note, sentence, view_of
 from bot.cards.limits import MOST_REASON, shorten, text_item
 from bot.domain.amounts import amount
 from bot.domain.releases import Margin, Release, ReleaseFacts
@@ -107,7 +107,9 @@ def _milli(milli: int) -> str:
 def released(release: Release, obstacle: str | None = None) -> ui.LayoutView:
     """Return the answer to a moderator who released a candidate; `obstacle` is why the ledger will not have it."""
     ledger = (
-        "Its manifest is on its way to the ledger." if obstacle is None else f"⚠️ It is not on the ledger. {obstacle}"
+        "Its manifest is on its way to the ledger."
+        if obstacle is None
+        else f"⚠️ It is not on the ledger. {sentence(obstacle)}"
     )
     return note(
         f"🧬 Release {release.number} is live: the next videos are made with it. {_undo(release)}\n-# "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from discord import ui
 
 from bot.cards import limits
-from bot.cards.layout import view_of
+from bot.cards.layout import sentence, view_of
 from bot.cards.limits import Item, text_item
 from bot.cards.videos import CHOICE_WORDS, title
 from bot.domain.amounts import amount
@@ -83,7 +83,7 @@ def _receipt_line(video: Video, receipt: VoteReceipt, ledger: PublicLedger) -> s
         seat = "" if receipt.seat is None else f" · seat {receipt.seat}"
         place = f"video {receipt.video_number} on the ledger{seat} · {how} · transaction {transaction}"
     elif receipt.state == OutboxState.REJECTED:
-        reason = limits.shorten(receipt.reason or "the ledger rejected it.", limits.MOST_REASON)
+        reason = sentence(receipt.reason or "the ledger rejected it.")
         place = f"⚠️ not on the ledger: {reason}"
         if receipt.standing:
             place += f" Your earlier choice **{CHOICE_WORDS[Choice(receipt.standing)]}** counts instead."

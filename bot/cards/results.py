@@ -8,7 +8,7 @@ import discord
 from discord import ui
 
 from bot.cards import limits
-from bot.cards.layout import note, quote, row, view_of
+from bot.cards.layout import link, note, quote, row, sentence, view_of
 from bot.cards.limits import Item, text_item
 from bot.cards.videos import AI_LABEL, MOST_LINK, message_link, title
 from bot.domain.rounds import Round
@@ -74,7 +74,7 @@ def _video_items(video: Video, media_url: str | None) -> list[Item]:
     """Return the winner's video with its links; where it cannot be shown, a sentence with the links alone."""
     links = [f"[its card]({message_link(video)})"]
     if video.link and limits.length(video.link) <= MOST_LINK:
-        links.append(f"[the video's page]({video.link})")
+        links.append(link("the video's page", video.link))
     if media_url is None:
         return [text_item(f"-# {AI_LABEL} · The video can't be played here. See {' or '.join(links)}.")]
     description = limits.plain(f"AI-generated video: {video.prompt}", 256)
@@ -175,7 +175,7 @@ def rejected_note(rounds: Sequence[tuple[int, int, str]]) -> ui.LayoutView:
     for number, count, reason in rounds:
         votes = "one of your votes" if count == 1 else f"{count:,} of your votes"
         line = (
-            f"⚠️ The ledger rejected {votes} in round {number}: {limits.shorten(reason, limits.MOST_REASON)} "
+            f"⚠️ The ledger rejected {votes} in round {number}: {sentence(reason)} "
             f"`/receipt round:{number}` shows which."
         )
         room -= limits.length(line) + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from discord import ui
 
 from bot.cards import limits
-from bot.cards.layout import quote, view_of
+from bot.cards.layout import quote, sentence, view_of
 from bot.cards.limits import text_item
 from bot.domain.amounts import amount
 from bot.domain.rounds import Round
@@ -74,7 +74,7 @@ def status_text(round_: Round, published: int, under_way: int, feedback: int, re
     thread = f"<#{round_.thread_id}>" if round_.thread_id else "could not be opened" if closed else "(being opened)"
     time = f"<t:{round_.closes_at_ms // 1000}:R>"
     state = f"closed {time}" if closed else f"{round_.status} · closes {time}"
-    trouble = f"⚠️ {round_.trouble}\n" if round_.trouble else ""
+    trouble = f"⚠️ {sentence(round_.trouble)}\n" if round_.trouble else ""
     return (
         f"### Round {round_.number}: {quote(round_.task, 200)}\n"
         f"{thread} · {state}\n{trouble}"

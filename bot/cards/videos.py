@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import discord
 from discord import ui
 
 from bot.cards import limits
-from bot.cards.layout import minutes, note, quote, row, seconds, view_of
+from bot.cards.layout import code, link, minutes, note, quote, row, seconds, sentence, view_of
 from bot.cards.limits import Button, Item, text_item
 from bot.cards.prompt_words import words_line
 from bot.cards.rounds import result_link
@@ -92,7 +91,7 @@ def video_card(
     facts = [f"Requested by <@{video.member_id}>"]
     if video.link and limits.length(video.link) <= MOST_LINK:
         label = "Open the video" if video.page_url is None else f"Watch on {host_name}" if host_name else "Watch"
-        facts.append(f"[{label}]({video.link})")
+        facts.append(link(label, video.link))
     facts.append(AI_LABEL)
     if video.release is not None:
         facts.append(f"🧬 Release {video.release}")
@@ -164,12 +163,12 @@ def progress_text(video: Video, round_: Round, place: QueuePlace | None, progres
     if video.status == VideoStatus.REMOVED:
         return f"🗑️ {prefix}: a moderator removed your video: {quote(video.reason or '', 200)}"
     if video.status == VideoStatus.CANCELLED:
-        return f"{head}🚫 {video.reason or 'Cancelled.'}"
+        return f"{head}🚫 {sentence(video.reason or 'Cancelled.')}"
     if video.status == VideoStatus.FAILED:
-        reason = video.reason or "This video could not be made."
+        reason = sentence(video.reason or "This video could not be made.")
         return f"{head}⚠️ {reason} It doesn't count towards your limit. Try again with `/prompt`."
     if video.reason:
-        return f"{head}⏸️ {video.reason}"
+        return f"{head}⏸️ {sentence(video.reason)}"
     if video.status in {VideoStatus.QUEUED, VideoStatus.RENDERING} and progress is not None:
         eta = f" · {seconds(progress.eta_s)} left" if progress.eta_s else ""
         return f"{head}🎬 {_PHASES[progress.phase]} {bar(progress.step, progress.steps)}{eta}"
@@ -207,28 +206,28 @@ def provenance_card(video: Video, file_url: str, progress: Progress | None = Non
     model, settings, signer = (_part(card, name) for name in ("model", "settings", "signed_by"))
     adapters = model.get("adapters")
     lines = [
-        f"Model **{quote(str(model.get('id')), 80)}** at `{_code(model.get('revision'), 40)}`, "
-        f"seed `{_code(card.get('seed'), 20)}`",
-        f"{_code(settings.get('frames'), 10)} frames of {_code(settings.get('width'), 10)} × "
-        f"{_code(settings.get('height'), 10)}, {_code(settings.get('steps'), 10)} steps",
+        f"Model **{quote(str(model.get('id')), 80)}** at `{code(model.get('revision'), 40)}`, "
+        f"seed `{code(card.get('seed'), 20)}`",
+        f"{code(settings.get('frames'), 10)} frames of {code(settings.get('width'), 10)} × "
+        f"{code(settings.get('height'), 10)}, {code(settings.get('steps'), 10)} steps",
     ]
     lines += [
-        f"Adapter {quote(str(adapter.get('source')), 80)} at `{_code(adapter.get('revision'), 40)}`"
+        f"Adapter {quote(str(adapter.get('source')), 80)} at `{code(adapter.get('revision'), 40)}`"
         for adapter in (adapters if isinstance(adapters, list) else [])[:MOST_ADAPTERS]
         if isinstance(adapter, dict)
     ]
     choice = _part(card, "best_of")
     if choice:
-        lines.append(f"Kept of {_code(choice.get('count'), 10)} videos, which the community's taste chose from")
+        lines.append(f"Kept of {code(choice.get('count'), 10)} videos, which the community's taste chose from")
     if video.release is not None:
-        lines.append(f"Release {video.release}: adapter `{_code(video.adapter_sha256, 64)}`")
+        lines.append(f"Release {video.release}: adapter `{code(video.adapter_sha256, 64)}`")
     if signer.get("kind") == "operator":
         lines.append(f"Signed (C2PA) by {quote(str(signer.get('name')), 80)}")
     elif signer:
         lines.append("Signed (C2PA) with a self-made certificate: it shows tampering, but doesn't prove who signed")
     else:
         lines.append("Not signed")
-    lines.append(f"File: SHA-256 `{_code(video.sha256, 64)}`")
+    lines.append(f"File: SHA-256 `{code(video.sha256, 64)}`")
     return view_of(
         text_item(f"### {AI_LABEL}: {quote(video.prompt, 200)}"),
         text_item(words_line(video.prompt, progress) + "\n".join(lines)),
@@ -240,11 +239,6 @@ def provenance_card(video: Video, file_url: str, progress: Progress | None = Non
 def _part(card: Mapping[str, object], name: str) -> Mapping[str, object]:
     part = card.get(name)
     return part if isinstance(part, dict) else {}
-
-
-def _code(value: object, most: int) -> str:
-    """Return a value for code marks: only letters, digits and the characters between them."""
-    return re.sub(r"[^\w.:@/+-]", "", str(value))[:most]
 
 
 def my_videos(videos: Sequence[Video], held_lines: Sequence[str] = ()) -> ui.LayoutView:
@@ -278,7 +272,7 @@ def _state(video: Video) -> str:
     if video.status == VideoStatus.PUBLISHED:
         return message_link(video)
     if video.status in {VideoStatus.FAILED, VideoStatus.CANCELLED}:
-        return limits.shorten(video.reason or video.status, limits.MOST_REASON)
+        return sentence(video.reason or video.status)
     if video.status == VideoStatus.REMOVED:
         return f"removed by a moderator: {quote(video.reason or '', 200)}"
     return "being cancelled" if video.cancel_requested else video.status

@@ -9,7 +9,7 @@ import discord
 from discord import ui
 
 from bot.cards import limits
-from bot.cards.layout import quote, row, view_of
+from bot.cards.layout import quote, row, sentence, view_of
 from bot.cards.limits import Button, Item, text_item
 from bot.domain.amounts import amount
 from bot.domain.votes import Choice, Standing
@@ -120,7 +120,7 @@ def wallet_words(wallet: Wallet | None) -> str:
             "You have no linked wallet, so you vote with the buttons. To sign your votes instead, use `/wallet link`."
         )
     address = short(wallet.address)
-    reason = limits.shorten(wallet.reason or "the ledger rejected it.", limits.MOST_REASON)
+    reason = sentence(wallet.reason or "the ledger rejected it.")
     trouble = f" ⚠️ It could not be unlinked: {reason}" if wallet.reason else ""
     return {
         WalletState.LINKING: f"🔗 {address} votes for you already. The link will be on the ledger in about a minute.",

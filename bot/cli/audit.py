@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bot.cli.process import Commands
+from bot.cli.process import Commands, write
 from bot.domain.errors import OperatorError
 from bot.settings import Settings, load_settings, reveal
+from generation.printable import one_line
 
 if TYPE_CHECKING:
     from contracts.audit.datasets import DatasetCounts
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
             dataset=arguments.dataset,
         )
     )
-    sys.stdout.write(text)
+    write(text)
     return 0 if ok else 1
 
 
@@ -149,7 +150,7 @@ def _read_folders(releases: Path | None, dataset: Path | None) -> tuple[dict[str
 def _text(report: AuditReport) -> str:
     mark = "✓" if report.ok else "✗"
     lines = [f"{mark} {report.votes} votes in {report.batches} batches, recomputed from the chain."]
-    lines += [f"  - {problem}" for problem in report.problems]
+    lines += [f"  - {one_line(problem)}" for problem in report.problems]
     for old in report.commitments:
         line = "".join(f" ← {number}" for number in old.line)
         lines.append(f"  {old.kind.replace('dataset', 'data set')} {old.number} ({old.root[:8]}…){line}")
@@ -160,7 +161,7 @@ def _text(report: AuditReport) -> str:
             f"{each.for_live} for the model in use, {each.ties} ties, of {each.voters} voters"
             f"{f' ({each.held_out} of them failed a catch pair)' if each.held_out else ''}; {end}{_evidence(each)}"
         )
-    lines += [f"  {note}" for note in report.notes]
+    lines += [f"  {one_line(note)}" for note in report.notes]
     return "\n".join(lines) + "\n"
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from bot.cli.process import Commands
+from bot.cli.process import Commands, write
 from bot.domain.errors import OperatorError
 from bot.settings import load_settings
 from contracts.costs import LEFT_OUT, Community, Cost, assumptions, costs, measured, on_arbitrum
@@ -66,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise OperatorError(str(error)) from error
     estimate = asyncio.run(estimate_costs(settings.rpc_url, community, usd=arguments.usd))
-    sys.stdout.write(estimate.json() if arguments.json else estimate.text())
+    write(estimate.json() if arguments.json else estimate.text())
     return 0
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 from dataclasses import asdict
 
-from bot.cli.process import Commands
+from bot.cli.process import Commands, write
 from bot.domain.errors import OperatorError
 from bot.settings import Settings, load_settings, reveal
 
@@ -28,11 +27,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Deploy, or verify, and print the result."""
     settings = load_settings("audit" if arguments.verify else "deploy")
     if arguments.verify:
-        sys.stdout.write(asyncio.run(verify_ledger(settings)))
+        write(asyncio.run(verify_ledger(settings)))
         return 0
     roles = {"owner": arguments.owner, "guardian": arguments.guardian}
     text = asyncio.run(deploy_ledger(settings, new_key=arguments.new_key, as_json=arguments.json, **roles))
-    sys.stdout.write(text)
+    write(text)
     return 0
 
 

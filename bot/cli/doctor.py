@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import sys
 
-from bot.cli.process import Commands
+from bot.cli.process import Commands, write
 
 
 def add_parser(commands: Commands) -> None:
@@ -23,6 +22,5 @@ def run(arguments: argparse.Namespace) -> int:
     from bot.doctor.report import examine, render
 
     checks = asyncio.new_event_loop().run_until_complete(examine(worker=arguments.worker))
-    sys.stdout.write(render(checks, as_json=arguments.json))
-    sys.stdout.flush()
+    write(render(checks, as_json=arguments.json))
     os._exit(0 if all(check.ok for check in checks) else 1)  # a thread that still hangs holds up nobody

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 
-from bot.cli.process import Commands
+from bot.cli.process import Commands, write
 from bot.domain.errors import OperatorError
 from bot.settings import Settings, load_settings
 from generation.models.inventory import describe, describe_family, rule_of
@@ -30,7 +29,7 @@ def add_parser(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the models, or the families."""
     settings = load_settings()
-    sys.stdout.write(list_models(settings, families=arguments.families, as_json=arguments.json))
+    write(list_models(settings, families=arguments.families, as_json=arguments.json))
     return 0
 
 

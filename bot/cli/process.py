@@ -17,6 +17,7 @@ from typing import TypeAlias
 from bot.domain.errors import OperatorError, SettingsError
 from bot.monitoring import logs
 from generation.extras import MissingExtraError
+from generation.printable import lines as printable_lines
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,13 @@ def exit_code_of(command: Callable[[], int]) -> int:
 def say(*lines: str) -> None:
     """Write lines to stderr, or to the log of a process that logs in JSON."""
     if not logs.say_last(lines):
-        sys.stderr.write("".join(f"{line}\n" for line in lines))
+        sys.stderr.write(printable_lines("".join(f"{line}\n" for line in lines)))
+
+
+def write(text: str) -> None:
+    """Write the output of a command to stdout at once; words of others in it cannot steer the terminal."""
+    sys.stdout.write(printable_lines(text))
+    sys.stdout.flush()
 
 
 def add_watch_stdin(parser: argparse.ArgumentParser) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bot.cli.process import Commands
+from bot.cli.process import Commands, write
 from bot.domain.errors import OperatorError
 from bot.settings import Settings, load_settings
 from generation.extras import require
+from generation.printable import one_line
 
 if TYPE_CHECKING:
     from generation.worker.rerender import Comparison
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = load_settings("worker")
     require("worker", "Rendering a video again")
     is_same, text = rerender_card(settings, arguments.card, arguments.out, arguments.latents)
-    sys.stdout.write(text)
+    write(text)
     return 0 if is_same else 1
 
 
@@ -64,7 +64,7 @@ def rerender_card(settings: Settings, path: Path, out: Path | None, latents: Pat
         raise OperatorError(str(error)) from error
     verdict = "The frames are the same, bit by bit." if result.same_frames else "The frames are not the same."
     lines = [verdict, f"  here      {result.frames_sha256}", f"  the card  {result.card_frames_sha256}"]
-    lines += [f"  note      {sentence}" for sentence in result.differences]
+    lines += [f"  note      {one_line(sentence)}" for sentence in result.differences]
     if out is not None:
         lines.append(f"  video     {out}")
     if latents is not None:

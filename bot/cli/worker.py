@@ -6,10 +6,9 @@ import argparse
 import asyncio
 import json
 import os
-import sys
 from typing import TYPE_CHECKING
 
-from bot.cli.process import Commands, add_watch_stdin, run_until_stopped
+from bot.cli.process import Commands, add_watch_stdin, run_until_stopped, write
 from bot.domain.errors import OperatorError
 from bot.monitoring import logs
 from bot.settings import Settings, load_settings
@@ -52,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     try:
         if arguments.check:
-            sys.stdout.write(json.dumps(asyncio.run(check(config)), indent=2) + "\n")
+            write(json.dumps(asyncio.run(check(config)), indent=2) + "\n")
             return 0
         return run_until_stopped(
             lambda stop, at_once: _work(config, address, stop, at_once, trains=arguments.train),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from bot.cli.process import Commands
+from bot.cli.process import Commands, write
 from bot.domain.errors import OperatorError
 from bot.settings import Settings, load_settings
+from generation.printable import one_line
 
 if TYPE_CHECKING:
     from generation.worker.registry import WorkerSeen
@@ -27,7 +27,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the workers."""
-    sys.stdout.write(asyncio.run(list_workers(load_settings("migrate"), as_json=arguments.json)))
+    write(asyncio.run(list_workers(load_settings("migrate"), as_json=arguments.json)))
     return 0
 
 
@@ -62,11 +62,12 @@ async def list_workers(settings: Settings, *, as_json: bool) -> str:
 
 def _worker(worker: WorkerSeen) -> str:
     memory = "" if worker.gpu_mib is None else f" with {worker.gpu_mib / 1024:.0f} GiB"
+    texts = {name: one_line(value) for name, value in asdict(worker).items()}  # a worker wrote them
     since = datetime.fromtimestamp(worker.since_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
     return (
-        f"{worker.executor_id}\n"
-        f"  serves    {worker.model_class} with {worker.model_id} at {worker.model_revision}\n"
-        f"  device    {worker.device}{memory} on machine {worker.machine}\n"
-        f"  memory    {worker.memory_mode}\n"
+        f"{texts['executor_id']}\n"
+        f"  serves    {texts['model_class']} with {texts['model_id']} at {texts['model_revision']}\n"
+        f"  device    {texts['device']}{memory} on machine {texts['machine']}\n"
+        f"  memory    {texts['memory_mode']}\n"
         f"  since     {since}, seen {max(0, worker.seen_ago_ms) / 1000:.0f} s ago\n"
     )

@@ -26,6 +26,7 @@ from bot.domain.errors import (
     VideoUnknownError,
 )
 from bot.domain.policy import LONGEST_PROMPT, Quota, read_prompt
+from bot.domain.rounds import Round
 from bot.prompt_filter.rules import PromptRules
 from bot.retry import patiently
 from bot.store import reviews as review_store
@@ -99,8 +100,7 @@ class Prompts(commands.Cog):
         if round_ is None:
             await rounds.rounds_channel(self._database, guild_id)
             raise RoundNotOpenError
-        if not round_.accepts_votes(now_ms()) and round_.status != RoundStatus.OPENING:
-            raise RoundClosedError(number=round_.number)
+        _check_open(round_)
         finding = self._prompt_rules.look_at(prompt)
         if finding is not None:
             await self._reviews.hold_prompt(
@@ -114,6 +114,7 @@ class Prompts(commands.Cog):
                 round_id=round_.id,
             )
         async with self._database.begin() as connection:
+            locked = await rounds.lock_for_read(connection, round_.id)
             created = await videos.add(
                 connection,
                 video_id=video_id,
@@ -126,6 +127,7 @@ class Prompts(commands.Cog):
                 quota=self._quota,
             )
             if created:
+                _check_open(locked)  # by the time after all waits: a round that closed meanwhile takes no video
                 await self._queue.begin(connection, video_id)
         video = await videos.get_or_none(self._database, video_id)
         if video is None:
@@ -174,3 +176,9 @@ class Prompts(commands.Cog):
         return layout.note(
             f"🚫 **{layout.quote(video.prompt, 80)}** is being cancelled. It doesn't count towards your limit."
         )
+
+
+def _check_open(round_: Round) -> None:
+    """Raise RoundClosedError where a round takes no prompts any more."""
+    if not round_.accepts_votes(now_ms()) and round_.status != RoundStatus.OPENING:
+        raise RoundClosedError(number=round_.number)

@@ -195,7 +195,7 @@ def _opening_outcome(round_: Round) -> str | None:
         return f"Round {round_.number} is open: <#{round_.thread_id}>. {closes}"
     if round_.opened:
         return f"Round {round_.number} was opened and is already closed."
-    why = round_.trouble or "It was closed before Discord had accepted it."
+    why = layout.sentence(round_.trouble or "It was closed before Discord had accepted it.")
     return f"⚠️ Round {round_.number} could **not** be opened. {why} {AGAIN}"
 
 
@@ -209,8 +209,8 @@ def _closing_outcome(round_: Round) -> str | None:
     if round_.trouble is None:
         return None
     return (
-        f"Round {round_.number} is closed for votes. ⚠️ Its result could not be posted: {round_.trouble} "
-        "It will be posted as soon as that is fixed; `/standings` shows it already."
+        f"Round {round_.number} is closed for votes. ⚠️ Its result could not be posted: "
+        f"{layout.sentence(round_.trouble)} It will be posted as soon as that is fixed; `/standings` shows it already."
     )
 
 

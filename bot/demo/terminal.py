@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from bot.demo.result import StoryResult
+from generation.printable import one_line
 
 PHASES = {"loading": "loading the model", "denoising": "denoising", "encoding": "encoding", "uploading": "uploading"}
 
@@ -30,7 +31,7 @@ class Terminal:
 
     def say(self, speaker: str, text: str) -> None:
         """Print one event: the member, the bot or the process that it is of, and a sentence."""
-        self.console.print(f"  [cyan]{escape(speaker):>10}[/cyan]  {escape(_printable(text))}", soft_wrap=True)
+        self.console.print(f"  [cyan]{escape(one_line(speaker)):>10}[/cyan]  {escape(one_line(text))}", soft_wrap=True)
 
     def link(self, address: str) -> None:
         """Print the page's address, where everybody sees it; it is never broken into two lines."""
@@ -60,10 +61,12 @@ class Terminal:
         if self._progress is None:
             return
         if key not in self._bars:
-            label = escape(_printable(prompt))[:40]
+            label = escape(one_line(prompt))[:40]
             self._bars[key] = self._progress.add_task(label, total=1, member=member, phase="")
         total = max(steps, 1)
-        self._progress.update(self._bars[key], completed=step, total=total, phase=escape(PHASES.get(phase, phase)))
+        self._progress.update(
+            self._bars[key], completed=step, total=total, phase=escape(one_line(PHASES.get(phase, phase)))
+        )
 
     def finish(self, key: str) -> None:
         """Take the bar of a finished video away."""
@@ -72,16 +75,16 @@ class Terminal:
 
     def table(self, result: StoryResult) -> None:
         """Print the result: the videos, the votes, and what the ledger has recorded."""
-        table = Table(title=f"Round {result['round']['number']}: {escape(_printable(result['round']['task']))}")
+        table = Table(title=f"Round {result['round']['number']}: {escape(one_line(result['round']['task']))}")
         for name in ("prompt", "votes", "on the ledger", "playback", "sha-256"):
             table.add_column(name, overflow="fold")
         for video in result["videos"]:
             mark = "🏆 " if video["message_id"] == result["round"]["winner_message_id"] else ""
             table.add_row(
-                mark + escape(_printable(video["prompt"])),
+                mark + escape(one_line(video["prompt"])),
                 f"👍 {video['votes']['up']}  👎 {video['votes']['down']}",
                 f"👍 {video['chain']['up']}  👎 {video['chain']['down']}",
-                escape(str(video["page_url"])),
+                escape(one_line(video["page_url"])),
                 str(video["sha256"])[:16] + "…",
             )
         self.console.print()
@@ -105,8 +108,3 @@ def plain(text: str, names: dict[str, str]) -> str:
 def _from_now(seconds: float) -> str:
     minutes = round(seconds / 60)
     return f"in {minutes} minutes" if minutes > 1 else "in a minute" if minutes == 1 else "now"
-
-
-def _printable(text: str) -> str:
-    """Return members' words without the characters that steer a terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)

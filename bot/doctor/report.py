@@ -15,6 +15,7 @@ from bot.doctor import database, machine, ports, processes
 from bot.doctor.check import TIMEOUT_S, Check, Look
 from bot.monitoring.logs import Secrets
 from bot.settings import Settings, read_settings
+from generation.printable import one_line
 
 
 async def examine(*, worker: bool = False, timeout: float = TIMEOUT_S) -> list[Check]:
@@ -73,7 +74,7 @@ def render(checks: list[Check], *, as_json: bool) -> str:
         return json.dumps(report, indent=2) + "\n"
     lines = []
     for check in checks:
-        lines.append(f"{'✓' if check.ok else '✗'} {check.name}: {check.detail}")
+        lines.append(f"{'✓' if check.ok else '✗'} {one_line(check.name)}: {one_line(check.detail)}")
         if check.remedy:
-            lines.append(f"    → {check.remedy}")
+            lines.append(f"    → {one_line(check.remedy)}")
     return "\n".join(lines) + "\n"

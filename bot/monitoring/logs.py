@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError
 
 from bot.settings import Settings
 from generation.log_context import now_about
+from generation.printable import one_line
 
 Role = Literal["bot", "worker", "operator"]
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
@@ -120,7 +121,7 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the standard library's name
         # One message, one line: no member can forge a line by the name that they choose.
-        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in super().formatMessage(record))
+        line = one_line(super().formatMessage(record))
         facts = " ".join(f"{name}={_plain(value)}" for name, value in facts_of(record).items())
         return f"{line} [{facts}]" if facts else line
 
@@ -129,7 +130,7 @@ class TextFormatter(logging.Formatter):
 
 
 def _plain(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return one_line(",".join(map(str, value)) if isinstance(value, list | tuple) else value)
 
 
 class JsonLines(JsonFormatter):

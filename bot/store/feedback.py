@@ -11,8 +11,8 @@ from migrations.schema import feedback, reports, videos
 
 async def _write(database: AsyncEngine, table: Table, column: str, video_id: str, member_id: int, text: str) -> None:
     upsert = upsert_into(database, table)
-    values = {column: text, "created_at_ms": now_ms()}
     async with database.begin() as connection:
+        values = {column: text, "created_at_ms": now_ms()}  # of when it is written, and not of when it waited
         await connection.execute(
             upsert.values(video_id=video_id, member_id=member_id, **values).on_conflict_do_update(
                 index_elements=["video_id", "member_id"], set_=values

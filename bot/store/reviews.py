@@ -8,7 +8,7 @@ from sqlalchemy import delete, func, insert, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.reviews import Review
-from migrations.database import now_ms
+from migrations.database import now_ms, take_turns
 from migrations.schema import reviews
 from migrations.states.community import ReviewKind, ReviewState
 
@@ -93,6 +93,11 @@ async def delete_old_blocked(connection: AsyncConnection, guild_id: int, member_
     mine = (reviews.c.guild_id == guild_id, reviews.c.member_id == member_id, reviews.c.state == ReviewState.BLOCKED)
     oldest = select(reviews.c.id).where(*mine).order_by(reviews.c.id.desc()).offset(keep).limit(1).scalar_subquery()
     await connection.execute(delete(reviews).where(*mine, reviews.c.id <= oldest))
+
+
+async def take_turns_of(connection: AsyncConnection, guild_id: int, member_id: int) -> None:
+    """Let the transactions that count a member's reviews, and then add one, follow each other."""
+    await take_turns(connection, "reviews", guild_id, member_id)
 
 
 async def count_waiting_prompts(connection: AsyncConnection, guild_id: int, member_id: int) -> int:

@@ -11,7 +11,7 @@ from bot.domain.errors import RoundAlreadyOpenError, SetupMissingError
 from bot.domain.rounds import NOT_CLOSED, Round
 from bot.domain.videos import CANCELLABLE, chain_key
 from contracts.outbox import entries as outbox
-from migrations.database import now_ms, upsert_into
+from migrations.database import now_ms, take_turns, upsert_into
 from migrations.schema import guilds, rounds, videos
 from migrations.states.battles import RoundKind
 from migrations.states.community import RoundStatus
@@ -60,6 +60,7 @@ async def open_round(
     The round closes `grace_s` later on the ledger than on Discord, so that votes cast in the last second still arrive.
     Raises RoundAlreadyOpenError.
     """
+    await take_turns(connection, "rounds", guild_id)
     await check_none_open(connection, guild_id)
     last = await connection.scalar(select(func.max(rounds.c.number)).where(rounds.c.guild_id == guild_id))
     number = (last or 0) + 1
@@ -191,8 +192,9 @@ async def close(database: AsyncEngine, round_id: int, reason: str, *, trouble: s
     The same transaction cancels the videos that are not done, for `reason`, and asks the ledger for the result.
     `trouble` says why a round could not be opened. Return False where the round is closed already.
     """
-    now = now_ms()
     async with database.begin() as connection:
+        await connection.execute(select(rounds.c.id).where(rounds.c.id == round_id).with_for_update())
+        now = now_ms()  # after the lock: votes that were taken while this waited are before the deadline
         changed = await connection.execute(
             update(rounds)
             .where(rounds.c.id == round_id, rounds.c.status.in_(NOT_CLOSED))

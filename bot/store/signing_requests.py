@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.errors import SigningOverError
 from bot.domain.votes import Choice
 from bot.domain.wallets import SignedChoice, SigningRequest, Wallet
-from migrations.database import now_ms
+from migrations.database import now_ms, take_turns
 from migrations.schema import signing_requests
 from migrations.states.community import SigningKind
 
@@ -77,13 +77,8 @@ async def add(
 
 async def get(database: AsyncEngine, token: str) -> SigningRequest:
     """Return a request that can still be signed. Raises SigningOverError where there is none."""
-    signable = (
-        signing_requests.c.token == token,
-        signing_requests.c.entry.is_(None),
-        signing_requests.c.expires_at_ms > now_ms(),
-    )
     async with database.connect() as connection:
-        row = (await connection.execute(select(signing_requests).where(*signable))).first()
+        row = (await connection.execute(select(signing_requests).where(*_signable(token)))).first()
     if row is None:
         raise SigningOverError
     return SigningRequest(
@@ -103,18 +98,18 @@ async def get(database: AsyncEngine, token: str) -> SigningRequest:
 
 
 async def take(connection: AsyncConnection, token: str) -> None:
-    """Take a request for the caller's transaction alone. Raises SigningOverError where another transaction has it."""
-    claimed = await connection.execute(
-        update(signing_requests)
-        .where(signing_requests.c.token == token, signing_requests.c.entry.is_(None))
-        .values(entry=0)
-    )
+    """Take a request for the caller's transaction alone.
+
+    Raises SigningOverError where another transaction has it, or where it expired while this one waited for its turn.
+    """
+    claimed = await connection.execute(update(signing_requests).where(*_signable(token)).values(entry=0))
     if claimed.rowcount != 1:
         raise SigningOverError
 
 
 async def lock_member(connection: AsyncConnection, request: SigningRequest) -> None:
     """Lock a member until the transaction ends: nobody else signs for them, so what it counts stays true."""
+    await take_turns(connection, "signing", request.guild_id, request.member_id)
     mine = (signing_requests.c.guild_id == request.guild_id, signing_requests.c.member_id == request.member_id)
     query = select(signing_requests.c.token).where(*mine).order_by(signing_requests.c.token)
     await connection.execute(query.with_for_update())  # SQLite has one writer at a time anyway
@@ -124,4 +119,13 @@ async def mark_signed(connection: AsyncConnection, request: SigningRequest, entr
     """Record the outbox entry that a signed request became."""
     await connection.execute(
         update(signing_requests).where(signing_requests.c.token == request.token).values(entry=entry)
+    )
+
+
+def _signable(token: str) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions under which a request can be signed now."""
+    return (
+        signing_requests.c.token == token,
+        signing_requests.c.entry.is_(None),
+        signing_requests.c.expires_at_ms > now_ms(),
     )

@@ -19,7 +19,7 @@ from generation.jobs import Progress, RenderResult
 from generation.strict_json import JsonObject
 from generation.video.provenance import MOST_BYTES
 from generation.worker.registry import count_serving
-from migrations.database import now_ms
+from migrations.database import now_ms, take_turns
 from migrations.schema import render_progress, render_timings, rounds, videos, votes
 from migrations.states.community import RoundStatus, VideoStatus
 
@@ -44,6 +44,7 @@ async def add(
 
     Raises TooManyPromptsError or TooManyWaitingError.
     """
+    await take_turns(connection, "videos", guild_id, member_id)
     if await connection.scalar(select(videos.c.id).where(videos.c.id == video_id)):
         return False
     mine = videos.c.member_id == member_id

@@ -104,6 +104,7 @@ class ReviewWorkflow:
     ) -> NoReturn:
         """Hold a prompt in which a rule found something. Raises PromptBlockedError or PromptWaitsError."""
         async with self._database.begin() as connection:
+            await reviews.take_turns_of(connection, guild_id, member_id)
             if finding.action == "review":
                 await self._check_room(connection, guild_id, member_id)
             review = await reviews.hold(
@@ -135,6 +136,7 @@ class ReviewWorkflow:
     async def appeal(self, review_id: int, guild_id: int, member_id: int) -> None:
         """Let a blocked prompt wait for a moderator, as its member asks. Raises MemberError."""
         async with self._database.begin() as connection:
+            await reviews.take_turns_of(connection, guild_id, member_id)
             review = await reviews.get_or_none_within(connection, review_id)
             if review is None or (review.guild_id, review.member_id) != (guild_id, member_id):
                 raise ReviewUnknownError
@@ -148,6 +150,7 @@ class ReviewWorkflow:
     async def hold_video(self, video: Video, finding: str) -> Review:
         """Hold a rendered video that a classifier flagged. An earlier decision about it stands."""
         async with self._database.begin() as connection:
+            await reviews.take_turns_of(connection, video.guild_id, video.member_id)
             before = await reviews.of_video_or_none(connection, ReviewKind.VIDEO, video.id)
             review = before or await reviews.hold(
                 connection,

@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 from generation.extras import MissingExtraError, require
+from generation.printable import one_line
 
 WATCH = "--watch-stdin"
 USAGE = f"usage: python -m generation.feedback ORDER.json [{WATCH}]\n"
@@ -41,7 +42,7 @@ def main(arguments: list[str]) -> int:
     except (
         CheckpointError, ExamplesError, FamilyError, HandoverError, NoPipelineError, WeightsError, OSError, ValueError,
     ) as error:  # fmt: skip
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{one_line(error)}\n")  # it may quote a data set or a model of somebody else
         return 1
     return 0
 
@@ -57,5 +58,5 @@ if __name__ == "__main__":
     try:
         raise SystemExit(main(sys.argv[1:]))
     except MissingExtraError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{one_line(error)}\n")  # it may quote a data set or a model of somebody else
         raise SystemExit(1) from None

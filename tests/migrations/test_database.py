@@ -27,9 +27,11 @@ from migrations.database import (
     open_database,
     parse_url,
     sync_url,
+    take_turns,
     upgrade_database,
 )
 from migrations.schema import metadata
+from tests.conftest import empty_postgresql
 
 
 async def test_every_table_is_made_and_a_second_upgrade_changes_nothing(database_url: str) -> None:
@@ -157,3 +159,31 @@ def test_urls_get_the_right_drivers() -> None:
     assert parse_url("postgresql+asyncpg://u:p@h/d").drivername.endswith("psycopg")
     assert sync_url("sqlite:///x.db") == "sqlite:///x.db"
     assert sync_url("postgresql://u:p@h/d") == "postgresql+psycopg://u:p@h/d"
+
+
+async def test_transactions_about_one_thing_follow_each_other(database: AsyncEngine) -> None:
+    """What the first one counts stays true until its commit."""
+    log: list[str] = []
+
+    async def work(name: str) -> None:
+        async with database.begin() as connection:
+            await take_turns(connection, "videos", 1, 2)
+            log.append(f"{name} begins")
+            await asyncio.sleep(0.1)
+            log.append(f"{name} ends")
+
+    await asyncio.gather(work("a"), work("b"))
+    assert log[0][0] == log[1][0] != log[2][0] == log[3][0]
+
+
+async def test_transactions_about_other_things_do_not_wait(postgres_server: str) -> None:
+    """Another kind, another server or another member: on PostgreSQL they run at once."""
+    engine = open_database(empty_postgresql(postgres_server))
+    try:
+        async with engine.begin() as first, asyncio.timeout(30):
+            await take_turns(first, "videos", 1, 2)
+            for other in (("reviews", 1, 2), ("videos", 2, 2), ("videos", 1, 3), ("videos", 12)):
+                async with engine.begin() as connection:
+                    await take_turns(connection, *other)
+    finally:
+        await engine.dispose()

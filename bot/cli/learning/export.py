@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import datetime
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot.cli.process import Commands
+from bot.cli.process import Commands, write
 from bot.database import open_and_upgrade, unreachable
 from bot.domain.amounts import amount
 from bot.domain.errors import OperatorError
@@ -19,7 +18,8 @@ from bot.settings import Settings, load_settings, reveal
 from contracts.outbox.documents import all_documents
 from contracts.outbox.entries import MIN_PEPPER
 from generation.extras import require
-from generation.feedback.dataset.files import DatasetError, Manifest, write
+from generation.feedback.dataset.files import DatasetError, Manifest
+from generation.feedback.dataset.files import write as write_dataset
 from generation.feedback.dataset.tables import Tables
 from generation.models.registry import load_models
 
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise OperatorError("Name a folder: --out for a data set, or --texts for the texts of releases.")
     settings = load_settings()
     if arguments.texts is not None:
-        sys.stdout.write(asyncio.run(export_texts(settings, arguments.texts)))
+        write(asyncio.run(export_texts(settings, arguments.texts)))
     if arguments.out is None:
         return 0
     require("export", "The export")
@@ -91,9 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
     from bot.files.dataset import Wish
 
     wish = Wish(arguments.out, tuple(arguments.round), arguments.since, arguments.server)
-    sys.stdout.write(asyncio.run(export(settings, wish)))
+    write(asyncio.run(export(settings, wish)))
     if token is not None:
-        sys.stdout.write(push(arguments.out, arguments.push, token))
+        write(push(arguments.out, arguments.push, token))
     return 0
 
 
@@ -116,7 +116,7 @@ async def export(settings: Settings, wish: Wish) -> str:
     finally:
         await database.dispose()
     try:
-        manifest = write(wish.out, tables)
+        manifest = write_dataset(wish.out, tables)
     except DatasetError as error:
         raise OperatorError(str(error)) from error
     except OSError as error:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from bot.cli.learning.train import train
-from bot.cli.process import Commands
+from bot.cli.process import Commands, write
 from bot.domain.errors import OperatorError
 from bot.settings import Settings, load_settings
 from generation.adapters.file import AdapterError, adapter_path, check_adapter
@@ -26,6 +25,7 @@ from generation.feedback.tuning.order import FILE, RESULT, Order
 from generation.feedback.tuning.recipe import Recipe, RecipeError
 from generation.models.registry import Model, choose, full_revision, load_models
 from generation.models.weights import WeightsError
+from generation.printable import one_line
 from generation.render_messages import ReleaseAdapter
 
 MOST_BYTES = 1 << 20  # of a manifest's file
@@ -64,12 +64,12 @@ def run(arguments: argparse.Namespace) -> int:
     manifest = manifest_of(arguments.release)
     order = order_of(settings, manifest, arguments)
     for note in prepare(settings, arguments.data, order):
-        sys.stdout.write(f"note: {note}\n")
+        write(f"note: {one_line(note)}\n")
     if status := train(order):
         return status
     released = arguments.adapter or adapter_path(settings.data_dir, manifest.adapter)
     is_same, text = verdict(manifest, Path(order.out), released)
-    sys.stdout.write(text)
+    write(text)
     return 0 if is_same else 1
 
 
@@ -131,13 +131,11 @@ def prepare(settings: Settings, dataset: Path, order: Order) -> list[str]:
     data_dir, folder = settings.data_dir.resolve(), Path(order.data)
 
     def child() -> RenderChild:
-        sys.stdout.write("Videos whose latents are not here are rendered again.\n")
-        sys.stdout.flush()
+        write("Videos whose latents are not here are rendered again.\n")
         return RenderChild(order.model, hang_s=settings.hang_s, load_s=settings.load_s)
 
     async def on_video(number: int, of: int) -> None:
-        sys.stdout.write(f"rendering: {number} of {of}\n")
-        sys.stdout.flush()
+        write(f"rendering: {number} of {of}\n")
 
     try:
         examples = lesson_of(dataset, order.model.id).examples

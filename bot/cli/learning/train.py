@@ -8,13 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bot.cli.process import Commands
+from bot.cli.process import Commands, write
 from bot.domain.errors import OperatorError
 from bot.settings import Settings, load_settings
 from generation.extras import require
 from generation.feedback.tuning.order import FILE, Order
 from generation.feedback.tuning.recipe import METHODS, PRECISIONS, Recipe
 from generation.models.registry import choose, load_models
+from generation.printable import one_line
 
 
 def add_parser(commands: Commands) -> None:
@@ -92,8 +93,7 @@ def train(order: Order) -> int:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  # our own module
         assert process.stdout is not None  # noqa: S101  # it is a pipe
         for line in process.stdout:
-            sys.stdout.write(shown(line))
-            sys.stdout.flush()
+            write(shown(line))
     return process.returncode
 
 
@@ -107,7 +107,11 @@ def shown(line: str) -> str:
         return f"{said['progress']}: {said['done']} of {said['of']}\n"
     if "handover" in said:
         return f"{said['videos']} videos are in {said['handover']}; its README.md has the command.\n"
-    lines = [f"The candidate is {said['adapter']}", f"  sha256  {said['sha256']}", f"  drift   {said['drift']:.4f}"]
-    lines += [f"  guard   {sentence}" for sentence in said.get("guards", {}).get("sentences", ())]
-    lines += [f"  note    {sentence}" for sentence in said["notes"]]
+    lines = [
+        f"The candidate is {one_line(said['adapter'])}",
+        f"  sha256  {said['sha256']}",
+        f"  drift   {said['drift']:.4f}",
+    ]
+    lines += [f"  guard   {one_line(sentence)}" for sentence in said.get("guards", {}).get("sentences", ())]
+    lines += [f"  note    {one_line(sentence)}" for sentence in said["notes"]]
     return "\n".join(lines) + "\n"

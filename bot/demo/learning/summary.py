@@ -6,6 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bot.demo.learning.result import BeforeAfter, LearningResult
+from generation.printable import one_line
 
 
 def table_of(result: LearningResult) -> Table:
@@ -30,7 +31,7 @@ def table_of(result: LearningResult) -> Table:
             f"votes of {battle['voters']} members on {battle['pairs']} pairs; evidence {battle['evidence']:,.1f} of "
             f"{battle['evidence_needed']}, without any {battle['k']} of them",
         )
-        table.add_row("verdict", escape(battle["sentence"]))
+        table.add_row("verdict", escape(one_line(battle["sentence"])))
     for name, both in (("adherence", result["adherence"]), ("motion", result["motion"])):
         if both is not None:
             table.add_row(name, _told(both))
@@ -39,7 +40,7 @@ def table_of(result: LearningResult) -> Table:
             "release", f"{release['number']}, adapter {release['adapter'][:16]}…, transaction {release['tx']}"
         )
     else:
-        table.add_row("release", escape(f"none: {result['refused']}"))
+        table.add_row("release", escape(one_line(f"none: {result['refused']}")))
     audit = result["audit"]
     table.add_row("audit", f"{audit['votes']} votes of the round recomputed from the chain alone: they agree")
     return table

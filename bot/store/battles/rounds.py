@@ -23,7 +23,7 @@ from bot.domain.errors import BattleOpenError
 from bot.domain.rounds import NOT_CLOSED, Round
 from bot.domain.videos import chain_key
 from generation.feedback.registration import Eligibility, candidate_is_a
-from migrations.database import now_ms
+from migrations.database import now_ms, take_turns
 from migrations.schema import battle_pairs, battle_rounds, battle_videos, rounds, videos
 from migrations.states.battles import PairState, RoundKind
 from migrations.states.community import RoundStatus, VideoStatus
@@ -43,6 +43,7 @@ async def add(
     opened_by: int,
 ) -> Battle:
     """Write a battle round with all its pairs, in the caller's transaction. Raises BattleOpenError."""
+    await take_turns(connection, "rounds", guild_id)  # with the rounds of videos, whose numbers it shares
     await check_none_open(connection, guild_id)
     last = await connection.scalar(select(func.max(rounds.c.number)).where(rounds.c.guild_id == guild_id))
     number = (last or 0) + 1
@@ -176,7 +177,8 @@ async def mark_open(database: AsyncEngine, round_id: int) -> None:
 
 async def close_within(connection: AsyncConnection, round_id: int, trouble: str | None) -> bool:
     """Close a round, once, in the caller's transaction: it takes no more votes. Return False where it is closed."""
-    now = now_ms()
+    await connection.execute(select(rounds.c.id).where(rounds.c.id == round_id).with_for_update())
+    now = now_ms()  # after the lock: votes that were taken while this waited are before the deadline
     changed = await connection.execute(
         update(rounds)
         .where(rounds.c.id == round_id, rounds.c.status.in_(NOT_CLOSED))

@@ -40,8 +40,8 @@ async def record_notice(database: AsyncEngine, guild_id: int, member_id: int) ->
 async def choose(database: AsyncEngine, guild_id: int, member_id: int, choice: TrainingChoice) -> None:
     """Record a member's choice. The answer to it says what the notice says, so that it counts as read."""
     await record_notice(database, guild_id, member_id)
-    values = {"choice": choice, "changed_at_ms": now_ms()}
     async with database.begin() as connection:
+        values = {"choice": choice, "changed_at_ms": now_ms()}
         await connection.execute(
             upsert_into(connection, training_choices)
             .values(guild_id=guild_id, member_id=member_id, **values)

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.releases import Candidate, Evidence, Margin, Release, ReleaseFacts
 from bot.store.learning import candidates as candidate_store
-from migrations.database import now_ms, upsert_into
+from migrations.database import now_ms, take_turns, upsert_into
 from migrations.schema import candidates, learning_pauses, releases, rounds
 from migrations.states.learning import CandidateState, ReleaseState
 
@@ -158,6 +158,7 @@ def _facts(release: Release, row: Row[tuple[object, ...]]) -> ReleaseFacts:
 
 async def _lock(connection: AsyncConnection, model_id: str) -> list[Release]:
     """Return all releases of a model, locked for the transaction."""
+    await take_turns(connection, "releases", model_id)  # before the first release there is no row to lock
     query = select(releases).where(releases.c.model_id == model_id).order_by(releases.c.number).with_for_update()
     return [Release.from_row(row) for row in await connection.execute(query)]
 

@@ -259,7 +259,7 @@ KINDS = ("View", "str", "Modal", "ui.", "Item", "Button")  # that such a functio
 # Pieces of the above, or ids; each is bounded by what it is a part of.
 PIECES = {
     "help.examples",
-    "layout.copyable",
+    "layout.copyable", "layout.sentence", "layout.code", "layout.link",
     "layout.quote", "layout.view_of", "layout.row", "layout.seconds", "layout.minutes", "rounds.thread_name",
     "rounds.closing_mark", "results.details_id", "rounds.result_link",
     "videos.custom_id", "videos.title", "videos.bar", "videos.message_link", "reviews.button",

@@ -72,3 +72,20 @@ async def test_the_living_are_shown_and_the_dead_are_not(tmp_path: Path) -> None
         assert (seen["executor_id"], seen["gpu_mib"], seen["model_class"]) == ("worker-alive", 81920, "large")
     finally:
         await database.dispose()
+
+
+async def test_what_a_worker_writes_of_itself_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    """A worker may write anything into its row: it stays within its line, and every control is seen."""
+    url = f"sqlite:///{tmp_path}/flock.db"
+    await upgrade_database(url)
+    database = open_database(url)
+    hostile = "x\x1b[2J\x1b]0;t\x07\nworker-forged\u202e"
+    try:
+        await announce(database, "worker-bad", "0123456789ab", "large", replace(LOADED, device=hostile))
+        await lease(database, "worker-bad", -600_000)
+        said = flock_workers(url, tmp_path)
+    finally:
+        await database.dispose()
+    assert "x\\x1b[2J\\x1b]0;t\\x07\\nworker-forged\\u202e with 80 GiB" in said.stdout
+    assert not [c for c in said.stdout if not c.isprintable() and c != "\n"]
+    assert len(said.stdout.splitlines()) == 5

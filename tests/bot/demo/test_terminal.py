@@ -27,7 +27,7 @@ def printed(terminal: Terminal) -> str:
 def test_a_prompt_cannot_draw_on_the_terminal(terminal: Terminal) -> None:
     """Neither markup nor control characters get through."""
     terminal.say("ana", "[red]hello[/red] \x1b[2J\r")
-    assert "[red]hello[/red]  [2J" in printed(terminal)
+    assert "[red]hello[/red] \\x1b[2J\\r" in printed(terminal)
     assert "\x1b" not in printed(terminal)
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.domain.errors import RoundAlreadyOpenError, SetupMissingError
 from bot.domain.rounds import Round
 from bot.store import rounds
+from bot.store.battles import rounds as battles
+from migrations.database import now_ms
 from migrations.schema import outbox
+from migrations.schema import rounds as table
 from migrations.states.community import RoundStatus
 
 GUILD = 7
@@ -68,3 +73,24 @@ async def test_a_round_closes_once(database: AsyncEngine) -> None:
         kinds = (await connection.scalars(select(outbox.c.kind).order_by(outbox.c.id))).all()
     assert kinds == ["round", "close"]
     assert [left.id for left in await rounds.closed_with_work_left(database, 0)] == [round_.id]
+
+
+@pytest.mark.parametrize("closes_within", [False, True], ids=["a round of videos", "a battle round"])
+async def test_the_deadline_is_the_moment_after_the_wait(database: AsyncEngine, closes_within: bool) -> None:
+    """Whatever was taken while the close waited for its turn was taken before the deadline that the row has then."""
+    round_ = await opened(database)
+
+    async def close() -> None:
+        if not closes_within:
+            await rounds.close(database, round_.id, "It closed.")
+            return
+        async with database.begin() as connection:
+            assert await battles.close_within(connection, round_.id, None)
+
+    async with database.begin() as connection:  # a vote that is being written
+        await connection.execute(update(table).where(table.c.id == round_.id).values(thread_id=9))
+        closing = asyncio.create_task(close())
+        await asyncio.sleep(0.3)
+        cast_at = now_ms()
+    await closing
+    assert (await rounds.get(database, round_.id)).closes_at_ms >= cast_at

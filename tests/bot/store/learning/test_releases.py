@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -111,3 +113,16 @@ async def test_what_shaped_a_release_is_read_with_it(database: AsyncEngine) -> N
     assert (known.data_votes, known.data_rounds, known.margin.voters, known.margin.win_rate) == (312, 4, 41, 0.71)
     assert known.battle_round is not None
     assert (unknown.data_votes, unknown.margin) == (None, None)
+
+
+async def test_two_first_releases_at_once_are_one(database: AsyncEngine) -> None:
+    """Before the first release there is no row that one of them could lock; the other has won against no release."""
+    winners = [await a_candidate(database) for _ in range(2)]
+
+    async def make(candidate_id: int) -> None:
+        async with database.begin() as connection:
+            await releases.make(connection, candidate_id)
+
+    outcomes = await asyncio.gather(*map(make, winners), return_exceptions=True)
+    assert [type(each) for each in outcomes if each is not None] == [releases.OutdatedCandidateError]
+    assert await live(database) == 1
