@@ -1,0 +1,1 @@
+"""Attacks that were tried on the product, each a test that fails where it gets through."""
