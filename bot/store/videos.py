@@ -298,13 +298,13 @@ async def under_way(database: AsyncEngine, round_id: int | None = None) -> Seque
         return [Video.from_row(row) for row in await connection.execute(query)]
 
 
-async def prompts_of(database: AsyncEngine, video_ids: Sequence[str]) -> dict[str, str]:
-    """Return the prompts of some videos, by their ids."""
+async def by_ids(database: AsyncEngine, video_ids: Sequence[str]) -> dict[str, Video]:
+    """Return some videos, by their ids."""
     if not video_ids:
         return {}
     async with database.connect() as connection:
-        rows = await connection.execute(select(videos.c.id, videos.c.prompt).where(videos.c.id.in_(video_ids)))
-        return {row.id: row.prompt for row in rows}
+        rows = await connection.execute(select(videos).where(videos.c.id.in_(video_ids)))
+        return {row.id: Video.from_row(row) for row in rows}
 
 
 async def entries(database: AsyncEngine, round_id: int, *, removed: bool = False) -> Sequence[Entry]:

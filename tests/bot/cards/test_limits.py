@@ -262,7 +262,7 @@ PIECES = {
     "layout.copyable",
     "layout.quote", "layout.view_of", "layout.row", "layout.seconds", "layout.minutes", "rounds.thread_name",
     "rounds.closing_mark", "results.details_id", "rounds.result_link",
-    "videos.custom_id", "videos.title", "videos.bar", "videos.message_link", "reviews.button",
+    "videos.custom_id", "videos.title", "videos.plain_title", "videos.bar", "videos.message_link", "reviews.button",
     "reviews.review_parts", "wallets.short", "wallets.whole",
     "wallets.paste_id", "wallets.signature_id", "wallets.ballot_lines",
 }  # fmt: skip
