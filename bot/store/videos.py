@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import secrets
 import statistics
 from collections.abc import Sequence
 
@@ -191,12 +192,14 @@ async def publish(database: AsyncEngine, video_id: str, *, thread_id: int, messa
             .where(videos.c.id == video_id)
             .values(status=VideoStatus.PUBLISHED, thread_id=thread_id, message_id=message_id, finished_at_ms=now_ms())
         )
+        salt = secrets.token_hex(32)
         await outbox.record_video(
             connection,
             round_id=row.round_id,
             video_id=video_id,
             key=row.chain_key,
-            prompt_hash=outbox.text_hash(row.prompt),
+            prompt_hash=outbox.salted_hash(row.prompt, salt),
+            prompt_salt=salt,
             content_hash=row.sha256,
             # A release is named by its adapter, as on the sides of its battle.
             model_hash=row.adapter_sha256 or outbox.text_hash(f"{row.model_id}@{row.model_revision}"),
