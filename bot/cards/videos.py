@@ -20,6 +20,7 @@ from generation.jobs import Progress
 from migrations.states.community import RoundStatus, VideoStatus
 
 AI_LABEL = "✨ AI-generated"
+REMOVED = "a video that a moderator removed"
 BUTTON_ID = r"v1:(?P<action>up|down|feedback|report|withdraw|cancel):(?P<video>[0-9]{1,20})"
 CHOICE_WORDS = {Choice.UP: "up", Choice.DOWN: "down", Choice.WITHDRAWN: "withdrawn"}
 MOST_LINK = 2000  # units of an address; a longer address is left out
@@ -132,7 +133,12 @@ def removed_card(video: Video) -> ui.LayoutView:
 
 def title(video: Video, most: int = 80) -> str:
     """Return the prompt of a video; the prompt of a removed video is not shown."""
-    return "a video that a moderator removed" if video.status == VideoStatus.REMOVED else quote(video.prompt, most)
+    return REMOVED if video.status == VideoStatus.REMOVED else quote(video.prompt, most)
+
+
+def plain_title(video: Video) -> str:
+    """Return the same for a place without markup, whole."""
+    return REMOVED if video.status == VideoStatus.REMOVED else video.prompt
 
 
 def bar(step: int, steps: int) -> str:

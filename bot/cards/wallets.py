@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import discord
 from discord import ui
+from eth_utils.address import to_checksum_address
 
 from bot.cards import limits
 from bot.cards.layout import quote, row, sentence, view_of
@@ -19,8 +20,13 @@ from migrations.states.community import SigningKind
 MOST_LINES = 8  # choices of a ballot that are shown
 
 
+def whole(address: str) -> str:
+    """Return an address with all its digits and its checksum: another one with the same ends is made in seconds."""
+    return f"`{to_checksum_address(address)}`"
+
+
 def short(address: str) -> str:
-    """Return an address as wallets shorten it."""
+    """Return an address as wallets shorten it: for a reminder beside the whole one, where nothing is decided by it."""
     return f"`{address[:6]}…{address[-4:]}`"
 
 
@@ -59,7 +65,7 @@ def signing_card(
 def link_words(request: SigningRequest) -> str:
     """Return the meaning of a link, to read before signing."""
     return (
-        f"### Vote with {short(request.wallet)}\nOnce you sign this, your votes here count only after that account "
+        f"### Vote with {whole(request.wallet)}\nOnce you sign this, your votes here count only after that account "
         "has signed them, and only that account can undo this. We pay for sending them to the ledger. Votes that you "
         "cast earlier stay as they are until you change them.\n⚠️ Everybody can see on the ledger which account voted "
         "how. If you lose the account, nobody can unlink it for you."
@@ -69,14 +75,14 @@ def link_words(request: SigningRequest) -> str:
 def unlink_words(request: SigningRequest) -> str:
     """Return the meaning of an unlink, to read before signing."""
     return (
-        f"### Stop voting with {short(request.wallet)}\nOnce you sign this, the buttons count again, from the next "
+        f"### Stop voting with {whole(request.wallet)}\nOnce you sign this, the buttons count again, from the next "
         "round in which that account has not voted. Votes that it signed stay; unsigned choices are dropped."
     )
 
 
 def ballot_words(request: SigningRequest) -> str:
     """Return the heading of a ballot, to read before signing."""
-    return f"### {amount(len(request.choices), 'choice')} to sign with {short(request.wallet)}"
+    return f"### {amount(len(request.choices), 'choice')} to sign with {whole(request.wallet)}"
 
 
 def ballot_lines(request: SigningRequest, prompts: Mapping[str, str]) -> list[str]:
@@ -102,13 +108,13 @@ def signed_words(request: SigningRequest, minutes: str) -> str:
     """Return the answer to a signature."""
     if request.kind == SigningKind.LINK:
         return (
-            f"🔗 Linked: {short(request.wallet)} votes for you from now on. This will be on the ledger in {minutes}. "
+            f"🔗 Linked: {whole(request.wallet)} votes for you from now on. This will be on the ledger in {minutes}. "
             "Press 👍 or 👎 as before, then sign your choices."
         )
     if request.kind == SigningKind.UNLINK:
-        return f"🔓 Unlinked: {short(request.wallet)} no longer votes for you. The ledger will show this in {minutes}."
+        return f"🔓 Unlinked: {whole(request.wallet)} no longer votes for you. The ledger will show this in {minutes}."
     return (
-        f"🖊️ Recorded: {amount(len(request.choices), 'choice')} signed by {short(request.wallet)}. "
+        f"🖊️ Recorded: {amount(len(request.choices), 'choice')} signed by {whole(request.wallet)}. "
         f"On the ledger in {minutes}; `/receipt` shows where."
     )
 
@@ -119,7 +125,7 @@ def wallet_words(wallet: Wallet | None) -> str:
         return (
             "You have no linked wallet, so you vote with the buttons. To sign your votes instead, use `/wallet link`."
         )
-    address = short(wallet.address)
+    address = whole(wallet.address)
     reason = sentence(wallet.reason or "the ledger rejected it.")
     trouble = f" ⚠️ It could not be unlinked: {reason}" if wallet.reason else ""
     return {

@@ -14,6 +14,7 @@ from bot.client import Interaction
 from bot.cogs.replies import Reply, answer
 from bot.domain.errors import NoProvenanceError, VideoUnknownError
 from bot.store import videos
+from contracts.outbox.progress import prompt_salt_or_none
 from migrations.states.community import VideoStatus
 
 MOST_SUGGESTIONS = 25  # Discord shows no more
@@ -55,6 +56,9 @@ class Provenance(commands.Cog):
         if video.provenance is None:
             raise NoProvenanceError
         name = f"flock-{video.id}-provenance.json"
-        text = json.dumps(video.provenance, indent=2, ensure_ascii=False) + "\n"
+        card = dict(video.provenance)
+        # Of a posted video alone: without the salt nobody can guess a removed prompt by its hash on the ledger.
+        card["prompt_salt"] = await prompt_salt_or_none(self._database, video.id)
+        text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
         progress = (await videos.progress_of(self._database, [video.id])).get(video.id)
         return Reply(video_cards.provenance_card(video, f"attachment://{name}", progress), name, text.encode())

@@ -10,12 +10,14 @@ from discord.ext import commands
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.cards import layout
+from bot.cards import videos as video_cards
 from bot.cards import wallets as wallet_cards
 from bot.client import Interaction
 from bot.cogs.replies import answer, send_form
 from bot.domain.errors import MemberError, SigningOverError
+from bot.domain.policy import clean_text
 from bot.domain.votes import Standing
-from bot.domain.wallets import TOKEN, SigningRequest
+from bot.domain.wallets import TOKEN, Names, SigningRequest
 from bot.signing.requests import SigningRequests
 from bot.store import signing_requests, videos, wallets
 
@@ -43,27 +45,23 @@ class Wallets(commands.GroupCog, group_name="wallet", group_description="Vote wi
     @app_commands.describe(address="The wallet's address: 0x and 40 hexadecimal digits.")
     @app_commands.guild_only()
     async def link(self, interaction: Interaction, address: app_commands.Range[str, 1, 100]) -> None:
-        guild_id, member_id = interaction.guild_id or 0, interaction.user.id
+        guild_id, member_id, names = _asker(interaction)
         await answer(
             interaction,
-            self._ask(lambda: self._signing.link(guild_id, member_id, address), wallet_cards.link_words),
+            self._ask(lambda: self._signing.link(guild_id, member_id, address, names), wallet_cards.link_words),
         )
 
     @app_commands.command(name="unlink", description="Unlink your wallet and vote with the buttons alone again.")
     @app_commands.guild_only()
     async def unlink(self, interaction: Interaction) -> None:
-        guild_id, member_id = interaction.guild_id or 0, interaction.user.id
-        await answer(
-            interaction, self._ask(lambda: self._signing.unlink(guild_id, member_id), wallet_cards.unlink_words)
-        )
+        asker = _asker(interaction)
+        await answer(interaction, self._ask(lambda: self._signing.unlink(*asker), wallet_cards.unlink_words))
 
     @app_commands.command(name="sign", description="Sign your choices in the current round.")
     @app_commands.guild_only()
     async def sign(self, interaction: Interaction) -> None:
-        guild_id, member_id = interaction.guild_id or 0, interaction.user.id
-        await answer(
-            interaction, self._ask(lambda: self._signing.ballot(guild_id, member_id), wallet_cards.ballot_words)
-        )
+        asker = _asker(interaction)
+        await answer(interaction, self._ask(lambda: self._signing.ballot(*asker), wallet_cards.ballot_words))
 
     @app_commands.command(name="show", description="Show the wallet that votes for you in this server.")
     @app_commands.guild_only()
@@ -79,7 +77,8 @@ class Wallets(commands.GroupCog, group_name="wallet", group_description="Vote wi
 
     async def _signing_card(self, request: SigningRequest, words: str) -> ui.LayoutView:
         message = await self._signing.message(request)
-        prompts = await videos.prompts_of(self._database, [choice.video_id for choice in request.choices])
+        about = await videos.by_ids(self._database, [choice.video_id for choice in request.choices])
+        prompts = {video_id: video_cards.plain_title(video) for video_id, video in about.items()}
         lines = wallet_cards.ballot_lines(request, prompts)
         return wallet_cards.signing_card(request, message, words, self._signing_url, lines)
 
@@ -94,7 +93,7 @@ class Wallets(commands.GroupCog, group_name="wallet", group_description="Vote wi
         """
         words = wallet_cards.chosen_words(standing)
         try:
-            request = await self._signing.ballot(interaction.guild_id or 0, interaction.user.id)
+            request = await self._signing.ballot(*_asker(interaction))
             return await self._signing_card(request, f"{words}\n{wallet_cards.ballot_words(request)}")
         except MemberError as error:  # the choice is kept all the same
             return layout.note(f"{words}\n{error.sentence}")
@@ -124,3 +123,9 @@ class Wallets(commands.GroupCog, group_name="wallet", group_description="Vote wi
             raise SigningOverError
         await self._signing.sign(token, text)
         return layout.note(wallet_cards.signed_words(request, layout.minutes(self._on_ledger_s)))
+
+
+def _asker(interaction: Interaction) -> tuple[int, int, Names]:
+    """Return the ids of the server and the member who ask, and their names for the signing page."""
+    server = clean_text(interaction.guild.name) if interaction.guild is not None else ""
+    return interaction.guild_id or 0, interaction.user.id, Names(server, clean_text(interaction.user.name))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from dataclasses import dataclass
+
+import regex
 
 from bot.domain.errors import (
     DurationError,
@@ -23,8 +26,13 @@ LONGEST_ROUND_S = 30 * 24 * 3600
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(?:\d{1,6}[smhd])(?:\s*\d{1,6}[smhd])*", re.IGNORECASE)
-# Joiners build emoji and the letters of several scripts; every other invisible character only hides something.
-_JOINERS = "\u200c\u200d"
+# Unicode's own properties (UAX #44), which `unicodedata` does not have: what a reader is never shown, and what of that
+# builds emoji and the letters of several scripts, after a character that shows.
+_IGNORABLE = regex.compile(r"\p{Default_Ignorable_Code_Point}")
+_JOINER = regex.compile(r"\p{Join_Control}")
+_VARIATION = regex.compile(r"\p{Variation_Selector}")
+# No property tells of an empty picture, but its name does: BRAILLE PATTERN BLANK, MUSICAL SYMBOL NULL NOTEHEAD.
+_EMPTY_PICTURE = re.compile(r".* (?:BLANK|NULL NOTEHEAD)|OBJECT REPLACEMENT CHARACTER")
 
 
 @dataclass(frozen=True)
@@ -43,26 +51,56 @@ class Quota:
 
 
 def clean_text(text: str) -> str:
-    """Return the text as a reader sees it: composed, on one line, without control and invisible characters."""
-    visible = []
+    """Return the text as a reader sees it: composed, on one line, without control and invisible characters.
+
+    Empty where nothing of it shows.
+    """
+    kept: list[str] = []
     for character in unicodedata.normalize("NFC", text):
         category = unicodedata.category(character)
         if category in {"Zs", "Zl", "Zp"} or character in "\t\r\n":
-            visible.append(" ")
-        elif character in _JOINERS or not category.startswith("C"):
-            visible.append(character)
-    return " ".join("".join(visible).split())
+            kept.append(" ")
+        elif _JOINER.match(character):
+            if kept and kept[-1] != " " and not _JOINER.match(kept[-1]):
+                kept.append(character)
+        elif _VARIATION.match(character):
+            if kept and kept[-1] != " " and not is_ignorable(kept[-1]):
+                kept.append(character)
+        elif not category.startswith("C") and not is_ignorable(character):
+            kept.append(character)
+    # Composed once more: what stood between a letter and its accent may be gone.
+    clean = " ".join(unicodedata.normalize("NFC", "".join(kept)).split())
+    return clean if visible_length(clean) else ""
 
 
-def _visible_length(text: str) -> int:
-    """Return the number of visible characters, without spaces, joiners and marks, which need a letter to stand on."""
-    return sum(unicodedata.category(c)[0] not in "ZCM" for c in text)
+@functools.lru_cache(maxsize=4096)
+def is_ignorable(character: str) -> bool:
+    """Return True for a character that is never shown: a filler, a joiner, a variation selector, a tag."""
+    return _IGNORABLE.match(character) is not None
+
+
+@functools.lru_cache(maxsize=4096)
+def is_visible(character: str) -> bool:
+    """Return True for a character that shows by itself. A mark does not: it needs a letter to stand on."""
+    if unicodedata.category(character)[0] in "ZCM" or is_ignorable(character):
+        return False
+    return not is_empty_picture(character)
+
+
+def is_empty_picture(character: str) -> bool:
+    """Return True for a symbol that is drawn as nothing, such as a braille pattern without dots."""
+    return _EMPTY_PICTURE.fullmatch(unicodedata.name(character, "")) is not None
+
+
+def visible_length(text: str) -> int:
+    """Return the number of characters that show."""
+    return sum(map(is_visible, text))
 
 
 def read_prompt(text: str) -> str:
     """Return the cleaned prompt. Raises PromptEmptyError or PromptTooLongError."""
     prompt = clean_text(text)
-    if _visible_length(prompt) < SHORTEST_PROMPT:
+    if visible_length(prompt) < SHORTEST_PROMPT:
         raise PromptEmptyError(shortest=SHORTEST_PROMPT)
     if len(prompt) > LONGEST_PROMPT:
         raise PromptTooLongError(length=len(prompt), longest=LONGEST_PROMPT)
@@ -72,7 +110,7 @@ def read_prompt(text: str) -> str:
 def read_task(text: str) -> str:
     """Return the cleaned task of a round. Raises TaskEmptyError."""
     task = clean_text(text)
-    if _visible_length(task) < SHORTEST_PROMPT or len(task) > LONGEST_TASK:
+    if visible_length(task) < SHORTEST_PROMPT or len(task) > LONGEST_TASK:
         raise TaskEmptyError
     return task
 

@@ -66,6 +66,14 @@ class SignedChoice:
 
 
 @dataclass(frozen=True)
+class Names:
+    """The names of a server and of a member's account, as Discord had them when the member asked to sign."""
+
+    server: str = ""
+    member: str = ""  # the account's name, of which Discord has one; anybody may display another's
+
+
+@dataclass(frozen=True)
 class SigningRequest:
     """A request to a member to sign; the deadline is in seconds since the epoch, as on the ledger."""
 
@@ -81,6 +89,7 @@ class SigningRequest:
     round_id: int | None = None
     round_number: int = 0  # on the ledger
     choices: tuple[SignedChoice, ...] = ()
+    names: Names = Names()
 
 
 def clean_address(text: str) -> str:

@@ -21,6 +21,7 @@ from pythonjsonlogger.json import JsonFormatter
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from bot.monitoring.credentials import hide_shapes
 from bot.settings import Settings
 from generation.log_context import now_about
 from generation.printable import one_line
@@ -34,16 +35,6 @@ SHORT = 8  # a shorter secret is hidden only in the place of a password: hidden 
 
 # Below WARNING these are noise to an operator, and some of them would quote addresses that are credentials.
 QUIET = ("httpx", "httpcore", "alembic", "web3", "urllib3", "aiosqlite", "asyncio", "aiohttp", "sqlalchemy", "PIL")
-
-# Credentials by their shape, for those that no setting holds. Each keeps its first group and hides the rest.
-_SHAPES = re.compile(
-    r"(/interactions/\d+/|/webhooks/\d+/)[^\s/?\"'<>]+"  # the token of an interaction
-    r"|(/upload/(?:tus|direct)/)[^\s\"'<>]+"  # the address of an upload
-    r"|([?&](?:token|key|api[_-]?key|secret|password|sig|signature)=)[^\s&\"'<>]+"
-    r"|(://[^\s/:@\"']*:)[^\s/@\"']+(?=@)"  # the password of an address
-    r"|(\b(?:[Bb]earer|[Bb]asic|Bot)\s+)[A-Za-z0-9._~+/=-]{16,}"
-    r"|(\b)[A-Za-z0-9_-]{23,28}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,}"  # any Discord bot's token
-)
 
 
 class Secrets:
@@ -72,7 +63,7 @@ class Secrets:
         """Return the text without secrets."""
         if self._values is not None:
             text = self._values.sub(HIDDEN, text)
-        return _SHAPES.sub(lambda match: next((g for g in match.groups() if g is not None), "") + HIDDEN, text)
+        return hide_shapes(text, HIDDEN)
 
     def hide_in(self, value: object) -> JsonValue:
         """Return a value for JSON without secrets; a value of any other type becomes text first."""

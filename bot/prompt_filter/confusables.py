@@ -11,6 +11,8 @@ import re
 import unicodedata
 from importlib.resources import files
 
+from bot.domain.policy import is_empty_picture, is_ignorable
+
 # Marks that ornament a letter of any script. Marks that are letters themselves (Indic vowels, kana's voicing) stay.
 _ORNAMENTS = (
     (0x0300, 0x036F),
@@ -28,7 +30,6 @@ _ORNAMENTS = (
     (0xFE20, 0xFE2F),
     (0xE0100, 0xE01EF),
 )
-_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # invisible, and not of category Cf
 # The ASCII characters that stand for a letter. No others: Unicode also takes m for rn, which ordinary words do not.
 STAND_INS = {
     "0": "o",
@@ -55,12 +56,16 @@ def _ornament(character: str) -> bool:
     return unicodedata.category(character) in {"Mn", "Me"} and any(first <= code <= last for first, last in _ORNAMENTS)
 
 
+def _blank(character: str) -> bool:
+    return is_ignorable(character) or is_empty_picture(character)
+
+
 def bare(text: str) -> str:
     """Return the text without invisible characters and ornaments, and in plain forms (none of full width, say)."""
     visible = (
         c
         for c in unicodedata.normalize("NFKD", text.translate(_BEFORE))
-        if not _ornament(c) and c not in _BLANK and (c.isspace() or unicodedata.category(c) not in {"Cf", "Cc", "Cs"})
+        if not _ornament(c) and not _blank(c) and (c.isspace() or unicodedata.category(c) not in {"Cf", "Cc", "Cs"})
     )
     return unicodedata.normalize("NFKC", "".join(visible))
 

@@ -16,11 +16,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.cards import layout
+from bot.cards import videos as video_cards
 from bot.cards import wallets as wallet_cards
 from bot.domain.errors import MemberError, SigningOverError
+from bot.domain.videos import Video
+from bot.domain.wallets import SignedChoice
 from bot.monitoring.http import listening
 from bot.signing.requests import SigningRequests
 from bot.store import signing_requests, videos
+from migrations.states.community import VideoStatus
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +36,8 @@ _SAFE = {
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",  # whoever opened the page cannot reach into it, nor it back
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 _TITLES = {"link": "Link your wallet", "unlink": "Unlink your wallet", "ballot": "Sign your votes"}
@@ -83,15 +89,15 @@ class SigningPage:
     async def _request(self, token: str) -> dict[str, Any]:
         """Return what the page shows of a request, and the message that the wallet signs."""
         signing_request = await signing_requests.get(self._database, token)
-        prompts = await videos.prompts_of(self._database, [each.video_id for each in signing_request.choices])
+        about = await videos.by_ids(self._database, [each.video_id for each in signing_request.choices])
         return {
             "kind": signing_request.kind,
             "title": _TITLES[signing_request.kind],
             "wallet": signing_request.wallet,
-            "choices": [
-                {"emoji": each.choice.emoji, "prompt": prompts.get(each.video_id, "a video"), "video": each.number}
-                for each in signing_request.choices
-            ],
+            "server": {"name": signing_request.names.server, "id": str(signing_request.guild_id)},
+            "member": {"name": signing_request.names.member, "id": str(signing_request.member_id)},
+            "voter": signing_request.voter_id,
+            "choices": [_shown(each, about.get(each.video_id)) for each in signing_request.choices],
             "rpc": self._rpc,
             "message": await self._signing.message(signing_request),
         }
@@ -104,6 +110,19 @@ class SigningPage:
         signed = await self._signing.sign(token, signature if isinstance(signature, str) else "")
         words = wallet_cards.signed_words(signed, layout.minutes(self._on_ledger_s))
         return {"sentence": words.replace("`", "")}
+
+
+def _shown(choice: SignedChoice, video: Video | None) -> dict[str, Any]:
+    """Return a choice as the wallet shows it, by numbers, beside the video that they stand for."""
+    is_posted = video is not None and video.status == VideoStatus.PUBLISHED and video.message_id is not None
+    return {
+        "emoji": choice.choice.emoji,
+        "video": choice.number,
+        "choice": int(choice.choice),
+        "prompt": video_cards.plain_title(video) if video else "a video",
+        "sha256": video.sha256 if video else None,
+        "card": video_cards.message_link(video) if video and is_posted else None,
+    }
 
 
 def _token(request: web.Request) -> str:

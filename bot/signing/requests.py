@@ -24,7 +24,7 @@ from bot.domain.errors import (
 )
 from bot.domain.rounds import Round
 from bot.domain.votes import Choice
-from bot.domain.wallets import SignedChoice, SigningRequest, Wallet, WalletState, clean_address, clean_signature
+from bot.domain.wallets import Names, SignedChoice, SigningRequest, Wallet, WalletState, clean_address, clean_signature
 from bot.store import rounds, signed_ballots, signing_requests, wallets
 from contracts.ledger import eip1271, typed_data
 from contracts.ledger.client import Ledger
@@ -39,6 +39,7 @@ MOST_BALLOTS = 20  # of a member in a round: the operator pays for sending them
 MOST_CHANGES = 6  # links and unlinks of a member in a day: likewise
 MOST_TURNED_DOWN = 2  # a day, of messages that an account agreed to and then denied in a block: paid for in vain
 DAY_MS = 24 * 3600 * 1000
+NOBODY = Names()
 LAST_S = 24.0  # before its round closes, a ballot is too late for two blocks of a slow chain
 
 
@@ -53,8 +54,8 @@ class SigningRequests:
         self._on_signed = on_signed
         self._domain: typed_data.Domain | None = None
 
-    async def link(self, guild_id: int, member_id: int, text: str) -> SigningRequest:
-        """Ask a wallet to take over a member's votes."""
+    async def link(self, guild_id: int, member_id: int, text: str, names: Names = NOBODY) -> SigningRequest:
+        """Ask a wallet to take over a member's votes. `names` say on the page whose votes they are."""
         address = clean_address(text)
         before = await wallets.of_member_or_none(self._database, guild_id, member_id)
         if before is not None and before.signs:
@@ -66,15 +67,15 @@ class SigningRequests:
             raise WalletTakenError(address=address)
         mine = voter_id(self._pepper, guild_id, member_id)
         new = Wallet(guild_id, member_id, mine, address, WalletState.LINKING)
-        return await self._ask_change(new, SigningKind.LINK, nonce)
+        return await self._ask_change(new, SigningKind.LINK, nonce, names)
 
-    async def unlink(self, guild_id: int, member_id: int) -> SigningRequest:
+    async def unlink(self, guild_id: int, member_id: int, names: Names = NOBODY) -> SigningRequest:
         """Ask a member's wallet to give the votes back."""
         linked = await self._linked(guild_id, member_id)
         _, nonce = await self._voter_of(linked.address)
-        return await self._ask_change(linked, SigningKind.UNLINK, nonce)
+        return await self._ask_change(linked, SigningKind.UNLINK, nonce, names)
 
-    async def ballot(self, guild_id: int, member_id: int) -> SigningRequest:
+    async def ballot(self, guild_id: int, member_id: int, names: Names = NOBODY) -> SigningRequest:
         """Ask a member's wallet to sign what was chosen in the open round."""
         linked = await self._linked(guild_id, member_id)
         round_ = await rounds.latest_or_none(self._database, guild_id)
@@ -99,6 +100,7 @@ class SigningRequests:
             round_id=round_.id,
             round_number=round_.chain_id,
             choices=ready[:MOST_CHOICES],
+            names=names,
         )
 
     async def message(self, request: SigningRequest) -> dict[str, Any]:
@@ -172,11 +174,11 @@ class SigningRequests:
             raise ChainAwayError from error
         return voter, max(last + 1, now_ms())
 
-    async def _ask_change(self, changed: Wallet, kind: SigningKind, nonce: int) -> SigningRequest:
+    async def _ask_change(self, changed: Wallet, kind: SigningKind, nonce: int, names: Names) -> SigningRequest:
         async with self._database.connect() as connection:
             await self._check_changes(connection, changed.voter_id, changed.address)
         deadline = now_ms() // 1000 + CHANGE_S
-        return await signing_requests.add(self._database, changed, kind, nonce=nonce, deadline=deadline)
+        return await signing_requests.add(self._database, changed, kind, nonce=nonce, deadline=deadline, names=names)
 
     async def _ledger_domain(self) -> typed_data.Domain:
         if self._domain is None:

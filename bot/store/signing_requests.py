@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.errors import SigningOverError
 from bot.domain.votes import Choice
-from bot.domain.wallets import SignedChoice, SigningRequest, Wallet
+from bot.domain.wallets import Names, SignedChoice, SigningRequest, Wallet
 from migrations.database import now_ms, take_turns
 from migrations.schema import signing_requests
 from migrations.states.community import SigningKind
@@ -28,6 +28,7 @@ async def add(
     round_id: int | None = None,
     round_number: int = 0,
     choices: Sequence[SignedChoice] = (),
+    names: Names = Names(),  # noqa: B008  # frozen
 ) -> SigningRequest:
     """Add a request to sign, and return it. Expired requests of this member are deleted."""
     now = now_ms()
@@ -38,6 +39,7 @@ async def add(
         "deadline": deadline,
         "round": round_number,
         "choices": [[choice.video_id, choice.number, int(choice.choice)] for choice in choices],
+        "names": {"server": names.server, "member": names.member},
     }
     mine = (signing_requests.c.guild_id == wallet.guild_id, signing_requests.c.member_id == wallet.member_id)
     async with database.begin() as connection:
@@ -72,6 +74,7 @@ async def add(
         round_id=round_id,
         round_number=round_number,
         choices=tuple(choices),
+        names=names,
     )
 
 
@@ -94,6 +97,7 @@ async def get(database: AsyncEngine, token: str) -> SigningRequest:
         round_id=row.round_id,
         round_number=row.content["round"],
         choices=tuple(SignedChoice(video, number, Choice(choice)) for video, number, choice in row.content["choices"]),
+        names=Names(**row.content.get("names", {})),  # a request of an earlier version has none
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import secrets
 import statistics
 from collections.abc import Sequence
 
@@ -192,12 +193,14 @@ async def publish(database: AsyncEngine, video_id: str, *, thread_id: int, messa
             .where(videos.c.id == video_id)
             .values(status=VideoStatus.PUBLISHED, thread_id=thread_id, message_id=message_id, finished_at_ms=now_ms())
         )
+        salt = secrets.token_hex(32)
         await outbox.record_video(
             connection,
             round_id=row.round_id,
             video_id=video_id,
             key=row.chain_key,
-            prompt_hash=outbox.text_hash(row.prompt),
+            prompt_hash=outbox.salted_hash(row.prompt, salt),
+            prompt_salt=salt,
             content_hash=row.sha256,
             # A release is named by its adapter, as on the sides of its battle.
             model_hash=row.adapter_sha256 or outbox.text_hash(f"{row.model_id}@{row.model_revision}"),
@@ -299,13 +302,13 @@ async def under_way(database: AsyncEngine, round_id: int | None = None) -> Seque
         return [Video.from_row(row) for row in await connection.execute(query)]
 
 
-async def prompts_of(database: AsyncEngine, video_ids: Sequence[str]) -> dict[str, str]:
-    """Return the prompts of some videos, by their ids."""
+async def by_ids(database: AsyncEngine, video_ids: Sequence[str]) -> dict[str, Video]:
+    """Return some videos, by their ids."""
     if not video_ids:
         return {}
     async with database.connect() as connection:
-        rows = await connection.execute(select(videos.c.id, videos.c.prompt).where(videos.c.id.in_(video_ids)))
-        return {row.id: row.prompt for row in rows}
+        rows = await connection.execute(select(videos).where(videos.c.id.in_(video_ids)))
+        return {row.id: Video.from_row(row) for row in rows}
 
 
 async def entries(database: AsyncEngine, round_id: int, *, removed: bool = False) -> Sequence[Entry]:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from contracts.audit.replay import Replay
 from contracts.audit.report import AuditReport, tally_words
 from contracts.ledger.client import Tally
-from contracts.outbox.entries import voter_id
+from contracts.outbox.entries import salted_hash, text_hash, voter_id
 from contracts.outbox.progress import CHOICES, UNDERWAY
 from migrations.schema import battles, chain_transactions, outbox, rounds, videos, votes
 from migrations.states.ledger import OutboxKind, OutboxState
@@ -78,10 +78,22 @@ async def _compare_videos(
         video_ids[place] = row.id
         if row.sha256 is not None and bytes.fromhex(row.sha256) != replay.videos[place].content_hash:
             report.problems.append(f"The file of video {row.id} is not the one that the ledger names (video {place}).")
+        await _compare_prompt(connection, row, place, replay, report)
         latest = await _compare_choices(connection, row, place, replay, voters, report)
         await _compare_votes(connection, row, place, latest, report, pepper)
     report.problems += [f"Video {place} of the ledger is not in the database." for place in on_ledger.values()]
     return video_ids
+
+
+async def _compare_prompt(
+    connection: AsyncConnection, video: DatabaseRow, place: int, replay: Replay, report: AuditReport
+) -> None:
+    """Compare a video's prompt with the ledger's hash of it: salted, or plain where an earlier version entered it."""
+    entry = select(outbox.c.payload).where(outbox.c.kind == OutboxKind.VIDEO, outbox.c.video_id == video.id)
+    salt = ((await connection.execute(entry)).scalar() or {}).get("prompt_salt")
+    expected = text_hash(video.prompt) if salt is None else salted_hash(video.prompt, salt)
+    if bytes.fromhex(expected) != replay.videos[place].prompt_hash:
+        report.problems.append(f"The prompt of video {video.id} is not the one that the ledger names (video {place}).")
 
 
 async def _compare_battles(

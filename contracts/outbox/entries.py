@@ -43,6 +43,14 @@ def text_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def salted_hash(text: str, salt: str) -> str:
+    """Return HMAC-SHA-256 of the UTF-8 text, keyed by the bytes of a salt in hex.
+
+    Whoever has the salt can check a text; without it nobody can find the text by trying words.
+    """
+    return hmac.new(bytes.fromhex(salt), text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
 async def record_round(
     connection: AsyncConnection,
     *,
@@ -79,8 +87,11 @@ async def record_video(
     content_hash: str,
     model_hash: str,
     playback_id: str,
+    prompt_salt: str | None = None,
 ) -> None:
     """Enter a video of a round. `content_hash` is the SHA-256 of the video file.
+
+    `prompt_hash` is `salted_hash` under `prompt_salt`, which stays here; earlier versions entered the plain one.
 
     Raises ValueError for keys or hashes that are not 64 hex digits, or a playback id over 128 bytes.
     """
@@ -93,6 +104,8 @@ async def record_video(
         "model_hash": hex_digits(model_hash, "model's hash"),
         "playback_id": playback_id,
     }
+    if prompt_salt is not None:
+        payload["prompt_salt"] = hex_digits(prompt_salt, "prompt's salt")
     await enter_once(connection, OutboxKind.VIDEO, round_id, video_id, payload)
 
 

@@ -55,6 +55,14 @@ class VoteReceipt:
     standing: int | None = None
 
 
+async def prompt_salt_or_none(database: AsyncEngine, video_id: str) -> str | None:
+    """Return the salt of the ledger's hash of a video's prompt; None for a video without an entry, or an old one."""
+    query = select(outbox.c.payload).where(outbox.c.kind == OutboxKind.VIDEO, outbox.c.video_id == video_id)
+    async with database.connect() as connection:
+        payload = await connection.scalar(query)
+    return str(payload["prompt_salt"]) if payload and "prompt_salt" in payload else None
+
+
 async def drained(database: AsyncEngine, round_id: int) -> bool:
     """Return True if nothing of a round is underway any more: all of it is final, or was rejected with a reason."""
     query = select(func.count()).where(outbox.c.round_id == round_id, outbox.c.state.in_(UNDERWAY))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from contracts.audit.replay import Replay
 from contracts.ledger.client import Ledger
-from contracts.outbox.entries import text_hash, voter_id
+from contracts.outbox.entries import voter_id
 from tests.chaos.oracle import Key
 
 
@@ -30,13 +30,13 @@ class Recorded:
 
 
 async def read_ledger(
-    rpc_url: str, address: str, *, pepper: bytes, guild_id: int, prompts: list[str], members: Mapping[str, int]
+    rpc_url: str, address: str, *, pepper: bytes, guild_id: int, prompts: Mapping[str, str], members: Mapping[str, int]
 ) -> Recorded:
-    """Read the ledger's log; prompts are recognized by their hashes, and members by their voter ids."""
+    """Read the ledger's log; `prompts` are recognized by their hashes, and members by their voter ids."""
     replay = Replay()
     async with Ledger(rpc_url, address) as ledger:
         async for event in ledger.events(0, await ledger.node.block_number()):
             replay.take(event)
     pseudonyms = {bytes.fromhex(voter_id(pepper, guild_id, member)): name for name, member in members.items()}
     names = {index: pseudonyms[voter] for voter, index in replay.voters.items() if voter in pseudonyms}
-    return Recorded(replay, {text_hash(prompt): prompt for prompt in prompts}, names)
+    return Recorded(replay, prompts, names)

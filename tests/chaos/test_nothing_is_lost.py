@@ -22,8 +22,9 @@ from bot.demo.story import Story
 from bot.domain.videos import UNDER_WAY
 from bot.store import rounds
 from contracts.audit.audit import audit
+from contracts.outbox.entries import salted_hash
 from migrations.database import open_database
-from migrations.schema import feedback, reactions, videos
+from migrations.schema import feedback, outbox, reactions, videos
 from tests.acceptance.conftest import open_story
 from tests.chaos.crowd import Crowd
 from tests.chaos.killer import Killer
@@ -171,6 +172,13 @@ class Town:
             rows = await connection.execute(query.join(videos, videos.c.id == feedback.c.video_id))
             return {(row.prompt, names[row.member_id]): row.text for row in rows}
 
+    async def entered_prompts(self) -> dict[str, str]:
+        """The prompts by their hashes, under the salts that only the bot has."""
+        query = select(videos.c.prompt, outbox.c.payload).join(outbox, outbox.c.video_id == videos.c.id)
+        async with self.database.connect() as connection:
+            rows = await connection.execute(query.where(outbox.c.kind == "video"))
+            return {salted_hash(row.prompt, row.payload["prompt_salt"]): row.prompt for row in rows}
+
     async def on_ledger(self) -> Recorded:
         stack = self.story.stack
         assert stack.deployment is not None
@@ -179,7 +187,7 @@ class Town:
             stack.deployment.address,
             pepper=stack.keys.pepper.encode(),
             guild_id=int((await self.story.community.world())["guild"]["id"]),
-            prompts=self.crowd.asked,
+            prompts=await self.entered_prompts(),
             members=await self.member_ids(),
         )
 

@@ -207,7 +207,7 @@ class Operations:
             "under way": lambda: videos.under_way(database),
             "under way in a round": lambda: videos.under_way(database, here),
             "progress": lambda: videos.progress_of(database, [self.video]),
-            "prompts": lambda: videos.prompts_of(database, [self.video]),
+            "videos of a ballot": lambda: videos.by_ids(database, [self.video]),
             "publish": self.publish,
             "open for votes": lambda: videos.open_for_votes(database),
             "known reactions": lambda: known_reactions(database, self.video),

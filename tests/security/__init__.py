@@ -1,1 +1,1 @@
-"""Attacks that were tried against the whole product, each kind in a file of its own, so that they stay closed."""
+"""Attacks that were tried on the product, each a test that fails where it gets through."""

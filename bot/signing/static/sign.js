@@ -20,10 +20,32 @@ async function ask(path, body) {
 }
 
 const ABOUT = {
-  link: "Your votes in this server will count only when this account has signed them, and only it can undo that. The ledger shows in public how it voted.",
+  link: "That member's votes in this server will count only when this account has signed them, and only it can undo that. The ledger shows in public how it voted. If you are not that member, close this page: your account would vote for them.",
   unlink: "The buttons in Discord count again, from the next round in which this account has not voted.",
   ballot: "These choices count once this account has signed them. The bot sends them to the ledger and pays for that.",
 };
+
+function element(tag, className, text) {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text; // never markup: prompts and names are other people's words
+  return made;
+}
+
+function lineOf(choice) {
+  const line = document.createElement("li");
+  const about = document.createElement("div");
+  const numbers = element("small", "numbers", `video ${choice.video}, choice ${choice.choice}`);
+  about.append(element("span", "prompt", choice.prompt), numbers);
+  if (choice.sha256) about.append(element("small", "hash", `SHA-256 of its file ${choice.sha256}`));
+  if (choice.card?.startsWith("https://discord.com/channels/")) {
+    const link = element("a", "card", "Watch it in Discord");
+    Object.assign(link, { href: choice.card, target: "_blank", rel: "noopener noreferrer" });
+    about.append(link);
+  }
+  line.append(element("span", "choice", choice.emoji), about);
+  return line;
+}
 
 function show() {
   at("title").textContent = request.title;
@@ -31,16 +53,18 @@ function show() {
   at("about").textContent = ABOUT[request.kind];
   at("wallet").textContent = request.wallet;
   at("message").value = JSON.stringify(request.message, null, 1);
-  for (const choice of request.choices) {
-    const line = document.createElement("li");
-    const prompt = document.createElement("span");
-    prompt.className = "prompt";
-    prompt.textContent = choice.prompt;
-    line.append(choice.emoji, prompt);
-    at("choices").append(line);
+  for (const who of ["member", "server"]) {
+    const { name, id } = request[who];
+    at(who).textContent = name ? (who === "member" ? `@${name}` : name) : id;
+    at(`${who}-id`).textContent = name ? `(${id})` : "";
   }
+  at("voter-id").textContent = request.voter;
+  if (request.choices.length) at("round").textContent = request.message.message.round;
+  for (const choice of request.choices) at("choices").append(lineOf(choice));
+  at("compare").hidden = !request.choices.length;
+  at("voter").hidden = !!request.choices.length;
   at("choices").hidden = !request.choices.length;
-  for (const id of ["about", "account", "wallets", "by-hand"]) at(id).hidden = false;
+  for (const id of ["whose", "about", "account", "wallets", "by-hand"]) at(id).hidden = false;
   showWallets();
 }
 
@@ -96,7 +120,7 @@ async function sign(provider, button) {
 async function send(signature) {
   say("Sending …");
   const { sentence } = await ask("signature", { signature });
-  for (const id of ["wallets", "by-hand", "about"]) at(id).hidden = true;
+  for (const id of ["wallets", "by-hand", "about", "compare"]) at(id).hidden = true;
   at("title").textContent = "Done";
   say(`${sentence} You can close this page.`, "good");
 }

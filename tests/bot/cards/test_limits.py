@@ -262,8 +262,8 @@ PIECES = {
     "layout.copyable", "layout.sentence", "layout.code", "layout.link",
     "layout.quote", "layout.view_of", "layout.row", "layout.seconds", "layout.minutes", "rounds.thread_name",
     "rounds.closing_mark", "results.details_id", "rounds.result_link",
-    "videos.custom_id", "videos.title", "videos.bar", "videos.message_link", "reviews.button",
-    "reviews.review_parts", "wallets.short",
+    "videos.custom_id", "videos.title", "videos.plain_title", "videos.bar", "videos.message_link", "reviews.button",
+    "reviews.review_parts", "wallets.short", "wallets.whole",
     "wallets.paste_id", "wallets.signature_id", "wallets.ballot_lines",
 }  # fmt: skip
 

@@ -6,8 +6,18 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from eth_utils.address import to_checksum_address
 
-from bot.cards.wallets import ballot_words, chosen_words, short, signed_words, wallet_words
+from bot.cards.wallets import (
+    ballot_words,
+    chosen_words,
+    link_words,
+    short,
+    signed_words,
+    unlink_words,
+    wallet_words,
+    whole,
+)
 from bot.domain.votes import Choice, Standing
 from bot.domain.wallets import SigningRequest, Wallet, WalletState
 
@@ -58,4 +68,21 @@ def test_a_choice_counts_only_once_it_is_signed() -> None:
     standing = Standing(Choice.WITHDRAWN, True, 5, 7_000, "a prompt", wallet=ADDRESS)
     assert "Saved: you chose **no vote** on" in chosen_words(standing)
     assert f"It counts once {short(ADDRESS)} has signed it." in chosen_words(standing)
-    assert ballot_words(request("ballot", 1)) == f"### 1 choice to sign with {short(ADDRESS)}"
+    assert ballot_words(request("ballot", 1)) == f"### 1 choice to sign with {whole(ADDRESS)}"
+
+
+LOOK_ALIKE = "0xABaBc0FFee00C0FFee00C0FFee00c0fFEe00abab"  # the same ends
+
+
+@pytest.mark.parametrize("address", [ADDRESS, ADDRESS.lower(), "0x" + ADDRESS[2:].upper()])
+def test_an_address_that_is_chosen_or_confirmed_has_all_its_digits(address: str) -> None:
+    """With the checksum, however it was typed: a look-alike with the same ends reads otherwise."""
+    plain = SimpleNamespace(kind="link", wallet=address, choices=("",))
+    asked = cast(SigningRequest, plain)
+    texts = [link_words(asked), unlink_words(asked), ballot_words(asked)]
+    texts += [signed_words(request(kind, 1), "a minute") for kind in ("link", "unlink", "ballot")]
+    texts += [wallet_words(wallet(state)) for state in WalletState if state != WalletState.UNLINKED]
+    for text in texts:
+        assert to_checksum_address(ADDRESS) in text
+    assert short(LOOK_ALIKE).lower() == short(ADDRESS).lower()
+    assert whole(LOOK_ALIKE).lower() != whole(ADDRESS).lower()

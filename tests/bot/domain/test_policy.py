@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bot.cards import layout
 from bot.domain.errors import DurationError, MemberError, PromptEmptyError, PromptTooLongError, TaskEmptyError
-from bot.domain.policy import LONGEST_PROMPT, clean_text, read_duration, read_prompt, read_task
+from bot.domain.policy import LONGEST_PROMPT, clean_text, read_duration, read_prompt, read_task, visible_length
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,11 @@ from bot.domain.policy import LONGEST_PROMPT, clean_text, read_duration, read_pr
         "\n\t\n",
         "\u0301\u0301\u0301",
         "\u200d\u200d\u200d",
+        "\u3164\uffa0\u115f\u1160",
+        "\u2800\u2800\u2800",
+        "\ufe0f\U000e0100\u180b",
+        "\U000e0041\U000e0042\U000e0043",
+        "ab\u3164\u2800",
     ],
 )
 def test_a_prompt_that_shows_nothing_is_refused(text: str) -> None:
@@ -40,6 +45,10 @@ def test_a_prompt_that_shows_nothing_is_refused(text: str) -> None:
         ("👩\u200d🚀 floats in space", "👩\u200d🚀 floats in space"),
         ("قطة تركب الأمواج", "قطة تركب الأمواج"),
         ("cafe\u0301 at night", "café at night"),
+        ("cafe\u200b\u0301 at night", "café at night"),
+        ("red\u3164\ufe0f\ufe0f ball", "red\ufe0f ball"),
+        ("⠓⠊⠲", "⠓⠊⠲"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
     ],
 )
 def test_a_prompt_is_read_as_it_is_seen(text: str, read: str) -> None:
@@ -66,6 +75,17 @@ def test_any_text_is_read_or_refused_with_a_sentence(text: str) -> None:
         return
     assert read_prompt(prompt) == prompt
     assert "\n" not in prompt
+
+
+@given(st.text(alphabet="\u3164\u2800\u200d\ufe0f\u0301\U000e0041\u034f\ufffc a😀", max_size=30))
+def test_what_hides_is_kept_only_behind_what_shows(text: str) -> None:
+    """Joiners and variation selectors stay singly, other ignorable characters never, and nothing stays alone."""
+    clean = clean_text(text)
+    assert bool(clean) == (visible_length(text) > 0)
+    assert not {"\u3164", "\u034f", "\U000e0041"} & set(clean)
+    assert not clean.startswith(("\u200d", "\ufe0f"))
+    assert "\u200d\u200d" not in clean
+    assert "\ufe0f\ufe0f" not in clean
 
 
 @given(st.text(max_size=300))

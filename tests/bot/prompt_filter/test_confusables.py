@@ -35,6 +35,7 @@ def test_text_is_read_in_plain_letters() -> None:
     assert plain("Kıb\u200bb\u0336lé") == "kibble"
     assert spelled("ß") == ["s", "s"]
     assert bare("a\u200d\ufe0fb") == "ab"
+    assert bare("k\u3164i\u2800t\U000e0041t\u034fen") == "kitten"
 
 
 def test_words_and_what_stands_between_them() -> None:

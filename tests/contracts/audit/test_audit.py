@@ -26,6 +26,7 @@ from migrations.schema import rounds, videos, votes
 
 FIRST = number_of(1, 1)  # the first round's first video
 SECOND = FIRST + 1
+SALT = "5a" * 32
 PEPPER = b"a pepper that nobody can guess, 32+"
 
 
@@ -40,7 +41,9 @@ async def play(store: AsyncEngine, ledger: Ledger, chain: Any) -> None:
             connection, round_id=1, key=keys["r"], opens_ms=times["opens_at_ms"], closes_ms=times["closes_at_ms"],
             meta_hash=outbox.text_hash("t"),
         )  # fmt: skip
-        for name in ("a", "b"):
+        salted = {"prompt_hash": outbox.salted_hash("p", SALT), "prompt_salt": SALT}
+        # The first one as earlier versions entered it: a hash that anybody can try words against.
+        for name, prompt in (("a", {"prompt_hash": outbox.text_hash("p")}), ("b", salted)):
             await connection.execute(
                 insert(videos).values(
                     id=name, guild_id=7, round_id=1, member_id=1, member_name="m", prompt="p", status="published",
@@ -48,8 +51,8 @@ async def play(store: AsyncEngine, ledger: Ledger, chain: Any) -> None:
                 )
             )  # fmt: skip
             await outbox.record_video(
-                connection, round_id=1, video_id=name, key=keys[name], prompt_hash=outbox.text_hash("p"),
-                content_hash=file, model_hash=outbox.text_hash("m"), playback_id="play" + name,
+                connection, round_id=1, video_id=name, key=keys[name], content_hash=file,
+                model_hash=outbox.text_hash("m"), playback_id="play" + name, **prompt,
             )  # fmt: skip
         for name, member, choice in (("a", 1, 1), ("a", 2, 1), ("a", 3, 2), ("b", 1, 2)):
             values = {"video_id": name, "member_id": member, "choice": choice, "source": "button", "cast_at_ms": 1}
@@ -125,6 +128,16 @@ async def test_an_honest_ledger_passes(played: AsyncEngine, ledger: Ledger, chai
         (update(videos).where(videos.c.id == "a").values(sha256="00" * 32), "The file of video a is not the one"),
         (update(videos).where(videos.c.id == "a").values(chain_key="11" * 32), f"Video a claims to be video {FIRST}"),
         (update(rounds).values(chain_id=3), "is round 1, not 3"),
+        (update(videos).where(videos.c.id == "a").values(prompt="q"), "The prompt of video a is not the one"),
+        (update(videos).where(videos.c.id == "b").values(prompt="q"), "The prompt of video b is not the one"),
+        (
+            update(entries).where(entries.c.kind == "video").values(payload={"prompt_salt": "00" * 32}),
+            "The prompt of video b is not the one",
+        ),
+        (
+            update(entries).where(entries.c.kind == "video").values(payload={}),  # as if it were an old entry
+            "The prompt of video b is not the one",
+        ),
     ],
 )
 async def test_a_database_that_was_tampered_with_is_found(
