@@ -17,7 +17,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from bot.client import Client
 from bot.files.attachments import RenderedFile, brought_path, read_here
 from bot.store import file_transfers, videos
-from generation.jobs import MOST_BYTES, ORIGINAL_WORKFLOW, PART_BYTES, OriginalJob, originals_queue, parts_of
+from generation.answers import Done, read_answer
+from generation.jobs import (
+    MOST_BYTES,
+    ORIGINAL_WORKFLOW,
+    PART_BYTES,
+    JobEnd,
+    OriginalJob,
+    originals_queue,
+    parts_of,
+)
 from generation.queue.engine import Engine, WorkCancelledError
 from migrations.files import commit_draft, create_draft, draft_path
 
@@ -100,22 +109,22 @@ class FileTransfer:
                 connection, ORIGINAL_WORKFLOW, job_id, job.to_json(), queue=originals_queue(machine)
             )
         end = await self._end(job_id, unwanted)
-        if end.get("outcome") != "done":
-            raise TransferError(str(end.get("reason")))
+        if isinstance(end, JobEnd):
+            raise TransferError(end.reason)
         await self._keep(video)
         log.info("The original was brought here.")
 
-    async def _end(self, job_id: str, unwanted: Callable[[], Awaitable[bool]]) -> dict[str, object]:
+    async def _end(self, job_id: str, unwanted: Callable[[], Awaitable[bool]]) -> Done | JobEnd:
         """Return how the transfer ended. It ends early when nobody wants the video any more."""
         while True:
             try:
-                end: dict[str, object] | None = await self._engine.result(job_id)
+                end = await self._engine.result(job_id)
             except WorkCancelledError:
-                return {"outcome": "failed", "reason": "Its worker's machine is gone, or of an older release."}
+                return JobEnd("failed", "Its worker's machine is gone, or of an older release.")
             if end is not None:
-                return end
+                return read_answer(Done, end)
             if await unwanted():
-                return {"outcome": "cancelled", "reason": "Nobody wants it any more."}
+                return JobEnd("cancelled", "Nobody wants it any more.")
             await asyncio.sleep(POLL_S)
 
     async def _keep(self, video: RenderedFile) -> None:

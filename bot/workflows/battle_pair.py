@@ -24,6 +24,7 @@ from bot.store.battles import rounds as battles
 from bot.workflows.battle_parts import JobOf, LeftOutError
 from bot.workflows.steps import step
 from bot.workflows.video_queue import MOST_RENDERS
+from generation.answers import read_answer
 from generation.feedback.registration import read_registration
 from generation.jobs import RENDER_WORKFLOW, RenderResult
 from generation.log_context import about
@@ -133,9 +134,10 @@ class BattlePairWorkflow:
             )
         except WorkCancelledError:
             raise LeftOutError("The workers could not render a video.") from None
-        if end["outcome"] != "done":
-            raise LeftOutError(str(end["reason"]))
-        return RenderResult(**{key: value for key, value in end.items() if key != "outcome"})
+        answer = read_answer(RenderResult, end)
+        if not isinstance(answer, RenderResult):
+            raise LeftOutError(answer.reason)
+        return answer
 
     async def _side(self, pair_id: int, is_first: bool) -> _Side | None:
         """Return the video to render; None once nobody wants it any more."""

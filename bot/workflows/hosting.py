@@ -17,6 +17,7 @@ from bot.posts.videos import VideoPosts
 from bot.retry import GivenUpError, patiently
 from bot.store import videos
 from bot.workflows.steps import HostingEnd, step
+from generation.answers import Done, read_answer
 from generation.hosting.host import (
     AssetFailed,
     AssetMissing,
@@ -29,7 +30,7 @@ from generation.hosting.host import (
     VideoHost,
     claim_upload,
 )
-from generation.jobs import UPLOAD_WORKFLOW, UploadJob, upload_queue
+from generation.jobs import UPLOAD_WORKFLOW, JobEnd, UploadJob, upload_queue
 from generation.log_context import about
 from generation.queue.engine import Engine, WorkCancelledError
 from generation.strict_json import JsonObject
@@ -111,27 +112,27 @@ class HostingWorkflow:
                 return cast(HostingEnd, ticket)
             if "tus_endpoint" in ticket:
                 end = await self._send_file(f"video-{video_id}-upload-{attempt}-{number}", video_id, ticket, machine)
-                if end["outcome"] == "upload_gone":
-                    continue
-                if end["outcome"] == "cancelled":
-                    why: str | None = await step("why it ended", self._why_ended, video_id)
-                    return HostingEnd(outcome="cancelled", reason=why or str(end["reason"]))
-                if end["outcome"] != "done":
-                    return cast(HostingEnd, {"outcome": end["outcome"], "reason": end["reason"]})
+                if isinstance(end, JobEnd):
+                    if end.outcome == "upload_gone":
+                        continue
+                    if end.outcome == "cancelled":
+                        why: str | None = await step("why it ended", self._why_ended, video_id)
+                        return HostingEnd(outcome="cancelled", reason=why or end.reason)
+                    return HostingEnd(outcome=end.outcome, reason=end.reason)
             hosted = await step("wait for the host", self._wait_for_host, video_id)
             if "outcome" in hosted:
                 return cast(HostingEnd, hosted)
             log.warning("Video %s: the host failed it: %s", video_id, hosted["problem"])
         return HostingEnd(outcome="failed", reason=NOT_TAKEN)
 
-    async def _send_file(self, upload_id: str, video_id: str, ticket: Ticket, machine: str) -> JsonObject:
+    async def _send_file(self, upload_id: str, video_id: str, ticket: Ticket, machine: str) -> Done | JobEnd:
         """Let the machine that holds the file send it. A machine that is gone has lost the file."""
         job = await step("look", self._upload_job, video_id, ticket)
         try:
-            end: JsonObject = await Engine.delegate(UPLOAD_WORKFLOW, upload_id, job, queue=upload_queue(machine))
+            end = await Engine.delegate(UPLOAD_WORKFLOW, upload_id, job, queue=upload_queue(machine))
         except WorkCancelledError:
-            return {"outcome": "file_missing", "reason": "The worker's machine was lost while it had the video."}
-        return end
+            return JobEnd("file_missing", "The worker's machine was lost while it had the video.")
+        return read_answer(Done, end)
 
     async def _upload_job(self, video_id: str, ticket: Ticket) -> JsonObject:
         video = await self._video(video_id)

@@ -26,11 +26,13 @@ from bot.store.learning import candidates, releases, trainings
 from bot.workflows.steps import step
 from contracts.outbox.commitments import enqueue_dataset
 from generation.adapters.file import AdapterError
+from generation.answers import Done, read_answer
 from generation.jobs import (
     BOT_QUEUE,
     CANDIDATE_WORKFLOW,
     TRAINING_WORKFLOW,
     CandidateJob,
+    JobEnd,
     ReleaseName,
     TrainingJob,
     TrainingResult,
@@ -173,11 +175,11 @@ class TrainingWorkflow:
                 TRAINING_WORKFLOW, job_id, job, queue=training_queue(self._model_class, self._model_id)
             )
             end = await step("follow the training", self._follow, job_id, place, facts, message_id)
-            if end.get("outcome") != "done":
-                return await self._rejected(facts, str(end.get("reason")))
-            result = TrainingResult.from_json(end)
+            result = read_answer(TrainingResult, end)
+            if isinstance(result, JobEnd):
+                return await self._rejected(facts, result.reason)
             send_id = f"candidate-{candidate_id}-file-{attempt}"
-            reason = await step("record the file", self._record, candidate_id, send_id, end)
+            reason = await step("record the file", self._record, candidate_id, send_id, result)
             if reason is None:
                 reason = await step("bring the file", self._bring, send_id, result)
             if reason == MACHINE_GONE:
@@ -292,9 +294,8 @@ class TrainingWorkflow:
                     await self._posts.edit(place.channel_id, message_id, text)
             await asyncio.sleep(POLL_S)
 
-    async def _record(self, candidate_id: int, send_id: str, end: JsonObject) -> str | None:
+    async def _record(self, candidate_id: int, send_id: str, result: TrainingResult) -> str | None:
         """Record the file, and ask for it: one transaction. Return the reason why it cannot come, if any."""
-        result = TrainingResult.from_json(end)
         job = CandidateJob(candidate_id, result.adapter_sha256, result.size_bytes, result.taste_sha256)
         try:
             async with self._database.begin() as connection:
@@ -322,10 +323,9 @@ class TrainingWorkflow:
             if end is not None:
                 break
             await asyncio.sleep(POLL_S)
-        if end.get("outcome") == "file_missing":
-            return MACHINE_GONE
-        if end.get("outcome") != "done":
-            return str(end.get("reason"))
+        answer = read_answer(Done, end)
+        if isinstance(answer, JobEnd):
+            return MACHINE_GONE if answer.outcome == "file_missing" else answer.reason
         return await self._lessons.take_in(result.adapter_sha256, self._model_id, result.taste_sha256)
 
     async def _train_again(self, candidate_id: int) -> None:

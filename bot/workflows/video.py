@@ -28,6 +28,7 @@ from bot.workflows.steps import HostingEnd, step
 from bot.workflows.video_queue import MOST_RENDERS, WORKFLOW, render_id
 from generation.adapters.file import adapter_path
 from generation.adapters.transfer import offer
+from generation.answers import read_answer
 from generation.jobs import BOT_QUEUE, RENDER_WORKFLOW, ReleaseName, RenderJob, RenderResult
 from generation.log_context import about
 from generation.queue.engine import Engine, WorkCancelledError
@@ -183,15 +184,16 @@ class VideoWorkflow:
             if reason is None:
                 raise EndedError("failed", "Three workers crashed while they rendered this prompt.") from None
             raise EndedError("cancelled", reason) from None
-        if end["outcome"] == "done":
-            if end.get("release") != wanted:
-                log.error("The worker %s rendered with another release than the one it was asked for.", end["machine"])
+        answer = read_answer(RenderResult, end)
+        if isinstance(answer, RenderResult):
+            if answer.release != wanted:
+                log.error("The worker %s rendered with another release than it was asked for.", answer.machine)
                 raise EndedError("failed", WRONG_RELEASE)
-            return RenderResult(**{key: value for key, value in end.items() if key != "outcome"})
-        if end["outcome"] == "cancelled":
+            return answer
+        if answer.outcome == "cancelled":
             reason = await step("why it ended", self._cancel_reason, video_id)
-            raise EndedError("cancelled", reason or end["reason"])
-        raise EndedError("failed", end["reason"])
+            raise EndedError("cancelled", reason or answer.reason)
+        raise EndedError("failed", answer.reason)
 
     async def _render_job(self, video_id: str) -> _RenderStep:
         video = await self._video(video_id)

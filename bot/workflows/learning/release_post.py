@@ -21,6 +21,7 @@ from bot.store.learning import releases
 from bot.workflows.steps import step
 from generation.adapters.file import AdapterError, adapter_path
 from generation.adapters.transfer import offer
+from generation.answers import FilmstripResult, read_answer
 from generation.jobs import BOT_QUEUE, FILMSTRIP_WORKFLOW, FilmstripJob, ReleaseName, release_queue
 from generation.queue.engine import Engine, WorkCancelledError
 from generation.strict_json import JsonObject
@@ -123,10 +124,11 @@ class ReleaseAnnouncements:
         except WorkCancelledError:
             log.warning("The filmstrip of release %d was given up by the workers.", number)
             return
-        if end.get("outcome") == "done":
-            await self._keep(model_id, number, str(end.get("png")))
+        strip = read_answer(FilmstripResult, end)
+        if isinstance(strip, FilmstripResult):
+            await self._keep(model_id, number, strip.png)
         else:
-            log.warning("Release %d has no filmstrip: %s", number, end.get("reason"))
+            log.warning("Release %d has no filmstrip: %s", number, strip.reason)
 
     async def _filmstrip_job(self, model_id: str, number: int) -> FilmstripJob | None:
         """Return the job, with the adapters on offer that it needs; None where the release's own is not here.
