@@ -8,6 +8,7 @@ from functools import partial
 from bot.cli import audit, backup, costs, demo, deploy, doctor, migrate, models, rerender, run, worker, workers
 from bot.cli.learning import export, retrain, train
 from bot.cli.process import exit_code_of
+from generation.prctl import hide_from_others
 
 DESCRIPTION = "FLock: a Discord community makes a text-to-video model its own."
 EPILOG = """first steps:
@@ -38,6 +39,8 @@ FAMILIES = (
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command; exit with its code, or with a sentence on stderr and 1 (2 for a wrong command line)."""
+    if argv is None:  # a process of its own: what it reads from its environment no other process needs to see
+        hide_from_others()
     arguments = build_parser().parse_args(argv)
     raise SystemExit(exit_code_of(partial(arguments.command, arguments)))
 

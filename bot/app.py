@@ -56,7 +56,7 @@ from bot.sync.reactions import ReactionSync
 from bot.sync.view_counts import ViewCounts
 from bot.sync.wallet_events import WalletEvents
 from bot.ticks import Ticks
-from bot.video_hosts import hearing, open_host
+from bot.video_hosts import hearing, open_host, reach_of
 from bot.workflows.closing import ClosingWorkflow
 from bot.workflows.hosting import HostingWorkflow
 from bot.workflows.recovery import Recovery
@@ -139,6 +139,7 @@ class App:
     def _build_posts(self) -> None:
         """Build all that posts on Discord."""
         settings, database, client = self._settings, self._database, self.client
+        reach = reach_of(settings)
         self.progress = ProgressMessages(
             database=database, client=client, progress_s=settings.progress_s, model_class=settings.model_class
         )
@@ -148,6 +149,7 @@ class App:
             data_dir=settings.data_dir,
             host_name="Livepeer" if settings.video_host == "livepeer" else None,
             progress=self.progress,
+            reach=reach,
         )
         self.vote_counts = VoteCounts(database=database, posts=self.video_posts)
         self.votes.on_recorded = self.vote_counts.note_votes
@@ -156,7 +158,7 @@ class App:
             client=client,
             results=self._results,
             ledger_status=self._ledger_status,
-            winners=WinnerVideos(client=client, posts=self.video_posts, data_dir=settings.data_dir),
+            winners=WinnerVideos(client=client, posts=self.video_posts, data_dir=settings.data_dir, reach=reach),
         )
         self._review_posts = ReviewPosts(database=database, client=client, model_class=settings.model_class)
 

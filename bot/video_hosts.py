@@ -14,6 +14,7 @@ from bot.settings import Settings, reveal
 from generation.extras import require
 from generation.hosting.host import Polling, VideoHost
 from generation.hosting.livepeer import LivepeerHost
+from generation.hosting.reach import Reach
 from generation.hosting.webhooks import MOST_BYTES, PATH, Receiver
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,13 @@ def open_host(settings: Settings) -> VideoHost:
         )
     except ValueError as error:
         raise OperatorError(f"The video host cannot be used: {error}") from error
+
+
+def reach_of(settings: Settings) -> Reach:
+    """Return what the configured video host may have us ask, beside all that is public."""
+    if settings.video_host == "s3":
+        return Reach.of(settings.s3_endpoint, settings.s3_public_url, trust_names=True)  # the operator's own names
+    return Reach.of(settings.livepeer_api_base)
 
 
 def _open_s3(settings: Settings) -> VideoHost:

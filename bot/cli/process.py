@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TypeAlias
 
@@ -52,6 +52,16 @@ def write(text: str) -> None:
     """Write the output of a command to stdout at once; words of others in it cannot steer the terminal."""
     sys.stdout.write(printable_lines(text))
     sys.stdout.flush()
+
+
+def without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without FLock's settings, for a process that works with others' models and data."""
+    return {name: value for name, value in environment.items() if not is_setting(name)}
+
+
+def is_setting(name: str) -> bool:
+    """Return True for a variable that holds a setting of FLock's, or the folder in which there are some."""
+    return name.startswith("FLOCK_") or name == "CREDENTIALS_DIRECTORY"
 
 
 def add_watch_stdin(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from bot.cli.process import Commands, add_watch_stdin, run_until_stopped, write
+from bot.cli.process import Commands, add_watch_stdin, is_setting, run_until_stopped, write
 from bot.domain.errors import OperatorError
 from bot.monitoring import logs
 from bot.settings import Settings, load_settings
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise OperatorError("--check renders two videos, which a training worker does not. Leave --train out.")
     config = config_of(settings)
     address = (settings.metrics_host, settings.metrics_port)
-    for name in [name for name in os.environ if name.startswith("FLOCK_") or name == "CREDENTIALS_DIRECTORY"]:
+    for name in [name for name in os.environ if is_setting(name)]:
         del os.environ[name]  # a shared .env may hold the bot's keys: the worker keeps none of them
     del settings
     from sqlalchemy.exc import SQLAlchemyError

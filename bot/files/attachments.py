@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import logging
 import re
 from pathlib import Path
 from typing import Protocol
@@ -13,9 +14,11 @@ import discord
 import httpx
 
 from bot.domain.videos import Video
+from generation.hosting.guarded import TOTAL_S, Fetched, fetch
+from generation.hosting.reach import ForbiddenAddressError, Reach
 from generation.video.latents import latents_path
 
-TIMEOUT_S = 60.0
+log = logging.getLogger(__name__)
 
 
 class RenderedFile(Protocol):
@@ -31,17 +34,17 @@ class RenderedFile(Protocol):
     def size_bytes(self) -> int | None: ...
 
 
-async def attachment(video: Video, data_dir: Path, limit: int) -> tuple[discord.File | None, str]:
+async def attachment(video: Video, data_dir: Path, limit: int, reach: Reach) -> tuple[discord.File | None, str]:
     """Return the file if it fits into `limit` bytes (it then plays inline everywhere), else only the host's address.
 
-    Raises httpx.TransportError when the host does not answer.
+    `reach` is what its host may have us ask. Raises httpx.TransportError when the host does not answer.
     """
     if (video.size_bytes or 0) > limit:
         return None, video.playback_url or ""
     name = attachment_name(video)
     data = await asyncio.to_thread(read_here, video, data_dir)
     if data is None:  # it could not be brought here either; the host's copy has no manifest any more
-        data = await fetch_mp4(video.playback_url or "", limit)
+        data = await fetch_mp4(video.playback_url or "", limit, reach)
     if data is not None:
         return discord.File(io.BytesIO(data), filename=name), f"attachment://{name}"
     return None, video.playback_url or ""
@@ -89,42 +92,36 @@ def delete_rendered(video: RenderedFile, data_dir: Path) -> None:
             each.unlink(missing_ok=True)
 
 
-async def plays(url: str) -> bool:
-    """Return True if there is an mp4 at an address. Raises httpx.TransportError when nothing answers.
+async def plays(url: str, reach: Reach) -> bool:
+    """Return True if there is an mp4 at an address within reach. Raises httpx.TransportError when nothing answers.
 
     Discord plays no list of segments (HLS), and shows an empty frame for an address at which there is nothing.
     """
-    if not url.startswith(("https://", "http://")):
-        return False
-    try:
-        async with (
-            httpx.AsyncClient(follow_redirects=True, timeout=TIMEOUT_S) as client,
-            client.stream("GET", url, headers={"Range": "bytes=0-11"}) as answer,
-        ):
-            async for part in answer.aiter_bytes(12):
-                return answer.is_success and part[4:8] == b"ftyp"
-    except (httpx.InvalidURL, httpx.TooManyRedirects, httpx.DecodingError):
-        return False
-    return False
+    found = await _fetch(url, reach, 12, headers={"Range": "bytes=0-11"})
+    return found is not None and found.is_success and found.data[4:8] == b"ftyp"
 
 
-async def fetch_mp4(url: str, limit: int) -> bytes | None:
+async def fetch_mp4(url: str, limit: int, reach: Reach) -> bytes | None:
     """Return the mp4 at an address; None if there is none, or more than `limit` bytes, or anything but an mp4.
 
-    Raises httpx.TransportError when nothing answers.
+    An address beyond our reach, or whose host is too slow for a whole file, has none either. Raises
+    httpx.TransportError when nothing answers.
     """
+    found = await _fetch(url, reach, limit)
+    if found is None or not found.is_success or not found.is_whole:
+        return None
+    return found.data if found.data[4:8] == b"ftyp" else None  # ISO 14496-12: the first box
+
+
+async def _fetch(url: str, reach: Reach, most: int, *, headers: dict[str, str] | None = None) -> Fetched | None:
     if not url.startswith(("https://", "http://")):
         return None
     try:
-        async with (
-            httpx.AsyncClient(follow_redirects=True, timeout=TIMEOUT_S) as client,
-            client.stream("GET", url) as answer,
-        ):
-            data = bytearray()
-            async for part in answer.aiter_bytes():
-                data += part
-                if len(data) > limit:
-                    return None
+        return await fetch(url, reach, most, headers=headers)
+    except ForbiddenAddressError as error:
+        log.warning("A video is not fetched. %s", error)
+    except TimeoutError:
+        log.warning("A video is not fetched: its host takes more than %d s for it.", TOTAL_S)
     except (httpx.InvalidURL, httpx.TooManyRedirects, httpx.DecodingError):
-        return None
-    return bytes(data) if answer.is_success and data[4:8] == b"ftyp" else None  # ISO 14496-12: the first box
+        pass
+    return None

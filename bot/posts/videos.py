@@ -29,6 +29,7 @@ from bot.posts.progress import ProgressMessages
 from bot.retry import UNREADABLE, passes
 from bot.store import rounds, videos
 from bot.store.vote_writer import votes_on_cards
+from generation.hosting.reach import PUBLIC, Reach
 from migrations.states.community import RoundStatus, VideoStatus
 
 log = logging.getLogger(__name__)
@@ -69,13 +70,18 @@ class VideoPosts:
         data_dir: Path,
         host_name: str | None,
         progress: ProgressMessages,
+        reach: Reach = PUBLIC,
     ) -> None:
-        """`host_name` is what the link of a card names; None stands for the host's own address."""
+        """`host_name` is what the link of a card names; None stands for the host's own address.
+
+        `reach` is what the host may have us ask.
+        """
         self._database = database
         self._client = client
         self._data_dir = data_dir
         self._host_name = host_name
         self._progress = progress
+        self._reach = reach
         # By guild: the size in bytes of the smallest file that Discord refused, and until when that is believed.
         self._refused: dict[int, tuple[int, float]] = {}
 
@@ -109,7 +115,7 @@ class VideoPosts:
     ) -> tuple[discord.Message, Video]:
         """Return the message, and the video as its card shows it."""
         limit = self.limit_of(thread.guild)
-        file, media_url = await attachment(video, self._data_dir, limit)
+        file, media_url = await attachment(video, self._data_dir, limit, self._reach)
         send = partial(post_once, thread, nonce=video.id, mark=video_cards.custom_id("up", video.id), again=again)
         if file is not None:
             size = len(file.fp.read())

@@ -18,6 +18,7 @@ from bot.files.attachments import attachment_name, fetch_mp4, plays, read_here
 from bot.posts.once import is_too_large
 from bot.posts.videos import VideoPosts
 from bot.retry import UNREADABLE, passes
+from generation.hosting.reach import PUBLIC, Reach
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +36,12 @@ class Media:
 class WinnerVideos:
     """Finds the video of a winner. Nothing here keeps a result from being posted: without a video it is posted too."""
 
-    def __init__(self, *, client: Client, posts: VideoPosts, data_dir: Path) -> None:
+    def __init__(self, *, client: Client, posts: VideoPosts, data_dir: Path, reach: Reach = PUBLIC) -> None:
+        """`reach` is what a video host may have us ask."""
         self._client = client
         self._posts = posts
         self._data_dir = data_dir
+        self._reach = reach
 
     async def media(self, video: Video, guild: discord.Guild) -> Media:
         """Return the video from this machine, from its card, or from its host: as a file, or as the host's address."""
@@ -53,7 +56,8 @@ class WinnerVideos:
         """Return the video by its host's address alone, if that can be played in a message."""
         try:
             async with asyncio.timeout(HOST_S):
-                return Media(url=video.playback_url) if await plays(video.playback_url or "") else Media()
+                is_there = await plays(video.playback_url or "", self._reach)
+                return Media(url=video.playback_url) if is_there else Media()
         except (httpx.TransportError, TimeoutError):
             return Media()
 
@@ -71,7 +75,7 @@ class WinnerVideos:
         if data is None:
             try:
                 async with asyncio.timeout(HOST_S):
-                    data = await fetch_mp4(video.playback_url or "", limit)
+                    data = await fetch_mp4(video.playback_url or "", limit, self._reach)
             except (httpx.TransportError, TimeoutError):
                 data = None
         return data

@@ -19,6 +19,7 @@ from urllib.parse import quote, urljoin
 
 import httpx
 
+from generation.hosting.guarded import FORBIDDEN, NO_ANSWER, bounded, fetch
 from generation.hosting.host import (
     PHASES,
     AssetFailed,
@@ -44,10 +45,12 @@ from generation.hosting.http_errors import (
     no_answer,
     unreadable,
 )
+from generation.hosting.reach import ForbiddenAddressError, Reach
 
 log = logging.getLogger(__name__)
 
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
+TOTAL_S = 120.0  # for a whole answer, however often a part of it comes
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _LIST_PAGE = 100
 _LIST_PAGES = 10
@@ -87,6 +90,7 @@ class LivepeerHost:
         self._watch_page = watch_page
         self._owns_client = client is None
         self._client = client or httpx.AsyncClient(timeout=TIMEOUT)
+        self._reach = Reach.of(self._base)  # the host's answers name addresses: none inside our network
         self._polling = polling or Polling()
         self._gate = asyncio.Semaphore(at_once)
         self._reads = reads
@@ -129,6 +133,8 @@ class LivepeerHost:
             endpoint = check_url(str(body["tusEndpoint"]), "The upload's address")
         except (KeyError, TypeError, ValueError):
             raise unreadable(doing) from None
+        if not self._reach.allows_url(endpoint):
+            raise HostRejected(FORBIDDEN, status=NO_ANSWER)
         return UploadTicket(asset.asset_id, asset.playback_id, endpoint)
 
     async def find_asset(self, name: str) -> HostedAsset | None:
@@ -183,7 +189,9 @@ class LivepeerHost:
         entries = meta.get("source") if isinstance(meta, dict) else None
         if not isinstance(entries, list):
             raise unreadable(doing)
-        sources: list[Mapping[str, object]] = [entry for entry in entries if isinstance(entry, dict)]
+        sources: list[Mapping[str, object]] = [
+            entry for entry in entries if isinstance(entry, dict) and self._reach.allows_url(str(entry.get("url")))
+        ]
         mp4s = [s for s in sources if s.get("type") == "html5/video/mp4" and _url(s)]
         no_source: Mapping[str, object] = {}
         best = max(mp4s, key=lambda s: _number(s.get("bitrate")) or 0.0, default=no_source)
@@ -288,18 +296,14 @@ class LivepeerHost:
         if vtt is None:
             return None
         try:
-            async with self._gate, self._client.stream("GET", vtt, auth=None, timeout=TIMEOUT) as response:
-                if response.status_code != 200:
-                    return None
-                text = b""
-                async for piece in response.aiter_bytes():
-                    text += piece
-                    if len(text) > _VTT_BYTES:
-                        break
-        except (httpx.HTTPError, httpx.InvalidURL):
+            async with self._gate:
+                index = await fetch(vtt, self._reach, _VTT_BYTES, total_s=TOTAL_S)
+        except (httpx.HTTPError, httpx.InvalidURL, ForbiddenAddressError, TimeoutError):
             return None
-        name = re.search(r"^(\S+\.(?:jpe?g|png|webp))(?:#\S*)?\s*$", text.decode("utf-8", "replace"), re.I | re.M)
-        return _url({"url": urljoin(vtt, name[1])}) if name else None
+        text = index.data.decode("utf-8", "replace") if index.is_success else ""
+        name = re.search(r"^(\S+\.(?:jpe?g|png|webp))(?:#\S*)?\s*$", text, re.I | re.M)
+        poster = _url({"url": urljoin(vtt, name[1])}) if name else None
+        return poster if poster and self._reach.allows_url(poster) else None
 
     async def _read(self, path: str, doing: str, *, params: Mapping[str, str] | None = None) -> httpx.Response:
         return await self._send("GET", path, doing, tries=self._reads, params=params)
@@ -318,8 +322,10 @@ class LivepeerHost:
         for attempt in range(1, tries + 1):
             failure: HostError
             try:
-                async with self._gate:
-                    response = await self._client.request(
+                async with (
+                    self._gate,
+                    asyncio.timeout(TOTAL_S),
+                    self._client.stream(
                         method,
                         self._base + path,
                         headers=headers,
@@ -327,10 +333,14 @@ class LivepeerHost:
                         json=json,
                         auth=None,
                         follow_redirects=False,
-                    )
+                    ) as answer,
+                ):
+                    response = await bounded(answer)
                 if response.is_success:
                     return response
                 failure = error_of(response, doing, self._key)
+            except TimeoutError:
+                failure = no_answer(httpx.ReadTimeout("The whole answer took too long."), doing)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 failure = no_answer(error, doing)
             if attempt == tries or not failure.retryable:

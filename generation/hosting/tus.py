@@ -16,12 +16,15 @@ from typing import BinaryIO
 
 import httpx
 
+from generation.hosting.guarded import FORBIDDEN, NO_ANSWER, bounded
 from generation.hosting.host import AlreadyUploaded, HostBusy, HostError, HostRejected, HostUnreachable, UploadGone
 from generation.hosting.http_errors import check_url, error_of, hide_addresses_in_logs, no_answer
+from generation.hosting.reach import ForbiddenAddressError
 from migrations.files import sha256_stream
 
 CHUNK_BYTES = 8 * 1024 * 1024  # Livepeer stores uploads in parts of this size
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+TOTAL_S = 1800.0  # for one part with its answer, also by a slow line
 _VERSION = {"Tus-Resumable": "1.0.0"}
 _HOPS = 3
 
@@ -170,17 +173,32 @@ class _Sender:
                 # This host must not see what the client carries for others: the address is enough.
                 request.headers.pop("authorization", None)
                 request.headers.pop("cookie", None)
-                response = await self.client.send(request, auth=None, follow_redirects=False)
+                async with asyncio.timeout(TOTAL_S):
+                    answer = await self.client.send(request, auth=None, follow_redirects=False, stream=True)
+                    try:
+                        response = await bounded(answer)
+                    finally:
+                        await answer.aclose()
+            except ForbiddenAddressError as error:
+                raise HostRejected(str(error), status=NO_ANSWER) from None
+            except TimeoutError:
+                raise _Retry(no_answer(httpx.ReadTimeout("The whole answer took too long."), doing)) from None
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise _Retry(no_answer(error, doing)) from None
             if response.status_code not in {307, 308} or "location" not in response.headers:
                 return response
-            url = self._location(response, url)
+            target = self._location(response, url)
+            if httpx.URL(target).host != httpx.URL(url).host:
+                raise HostRejected(FORBIDDEN, status=response.status_code)
+            url = target
         raise HostRejected(f"The video host sent us in circles when asked to {doing}.", status=response.status_code)
 
     @staticmethod
     def _location(response: httpx.Response, base: str) -> str:
-        """Return the absolute address in Location: another host is accepted, a step down from https is not."""
+        """Return the absolute address in Location: a step down from https is not accepted.
+
+        TUS lets another host keep an upload; that it is none in our network, the client sees when it connects.
+        """
         try:
             target = check_url(str(httpx.URL(base).join(response.headers["location"])), "The upload's address")
         except (KeyError, ValueError, httpx.InvalidURL):

@@ -23,6 +23,7 @@ from dataclasses import asdict, fields, replace
 from typing import TextIO
 
 from generation.models.registry import Model
+from generation.prctl import die_with_parent
 from generation.prompt_words import PromptWords
 from generation.render.denoise import Chooser, NoPictureError, Takes, one_take, peak_memory
 from generation.render.heartbeat import Heartbeat
@@ -57,8 +58,6 @@ from generation.video.certificates import CertificateError
 from generation.video.finalize import finalize
 
 log = logging.getLogger(__name__)
-
-PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class CancelledError(Exception):
@@ -299,14 +298,6 @@ def _failure_of(error: Exception, *, loading: bool) -> tuple[FailureKind, str]:
     return FailureKind.CRASH, f"The model could not render this prompt ({name})."
 
 
-def _die_with_parent() -> None:
-    """Have Linux kill this process when the worker dies, however it dies. Elsewhere the closed stdin ends it."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def _read_commands(renderer: Renderer, commands: queue.Queue[LoadModel | RenderVideo]) -> None:
     """Read commands until stdin ends, then end the process: its worker is gone, and nobody waits for the video."""
     for line in sys.stdin:
@@ -327,7 +318,7 @@ def _read_commands(renderer: Renderer, commands: queue.Queue[LoadModel | RenderV
 
 def serve(choose: Chooser) -> None:
     """Carry out commands until stdin ends."""
-    _die_with_parent()
+    die_with_parent()  # where there is no Linux, the closed stdin ends it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # stdout is the protocol's: whatever libraries print goes to stderr.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -20,8 +20,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from generation.hosting import s3_upload, tus
+from generation.hosting.guarded import guarded_client
 from generation.hosting.host import AlreadyUploaded, HostBusy, HostError, HostUnreachable, UploadGone
 from generation.hosting.min_duration import extend_to_min_duration
+from generation.hosting.reach import Reach
 from generation.jobs import JobEnd, Phase, UploadJob
 from generation.strict_json import JsonObject
 from generation.worker.files import sha256_of
@@ -157,15 +159,17 @@ class Uploads:
             file, digest = await asyncio.to_thread(
                 extend_to_min_duration, path, job.sha256, job.shortest_s, Path(folder)
             )
-            await tus.upload(
-                job.tus_endpoint,
-                file,
-                client=self._client,
-                on_url=on_url,
-                resume_url=known_url,
-                sha256=digest,  # a repeated render may have replaced the file since
-                on_progress=on_progress,
-            )
+            # The bot has looked at the endpoint, which may be in our network; what it leads to is held to the same.
+            async with guarded_client(Reach.of(job.tus_endpoint), tus.TIMEOUT) as client:
+                await tus.upload(
+                    job.tus_endpoint,
+                    file,
+                    client=client,
+                    on_url=on_url,
+                    resume_url=known_url,
+                    sha256=digest,  # a repeated render may have replaced the file since
+                    on_progress=on_progress,
+                )
 
     async def _store_url(self, upload: str, url: str) -> None:
         async with self._database.begin() as connection:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-from bot.cli.process import Commands, write
+from bot.cli.process import Commands, without_settings, write
 from bot.domain.errors import OperatorError
 from bot.settings import Settings, load_settings
 from generation.extras import require
@@ -90,7 +91,8 @@ def train(order: Order) -> int:
     """Run the process that trains, and return its exit code; its progress and result are shown."""
     path = order.write()
     command = [sys.executable, "-m", "generation.feedback", str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  # our own module
+    environment = without_settings(os.environ)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603  # ours
         assert process.stdout is not None  # noqa: S101  # it is a pipe
         for line in process.stdout:
             write(shown(line))

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from bot.domain.videos import Video
 from bot.files.attachments import fetch_mp4, plays, read_here, rendered_here
+from generation.hosting.reach import PUBLIC, Reach
 from generation.video.encode import encode
 
 
@@ -87,26 +88,28 @@ def test_only_the_bytes_that_are_recorded_are_posted(video: Path, tmp_path: Path
 async def test_a_video_of_another_machine_comes_from_the_host(host: str, video: Path) -> None:
     """Byte for byte, also by way of a redirect."""
     for name in ("video", "there"):
-        assert await fetch_mp4(f"{host}/{name}", 1 << 20) == video.read_bytes()
+        assert await fetch_mp4(f"{host}/{name}", 1 << 20, Reach.of(host)) == video.read_bytes()
 
 
 @pytest.mark.parametrize("name", ["page", "list", "nothing", "gone", "round-and-round"])
 async def test_what_is_no_mp4_is_not_posted(host: str, name: str) -> None:
     """A host that sends us to some page, perhaps one that only we can see, gets none of it posted."""
-    assert await fetch_mp4(f"{host}/{name}", 1 << 20) is None
+    assert await fetch_mp4(f"{host}/{name}", 1 << 20, Reach.of(host)) is None
 
 
 async def test_what_is_too_large_is_not_loaded_whole(host: str, video: Path) -> None:
     """At the limit it is posted, beyond it not."""
     size = video.stat().st_size
-    assert await fetch_mp4(f"{host}/video", size) is not None
-    assert await fetch_mp4(f"{host}/video", size - 1) is None
+    assert await fetch_mp4(f"{host}/video", size, Reach.of(host)) is not None
+    assert await fetch_mp4(f"{host}/video", size - 1, Reach.of(host)) is None
 
 
-@pytest.mark.parametrize("url", ["", "file:///etc/passwd", "http://host:port/"])
+@pytest.mark.parametrize(
+    "url", ["", "file:///etc/passwd", "http://host:port/", "http://127.0.0.1:1/video", "http://inside/video"]
+)
 async def test_an_address_that_is_none_is_not_asked(url: str) -> None:
     """Then the card shows what the host has."""
-    assert await fetch_mp4(url, 1 << 20) is None
+    assert await fetch_mp4(url, 1 << 20, PUBLIC) is None
 
 
 async def test_a_host_that_is_away_is_asked_again() -> None:
@@ -115,7 +118,7 @@ async def test_a_host_that_is_away_is_asked_again() -> None:
         probe.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{probe.getsockname()[1]}/video"
     with pytest.raises(httpx.TransportError):
-        await fetch_mp4(nobody, 1 << 20)
+        await fetch_mp4(nobody, 1 << 20, Reach.of(nobody))
 
 
 @pytest.mark.parametrize(
@@ -124,6 +127,6 @@ async def test_a_host_that_is_away_is_asked_again() -> None:
 )
 async def test_only_an_mp4_plays_at_an_address(host: str, name: str, is_played: bool) -> None:
     """Neither a page, nor a list of segments, nor an address at which there is nothing."""
-    assert await plays(f"{host}/{name}") is is_played
-    assert not await plays("ftp://host.example/video")
-    assert not await plays(f"{host}/round-and-round")
+    assert await plays(f"{host}/{name}", Reach.of(host)) is is_played
+    assert not await plays("ftp://host.example/video", PUBLIC)
+    assert not await plays(f"{host}/round-and-round", Reach.of(host))
