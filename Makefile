@@ -9,7 +9,10 @@ ARGS ?=
 # Test files that run at the same time; most of them wait for processes, and one thread each is enough for torch.
 TESTERS ?= 3
 
-.PHONY: demo test bench bench-fraud bench-learn screenshots tiny lint format lock clean install
+# Tools for the lists of what is installed, apart from it: nothing of FLock imports them.
+TOOLS := build/supply
+
+.PHONY: demo test bench bench-fraud bench-learn screenshots tiny lint format lock hashes digests sbom clean install
 
 # Ctrl-C, which ends the demo with 130, is no error here.
 demo: $(READY)
@@ -66,6 +69,39 @@ lock: $(READY)
 	@{ head -1 requirements.lock; $(BIN)/python -m pip list --format=freeze --exclude-editable \
 		| grep -viE '^(flock|pip|setuptools|wheel)==' | sed 's/+cpu$$//' | sort -f; } > requirements.lock.new
 	@mv requirements.lock.new requirements.lock
+	@$(MAKE) --no-print-directory hashes
+
+$(TOOLS)/.ready: Makefile
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9 cyclonedx-bom==7.5.0
+	@touch $@
+
+# What each image installs, with the SHA-256 of every file of it: the lock's versions, and torch's own packages for CUDA.
+# Nothing is downloaded but the index's pages.
+hashes: $(TOOLS)/.ready
+	@set -e; list() { image=$$1; shift; $(TOOLS)/bin/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
+		--no-annotate --custom-compile-command "make hashes" -c requirements.lock -o requirements/$$image.txt \
+		pyproject.toml requirements/build.in "$$@"; }; \
+	list bot --extra s3 --extra kms-aws --extra kms-gcp --extra export; \
+	list worker --extra train; \
+	list chain requirements/chain.in; \
+	list demo --extra demo
+
+# The base images by digest, as their registry names them now; needs Docker.
+digests:
+	@set -e; for image in python:3.11-slim postgres:18; do \
+		digest=$$(docker buildx imagetools inspect $$image --format '{{.Manifest.Digest}}'); \
+		echo "$$digest" | grep -qE '^sha256:[0-9a-f]{64}$$' || { echo "No digest of $$image." >&2; exit 1; }; \
+		sed -i -E "s|$$image(@sha256:[0-9a-f]{64})?|$$image@$$digest|" Dockerfile compose.yaml; \
+		echo "$$image@$$digest"; \
+	done
+
+# A bill of materials of the set-up (CycloneDX, build/sbom.cdx.json), and the licences of what FLock brings along.
+sbom: $(READY) $(TOOLS)/.ready
+	@mkdir -p build
+	@$(TOOLS)/bin/cyclonedx-py environment --output-reproducible --of JSON -o build/sbom.cdx.json \
+		--pyproject pyproject.toml $(BIN)/python
+	@$(BIN)/python -m tests.supply.licences > docs/licences.md.new && mv docs/licences.md.new docs/licences.md
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

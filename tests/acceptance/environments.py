@@ -108,5 +108,7 @@ def images() -> dict[str, list[str]]:
         name = stage.splitlines()[0].split(" AS ")[1]
         lines = "\n".join(re.findall(r"^RUN (.*pip install .*)$", stage, re.MULTILINE))
         ours = [f"flock{extras}" for extras in re.findall(r'(?<=[ "])\.(\[[\w,-]+\])?(?=[ "]|$)', lines, re.MULTILINE)]
-        found[name] = [*ours, *re.findall(r"grep '\^([\w-]+)=='", lines)]
+        more = [ROOT / "requirements" / f"{list_}.in" for list_ in re.findall(r"-r requirements/(\w+)\.txt", lines)]
+        beside = [line for path in more if path.exists() for line in path.read_text().splitlines() if line[:1] != "#"]
+        found[name] = [*ours, *beside]
     return found
