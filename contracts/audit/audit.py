@@ -13,19 +13,19 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts.audit.creation import check_creation
+from contracts.audit.chain.creation import check_creation
+from contracts.audit.chain.entries import LOOKUPS, Entries, Lookups
+from contracts.audit.chain.history import compare_history
+from contracts.audit.chain.log_start import LateStartError, first_block, from_the_beginning
+from contracts.audit.chain.storage import compare_storage
 from contracts.audit.database import compare_database
 from contracts.audit.datasets import DatasetCounts, check_dataset
-from contracts.audit.entries import LOOKUPS, Entries, Lookups
-from contracts.audit.history import compare_history
-from contracts.audit.listing import list_rounds
-from contracts.audit.log_start import LateStartError, first_block, from_the_beginning
+from contracts.audit.output.listing import list_rounds
 from contracts.audit.releases import check_releases
 from contracts.audit.replay import Replay
 from contracts.audit.replayed import Unproven
 from contracts.audit.report import AuditReport
 from contracts.audit.rules import Gate
-from contracts.audit.storage import compare_storage
 from contracts.ledger.artifact import ledger_artefact
 from contracts.ledger.client import Ledger, UnreadableLogError, gather
 from contracts.ledger.typed_data import Domain

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from contracts.audit.chain.roles import Roles
 from contracts.audit.replayed import (
     Position,
     ReplayedBattle,
@@ -13,7 +14,6 @@ from contracts.audit.replayed import (
     ReplayedVideo,
     Unproven,
 )
-from contracts.audit.roles import Roles
 from contracts.ledger import typed_data
 from contracts.ledger.batch_codec import (
     EMPTY_DIGEST,
@@ -308,6 +308,12 @@ class Replay:
         args = event.args
         battle = self.battles.get(args["battle"])
         decision = (args["outcome"], BattleTally(args["a"], args["b"], args["ties"]))
+        about = None if battle is None else self.rounds.get(battle.round)
+        later = (
+            [] if about is None else [item for item in about.items if item > args["battle"] and item in self.battles]
+        )
+        if any(self.battles[item].outcome is not None for item in later):
+            self.problems.append(f"Battle {args['battle']} was decided after one that follows it.")
         if battle is None or battle.outcome is not None or decision != (outcome(battle.tally), battle.tally):
             self.problems.append(f"Battle {args['battle']} was decided otherwise than its votes say, or twice.")
             return

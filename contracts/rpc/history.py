@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from eth_typing import ChecksumAddress
+
 from contracts.rpc.node import ChainUnreachableError, Node
 
 
@@ -25,8 +27,8 @@ class Transaction:
     """A transaction as it was sent; `to` is None for one that creates a contract. Addresses have their checksum."""
 
     tx: str
-    sender: str
-    to: str | None
+    sender: ChecksumAddress
+    to: ChecksumAddress | None
     nonce: int
     data: bytes
 

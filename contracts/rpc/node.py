@@ -40,7 +40,7 @@ MAYBE_SENT = (
 )
 
 
-BATCH = 100  # reads in one request
+BATCH = 50  # reads in one request: some nodes take no more, and a slow one has to answer in time
 
 
 class LedgerError(Exception):

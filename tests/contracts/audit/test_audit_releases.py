@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import delete, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from contracts.audit import storage
 from contracts.audit.audit import audit
+from contracts.audit.chain import storage
 from contracts.audit.texts import public_texts, read_folder, write_folder
 from contracts.deploy import deploy
 from contracts.ledger.client import Ledger

@@ -11,9 +11,9 @@ from eth_account.signers.local import LocalAccount
 from web3.types import Nonce
 from web3.utils.address import get_create_address
 
-from contracts.audit import storage
 from contracts.audit.audit import audit
-from contracts.audit.roles import NOBODY
+from contracts.audit.chain import storage
+from contracts.audit.chain.roles import NOBODY
 from contracts.ledger import calldata
 from contracts.ledger.batch_codec import Ballot, encode, encode_arrivals, number_of
 from contracts.ledger.client import Event, Ledger

@@ -17,7 +17,7 @@ from eth_abi.exceptions import DecodingError
 from eth_utils.abi import function_abi_to_4byte_selector
 from eth_utils.address import to_checksum_address
 
-from contracts.audit.entries import Lookups
+from contracts.audit.chain.entries import Lookups
 from contracts.ledger.artifact import ledger_artefact
 from contracts.ledger.client import Event, Ledger
 from contracts.rpc.history import Block, Transaction, blocks_of, transactions_of

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from contracts.audit.audit import audit
-from contracts.audit.log_start import LateStartError, first_block
+from contracts.audit.chain.log_start import LateStartError, first_block
 from contracts.deploy import Deployment, deploy
 from contracts.ledger.client import Event, Ledger
 from contracts.rpc.node import Node

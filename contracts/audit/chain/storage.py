@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from contracts.audit.entries import Lookups
+from contracts.audit.chain.entries import Lookups
+from contracts.audit.chain.roles import NOBODY
 from contracts.audit.replay import Replay
 from contracts.audit.report import tally_words
-from contracts.audit.roles import NOBODY
 from contracts.ledger.artifact import ledger_artefact
 from contracts.ledger.bulk import read_many, stored_words
 from contracts.ledger.client import Ledger, Tally
@@ -142,8 +142,8 @@ async def _voters(storage: _Storage, replay: Replay) -> AsyncIterator[str]:
     others = {(voter,): NOBODY for voter in replay.indices if voter not in replay.ever_linked}
     for group, noun in ((linked, "voters with wallets"), (others, "voters without wallets")):
         for (voter,), stored in await storage.differing("wallet_of", group, noun):
-            wallets = [None if wallet == NOBODY else wallet for wallet in (stored, group[voter,])]
-            yield f"Voter {voter} has wallet {wallets[0]} in the contract, {wallets[1]} in the log."
+            there, here = (None if wallet == NOBODY else wallet for wallet in (stored, group[voter,]))
+            yield f"Voter {voter} has wallet {there} in the contract, {here} in the log."
     voter_of = {wallet: voter for voter, wallet in replay.wallets.items()}
     wallets = {(wallet,): (voter_of.get(wallet, 0), nonce) for wallet, nonce in replay.nonces.items()}
     for (wallet,), _ in await storage.differing("voter_of", wallets, "wallets"):
