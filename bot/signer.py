@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.domain.errors import OperatorError
-from bot.domain.ledger_links import PublicLedger, deployed_in
+from bot.domain.ledger_links import PublicLedger, deployment_of
 from bot.settings import Settings, reveal
 from contracts.relayer.planning.draft import DraftSettings
 from contracts.relayer.relayer import RelayerSettings
@@ -47,5 +47,6 @@ def relayer_settings(settings: Settings) -> RelayerSettings:
 def public_ledger(settings: Settings) -> PublicLedger:
     """Return the ledger as members reach it."""
     address = settings.ledger_address or ""
-    deployed = deployed_in(settings.data_dir / "ledger.json", address)
-    return PublicLedger(address, settings.public_rpc_url, settings.explorer_tx_url, deployed)
+    deployment = deployment_of(settings.data_dir / "ledger.json", address)
+    since, chain_id = (None, None) if deployment is None else (deployment.block, deployment.chain_id)
+    return PublicLedger(address, settings.public_rpc_url, settings.explorer_tx_url, since, chain_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import discord
@@ -51,7 +52,11 @@ def result_card(round_: Round, outcome: Outcome, ledger: str, media_url: str | N
             f"<@{best.video.member_id}>, with 👍 {best.tally.up} and 👎 {best.tally.down}{_tie(best, entries)}"
         )
         shown = _video_items(best.video, media_url)
-    foot = [*(f"⚠️ {text}" for text in _explain(round_, outcome)), f"-# {limits.shorten(ledger, MOST_LEDGER)}"]
+    foot = [
+        *(f"⚠️ {text}" for text in _explain(round_, outcome)),
+        f"-# {limits.shorten(ledger, MOST_LEDGER)}",
+        *_to_compare(round_, outcome),
+    ]
     room = _room(head, HEADINGS[outcome.source], *(text.content for text in limits.texts(shown)), *foot)
     tally = f"{HEADINGS[outcome.source]}\n{standings_text(round_, entries, room=room)}"
     return view_of(
@@ -62,6 +67,21 @@ def result_card(round_: Round, outcome: Outcome, ledger: str, media_url: str | N
         *(text_item(text) for text in foot),
         row(ui.Button(label="Details", custom_id=details_id(round_))),
     )
+
+
+def _to_compare(round_: Round, outcome: Outcome) -> Sequence[str]:
+    """Return a line with what an audit shows of a final round: its number there, and the winner's with its file.
+
+    The winner is the ledger's, also where a moderator removed it.
+    """
+    if not outcome.final or round_.chain_id is None:
+        return []
+    best = outcome.best
+    if best is None or best.video.chain_id is None:
+        return [f"-# To compare: round {round_.chain_id}, without a winner"]
+    votes = f"👍 {best.tally.up} 👎 {best.tally.down}"
+    content = f", content `{best.video.sha256}`" if best.video.sha256 else ""
+    return [f"-# To compare: round {round_.chain_id}, winner {best.video.chain_id} with {votes}{content}"]
 
 
 def shown_winner(outcome: Outcome) -> Entry | None:
@@ -99,8 +119,9 @@ def details_id(round_: Round) -> str:
 
 def details_card(round_: Round, ledger: str) -> ui.LayoutView:
     """Return the answer to the button for details; `ledger` names the transaction and the command for an audit."""
+    task = hashlib.sha256(round_.task.encode("utf-8", "surrogatepass")).hexdigest()  # as the ledger has it
     return note(
-        f"### Round {round_.number} on the ledger\n{limits.shorten(ledger, MOST_LEDGER)}\n"
+        f"### Round {round_.number} on the ledger\n{limits.shorten(ledger, MOST_LEDGER)}\n-# Task `{task}`\n"
         f"-# `/receipt round:{round_.number}` shows your own votes."
     )
 

@@ -7,19 +7,20 @@ import asyncio
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bot.cli.process import Commands, write
+from bot.cli.process import Commands, exit_code_of, write
 from bot.domain.errors import OperatorError
 from bot.settings import Settings, load_settings, reveal
-from generation.printable import one_line
 
 if TYPE_CHECKING:
     from contracts.audit.datasets import DatasetCounts
-    from contracts.audit.report import AttemptAudit, AuditReport
 
 PROGRESS_S = 5.0  # between two lines about the progress of a long scan
+EXIT_CODES = {"agrees": 0, "differs": 1, "cannot tell": 2}
+CANNOT_TELL = EXIT_CODES["cannot tell"]
 
 
 def add_parser(commands: Commands) -> None:
@@ -29,10 +30,11 @@ def add_parser(commands: Commands) -> None:
         help="recompute every tally from the chain alone and compare",
         description="Re-derives all tallies from the chain's events and compares them with the contract's storage. "
         "With --rpc or --ledger it needs nothing else: anyone can run this. Without both it also compares the votes in "
-        "our database. Exits with 1 if anything differs.",
+        "our database. Exits with 0 if everything agrees, 1 if anything differs, 2 if that cannot be told.",
     )
     parser.add_argument("--rpc", metavar="URL", help="JSON-RPC of the chain (default: FLOCK_RPC_URL)")
     parser.add_argument("--ledger", metavar="ADDRESS", help="the ledger's address (default: FLOCK_LEDGER_ADDRESS)")
+    parser.add_argument("--chain", type=int, metavar="ID", help="the id of the chain: another one's node is refused")
     parser.add_argument("--round", type=int, metavar="N", help="only the ledger's round N")
     parser.add_argument(
         "--since",
@@ -49,6 +51,9 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--dataset", metavar="DIR", type=Path, help="an exported data set whose counts are compared with the votes"
     )
+    parser.add_argument(
+        "--every-entry", action="store_true", help="look up every entry of long lists, not about a thousand of each"
+    )
     scope = parser.add_mutually_exclusive_group()
     scope.add_argument("--chain-only", action="store_true", help="do not look at our database")
     scope.add_argument("--with-database", action="store_true", help="look at it also with --rpc or --ledger")
@@ -57,11 +62,15 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the report, and return 0 only if everything agrees."""
+    """Print the report; return 0 if everything agrees, 1 if something differs, 2 where neither can be told."""
+    return exit_code_of(partial(_audit, arguments), trouble=CANNOT_TELL)
+
+
+def _audit(arguments: argparse.Namespace) -> int:
     names = {"rpc_url": arguments.rpc, "ledger_address": arguments.ledger}
     settings = load_settings("audit", **{name: value for name, value in names.items() if value})
     chain_only = arguments.chain_only or (bool(arguments.rpc or arguments.ledger) and not arguments.with_database)
-    ok, text = asyncio.run(
+    status, text = asyncio.run(
         audit_ledger(
             settings,
             round_number=arguments.round,
@@ -71,10 +80,12 @@ def run(arguments: argparse.Namespace) -> int:
             as_json=arguments.json,
             releases=arguments.releases,
             dataset=arguments.dataset,
+            every_entry=arguments.every_entry,
+            chain_id=arguments.chain,
         )
     )
     write(text)
-    return 0 if ok else 1
+    return status
 
 
 async def audit_ledger(
@@ -87,8 +98,10 @@ async def audit_ledger(
     since: int | None = None,
     releases: Path | None = None,
     dataset: Path | None = None,
-) -> tuple[bool, str]:
-    """Return True if everything agrees, and the report. A database that does not exist is never made.
+    every_entry: bool = False,
+    chain_id: int | None = None,
+) -> tuple[int, str]:
+    """Return the exit code that the verdict has, and the report. A database that does not exist is never made.
 
     Raises OperatorError when the chain cannot be read, for `with_database` without a database, and for a folder that
     does not hold what it should.
@@ -97,6 +110,8 @@ async def audit_ledger(
     from bot.database import open_and_upgrade
     from bot.domain.ledger_links import deployed_in
     from contracts.audit.audit import audit
+    from contracts.audit.chain.entries import LOOKUPS
+    from contracts.audit.output.words import report_text
     from contracts.rpc.node import LedgerError
 
     if since is not None and since < 0:
@@ -116,11 +131,13 @@ async def audit_ledger(
             round=round_number,
             database=database,
             pepper=reveal(settings.voter_pepper).encode() or None,
+            chain_id=chain_id,
             since=since if since is not None else deployed_in(settings.data_dir / "ledger.json", address),
             progress=scan.reached,
             documents=documents,
             dataset=counts,
             gate=judge_by_registration,
+            lookups=None if every_entry else LOOKUPS,
         )
     except (LedgerError, LookupError, ValueError) as error:
         raise OperatorError(str(error)) from error
@@ -129,7 +146,8 @@ async def audit_ledger(
             await database.dispose()
     if not has_database and not chain_only:
         report.notes.append("There is no database here to compare with: only the chain was checked.")
-    return report.ok, json.dumps(report.to_json()) + "\n" if as_json else _text(report)
+    text = json.dumps(report.to_json()) + "\n" if as_json else report_text(report)
+    return EXIT_CODES[report.verdict], text
 
 
 def _read_folders(releases: Path | None, dataset: Path | None) -> tuple[dict[str, bytes] | None, DatasetCounts | None]:
@@ -145,31 +163,6 @@ def _read_folders(releases: Path | None, dataset: Path | None) -> tuple[dict[str
     except DatasetError as error:
         raise OperatorError(str(error)) from error
     return documents, counts
-
-
-def _text(report: AuditReport) -> str:
-    mark = "✓" if report.ok else "✗"
-    lines = [f"{mark} {report.votes} votes in {report.batches} batches, recomputed from the chain."]
-    lines += [f"  - {one_line(problem)}" for problem in report.problems]
-    for old in report.commitments:
-        line = "".join(f" ← {number}" for number in old.line)
-        lines.append(f"  {old.kind.replace('dataset', 'data set')} {old.number} ({old.root[:8]}…){line}")
-    for each in report.attempts:
-        end = f"release {each.release}" if each.release else "no release" if each.final else "under way"
-        lines.append(
-            f"  attempt {each.attempt} (round {each.round}): {each.for_candidate} for the candidate, "
-            f"{each.for_live} for the model in use, {each.ties} ties, of {each.voters} voters"
-            f"{f' ({each.held_out} of them failed a catch pair)' if each.held_out else ''}; {end}{_evidence(each)}"
-        )
-    lines += [f"  {one_line(note)}" for note in report.notes]
-    return "\n".join(lines) + "\n"
-
-
-def _evidence(attempt: AttemptAudit) -> str:
-    """Return the evidence by the registered rule; nothing where the rule was not applied."""
-    if attempt.evidence_milli is None or attempt.evidence_needed is None:
-        return ""
-    return f"; evidence {attempt.evidence_milli / 1000:,.1f} of {attempt.evidence_needed:,}"
 
 
 def _has_database(settings: Settings) -> bool:

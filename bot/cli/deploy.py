@@ -85,4 +85,7 @@ async def verify_ledger(settings: Settings) -> str:
         chain_id = await verify(settings.rpc_url or "", settings.ledger_address or "")
     except (LedgerError, ValueError) as error:
         raise OperatorError(str(error)) from error
-    return f"The code at {settings.ledger_address} on chain {chain_id} is this version's VoteLedger.\n"
+    return (
+        f"The code at {settings.ledger_address} on chain {chain_id} is this version's VoteLedger. "
+        "How the ledger was made, and what its log tells, `flock audit` checks.\n"
+    )

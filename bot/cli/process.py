@@ -27,8 +27,8 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # w
 Main = Callable[[asyncio.Event, asyncio.Event], Awaitable[None]]
 
 
-def exit_code_of(command: Callable[[], int]) -> int:
-    """Run a command and return its exit code; an error that an operator can mend becomes a sentence, and 1."""
+def exit_code_of(command: Callable[[], int], *, trouble: int = 1) -> int:
+    """Run a command and return its exit code; an error that an operator can mend becomes a sentence, and `trouble`."""
     try:
         return command()
     except SettingsError as error:
@@ -39,7 +39,7 @@ def exit_code_of(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         say("Stopped.")
         return 130  # 128 + SIGINT, as shells have it
-    return 1
+    return trouble
 
 
 def say(*lines: str) -> None:

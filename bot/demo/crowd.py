@@ -85,7 +85,7 @@ class Crowd:
         except LedgerError as error:
             self._terminal.say("audit", f"not possible right now: {error}")
         else:
-            verdict = "everything adds up" if report.ok else " ".join(report.problems)
+            verdict = "everything adds up" if report.ok else " ".join(report.problems + report.doubts)
             counts = f"{report.votes} votes recomputed from the chain, {report.pending} on their way"
             self._terminal.say("audit", f"{counts}: {verdict}")
         finally:

@@ -286,7 +286,7 @@ class Story:
                 )
         report = await audit(self.stack.rpc_url, address, database=database, pepper=self.stack.keys.pepper.encode())
         if not report.ok:
-            raise OperatorError("The audit found differences: " + " ".join(report.problems))
+            raise OperatorError("The audit found differences: " + " ".join(report.problems + report.doubts))
         recomputed = sum(video.up + video.down for video in report.videos if video.round == round_.chain_id)
         verdict: AuditResult = {
             "ok": report.ok,

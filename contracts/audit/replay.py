@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from contracts.audit.chain.roles import Roles
 from contracts.audit.replayed import (
     Position,
     ReplayedBattle,
@@ -39,6 +40,7 @@ class Replay:
     """
 
     domain: typed_data.Domain | None = None
+    roles: Roles = field(default_factory=Roles)
     rounds: dict[int, ReplayedRound] = field(default_factory=dict)
     videos: dict[int, ReplayedVideo] = field(default_factory=dict)
     battles: dict[int, ReplayedBattle] = field(default_factory=dict)
@@ -46,6 +48,7 @@ class Replay:
     indices: set[int] = field(default_factory=set)  # the same voters
     wallets: dict[int, str] = field(default_factory=dict)  # of linked voters
     linked: set[str] = field(default_factory=set)  # the same wallets
+    ever_linked: set[int] = field(default_factory=set)  # voters who have, or had, a wallet
     claimed: dict[int, set[int]] = field(default_factory=dict)  # round -> seats that batches may no longer write
     commitments: int = 0
     committed: dict[int, ReplayedCommitment] = field(default_factory=dict)  # by number
@@ -68,7 +71,7 @@ class Replay:
         return self
 
     def take(self, event: Event) -> None:
-        """Take the next event; events of roles change nothing here."""
+        """Take the next event; those of roles go to `roles`."""
         handler = {
             "RoundOpened": self._opened,
             "VideoAdded": self._added,
@@ -87,6 +90,8 @@ class Replay:
         }.get(event.name)
         if handler is not None:
             handler(event)
+        else:
+            self.roles.take(event)
 
     def videos_of(self, number: int) -> list[int]:
         """Return the videos of a round, without its battles."""
@@ -142,8 +147,11 @@ class Replay:
     def _revealed(self, event: Event) -> None:
         args = event.args
         battle = self.battles.get(args["battle"])
-        if battle is None or sides_hash(args["model_a"], args["model_b"], args["salt"]) != battle.sides:
-            self.problems.append(f"Battle {args['battle']} was revealed with sides that were not fixed before.")
+        sides = sides_hash(args["model_a"], args["model_b"], args["salt"])
+        if battle is None or battle.models is not None or sides != battle.sides:
+            self.problems.append(
+                f"Battle {args['battle']} was revealed twice, or with sides that were not fixed before."
+            )
             return
         battle.models, battle.salt = (args["model_a"], args["model_b"]), bytes(args["salt"])
 
@@ -209,7 +217,8 @@ class Replay:
 
     def _cast(self, ballot: Ballot, where: str, event: Event) -> None:
         item = self.videos.get(ballot.video) or self.battles.get(ballot.video)
-        voter = None if item is None else self.rounds[item.round].voters.get(ballot.seat)
+        about = None if item is None else self.rounds.get(item.round)
+        voter = None if about is None else about.voters.get(ballot.seat)
         if item is None or voter is None:
             self.problems.append(f"{where} holds a vote of seat {ballot.seat} on video {ballot.video}: unknown.")
             return
@@ -228,14 +237,19 @@ class Replay:
         voter, account = event.args["voter"], event.args["wallet"]
         if voter in self.wallets or account in self.linked or voter not in self.indices:
             self.problems.append(f"Voter {voter} linked wallet {account}, but one of them was linked or unknown.")
+        if event.args["nonce"] <= self.nonces.get(account, 0):
+            self.problems.append(f"Voter {voter} linked wallet {account} with a nonce that was used before.")
         self.wallets[voter] = account
         self.linked.add(account)
+        self.ever_linked.add(voter)
         self.nonces[account] = event.args["nonce"]
 
     def _unlinked(self, event: Event) -> None:
         voter, account = event.args["voter"], event.args["wallet"]
         if self.wallets.pop(voter, None) != account:
             self.problems.append(f"Voter {voter} unlinked wallet {account}, which was not linked.")
+        if event.args["nonce"] < self.nonces.get(account, 0):  # the wallet may send it itself, without a new one
+            self.problems.append(f"Voter {voter} unlinked wallet {account} with a nonce that was used before.")
         self.linked.discard(account)
         self.nonces[account] = event.args["nonce"]
 
@@ -244,7 +258,9 @@ class Replay:
         about = self.rounds.get(number)
         if about is None or about.voters.get(seat) != voter or voter not in self.wallets:
             self.problems.append(f"Seat {seat} of round {number} was claimed for voter {voter}, who has no right.")
-        self.claimed.setdefault(number, set()).add(seat)
+        if seat in self.claimed.setdefault(number, set()):
+            self.problems.append(f"Seat {seat} of round {number} was claimed twice.")
+        self.claimed[number].add(seat)
 
     def _signed(self, event: Event) -> None:
         args = event.args
@@ -264,6 +280,9 @@ class Replay:
         self.nonces[account] = args["nonce"]
         self.ballots.setdefault((number, voter), set()).add(args["nonce"])
         if seat >= OWN_SEATS and about.voters.get(seat) != voter:
+            if seat != OWN_SEATS + about.own_seats:
+                self.problems.append(f"{where} takes seat {seat} of round {number}, which was not the next one.")
+            about.own_seats += 1
             self._sit(number, voter, seat, where)
         elif about.voters.get(seat) != voter or (seat < OWN_SEATS and seat not in self.claimed.get(number, ())):
             self.problems.append(f"{where} writes seat {seat} of round {number}, which is not the wallet's.")
@@ -280,7 +299,7 @@ class Replay:
 
     def _closed(self, event: Event) -> None:
         about = self.rounds.get(event.args["round"])
-        if about is None or about.closed_early:
+        if about is None or about.over or event.args["closes"] > about.closes:
             self.problems.append(f"Round {event.args['round']} was closed, but it was not open.")
             return
         about.closed_early, about.closes, about.grace = True, event.args["closes"], event.args["grace"]
@@ -289,8 +308,14 @@ class Replay:
         args = event.args
         battle = self.battles.get(args["battle"])
         decision = (args["outcome"], BattleTally(args["a"], args["b"], args["ties"]))
-        if battle is None or decision != (outcome(battle.tally), battle.tally):
-            self.problems.append(f"Battle {args['battle']} was decided otherwise than its votes say.")
+        about = None if battle is None else self.rounds.get(battle.round)
+        later = (
+            [] if about is None else [item for item in about.items if item > args["battle"] and item in self.battles]
+        )
+        if any(self.battles[item].outcome is not None for item in later):
+            self.problems.append(f"Battle {args['battle']} was decided after one that follows it.")
+        if battle is None or battle.outcome is not None or decision != (outcome(battle.tally), battle.tally):
+            self.problems.append(f"Battle {args['battle']} was decided otherwise than its votes say, or twice.")
             return
         battle.outcome = args["outcome"]
 
@@ -305,10 +330,12 @@ class Replay:
             self.problems.append(
                 f"Round {number} names video {about.winner} as its winner; by the votes it is {self.winner(number)}."
             )
-        elif about.winner:
-            tally = Tally(event.args["up"], event.args["down"])
-            if tally != self.videos[about.winner].tally:
-                self.problems.append(f"Round {number} was finalized with {tally}, which the votes do not give.")
+        tally = Tally(event.args["up"], event.args["down"])
+        if tally != (self.videos[about.winner].tally if about.winner in self.videos else (0, 0)):
+            self.problems.append(f"Round {number} was finalized with {tally}, which the votes do not give.")
+        for item in about.items:
+            if item in self.battles and self.battles[item].outcome is None:
+                self.problems.append(f"Round {number} was finalized, and its battle {item} was not decided.")
 
     def _committed(self, event: Event) -> None:
         args = event.args

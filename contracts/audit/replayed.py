@@ -76,6 +76,7 @@ class ReplayedRound:
     voters: dict[int, int] = field(default_factory=dict)  # who sits in which seat
     seated: set[int] = field(default_factory=set)  # the same voters
     seats: int = 0  # given by batches
+    own_seats: int = 0  # given by signed ballots
     closed_early: bool = False
     winner: int | None = None
     finalized_tx: str | None = None

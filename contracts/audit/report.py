@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 
 from contracts.ledger.client import Tally
+
+
+class Verdict(StrEnum):
+    """The outcome of an audit."""
+
+    AGREES = "agrees"  # everything that was compared
+    DIFFERS = "differs"  # something did
+    CANNOT_TELL = "cannot tell"  # nothing differs, but the node could not show what the rest depends on
 
 
 @dataclass(frozen=True)
@@ -19,6 +29,8 @@ class VideoAudit:
     playback_id: str
     tx: list[str]
     video_id: str | None = None
+    prompt_hash: str = ""
+    model_hash: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,8 @@ class BattleAudit:
 class RoundAudit:
     """A round by the log; `winner` is a ledger number, 0 for nobody, None while it is not final.
 
-    `by_relayer` and `by_wallet` count the voters who have a seat, by who may write it.
+    `by_relayer` and `by_wallet` count the voters who have a seat, by who may write it. `task_hash` is what the round
+    was opened with: the SHA-256 of its task, or of its registration.
     """
 
     number: int
@@ -55,6 +68,7 @@ class RoundAudit:
     by_wallet: int
     winner: int | None
     finalized_tx: str | None
+    task_hash: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,7 +119,9 @@ class AuditReport:
     check. `unclaimed` of the choices were written by the relayer for voters who had linked a wallet, into seats from
     before that nobody had claimed. `commitments` are the data sets and releases. `attempts` are listed where the texts
     of their registrations were at hand; releases are then checked too. The log was read from block `since` to `block`.
-    `notes` are sentences that are no contradictions.
+    `notes` are sentences that are no contradictions. `doubts` say what the node could not show, and what cannot be told
+    without it. `noticed_by` counts the problems of the ledger by the check that found them: log, signature, creation,
+    transaction, block, storage.
     """
 
     chain_id: int
@@ -134,15 +150,36 @@ class AuditReport:
     members_checked: bool = False
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    noticed_by: dict[str, int] = field(default_factory=dict)
+    code: str = ""  # Keccak-256 of the contract's code
+    creation_tx: str | None = None
+    block_hash: str = ""
+    block_time: int = 0  # seconds since the epoch
+    signed_digest: str = ""
+    owner: str = ""
+    guardian: str = ""
+    relayers: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
-        """True without contradictions."""
-        return not self.problems
+        """True without contradictions, where nothing of weight remains untold."""
+        return self.verdict == Verdict.AGREES
+
+    @property
+    def verdict(self) -> Verdict:
+        """The outcome of the audit."""
+        return Verdict.DIFFERS if self.problems else Verdict.CANNOT_TELL if self.doubts else Verdict.AGREES
+
+    def find(self, check: str, problems: Sequence[str]) -> None:
+        """Add the problems that one of the checks found."""
+        self.problems += problems
+        if problems:
+            self.noticed_by[check] = self.noticed_by.get(check, 0) + len(problems)
 
     def to_json(self) -> dict[str, object]:
         """Return the report as plain values for `json.dumps`."""
-        return {"ok": self.ok, **asdict(self)}
+        return {"ok": self.ok, "verdict": self.verdict.value, **asdict(self)}
 
 
 def tally_words(tally: Tally) -> str:

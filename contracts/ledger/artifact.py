@@ -29,6 +29,7 @@ class Artefact:
     runtime_keccak: str
     compiler: str
     source_sha256: str
+    storage: dict[str, int]  # the slots of its variables, by their names
 
 
 @functools.cache
@@ -42,4 +43,5 @@ def ledger_artefact() -> Artefact:
         runtime_keccak=content["runtime_keccak"],
         compiler=content["compiler"],
         source_sha256=content["source_sha256"],
+        storage=content["storage"],
     )

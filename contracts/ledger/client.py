@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
+from eth_abi.exceptions import DecodingError
 from eth_utils.abi import event_abi_to_log_topic
+from web3.exceptions import Web3Exception
 
 from contracts.ledger.artifact import LEDGER_VERSION, keccak_hex, ledger_artefact
 from contracts.ledger.batch_codec import decode_arrivals, number_of
@@ -77,6 +79,10 @@ class Event:
     block: int
     place: int  # within the block
     tx: str
+
+
+class UnreadableLogError(WrongLedgerError):
+    """The log holds something that the contract cannot have written."""
 
 
 def from_hex(value: str) -> bytes:
@@ -295,10 +301,16 @@ class Ledger:
             if reached is not None:
                 reached(upto)
             for log in logs:
-                decoder = decoders.get(bytes(log["topics"][0]))
+                topics_of_log = log["topics"]
+                decoder = decoders.get(bytes(topics_of_log[0])) if topics_of_log else None
                 if decoder is None:
-                    raise WrongLedgerError(f"The ledger's log holds an event that we do not know (block {upto}).")
-                event = decoder.process_log(log)
+                    raise UnreadableLogError(f"The ledger's log holds an event that we do not know (block {upto}).")
+                try:
+                    event = decoder.process_log(log)
+                except (Web3Exception, DecodingError, ValueError, TypeError):
+                    raise UnreadableLogError(
+                        f"The ledger's log holds an event that no ledger writes (block {upto})."
+                    ) from None
                 yield Event(
                     name=str(event["event"]),
                     args=dict(event["args"]),

@@ -7,6 +7,7 @@ answer, answers with something else than JSON, serves another chain, or is behin
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import random
@@ -16,6 +17,7 @@ from typing import Any
 
 import aiohttp
 from web3 import AsyncHTTPProvider
+from web3.exceptions import Web3RPCError
 from web3.types import RPCEndpoint
 
 from contracts.rpc.urls import addresses, names
@@ -26,6 +28,7 @@ BUSY = (-32005, -32029, 429)  # what providers answer when they want us to slow 
 INTERNAL = -32603  # the node failed at something; for a read, asking again is worth it
 SENDS = ("eth_sendRawTransaction", "eth_sendTransaction", "eth_sendRawTransactionConditional")
 LOOK_S = 5.0  # a look at a node may take so long
+AT_ONCE = 16  # reads that are under way at the same time
 
 
 class NoUsableNodeError(Exception):
@@ -78,6 +81,7 @@ class Endpoints(AsyncHTTPProvider):
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
         self._chain_id: int | None = None
+        self._takes_batches = True
         self._looking = asyncio.Lock()
         self._look_again = 0.0
         self._latest = self._endpoints[0]
@@ -144,6 +148,35 @@ class Endpoints(AsyncHTTPProvider):
                 self._let_rest(endpoint, "it is busy")
             if self._choose(failed_names).name in failed_names:  # no other node is left: give this one a moment
                 await asyncio.sleep(self._patience.pause_s * 2 ** (tries - 1) * random.uniform(0.5, 1.5))  # noqa: S311  # spreads retries
+
+    async def batch(self, calls: Sequence[tuple[str, Sequence[object]]]) -> list[Any]:
+        """Return the results of several reads, in order, of one request.
+
+        Each that fails in it is asked for once more by itself, and so are all where the node takes no batches. Raises
+        Web3RPCError where the node declines one.
+        """
+        answers: dict[object, dict[str, Any]] = {}
+        requests = [self.form_request(RPCEndpoint(method), list(params)) for method, params in calls]
+        if self._takes_batches and len(calls) > 1:
+            data = self.encode_batch_request_dicts(requests)
+            with contextlib.suppress(aiohttp.ClientResponseError, NoJsonError):  # a request by itself will tell
+                answers = _by_id(await self._make_request(RPCEndpoint("batch"), data))
+            self._takes_batches = bool(answers)
+
+        async def result(place: int) -> Any:
+            answer = answers.get(requests[place]["id"], {})
+            if "result" not in answer:
+                method, params = calls[place]
+                answer = dict(await self.make_request(RPCEndpoint(method), list(params)))
+            if "result" not in answer:
+                raise Web3RPCError("refused", rpc_response=answer)  # type: ignore[arg-type]  # an RPCResponse by its fields
+            return answer["result"]
+
+        results: list[Any] = []
+        for start in range(0, len(calls), AT_ONCE):
+            places = range(start, min(start + AT_ONCE, len(calls)))
+            results += await asyncio.gather(*(result(place) for place in places))
+        return results
 
     def _enough(self, tries: int, names_asked: set[str], until: float) -> bool:
         everywhere = len(names_asked) >= sum(node.wrong is None for node in self._endpoints)
@@ -248,6 +281,14 @@ class Endpoints(AsyncHTTPProvider):
         if endpoint.wrong is None or endpoint.wrong.split()[:2] != why.split()[:2]:
             log.warning("The chain's node at %s is left out: %s.", endpoint.name, why)
         endpoint.wrong = why
+
+
+def _by_id(answer: bytes) -> dict[object, dict[str, Any]]:
+    """Return the answers of a batch by the ids of their requests; none where the answer is no batch."""
+    parsed = json.loads(answer)
+    if not isinstance(parsed, list):
+        return {}
+    return {each["id"]: each for each in parsed if isinstance(each, dict) and "id" in each}
 
 
 def _words(error: BaseException) -> str:

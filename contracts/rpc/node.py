@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 from eth_typing import ChecksumAddress
@@ -37,6 +38,9 @@ MAYBE_SENT = (
     "nonce too low",
     "underpriced",
 )
+
+
+BATCH = 50  # reads in one request: some nodes take no more, and a slow one has to answer in time
 
 
 class LedgerError(Exception):
@@ -181,6 +185,17 @@ class Node:
             except BlockNotFound:
                 return None
             return "0x" + bytes(block["hash"]).hex()
+
+    async def ask_many(self, calls: Sequence[tuple[str, Sequence[object]]]) -> list[Any]:
+        """Return the results of many reads (method, parameters), in order, as JSON has them: `BATCH` in a request."""
+        results: list[Any] = []
+        for start in range(0, len(calls), BATCH):
+            with self.asking():
+                try:
+                    results += await self._provider.batch(calls[start : start + BATCH])
+                except ValueError:
+                    raise BadResponseFormat("no JSON") from None
+        return results
 
     async def code(self, address: str, at: int | str = "latest") -> bytes:
         """Return the code of an account after a block; empty where it is no contract."""

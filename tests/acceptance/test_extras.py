@@ -133,7 +133,7 @@ STARTS = [
     Start("deploy", 1, "The chain does not answer"),
     Start("deploy", 1, f"FLOCK_SIGNER=aws-kms needs an extra: {install('kms-aws')}", AWS),
     Start("deploy --verify", 1, "The chain does not answer"),
-    Start("audit --rpc {nobody} --ledger 0x1111111111111111111111111111111111111111", 1, "The chain does not answer"),
+    Start("audit --rpc {nobody} --ledger 0x1111111111111111111111111111111111111111", 2, "The chain does not answer"),
     Start("costs --voters 10 --videos 2", 0, "On Arbitrum One, on paper", {"FLOCK_RPC_URL": ""}),
 ]
 

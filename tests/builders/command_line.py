@@ -52,9 +52,9 @@ def complete(folder: Path) -> dict[str, str]:
     }
 
 
-def plain(run: subprocess.CompletedProcess[str], *words: str) -> None:
+def plain(run: subprocess.CompletedProcess[str], *words: str, code: int = 1) -> None:
     """Assert that it failed with a sentence that has these words: no traceback, no secret."""
-    assert run.returncode == 1, run.stderr
+    assert run.returncode == code, run.stderr
     text = run.stdout + run.stderr
     for word in words:
         assert word in text, text

@@ -13,9 +13,11 @@ from bot.cards import videos as video_cards
 from bot.domain.rounds import Round
 from bot.domain.standings import Entry, Outcome, final_outcome, winner
 from bot.domain.votes import Choice, Standing, Tally
+from contracts.outbox.entries import text_hash
 from tests.bot.sync.test_view_counts import video
 
-ROUND = cast(Round, SimpleNamespace(id=5, number=5, task="weather", status="closed", closes_at_ms=7_000))
+ROUND = cast(Round, SimpleNamespace(id=5, number=5, task="weather", status="closed", closes_at_ms=7_000, chain_id=None))
+ON_LEDGER = cast(Round, SimpleNamespace(**{**vars(ROUND), "chain_id": 3}))
 A, B = (Entry(video(n, status="published", chain_id=1024 + n), Tally(up=n, down=0)) for n in (1, 2))
 REMOVED = Entry(replace(B.video, status="removed"), B.tally)
 COUNTED = Outcome([A, B], B)
@@ -70,6 +72,27 @@ def test_the_ledgers_tally_is_the_final_one_and_its_winner_wins() -> None:
     assert "**Final tally** on the ledger\n1. [\u2068video 1" in text
     assert "2 votes were rejected by the ledger; `/receipt round:5` shows which of yours." in text
     assert "By the preliminary tally, **\u2068video 2\u2069** had won." in text
+
+
+def test_a_final_result_shows_what_an_audit_shows() -> None:
+    """The round and its winner as the ledger numbers them, votes and file; a preliminary result has none."""
+    file = "ab" * 32
+    entry = replace(A, video=replace(A.video, sha256=file))
+    outcome = final_outcome([entry, B], {"1": Tally(1, 0), "2": Tally(0, 0)}, "1", rejected=0, source="ledger")
+    shown = text_of(result_cards.result_card(ON_LEDGER, outcome, "the chain's sentence"))
+    assert f"-# To compare: round 3, winner 1025 with 👍 1 👎 0, content `{file}`" in shown.splitlines()
+    nobody = Outcome([A], None, "ledger")
+    shown = text_of(result_cards.result_card(ON_LEDGER, nobody, "the chain's sentence"))
+    assert "-# To compare: round 3, without a winner" in shown.splitlines()
+    removed = Outcome([A, REMOVED], REMOVED, "ledger")
+    assert f"winner {B.video.chain_id}" in text_of(result_cards.result_card(ON_LEDGER, removed, "the chain's sentence"))
+    for round_, preliminary in ((ON_LEDGER, COUNTED), (ROUND, BY_LEDGER)):
+        assert "To compare" not in text_of(result_cards.result_card(round_, preliminary, "the chain's sentence"))
+
+
+def test_the_details_have_the_hash_of_the_task() -> None:
+    """With which the round was opened on the ledger."""
+    assert text_hash("weather") in text_of(result_cards.details_card(ROUND, "transaction `0x12`"))
 
 
 def test_a_result_that_is_the_same_needs_no_explanation() -> None:

@@ -16,7 +16,7 @@ import pytest
 from bot.__main__ import main
 from bot.cli import audit as audit_command
 from bot.cli.audit import Scan
-from contracts.audit.report import AttemptAudit, AuditReport, CommitmentAudit
+from contracts.audit.report import AuditReport
 from contracts.deploy import Deployment, deploy
 from tests.builders.chain_process import ChainProcess
 from tests.builders.command_line import flock, free_port, plain
@@ -106,6 +106,7 @@ def test_an_operator_compares_with_the_database(
         (("--with-database",), "There is no database at FLOCK_DATABASE_URL"),
         (("--since", "1000000000"), "The ledger is older than block 1000000000"),
         (("--since", "-1"), "0 or more"),
+        (("--chain", "9"), "serves chain 31431, but chain 9 is expected"),
         (("--round", "1"), "holds no round 1"),
         (("--releases", "nowhere"), "The folder nowhere cannot be read"),
     ],
@@ -115,49 +116,57 @@ def test_what_cannot_be_audited_is_a_sentence(
 ) -> None:
     """No verdict is given, no file made."""
     status, output, errors = operator.types("audit", "--rpc", chain.url, "--ledger", ledger.address, *arguments)
-    assert (status, output) == (1, "")
+    assert (status, output) == (2, "")
     assert words in errors
     assert list(tmp_path.iterdir()) == []
 
 
-def test_commitments_and_attempts_are_listed(
-    chain: ChainProcess, ledger: Deployment, operator: Operator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("findings", "code"),
+    [
+        ({}, 0),
+        ({"problems": ["Nobody shows the manifest of release 3."]}, 1),
+        ({"doubts": ["The node no longer has transaction 0x1."]}, 2),
+        ({"problems": ["It differs."], "doubts": ["Nobody can tell."]}, 1),
+    ],
+)
+def test_the_exit_code_is_the_verdict(
+    chain: ChainProcess,
+    ledger: Deployment,
+    operator: Operator,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    findings: dict[str, list[str]],
+    code: int,
 ) -> None:
-    """A line each, with its parents, and how an attempt ended; an attempt that failed as well."""
-    root = "ab" * 32
+    """0 agrees, 1 differs, 2 cannot tell; in text and in JSON alike, with each sentence."""
 
     async def report(*_: Any, documents: Any, **__: Any) -> AuditReport:
         assert documents == {}
-        return AuditReport(
-            1, "0x", 0, 1, "0x", 0, 0, 0, 0, problems=["Nobody shows the manifest of release 3."],
-            commitments=[
-                CommitmentAudit(1, "dataset", root, root, [], "0x"),
-                CommitmentAudit(3, "release", root, root, [2], "0x"),
-            ],
-            attempts=[AttemptAudit(4, root, 2, root, root, 100, 40, 60, 30, 10, True, None)],
-        )  # fmt: skip
+        return AuditReport(1, "0x", 0, 1, "0x", 0, 0, 0, 0, **findings)
 
     monkeypatch.setattr("contracts.audit.audit.audit", report)
     empty = tmp_path / "texts"
     empty.mkdir()
-    status, output, _ = operator.types(
-        "audit", "--rpc", chain.url, "--ledger", ledger.address, "--releases", str(empty)
-    )
-    assert status == 1
-    assert output.splitlines()[1:] == [
-        "  - Nobody shows the manifest of release 3.",
-        "  data set 1 (abababab…)",
-        "  release 3 (abababab…) ← 2",
-        "  attempt 2 (round 4): 60 for the candidate, 30 for the model in use, 10 ties, of 40 voters; no release",
+    command = ("audit", "--rpc", chain.url, "--ledger", ledger.address, "--releases", str(empty))
+    status, output, _ = operator.types(*command)
+    assert status == code
+    assert [line for line in output.splitlines() if line.startswith("  - ")] == [
+        f"  - {sentence}" for sentences in findings.values() for sentence in sentences
     ]
+    status, output, _ = operator.types(*command, "--json")
+    assert status == code
+    told = json.loads(output)
+    assert (told["ok"], told["verdict"]) == (code == 0, ("agrees", "differs", "cannot tell")[code])
 
 
-def test_the_evidence_of_an_attempt_is_told() -> None:
-    """By the registered rule, where it was applied; the twin above has none."""
-    root = "ab" * 32
-    attempt = AttemptAudit(4, root, 2, root, root, 100, 40, 60, 30, 10, True, 3, 0, 38, 61_250, 1_200)
-    text = audit_command._text(AuditReport(1, "0x", 0, 1, "0x", 0, 0, 0, 0, attempts=[attempt]))
-    assert text.splitlines()[1].endswith("; release 3; evidence 61.2 of 1,200")
+def test_every_entry_is_looked_up_on_request(chain: ChainProcess, ledger: Deployment, operator: Operator) -> None:
+    """Of long lists else about a thousand; the text names what is compared."""
+    status, output, _ = operator.types(
+        "audit", "--rpc", chain.url, "--ledger", ledger.address, "--every-entry", "--chain", "31431"
+    )
+    assert status == 0
+    assert f"  chain 31431, ledger {ledger.address}" in output.splitlines()
 
 
 def test_a_data_set_that_is_none_is_a_sentence(chain: ChainProcess, ledger: Deployment, operator: Operator) -> None:
@@ -166,7 +175,7 @@ def test_a_data_set_that_is_none_is_a_sentence(chain: ChainProcess, ledger: Depl
     status, output, errors = operator.types(
         "audit", "--rpc", chain.url, "--ledger", ledger.address, "--dataset", "nowhere"
     )
-    assert (status, output) == (1, "")
+    assert (status, output) == (2, "")
     assert "nowhere is no data set" in errors
 
 
@@ -185,6 +194,6 @@ def test_a_long_scan_says_how_far_it_is(capsys: pytest.CaptureFixture[str], monk
 def test_an_audit_needs_a_chain(tmp_path: Path) -> None:
     """Where the chain does not answer there is no verdict, neither good nor bad."""
     nobody = f"http://127.0.0.1:{free_port()}"
-    plain(flock(tmp_path, "audit", "--chain-only", "--rpc", nobody, "--ledger", "0x" + "1" * 40), "chain")
-    plain(flock(tmp_path, "audit"), "FLOCK_RPC_URL is missing", "FLOCK_LEDGER_ADDRESS is missing")
-    plain(flock(tmp_path, "audit", "--rpc", nobody, "--ledger", "somewhere"), "0x")
+    plain(flock(tmp_path, "audit", "--chain-only", "--rpc", nobody, "--ledger", "0x" + "1" * 40), "chain", code=2)
+    plain(flock(tmp_path, "audit"), "FLOCK_RPC_URL is missing", "FLOCK_LEDGER_ADDRESS is missing", code=2)
+    plain(flock(tmp_path, "audit", "--rpc", nobody, "--ledger", "somewhere"), "0x", code=2)

@@ -120,9 +120,8 @@ async def test_the_result_is_the_ledgers_and_says_what_was_refused(scenario: Sce
     assert f"transaction `{round_.finalized_tx}`" in details
     assert scenario.stack.deployment is not None
     address = scenario.stack.deployment.address
-    command = (
-        rf"flock audit --rpc {scenario.stack.rpc_url} --ledger {address}( --since \d+)? --round {round_.chain_id}`"
-    )
+    stranger = rf"flock audit --rpc {scenario.stack.rpc_url} --ledger {address}"
+    command = rf"{stranger}( --since \d+)?( --chain \d+)? --round {round_.chain_id}`"
     assert re.search(command, details)
     assert "flock audit" not in after
     report = await audit(scenario.stack.rpc_url, address, round=round_.chain_id)

@@ -17,7 +17,7 @@ def test_a_transaction_is_a_link_where_there_is_an_explorer() -> None:
 def test_the_audit_command_names_what_is_known() -> None:
     """Our own node is never named: its address may hold a key."""
     assert PLAIN.audit_command(None) == f"flock audit --rpc URL --ledger {PLAIN.address}"
-    known = PublicLedger(PLAIN.address, rpc="https://node.example", since=0)
+    known = PublicLedger(PLAIN.address, rpc="https://node.example", since=0, chain_id=5)
     assert known.audit_command(3) == (
-        f"flock audit --rpc https://node.example --ledger {PLAIN.address} --since 0 --round 3"
+        f"flock audit --rpc https://node.example --ledger {PLAIN.address} --since 0 --chain 5 --round 3"
     )

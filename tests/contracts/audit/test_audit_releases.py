@@ -13,6 +13,7 @@ from sqlalchemy import delete, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from contracts.audit.audit import audit
+from contracts.audit.chain import storage
 from contracts.audit.texts import public_texts, read_folder, write_folder
 from contracts.deploy import deploy
 from contracts.ledger.client import Ledger
@@ -22,7 +23,6 @@ from contracts.relayer.relayer import Relayer
 from migrations.database import open_database
 from migrations.schema import battles, ledger_documents
 from migrations.schema import outbox as entries
-from migrations.states.ledger import CommitmentKind
 from tests.builders.battles import PROMPTS, Tuners
 from tests.builders.ledger_log import first_registration
 from tests.builders.relayed_community import PEPPER, QUICK, relay_all
@@ -142,9 +142,12 @@ async def test_a_contract_that_knows_another_commitment_is_found(
 ) -> None:
     """The log's commitments are looked up in the contract."""
 
-    async def other(self: Ledger, kind: CommitmentKind, root: bytes, at: Any = "latest") -> int:
-        return 9
+    honest = storage.read_many
 
-    monkeypatch.setattr(Ledger, "commitment_of", other)
+    async def other(ledger: Ledger, getter: str, questions: Any, at: int) -> list[Any]:
+        answers = await honest(ledger, getter, questions, at)
+        return [9] * len(answers) if getter == "commitment_of" else answers
+
+    monkeypatch.setattr(storage, "read_many", other)
     problems = (await audit(chain.url, game[0])).problems
     assert "The contract knows commitment 1 as commitment 9." in problems

@@ -12,6 +12,8 @@ from web3.types import Nonce
 from web3.utils.address import get_create_address
 
 from contracts.audit.audit import audit
+from contracts.audit.chain import storage
+from contracts.audit.chain.roles import NOBODY
 from contracts.ledger import calldata
 from contracts.ledger.batch_codec import Ballot, encode, encode_arrivals, number_of
 from contracts.ledger.client import Event, Ledger
@@ -130,7 +132,7 @@ async def test_an_account_that_became_smart_later_did_not_say_yes_before(
     await scene.cast(account, ANA)
     with monkeypatch.context() as patch:
         altered(patch, lambda event: replace(event, block=before))
-        assert [problem.split(",")[1] for problem in (await scene.audit()).problems] == [" which is no smart account."]
+        assert any(problem.endswith(", which is no smart account.") for problem in (await scene.audit()).problems)
     honest = Node.code
 
     async def forgetful(self: Node, address: str, at: int | str = "latest") -> bytes:
@@ -171,8 +173,14 @@ async def test_what_the_relayer_writes_into_an_old_seat_is_counted(scene: Scene)
         ("voter_index", 7, "The contract knows voter 1 (01010101…) as voter 7."),
         ("video_of", 1026, "The contract knows video 1025 as video 1026."),
         ("round_of", 2, "The contract knows round 1 as round 2."),
-        ("wallet_of", None, f"Voter 2 has wallet None in the contract, {BEN.address} in the log."),
+        ("wallet_of", NOBODY, f"Voter 2 has wallet None in the contract, {BEN.address} in the log."),
         ("wallet_of", "0xX", "Voter 1 has wallet 0xX in the contract, None in the log."),
+        ("voter_of", (2, 9), f"Wallet {BEN.address} has another voter or nonce in the contract than in the log."),
+        ("own_seat", (True, 5), "Voter 2 has another seat for a wallet in round 1 in the contract than in the log."),
+        ("is_seated", True, "Voter 2 has a seat in round 1 in the contract, unlike in the log."),
+        ("kind_of", 2, "Number 1025 names something else in the contract than in the log."),
+        ("pending_owner", BEN.address, f"The contract's pending owner is {BEN.address}; by the log it is {NOBODY}."),
+        ("paused", True, "By the log the ledger is not paused; in the contract it is otherwise."),
     ],
 )
 async def test_numbers_and_wallets_are_looked_up(
@@ -182,8 +190,11 @@ async def test_numbers_and_wallets_are_looked_up(
     await scene.link(2, BEN.address, BEN)
     assert (await scene.audit()).ok
 
-    async def lies(*_: Any) -> Any:
-        return lie
+    honest = storage.read_many
 
-    monkeypatch.setattr(Ledger, getter, lies)
+    async def lies(ledger: Ledger, name: str, questions: Any, at: int) -> list[Any]:
+        answers = await honest(ledger, name, questions, at)
+        return [lie] * len(answers) if name == getter else answers
+
+    monkeypatch.setattr(storage, "read_many", lies)
     assert sentence in (await scene.audit()).problems

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from contracts.audit.audit import audit
-from contracts.audit.log_start import LateStartError, first_block
+from contracts.audit.chain.log_start import LateStartError, first_block
 from contracts.deploy import Deployment, deploy
 from contracts.ledger.client import Event, Ledger
 from contracts.rpc.node import Node
@@ -89,4 +89,5 @@ async def test_a_node_that_hides_the_beginning_is_found(
     monkeypatch.setattr(Ledger, "events", hiding)
     for since in (None, 0):
         report = await audit(chain.url, deployed.address, since=since)
-        assert report.problems == ["The log does not begin with the ledger's deployment: the node hides a part of it."]
+        assert report.problems[0] == "The log does not begin with the ledger's deployment: the node hides a part of it."
+        assert {"log", "creation"} <= report.noticed_by.keys()

@@ -1,0 +1,1 @@
+"""The findings of an audit as people and programs read them."""
