@@ -12,7 +12,7 @@ import json
 import logging
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urljoin
@@ -21,7 +21,6 @@ import httpx
 
 from generation.hosting.guarded import FORBIDDEN, NO_ANSWER, bounded, fetch
 from generation.hosting.host import (
-    PHASES,
     AssetFailed,
     AssetMissing,
     HostBusy,
@@ -45,13 +44,13 @@ from generation.hosting.http_errors import (
     no_answer,
     unreadable,
 )
+from generation.hosting.livepeer_rows import asset_of, checked_id, first_url, number_of, url_of
 from generation.hosting.reach import ForbiddenAddressError, Reach
 
 log = logging.getLogger(__name__)
 
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 TOTAL_S = 120.0  # for a whole answer, however often a part of it comes
-_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _LIST_PAGE = 100
 _LIST_PAGES = 10
 _VTT_BYTES = 64 * 1024
@@ -129,7 +128,7 @@ class LivepeerHost:
         }
         body = json_object(await self._send("POST", "/asset/request-upload", doing, json=request), doing)
         try:
-            asset = _asset(body["asset"])
+            asset = asset_of(body["asset"])
             endpoint = check_url(str(body["tusEndpoint"]), "The upload's address")
         except (KeyError, TypeError, ValueError):
             raise unreadable(doing) from None
@@ -151,7 +150,7 @@ class LivepeerHost:
                 raise unreadable(doing)
             for row in rows:
                 try:
-                    asset = _asset(row)
+                    asset = asset_of(row)
                 except (KeyError, TypeError, ValueError):
                     continue  # an unreadable row does not hide the others
                 if asset.name == name and asset.phase not in {"deleting", "deleted"}:
@@ -166,9 +165,9 @@ class LivepeerHost:
     async def asset(self, asset_id: str) -> HostedAsset:
         """Send GET /asset/{id}, which has the true state of a video. Raises AssetMissing."""
         doing = "show an asset"
-        path = f"/asset/{_checked_id(asset_id)}"
+        path = f"/asset/{checked_id(asset_id)}"
         try:
-            return _asset(json_object(await self._read(path, doing), doing))
+            return asset_of(json_object(await self._read(path, doing), doing))
         except HostRejected as error:
             if error.status == 404:
                 raise AssetMissing(str(error), status=404, sentences=error.sentences) from None
@@ -180,7 +179,7 @@ class LivepeerHost:
         """Send GET /playback/{id}. An answer does not mean that the mp4 exists. Raises NotReady (on 404 or 422)."""
         doing = "play a video"
         try:
-            response = await self._read(f"/playback/{_checked_id(playback_id)}", doing)
+            response = await self._read(f"/playback/{checked_id(playback_id)}", doing)
         except HostRejected as error:
             if error.status in {404, 422}:
                 raise NotReady(f"The video is not playable yet: {'; '.join(error.sentences)}") from None
@@ -192,16 +191,17 @@ class LivepeerHost:
         sources: list[Mapping[str, object]] = [
             entry for entry in entries if isinstance(entry, dict) and self._reach.allows_url(str(entry.get("url")))
         ]
-        mp4s = [s for s in sources if s.get("type") == "html5/video/mp4" and _url(s)]
+        mp4s = [s for s in sources if s.get("type") == "html5/video/mp4" and url_of(s)]
         no_source: Mapping[str, object] = {}
-        best = max(mp4s, key=lambda s: _number(s.get("bitrate")) or 0.0, default=no_source)
-        width, height = _number(best.get("width")), _number(best.get("height"))
+        best = max(mp4s, key=lambda s: number_of(s.get("bitrate")) or 0.0, default=no_source)
+        width, height = number_of(best.get("width")), number_of(best.get("height"))
         return Playback(
             playback_id=playback_id,
             page_url=self._watch_page.replace("{playback_id}", quote(playback_id, safe="")),
-            mp4_url=_url(best),
-            hls_url=_first(sources, "html5/application/vnd.apple.mpegurl"),
-            poster_url=_first(sources, "image/jpeg", "image/png") or await self._poster(_first(sources, "text/vtt")),
+            mp4_url=url_of(best),
+            hls_url=first_url(sources, "html5/application/vnd.apple.mpegurl"),
+            poster_url=first_url(sources, "image/jpeg", "image/png")
+            or await self._poster(first_url(sources, "text/vtt")),
             width=int(width) if width else None,
             height=int(height) if height else None,
         )
@@ -263,7 +263,7 @@ class LivepeerHost:
     async def delete(self, asset_id: str) -> None:
         """Send DELETE /asset/{id}; the host's answer that it is gone already is a success too."""
         try:
-            await self._send("DELETE", f"/asset/{_checked_id(asset_id)}", "delete an asset", tries=self._reads)
+            await self._send("DELETE", f"/asset/{checked_id(asset_id)}", "delete an asset", tries=self._reads)
         except HostRejected as error:
             if error.status != 404 and not (error.status == 400 and "already deleted" in str(error)):
                 raise
@@ -271,8 +271,8 @@ class LivepeerHost:
     async def views(self, playback_id: str) -> int:
         """Send GET /data/views/query/total/{playbackId}: it counts plays in Livepeer's own players only."""
         doing = "count views"
-        body = json_object(await self._read(f"/data/views/query/total/{_checked_id(playback_id)}", doing), doing)
-        return int(_number(body.get("viewCount")) or 0)
+        body = json_object(await self._read(f"/data/views/query/total/{checked_id(playback_id)}", doing), doing)
+        return int(number_of(body.get("viewCount")) or 0)
 
     async def _playback_when_complete(self, playback_id: str, ask: Polling, deadline: float) -> Playback:
         """Wait for the playback of a ready asset. The host's caches lag: first a 404, then HLS, then the mp4."""
@@ -302,7 +302,7 @@ class LivepeerHost:
             return None
         text = index.data.decode("utf-8", "replace") if index.is_success else ""
         name = re.search(r"^(\S+\.(?:jpe?g|png|webp))(?:#\S*)?\s*$", text, re.I | re.M)
-        poster = _url({"url": urljoin(vtt, name[1])}) if name else None
+        poster = url_of({"url": urljoin(vtt, name[1])}) if name else None
         return poster if poster and self._reach.allows_url(poster) else None
 
     async def _read(self, path: str, doing: str, *, params: Mapping[str, str] | None = None) -> httpx.Response:
@@ -352,52 +352,3 @@ class LivepeerHost:
                 pause = max(pause, failure.retry_after)
             await asyncio.sleep(pause)
         raise AssertionError("unreachable: the last attempt returns or raises")
-
-
-def _asset(data: object) -> HostedAsset:
-    """Return an asset, without unknown keys; missing optional ones are None. Raises KeyError, TypeError, ValueError."""
-    row = _object(data)
-    status, specification = _object(row.get("status") or {}), _object(row.get("videoSpec") or {})
-    phase = next((each for each in PHASES if each == status.get("phase", "waiting")), None)
-    if phase is None:
-        log.warning("The video host names an unknown phase; it is treated as processing.")
-        phase = "processing"
-    playback_id = row.get("playbackId")
-    size = _number(row.get("size"))
-    return HostedAsset(
-        asset_id=_checked_id(row["id"]),
-        name=str(row.get("name", "")),
-        phase=phase,
-        playback_id=_checked_id(playback_id) if playback_id else None,
-        progress=_number(status.get("progress")),
-        error=str(status["errorMessage"]) if status.get("errorMessage") else None,
-        size_bytes=int(size) if size is not None else None,
-        duration_s=_number(specification.get("duration")),
-    )
-
-
-def _object(value: object) -> Mapping[str, object]:
-    if not isinstance(value, dict):
-        raise TypeError("This is no JSON object.")
-    return value
-
-
-def _checked_id(value: object) -> str:
-    if not isinstance(value, str) or not _ID.fullmatch(value):
-        raise ValueError("An id of the video host has letters, digits, - and _ only.")
-    return value
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _url(source: Mapping[str, object]) -> str | None:
-    try:
-        return check_url(str(source.get("url", "")), "A file's address")
-    except ValueError:
-        return None
-
-
-def _first(sources: Sequence[Mapping[str, object]], *kinds: str) -> str | None:
-    return next((url for s in sources if s.get("type") in kinds and (url := _url(s))), None)

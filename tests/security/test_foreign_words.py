@@ -15,6 +15,10 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.cards import battles, candidates, models, receipts, results, rounds, videos, wallets
+from bot.cli import audit as audit_command
+from bot.cli.process import say, write
+from bot.doctor.check import Check
+from bot.doctor.report import render
 from bot.domain.battles import PairCount
 from bot.domain.ledger_links import PublicLedger
 from bot.domain.releases import Release
@@ -23,6 +27,7 @@ from bot.domain.training_report import TrainingFacts
 from bot.domain.wallets import Wallet, WalletState
 from bot.ledger_status import LedgerStatus
 from bot.store import rounds as store
+from contracts.audit.report import AuditReport
 from generation.jobs import TrainingResult
 from tests.bot.cards.test_battles import a_battle
 from tests.bot.cards.test_receipts import REJECTED
@@ -100,3 +105,37 @@ async def test_what_a_node_says_of_the_relayer_is_quoted(database: AsyncEngine) 
     text = await status.sentence(round_)
     assert "Claim your prize" in text
     assert "](https" not in re.sub(r"\\.", "", text)
+
+
+# ------------------------------------------------------------------ the terminal
+
+STEERING = "bot-1\x1b[2J\x1b]0;title\x07\n✓ all is well\u202e"
+
+
+def test_the_doctor_is_not_steered() -> None:
+    """A process writes its own name into the database, and the doctor prints it: on its own line, without effect."""
+    text = render([Check(False, "processes", f"2 bots are running: {STEERING}", "Stop one.")], as_json=False)
+    assert text.splitlines() == [
+        "✗ processes: 2 bots are running: bot-1\\x1b[2J\\x1b]0;title\\x07\\n✓ all is well\\u202e",
+        "    → Stop one.",
+    ]
+
+
+def test_no_output_of_a_command_steers_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither what it prints nor the sentence with which it ends; lines stay lines."""
+    write(f"a\n{STEERING}\n")
+    say(f"The node answered: {STEERING}")
+    captured = capsys.readouterr()
+    for text in (captured.out, captured.err):
+        assert "\\x1b[2J" in text
+        assert all(character.isprintable() or character == "\n" for character in text)
+    assert captured.out.startswith("a\nbot-1")
+
+
+def test_an_audit_does_not_print_a_forged_verdict() -> None:
+    """What a contract or a manifest says stands in the sentences about it."""
+    report = AuditReport(
+        chain_id=1, address="0x", since=1, block=2, digest="d", batches=1, votes=1, ballots=1, voters=1,
+        problems=[f"no: {STEERING}"], notes=[STEERING],
+    )  # fmt: skip
+    assert "\n✓ all is well" not in audit_command._text(report)
