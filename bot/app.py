@@ -53,9 +53,9 @@ from bot.signing.page import SigningPage
 from bot.signing.requests import SigningRequests
 from bot.store.vote_writer import VoteWriter
 from bot.sync.reactions import ReactionSync
+from bot.sync.ticks import Ticks
 from bot.sync.view_counts import ViewCounts
 from bot.sync.wallet_events import WalletEvents
-from bot.ticks import Ticks
 from bot.video_hosts import hearing, open_host, reach_of
 from bot.workflows.closing import ClosingWorkflow
 from bot.workflows.hosting import HostingWorkflow

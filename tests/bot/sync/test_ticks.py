@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from bot.ticks import Ticks
+from bot.sync.ticks import Ticks
 
 
 async def test_a_tick_comes_again_until_the_close(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""What the bot does every few seconds and may miss. What must happen is a durable sleep of a workflow instead."""
+"""The ticks of the bot, every few seconds, for what may be missed. What must happen is a durable sleep instead."""
 
 from __future__ import annotations
 
