@@ -15,7 +15,6 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.cards import battles, candidates, models, receipts, results, rounds, videos, wallets
-from bot.cli import audit as audit_command
 from bot.cli.process import say, write
 from bot.doctor.check import Check
 from bot.doctor.report import render
@@ -27,6 +26,7 @@ from bot.domain.training_report import TrainingFacts
 from bot.domain.wallets import Wallet, WalletState
 from bot.ledger_status import LedgerStatus
 from bot.store import rounds as store
+from contracts.audit.output.words import report_text
 from contracts.audit.report import AuditReport
 from generation.jobs import TrainingResult
 from tests.bot.cards.test_battles import a_battle
@@ -138,4 +138,4 @@ def test_an_audit_does_not_print_a_forged_verdict() -> None:
         chain_id=1, address="0x", since=1, block=2, digest="d", batches=1, votes=1, ballots=1, voters=1,
         problems=[f"no: {STEERING}"], notes=[STEERING],
     )  # fmt: skip
-    assert "\n✓ all is well" not in audit_command._text(report)
+    assert "\n✓ all is well" not in report_text(report)
