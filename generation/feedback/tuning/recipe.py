@@ -22,7 +22,7 @@ class Recipe:
     method: str = "nft"
     steps: int = 150
     batch: int = 16  # videos a step, over all processes; a pair counts as two
-    rate: float = 1e-3  # of AdamW, at its highest
+    rate: float = 6e-4  # of AdamW, at its highest
     warm_up: int = 10  # steps; over the second half the rate falls to 0
     rank: int = 8  # alpha is the same
     nft_beta: float = 0.05
