@@ -20,7 +20,7 @@ TABLES = (
     "workflow_events_history",
     "streams",
 )
-RULE = "flock_portable_json"  # its name in the database
+RULE = "portable_json_alone"  # its name in the database
 
 
 async def allow_portable_json_alone(database: AsyncEngine) -> None:
