@@ -19,7 +19,8 @@ _MARKDOWN = re.compile(r"([\\`*_~|<>\[\]()]|^[#\-+])")
 _MARKUP = re.compile(r"([\\`*_~|<>\[\]]|^[#\-+])")  # a bracket alone does nothing where square ones are escaped
 _BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _BIDI = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_OWN_MARKUP = re.compile(r"(`/?[A-Za-z][A-Za-z0-9 :_=./-]{0,60}`|<#[0-9]{1,20}>)")
+_PERMISSION = r"\*\*[A-Z][A-Za-z]{1,20}(?: [A-Z][A-Za-z]{1,20}){0,4}\*\*"  # as Discord names them, in bold
+_OWN_MARKUP = re.compile(rf"(`/?[A-Za-z][A-Za-z0-9 :_=./-]{{0,60}}`|<#[0-9]{{1,20}}>|{_PERMISSION})")
 _ENDS_LINK = " ()<>\"'`\\[]"
 
 
@@ -41,8 +42,8 @@ def quote(text: str, most: int = 500) -> str:
 def sentence(text: str, most: int = limits.MOST_REASON) -> str:
     """Return a sentence that may be another party's: a worker's, a host's or a node's, or hold a part of theirs.
 
-    It is quoted, but for two things that our own sentences have and that do nobody harm: commands between code marks,
-    and channels that are named by their number. At most `most` units are kept.
+    It is quoted, but for what our own sentences have and does nobody harm: commands between code marks, channels that
+    are named by their number, and permissions in bold. At most `most` units are kept.
     """
     text = _one_line(text)[:most]
     parts = _OWN_MARKUP.split(text)

@@ -39,6 +39,9 @@ def test_a_sentence_from_right_to_left_is_isolated() -> None:
 def test_a_sentence_keeps_commands_and_channels_alone() -> None:
     """Our own sentences name them; whatever else a worker, a host or a node writes has no effect."""
     ours = "I can't post in <#123>. Choose another channel with `/setup`."
+    permission = "Give me **Send Messages** and **Attach Files** there."
+    assert sentence(permission) == permission
+    assert "**" not in sentence("**Send messages](http://x)** **NOW** ** Send **".replace("NOW", "now"))
     assert sentence(ours) == ours
     theirs = sentence("[Claim your prize](https://evil.example/login) @everyone **now** <@1> <#x> `a` `` ``")
     assert theirs == (

@@ -29,10 +29,10 @@ async def newer(tmp_path: Path) -> Path:
     ids=" ".join,
 )
 def test_a_command_says_so_in_a_sentence(tmp_path: Path, newer: Path, arguments: list[str]) -> None:
-    """No traceback, exit code 1, what to do; and the database is as it was."""
+    """No traceback, exit code 1 (an audit's that cannot tell: 2), what to do; and the database is as it was."""
     before = contents(newer)
     run = flock(tmp_path, *arguments, **complete(tmp_path))
-    plain(run, SAYS, "Run that version, or a newer one")
+    plain(run, SAYS, "Run that version, or a newer one", code=2 if arguments[0] == "audit" else 1)
     assert run.stderr.count("\n") <= 3, run.stderr
     assert contents(newer) == before
 
