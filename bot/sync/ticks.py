@@ -31,6 +31,14 @@ class Ticks:
             )
         self._scheduler.start()
 
+    def pause(self) -> None:
+        """Call no tick until `resume`; those under way go on."""
+        self._scheduler.pause()
+
+    def resume(self) -> None:
+        """Call the ticks again."""
+        self._scheduler.resume()
+
     def close(self) -> None:
         """Call no tick any more, and cancel those that are under way."""
         self._scheduler.shutdown(wait=False)

@@ -41,7 +41,7 @@ def test_a_sentence_keeps_commands_and_channels_alone() -> None:
     ours = "I can't post in <#123>. Choose another channel with `/setup`."
     permission = "Give me **Send Messages** and **Attach Files** there."
     assert sentence(permission) == permission
-    assert "**" not in sentence("**Send messages](http://x)** **NOW** ** Send **".replace("NOW", "now"))
+    assert "**" not in sentence("**Send messages](http://x)** **now** ** Send **")
     assert sentence(ours) == ours
     theirs = sentence("[Claim your prize](https://evil.example/login) @everyone **now** <@1> <#x> `a` `` ``")
     assert theirs == (

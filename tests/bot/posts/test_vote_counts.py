@@ -216,7 +216,7 @@ async def test_a_burst_in_many_threads_edits_four_cards_at_a_time(
     monkeypatch.setattr(vote_counts, "OLD_S", 0.0)
     posts = SlowPosts()
     counts = VoteCounts(database=town.database, posts=posts)
-    town.app._scheduler.pause()  # the bot is away: it knows none of these cards
+    town.app._ticks.pause()  # the bot is away: it knows none of these cards
 
     async def until(look: Callable[[], bool]) -> None:
         while not look():
@@ -234,7 +234,7 @@ async def test_a_burst_in_many_threads_edits_four_cards_at_a_time(
             await until(lambda: set(posts.shown) == {card.video_id for card in cards})
         await counts.close()
     finally:
-        town.app._scheduler.resume()
+        town.app._ticks.resume()
     assert posts.most == most
 
 
@@ -279,7 +279,7 @@ async def test_a_restart_edits_only_the_cards_that_differ(town: Town) -> None:
     ana, *_ = await voters(town)
     await vote(town, right, ana, "Up")
     await shows(town, right, "1 vote")
-    town.app._scheduler.pause()  # the bot is away
+    town.app._ticks.pause()  # the bot is away
     try:
         async with town.database.begin() as connection:
             row = {"video_id": stale.id, "member_id": 1, "choice": 1, "source": "button", "cast_at_ms": 1}
@@ -293,7 +293,7 @@ async def test_a_restart_edits_only_the_cards_that_differ(town: Town) -> None:
             assert (edits[str(stale.message_id)], edits[str(right.message_id)]) == (1, 0)
             await again.close()
     finally:
-        town.app._scheduler.resume()  # the bot is back
+        town.app._ticks.resume()  # the bot is back
 
 
 async def test_a_round_that_is_long_over_costs_nothing(town: Town) -> None:
