@@ -48,7 +48,7 @@ class Patience:
 
     A read is tried `tries` times, or once at each node where there are more of them. A node that failed rests for
     `rest_s`; all are looked at every `look_every_s`; one whose latest block is over `most_behind_s` older than the
-    newest is left out.
+    newest is left out. A node that is doubted is asked last for `doubt_s`.
     """
 
     tries: int = 3
@@ -56,6 +56,7 @@ class Patience:
     rest_s: float = 10.0
     look_every_s: float = 15.0
     most_behind_s: float = 60.0
+    doubt_s: float = 120.0
 
 
 @dataclass
@@ -65,6 +66,7 @@ class _Endpoint:
     wrong: str | None = None  # why it is left out until a look finds it well
     failed: str | None = None  # why the last request failed
     rests_until: float = 0.0
+    doubted_until: float = 0.0  # what it says is not believed as it stands
     lost_a_sending: float = 0.0  # when it last lost one; a node may answer questions and take nothing
     stamp: int | None = None  # of its latest block, in seconds since the epoch
 
@@ -105,6 +107,13 @@ class Endpoints(AsyncHTTPProvider):
         """Leave out nodes of any other chain from now on."""
         if chain_id != self._chain_id:
             self._chain_id, self._look_again = chain_id, 0.0
+
+    def doubt(self, why: str) -> None:
+        """Ask other nodes than the one that was asked last for a while, where there are any, however well it is."""
+        now = asyncio.get_running_loop().time()
+        if self.several and self._latest.doubted_until < now:
+            log.warning("The chain's node at %s is asked last for a while: %s.", self._latest.name, why)
+        self._latest.doubted_until = now + self._patience.doubt_s
 
     def troubles(self) -> str:
         """Return each node's trouble, for a sentence."""
@@ -213,6 +222,7 @@ class Endpoints(AsyncHTTPProvider):
             key=lambda node: (
                 node.name in names_asked,
                 sending * node.lost_a_sending,
+                not sending and node.doubted_until > now,
                 max(0.0, node.rests_until - now),
             ),
         )

@@ -116,6 +116,10 @@ class Node:
         """Leave out nodes of any other chain from now on, where there are several."""
         self._provider.expect(chain_id)
 
+    def doubt(self, why: str) -> None:
+        """Ask other nodes than the one that was asked last for a while, where there are any, however well it is."""
+        self._provider.doubt(why)
+
     async def close(self) -> None:
         """Close the connections."""
         await self._provider.disconnect()

@@ -34,6 +34,7 @@ class FaultProxy:
         self.down = False
         self.stale: int | None = None  # the block that it takes for the latest
         self.late_s = 0  # how much older its blocks look
+        self.refusal: tuple[str, bytes] | None = None  # what it says instead of an estimate of calls that begin so
         self.url = ""
 
     async def __aenter__(self) -> FaultProxy:
@@ -56,7 +57,7 @@ class FaultProxy:
 
     def heal(self) -> None:
         self.faults.rules.off()
-        self.chain_id = self.stale = None
+        self.chain_id = self.stale = self.refusal = None
         self.web_page = self.down = False
         self.late_s = 0
         self.lied.clear()
@@ -74,6 +75,11 @@ class FaultProxy:
         if self.chain_id is not None and call["method"] == "eth_chainId":
             self.lied.add("wrong chain id")
             return web.json_response({"jsonrpc": "2.0", "id": call["id"], "result": hex(self.chain_id)})
+        if self.refusal is not None and call["method"] == "eth_estimateGas":
+            words, begin = self.refusal
+            if str(call["params"][0].get("data") or call["params"][0].get("input")).startswith("0x" + begin.hex()):
+                self.lied.add(words)
+                return web.json_response({"jsonrpc": "2.0", "id": call["id"], "error": _reverted(words)})
         if self.stale is not None:
             if call["method"] in ("eth_estimateGas", "eth_call") and len(call["params"]) == 1:
                 call = {**call, "params": [*call["params"], "latest"]}
@@ -88,6 +94,13 @@ class FaultProxy:
         if self.late_s and call["method"] == "eth_getBlockByNumber":
             told["result"]["timestamp"] = hex(int(told["result"]["timestamp"], 16) - self.late_s)
         return web.json_response(told)
+
+
+def _reverted(words: str) -> dict[str, Any]:
+    """What a node says of a call that the contract reverts with these words."""
+    said = len(words).to_bytes(32, "big") + words.encode().ljust(-(-len(words) // 32) * 32, b"\0")
+    data = "0x08c379a0" + (32).to_bytes(32, "big").hex() + said.hex()
+    return {"code": 3, "message": f"execution reverted: {words}", "data": data}
 
 
 def _as_then(method: str, told: dict[str, Any], block: int) -> dict[str, Any]:

@@ -29,11 +29,14 @@ from tests.builders.anvil import Anvil
 FIRST = number_of(1, 1)  # the first round's first video
 PEPPER = b"a pepper that nobody can guess, 32+"
 QUICK = RelayerSettings(
-    drafts=DraftSettings(flush_votes=500, flush_age_s=0.0), poll_s=0.05, rebroadcast_s=0.05, recheck_s=0.0
+    drafts=DraftSettings(flush_votes=500, flush_age_s=0.0, confirm_s=0.0),
+    poll_s=0.05,
+    rebroadcast_s=0.05,
+    recheck_s=0.0,
 )
 # For chains whose blocks a test makes itself: nothing waits for a clock.
 ANVIL_SETTINGS = RelayerSettings(
-    drafts=DraftSettings(flush_votes=500, flush_age_s=0.0),
+    drafts=DraftSettings(flush_votes=500, flush_age_s=0.0, confirm_s=0.0),
     poll_s=0.05,
     rebroadcast_s=0.0,
     recheck_s=0.0,

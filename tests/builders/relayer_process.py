@@ -109,7 +109,7 @@ async def main(options: dict[str, Any]) -> None:
     """
     engine = open_database(options["database"])
     settings = RelayerSettings(
-        drafts=DraftSettings(flush_votes=500, flush_age_s=0.0),
+        drafts=DraftSettings(flush_votes=500, flush_age_s=0.0, confirm_s=0.0),
         poll_s=0.02,
         rebroadcast_s=0.05,
         recheck_s=0.0,

@@ -15,6 +15,7 @@ from contracts.ledger.client import Ledger
 from contracts.outbox.progress import UNDERWAY
 from contracts.outbox.rejections import ANSWER_CHANGED, NOT_OPEN, SENTENCES, TEMPORARY_REFUSALS, UNEXPLAINED
 from contracts.relayer import reverts
+from contracts.relayer.planning.refusals import Refusals
 from contracts.relayer.reverts import Record, Reverts, Verdict
 from contracts.relayer.turns import Path, Turns
 from contracts.rpc.node import ChainUnreachableError, LedgerError, LedgerRefusedError, NodeRefusedError
@@ -41,6 +42,10 @@ class NotOpenError(WaitsError):
         super().__init__("The chain's clock has not reached the round's opening yet; its votes wait for it.")
 
 
+class DoubtedError(WaitsError):
+    """A node's refusal is not believed yet; its entries wait, and hold up no others."""
+
+
 # The items of a round, and the entries that are nothing without theirs.
 BELONGING = {
     OutboxKind.VIDEO: (OutboxKind.VOTE,),
@@ -58,6 +63,7 @@ class DraftSettings:
     flush_votes: int = 1000
     flush_age_s: float = 15.0
     max_gas: int = 8_000_000  # of one batch: well under every chain's limit for a transaction
+    confirm_s: float = 20.0  # a refusal must be told again so much later, before anything is lost by it
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,7 @@ class DraftContext:
         self._sender = sender
         self._check_chain = check_chain
         self.reverts = Reverts(database)
+        self._refusals = Refusals(database, ledger.node, settings.confirm_s)
         self.resolved = 0  # how often entries were recorded or rejected without a transaction
         self._turns: dict[tuple[str, bool], Turns] = defaultdict(Turns)
 
@@ -225,7 +232,7 @@ class DraftContext:
             for head in turns.order(await heads(), path):
                 try:
                     draft = await make(await self.entry(head.id))
-                except (NotOpenError, NodeRefusedError, LedgerRefusedError) as error:
+                except (NotOpenError, DoubtedError, NodeRefusedError, LedgerRefusedError) as error:
                     waits = waits or error
                     continue
                 if draft is not None:
@@ -250,11 +257,17 @@ class DraftContext:
         await forget(connection, entries)
 
     async def reject(self, entries: Sequence[int], reason: str) -> None:
-        """Mark what the ledger refuses for good, with a sentence for the member; `reason` is the ledger's own text."""
+        """Mark what the ledger refuses for good, with a sentence for the member; `reason` is the ledger's own text.
+
+        Raises DoubtedError where a node has told of it once, or it cannot be: the entries are left as they are.
+        """
         if self._check_chain is not None:
             await self._check_chain()
+        ours = reason in (ANSWER_CHANGED, UNEXPLAINED)  # by our own record of final blocks
+        if not ours and (doubt := await self._refusals.doubt_of(entries, reason)) is not None:
+            raise DoubtedError(doubt)
         sentence = SENTENCES.get(reason, f"The ledger refused it: {reason.removeprefix('ledger: ')}.")
-        if reason in (ANSWER_CHANGED, UNEXPLAINED):
+        if ours:
             log.warning(
                 "Transactions of %d entries were reverted in final blocks although the ledger had agreed to each (%s); "
                 "the entries are rejected, and cost no more gas. `flock_reverts_total` counts such transactions.",

@@ -10,9 +10,19 @@ from sqlalchemy import and_, delete, func, insert, or_, select, update
 
 from contracts.ledger import batch_codec, calldata
 from contracts.ledger.client import from_hex
-from contracts.outbox.rejections import UNEXPLAINED
+from contracts.outbox.rejections import SENTENCES, UNEXPLAINED
 from contracts.relayer import reverts
-from contracts.relayer.planning.draft import Draft, DraftContext, EntryRow, NotOpenError, Scope, opened_in, pending
+from contracts.relayer.planning.draft import (
+    DoubtedError,
+    Draft,
+    DraftContext,
+    EntryRow,
+    NotOpenError,
+    Scope,
+    opened_in,
+    pending,
+)
+from contracts.relayer.planning.refusals import ROUND_CLOSED
 from contracts.relayer.reverts import Record
 from contracts.rpc.node import ChainUnreachableError, LedgerRefusedError, WrongLedgerError
 from migrations.database import now_ms
@@ -21,6 +31,7 @@ from migrations.states.ledger import OutboxKind, OutboxState, TransactionKind
 
 READ_AT_ONCE = 8_000  # pending votes that one batch is chosen from
 MOST_CHOICES = 2_000  # in one batch: each may bring an arrival
+MOST_DOUBTS = 5  # votes of a round that a batch goes without, since a node's refusal of them is not believed yet
 _NUMBER = func.coalesce(videos.c.chain_id, battles.c.chain_id)  # of the video or battle that a vote is about
 
 
@@ -185,7 +196,7 @@ class VotePlanner:
         for row in turns.order(await self._rounds(scope), lambda row: (row.guild_id, row.round_id)):
             try:
                 draft = await self._batch(row.round_id, row.chain_id, scope)
-            except NotOpenError as error:
+            except (NotOpenError, DoubtedError) as error:
                 waits = error
                 continue
             if draft is not None:
@@ -209,7 +220,7 @@ class VotePlanner:
             await self.learn_seats(round_id, number)
             choices = await self._choices(round_id, scope)
         choices = await self._without_own_seats(choices)
-        room = MOST_CHOICES
+        room, doubts, left_out = MOST_CHOICES, list[DoubtedError](), set[int]()
         while choices:
             fitting = _first_that_fit(choices, first_seat)
             if len(fitting) < len(choices):
@@ -222,8 +233,14 @@ class VotePlanner:
                 gas = await self._context.estimate(data)
             except LedgerRefusedError as refusal:
                 if len(choices) == 1:
-                    await self._reject_vote(round_id, choices[0], refusal.reason)
-                    choices = await self._choices(round_id, scope)
+                    try:
+                        await self._reject_vote(round_id, choices[0], refusal.reason)
+                    except DoubtedError as error:
+                        doubts.append(error)
+                        if len(doubts) == MOST_DOUBTS or refusal.reason == ROUND_CLOSED:
+                            raise
+                        left_out.add(choices[0].entry)
+                    choices = [each for each in await self._choices(round_id, scope) if each.entry not in left_out]
                 else:  # find the entry that is to blame
                     choices = choices[: len(choices) // 2]
                 continue
@@ -244,6 +261,8 @@ class VotePlanner:
                 "0x" + batch_codec.next_digest(digest, number, arrivals, words).hex(),
                 max(self._record(choice).times for choice in choices),
             )
+        if doubts:
+            raise doubts[0]
         return None
 
     async def _rounds(self, scope: Scope) -> Sequence[EntryRow]:
@@ -299,7 +318,7 @@ class VotePlanner:
         of_wallets = [choice for choice in choices if choice.seat is not None and choice.seat >= batch_codec.OWN_SEATS]
         if of_wallets:
             entries = [entry for choice in of_wallets for entry in (*choice.older, choice.entry)]
-            await self._context.reject(entries, "ledger: seat claimed")
+            await self._context.reject_with_sentence(entries, SENTENCES["ledger: seat claimed"])
         return [choice for choice in choices if choice.seat is None or choice.seat < batch_codec.OWN_SEATS]
 
     def _record(self, choice: _Choice) -> Record:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts.ledger import batch_codec, calldata
 from contracts.ledger.client import from_hex
+from contracts.outbox.rejections import SENTENCES
 from contracts.relayer import attempts, reverts
 from contracts.relayer.attempts import TransactionRow
 from contracts.relayer.planning.draft import Draft, DraftContext, EntryRow, Scope, opened_in, pending
@@ -162,7 +163,7 @@ class WalletPlanner:
             if (draft := await self._claim_of(row, seat.seat)) is not None:
                 return draft
             if claim.judge_account() is Verdict.NO:
-                await self._context.reject(entries, "ledger: seat not claimed")
+                await self._context.reject_with_sentence(entries, SENTENCES["ledger: seat not claimed"])
                 return None
         signed = row.payload
         choices = [(number, choice) for number, choice in signed["choices"]]

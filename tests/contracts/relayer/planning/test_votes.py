@@ -30,7 +30,9 @@ from tests.builders.relayed_community import (
     relay_all,
 )
 
-ROOMY = RelayerSettings(drafts=DraftSettings(flush_age_s=0.0, max_gas=25_000_000), poll_s=0.05, rebroadcast_s=0.05)
+ROOMY = RelayerSettings(
+    drafts=DraftSettings(flush_age_s=0.0, max_gas=25_000_000, confirm_s=0.0), poll_s=0.05, rebroadcast_s=0.05
+)
 
 
 def choice(place: int, voter: int, seat: int | None) -> _Choice:
@@ -188,7 +190,7 @@ async def test_enough_votes_go_without_waiting(community: Community, ledger: Led
 
 async def test_a_batch_that_would_cost_too_much_is_split(community: Community, ledger: Ledger, chain: Any) -> None:
     """Over the gas limit, votes go in several batches; all of them arrive."""
-    settings = RelayerSettings(drafts=DraftSettings(flush_age_s=0.0, max_gas=130_000))
+    settings = RelayerSettings(drafts=DraftSettings(flush_age_s=0.0, max_gas=130_000, confirm_s=0.0))
     round_id = await community.round()
     await community.video(round_id, "a")
     await community.vote(round_id, "a", *[(member, 1) for member in range(1, 101)])
