@@ -26,6 +26,7 @@ def python(tmp_path: Path) -> Path:
     return make(tmp_path / "environment", *images()["demo"])
 
 
+@pytest.mark.usefixtures("in_a_long_run")
 async def test_the_image_shows_the_demo_by_its_one_port(python: Path, tmp_path: Path) -> None:
     """A browser outside gets the page and a video of it; all that is written lies in the volume and in /tmp."""
     stage, port = stages()["demo"], str(free_port())

@@ -364,6 +364,7 @@ async def check_ledger(house: House, battle: Battle, url: str, address: str) -> 
     assert names["BattleAdded"] == names["BattleRevealed"] == pairs
 
 
+@pytest.mark.usefixtures("in_a_long_run")
 async def test_a_killed_bot_registers_posts_counts_and_releases_once(tmp_path: Path) -> None:
     """SIGKILL in each part of the story: whoever got no answer asks again, and nothing is doubled by it."""
     await tell(tmp_path, QUICK.__contains__)

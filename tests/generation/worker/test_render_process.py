@@ -148,6 +148,7 @@ async def test_a_killed_child_costs_both_of_its_jobs_one_more_try(child: RenderC
     assert order == sorted(order, reverse=again[0] == "b")  # each by itself
 
 
+@pytest.mark.usefixtures("in_a_long_run")
 async def test_an_encoder_that_hangs_is_noticed_while_the_next_job_shows_progress(
     child: RenderChild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +167,7 @@ async def test_an_encoder_that_hangs_is_noticed_while_the_next_job_shows_progres
     assert child.pid != before
 
 
+@pytest.mark.usefixtures("in_a_long_run")
 async def test_a_job_that_ends_two_children_is_given_up(
     child: RenderChild, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,6 +241,7 @@ async def test_a_cancelled_job_is_not_tried_again(child: RenderChild, tmp_path: 
     assert (await child.render(job(tmp_path, "next"))).frames == 9
 
 
+@pytest.mark.usefixtures("in_a_long_run")
 async def test_a_size_that_no_machine_holds_is_out_of_memory(quick: Model, tmp_path: Path) -> None:
     """An allocation that fails at once is said as such, without a path or a prompt; the same child in a size
     that fits is the module's other tests."""

@@ -73,6 +73,7 @@ def test_the_same_card_gives_the_same_frames(data_dir: Path, tmp_path: Path) -> 
         rerender_card(settings, tmp_path / "none.json", None)
 
 
+@pytest.mark.usefixtures("in_a_long_run")
 def test_what_changes_pixels_is_on_the_card_and_in_force(data_dir: Path, tmp_path: Path) -> None:
     """Dtype, shift and tiling of the card count where this machine has others, and the frames are the same. A card
     of an older release says less: it is rendered as the model is here, and what it does not say is named."""

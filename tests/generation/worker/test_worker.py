@@ -529,6 +529,7 @@ async def test_an_upload_survives_its_hosts_absence(
 # --------------------------------------------------------------------------- processes
 
 
+@pytest.mark.usefixtures("in_a_long_run")
 async def test_a_job_outlives_its_workers(sqlite_url: str, data_dir: Path, models_file: Path, tmp_path: Path) -> None:
     """One worker is killed and one is asked to stop while they render: each time the next one takes the job over,
     no child stays behind, and there is one result."""
