@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from sqlalchemy import and_, delete, func, insert, or_, select, update
 
@@ -12,6 +10,7 @@ from contracts.ledger import batch_codec, calldata
 from contracts.ledger.client import from_hex
 from contracts.outbox.rejections import SENTENCES, UNEXPLAINED
 from contracts.relayer import reverts
+from contracts.relayer.planning.choices import Choice, first_that_fit, take_seats
 from contracts.relayer.planning.draft import (
     DoubtedError,
     Draft,
@@ -33,45 +32,6 @@ READ_AT_ONCE = 8_000  # pending votes that one batch is chosen from
 MOST_CHOICES = 2_000  # in one batch: each may bring an arrival
 MOST_DOUBTS = 5  # votes of a round that a batch goes without, since a node's refusal of them is not believed yet
 _NUMBER = func.coalesce(videos.c.chain_id, battles.c.chain_id)  # of the video or battle that a vote is about
-
-
-@dataclass
-class _Choice:
-    video: int
-    voter: int
-    seat: int | None  # None before the round's first vote of this voter
-    choice: int
-    entry: int
-    battle: bool = False  # of a battle the choice may be a tie
-    older: list[int] = field(default_factory=list)
-
-
-def _take_seats(choices: Iterable[_Choice], first_seat: int) -> tuple[list[int], list[batch_codec.Ballot]]:
-    """Return the voters who take the seats from `first_seat` on, and the ballots that follow.
-
-    Newcomers sit video by video, so that the votes of one batch on one video fall into few words and slots.
-    """
-    in_order = sorted(choices, key=lambda choice: (choice.video, choice.voter))
-    arrivals = list(dict.fromkeys(choice.voter for choice in in_order if choice.seat is None))
-    seat_of = {voter: first_seat + place for place, voter in enumerate(arrivals)}
-    return arrivals, [
-        batch_codec.Ballot(choice.video, seat_of[choice.voter] if choice.seat is None else choice.seat, choice.choice)
-        for choice in in_order
-    ]
-
-
-def _first_that_fit(choices: Sequence[_Choice], first_seat: int) -> Sequence[_Choice]:
-    """Return as many of the first choices as the words of one batch can hold; one always fits.
-
-    Seats of newcomers depend on who else comes, so that each number of choices is tried as it would be written.
-    """
-
-    def words(count: int) -> int:
-        return batch_codec.words_for(_take_seats(choices[:count], first_seat)[1])
-
-    if words(len(choices)) <= batch_codec.MAX_WORDS:
-        return choices
-    return choices[: bisect_right(range(1, len(choices)), batch_codec.MAX_WORDS, key=words)]
 
 
 class VotePlanner:
@@ -222,10 +182,10 @@ class VotePlanner:
         choices = await self._without_own_seats(choices)
         room, doubts, left_out = MOST_CHOICES, list[DoubtedError](), set[int]()
         while choices:
-            fitting = _first_that_fit(choices, first_seat)
+            fitting = first_that_fit(choices, first_seat)
             if len(fitting) < len(choices):
                 choices, room = fitting, len(fitting)
-            newcomers, ballots = _take_seats(choices, first_seat)
+            newcomers, ballots = take_seats(choices, first_seat)
             battle_numbers = {choice.video for choice in choices if choice.battle}
             arrivals, words = batch_codec.encode_arrivals(newcomers), batch_codec.encode(ballots, battle_numbers)
             data = calldata.batch(seq, number, arrivals, words)
@@ -313,7 +273,7 @@ class VotePlanner:
                 if new:
                     await connection.execute(insert(seats), new)
 
-    async def _without_own_seats(self, choices: Sequence[_Choice]) -> Sequence[_Choice]:
+    async def _without_own_seats(self, choices: Sequence[Choice]) -> Sequence[Choice]:
         """Reject choices for seats in which only wallets vote: no batch can hold them. Return the others."""
         of_wallets = [choice for choice in choices if choice.seat is not None and choice.seat >= batch_codec.OWN_SEATS]
         if of_wallets:
@@ -321,10 +281,10 @@ class VotePlanner:
             await self._context.reject_with_sentence(entries, SENTENCES["ledger: seat claimed"])
         return [choice for choice in choices if choice.seat is None or choice.seat < batch_codec.OWN_SEATS]
 
-    def _record(self, choice: _Choice) -> Record:
+    def _record(self, choice: Choice) -> Record:
         return self._context.reverts.of(reverts.vote(choice.entry))
 
-    async def _choices(self, round_id: int, scope: Scope) -> Sequence[_Choice]:
+    async def _choices(self, round_id: int, scope: Scope) -> Sequence[Choice]:
         """Return the last choice of each voter about each item among a round's votes that wait, as many as fit a batch.
 
         They are those that were reverted before, or the others.
@@ -340,7 +300,7 @@ class VotePlanner:
             await self._context.reject(entries, UNEXPLAINED)
         return [by_subject[subject] for subject in ready]
 
-    async def _all_choices(self, round_id: int) -> Sequence[_Choice]:
+    async def _all_choices(self, round_id: int) -> Sequence[Choice]:
         query = (
             select(
                 outbox.c.id,
@@ -359,13 +319,13 @@ class VotePlanner:
             .order_by(outbox.c.id)
             .limit(READ_AT_ONCE)
         )
-        last: dict[tuple[int, int], _Choice] = {}
+        last: dict[tuple[int, int], Choice] = {}
         async with self._database.connect() as connection:
             for row in await connection.execute(query):
                 pair = (row.number, row.voter_index)
                 before = last.get(pair)  # a voter's later choice replaces the earlier one, also one that was reverted
                 older = [] if before is None else [*before.older, before.entry]
-                last[pair] = _Choice(*pair, row.seat, row.choice, row.id, bool(row.battle), older)
+                last[pair] = Choice(*pair, row.seat, row.choice, row.id, bool(row.battle), older)
         return list(last.values())
 
     async def _position(self) -> tuple[int, bytes]:
@@ -394,7 +354,7 @@ class VotePlanner:
             )
         return seq, digest
 
-    async def _reject_vote(self, round_id: int, choice: _Choice, reason: str) -> None:
+    async def _reject_vote(self, round_id: int, choice: Choice, reason: str) -> None:
         """Reject a vote; where the round has closed, all of the round's votes that wait are rejected at once."""
         if reason != "ledger: round closed":
             await self._context.reject([*choice.older, choice.entry], reason)
