@@ -18,6 +18,7 @@ from bot.signing.requests import SigningRequests
 from bot.store.vote_writer import VoteWriter
 from contracts.deploy import deploy
 from contracts.ledger.client import Ledger
+from migrations.database import open_database, upgrade_database
 from migrations.schema import rounds, videos
 from tests.bot.store.test_vote_writer import GUILD, MEMBER, PEPPER, add_round, add_video
 from tests.builders.accounts import member, sign
@@ -55,9 +56,10 @@ class Page:
 
 
 @asynccontextmanager
-async def open_page(database: AsyncEngine, folder: Path) -> AsyncIterator[Page]:
-    """Serve the page within this block."""
-    chain = ChainProcess(folder / "chain")
+async def open_page(url: str, folder: Path) -> AsyncIterator[Page]:
+    """Serve the page within this block, over an empty database."""
+    await upgrade_database(url)
+    database, chain = open_database(url), ChainProcess(folder / "chain")
     try:
         await add_round(database, 1)
         await add_video(database, VIDEO, 1)
@@ -75,3 +77,4 @@ async def open_page(database: AsyncEngine, folder: Path) -> AsyncIterator[Page]:
                 yield Page(f"http://127.0.0.1:{port}/sign", database, signing)
     finally:
         chain.stop()
+        await database.dispose()

@@ -12,7 +12,6 @@ from sqlalchemy import select, update
 
 from bot.domain.wallets import Names
 from bot.store import signing_requests
-from migrations.database import open_database, upgrade_database
 from migrations.schema import signing_requests as table
 from tests.bot.store.test_vote_writer import GUILD, MEMBER
 from tests.builders.signing_page import ANA, Page, open_page
@@ -22,11 +21,8 @@ NAMES = Names("Storm chasers", "ana.of.the.storms")
 
 @pytest.fixture
 async def page(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Page]:
-    await upgrade_database(sqlite_url)
-    database = open_database(sqlite_url)
-    async with open_page(database, tmp_path) as page:
+    async with open_page(sqlite_url, tmp_path) as page:
         yield page
-    await database.dispose()
 
 
 async def shown(page: Page, token: str) -> dict[str, Any]:
