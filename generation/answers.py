@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Literal, TypeVar
 
-from generation.jobs import JobEnd, ReleaseName, RenderResult, TrainingResult
+from generation.jobs import HASH, NAME, JobEnd, ReleaseName, RenderResult, TrainingResult
 from generation.printable import one_line
 from generation.strict_json import JsonObject, read_dataclass
 
@@ -27,8 +27,6 @@ MOST_PIXELS, MOST_FRAMES, MOST_SECONDS = 1 << 15, 1 << 20, 10.0**7
 MOST_FILE = 1 << 40  # bytes
 UNREADABLE = "The worker's answer makes no sense. The operator finds more in the log."
 
-_HASH = re.compile(r"[0-9a-f]{64}")
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _REVISION = re.compile(r"[\x21-\x7e]{1,200}")
 
 R = TypeVar("R", RenderResult, TrainingResult, "FilmstripResult", "Done")
@@ -81,16 +79,16 @@ def _check_render(result: RenderResult) -> None:
     """Raise ValueError where a field is out of its bounds; the message names the field alone."""
     _require("video_path", _is_path(result.video_path))
     _require("poster_path", result.poster_path == "" or _is_path(result.poster_path))
-    _require("sha256", _HASH.fullmatch(result.sha256))
+    _require("sha256", HASH.fullmatch(result.sha256))
     _require("size_bytes", 0 < result.size_bytes <= MOST_FILE)
     _require("width", 0 < result.width <= MOST_PIXELS)
     _require("height", 0 < result.height <= MOST_PIXELS)
     _require("fps", _is_between(result.fps, 1000.0) and result.fps > 0)
     _require("frames", 0 < result.frames <= MOST_FRAMES)
     _require("seconds", _is_between(result.seconds, MOST_SECONDS))
-    _require("model_id", _NAME.fullmatch(result.model_id))
+    _require("model_id", NAME.fullmatch(result.model_id))
     _require("model_revision", _REVISION.fullmatch(result.model_revision))
-    _require("machine", _NAME.fullmatch(result.machine))
+    _require("machine", NAME.fullmatch(result.machine))
     for name in ("provenance", "findings"):
         facts = getattr(result, name)
         _require(name, facts is None or len(json.dumps(facts)) <= MOST_FACTS)
@@ -101,9 +99,9 @@ def _check_render(result: RenderResult) -> None:
 def _check_training(result: TrainingResult) -> None:
     """Raise ValueError where a field is out of its bounds; the message names the field alone."""
     hashes = (result.adapter_sha256, result.taste_sha256 or "0" * 64)
-    _require("adapter_sha256", all(_HASH.fullmatch(each) for each in hashes))
+    _require("adapter_sha256", all(HASH.fullmatch(each) for each in hashes))
     _require("size_bytes", 0 < result.size_bytes <= MOST_FILE and 0 <= result.taste_bytes <= MOST_FILE)
-    _require("machine", _NAME.fullmatch(result.machine))
+    _require("machine", NAME.fullmatch(result.machine))
     _require("videos", 0 <= result.videos <= MOST_FILE)
     _require("drift", _is_between(result.drift, MOST_SECONDS))
     _require("seconds", _is_between(result.seconds, MOST_SECONDS))

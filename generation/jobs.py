@@ -27,8 +27,8 @@ TrainingPhase = Literal["rendering", "prompts", "videos", "training", "fresh", "
 
 MOST_CHOICES = 16  # videos of one prompt, of which the best one is kept
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_HASH = re.compile(r"[0-9a-f]{64}")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # of a model, its class, or a machine
+HASH = re.compile(r"[0-9a-f]{64}")  # a SHA-256
 
 
 def gpu_queue(model_class: str, model_id: str) -> str:
@@ -42,9 +42,9 @@ def training_queue(model_class: str, model_id: str) -> str:
 
 
 def _checked(model_class: str, model_id: str) -> str:
-    if not _NAME.fullmatch(model_class):
+    if not NAME.fullmatch(model_class):
         raise ValueError(f"A model class is a short lowercase word, not {model_class!r}.")
-    if not _NAME.fullmatch(model_id):
+    if not NAME.fullmatch(model_id):
         raise ValueError(f"A model's id is a short lowercase word, not {model_id!r}.")
     return f"{model_class}:{model_id}"
 
@@ -64,7 +64,7 @@ def is_of_earlier_release(queue: str) -> bool:
 
 def upload_queue(machine: str) -> str:
     """The queue of the machine that has a rendered file: only there can it be uploaded."""
-    if not _NAME.fullmatch(machine):
+    if not NAME.fullmatch(machine):
         raise ValueError(f"A machine's name is a short lowercase word, not {machine!r}.")
     return f"upload.{machine}"
 
@@ -93,7 +93,7 @@ class ReleaseName:
 
     def is_valid(self) -> bool:
         """Return True for a number from 1 on, or none, and a hash."""
-        return (self.number is None or self.number >= 1) and _HASH.fullmatch(self.adapter_sha256) is not None
+        return (self.number is None or self.number >= 1) and HASH.fullmatch(self.adapter_sha256) is not None
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class BestOf:
 
     def is_valid(self) -> bool:
         """Return True for two videos or more, though not more than a worker makes, and a hash."""
-        return 2 <= self.count <= MOST_CHOICES and _HASH.fullmatch(self.taste_sha256) is not None
+        return 2 <= self.count <= MOST_CHOICES and HASH.fullmatch(self.taste_sha256) is not None
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,7 @@ class TrainingJob:
         job = read_dataclass(cls, data)
         if job.candidate_id < 1 or job.guard_videos < 0:
             raise ValueError("A candidate has a number from 1 on, and its guards no negative number of videos.")
-        if not (_HASH.fullmatch(job.data_root) and _HASH.fullmatch(job.examples_sha256)):
+        if not (HASH.fullmatch(job.data_root) and HASH.fullmatch(job.examples_sha256)):
             raise ValueError("Data sets and lists of examples are named by hashes.")
         if job.release is not None and not job.release.is_valid():
             raise ValueError("A release has a number from 1 on, and the SHA-256 of its adapter.")
@@ -276,7 +276,7 @@ class TrainingResult:
     def from_json(cls, data: JsonObject) -> Self:
         """Read the result of a workflow. Raises ValueError when it is not a training's."""
         result = read_dataclass(cls, {name: value for name, value in data.items() if name != "outcome"})
-        if not all(_HASH.fullmatch(each) for each in (result.adapter_sha256, result.taste_sha256 or "0" * 64)):
+        if not all(HASH.fullmatch(each) for each in (result.adapter_sha256, result.taste_sha256 or "0" * 64)):
             raise ValueError("An adapter is named by its hash, and so is a taste scorer.")
         return result
 
@@ -298,7 +298,7 @@ class CandidateJob:
     def from_json(cls, data: object) -> Self:
         """Read the argument of a workflow. Raises ValueError when it is not a job of this kind."""
         job = read_dataclass(cls, data)
-        if not all(_HASH.fullmatch(each) for each in (job.adapter_sha256, job.taste_sha256 or "0" * 64)):
+        if not all(HASH.fullmatch(each) for each in (job.adapter_sha256, job.taste_sha256 or "0" * 64)):
             raise ValueError("An adapter is named by its hash, and so is a taste scorer.")
         return job
 

@@ -180,7 +180,7 @@ class VotePlanner:
             await self.learn_seats(round_id, number)
             choices = await self._choices(round_id, scope)
         choices = await self._without_own_seats(choices)
-        room, doubts, left_out = MOST_CHOICES, list[DoubtedError](), set[int]()
+        room, left_out = MOST_CHOICES, dict[int, DoubtedError]()  # entries whose refusal is not believed yet
         while choices:
             fitting = first_that_fit(choices, first_seat)
             if len(fitting) < len(choices):
@@ -196,10 +196,9 @@ class VotePlanner:
                     try:
                         await self._reject_vote(round_id, choices[0], refusal.reason)
                     except DoubtedError as error:
-                        doubts.append(error)
-                        if len(doubts) == MOST_DOUBTS or refusal.reason == ROUND_CLOSED:
+                        if len(left_out) + 1 == MOST_DOUBTS or refusal.reason == ROUND_CLOSED:
                             raise
-                        left_out.add(choices[0].entry)
+                        left_out[choices[0].entry] = error
                     choices = [each for each in await self._choices(round_id, scope) if each.entry not in left_out]
                 else:  # find the entry that is to blame
                     choices = choices[: len(choices) // 2]
@@ -221,8 +220,8 @@ class VotePlanner:
                 "0x" + batch_codec.next_digest(digest, number, arrivals, words).hex(),
                 max(self._record(choice).times for choice in choices),
             )
-        if doubts:
-            raise doubts[0]
+        if left_out:
+            raise next(iter(left_out.values()))
         return None
 
     async def _rounds(self, scope: Scope) -> Sequence[EntryRow]:
